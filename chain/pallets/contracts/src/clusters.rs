@@ -1,0 +1,144 @@
+//! Clusters and their epochs.
+//!
+//! Guarantees: an epoch's key is what more than half of the replicas announced, identical to the byte; epochs open at the beginning
+//! of a block, so that no block has items of two epochs; the next never opens while items of the one before wait for a result.
+//! Replicas control the announcements, which are signed; a wrong key of a minority opens nothing.
+
+use crate::{pallet::*, WeightInfo};
+use alloc::vec::Vec;
+use frame_support::{ensure, pallet_prelude::DispatchResult, traits::Get, weights::Weight};
+use phala_pallet_inbox as inbox;
+use phala_protocol::{
+    attestation::Role,
+    chain_state::ClusterRecord,
+    envelope::{announcement_payload, PUBLIC_KEY_BYTES},
+    ids::{BlockNumber, ClusterId, Epoch, WorkerId},
+    limits::MAX_REPLICAS,
+};
+use sp_runtime::SaturatedConversion;
+
+impl<T: Config> Pallet<T> {
+    pub(crate) fn do_create_cluster(replicas: Vec<WorkerId>) -> DispatchResult {
+        Self::ensure_workers(&replicas)?;
+        let id = NextCluster::<T>::get();
+        NextCluster::<T>::put(id.checked_add(1).ok_or(Error::<T>::Overflow)?);
+        let cluster = ClusterId(id);
+        Clusters::<T>::insert(
+            cluster,
+            ClusterRecord {
+                era: 0,
+                epoch: 0,
+                opened_at: 0,
+                opened_count: 0,
+                final_count: 0,
+                bound_epoch: 0,
+                epoch_length: T::EpochLength::get(),
+                envelope_key: Vec::new(),
+                replicas: replicas.clone(),
+            },
+        );
+        Self::deposit_event(Event::ReplicasAssigned { cluster, replicas });
+        Ok(())
+    }
+
+    pub(crate) fn do_assign_replicas(cluster: ClusterId, replicas: Vec<WorkerId>) -> DispatchResult {
+        Self::ensure_workers(&replicas)?;
+        Clusters::<T>::try_mutate(cluster, |record| {
+            let record = record.as_mut().ok_or(Error::<T>::NoSuchCluster)?;
+            record.replicas = replicas.clone();
+            Ok::<(), Error<T>>(())
+        })?;
+        // What the former set announced or voted and did not get final is void: majorities are of the present set.
+        Announcements::<T>::remove(cluster);
+        RekeyVotes::<T>::remove(cluster);
+        Self::deposit_event(Event::ReplicasAssigned { cluster, replicas });
+        Ok(())
+    }
+
+    pub(crate) fn do_announce_key(
+        cluster: ClusterId,
+        epoch: Epoch,
+        public_key: Vec<u8>,
+        worker: WorkerId,
+        signature: [u8; 64],
+    ) -> DispatchResult {
+        let record = Clusters::<T>::get(cluster).ok_or(Error::<T>::NoSuchCluster)?;
+        ensure!(record.replicas.contains(&worker), Error::<T>::NotAReplica);
+        ensure!(Self::is_active(&worker), Error::<T>::NotAWorker);
+        ensure!(public_key.len() == PUBLIC_KEY_BYTES, Error::<T>::BadKey);
+        ensure!(epoch == record.next_epoch(), Error::<T>::WrongEpoch);
+        let now: BlockNumber = frame_system::Pallet::<T>::block_number().saturated_into();
+        ensure!(now >= record.next_epoch_due(), Error::<T>::TooEarly);
+        // Includes the binding of the state to the open epoch: without it, its last commitment would have no successor.
+        ensure!(!record.is_closing(), Error::<T>::StillClosing);
+        let payload = announcement_payload(&Self::genesis(), cluster, epoch, &public_key);
+        ensure!(Self::signed_by(&worker, &signature, &payload), Error::<T>::BadSignature);
+
+        let mut announcements = Announcements::<T>::get(cluster);
+        ensure!(announcements.iter().all(|(who, _)| *who != worker), Error::<T>::AlreadyVoted);
+        announcements.push((worker, public_key.clone()));
+        let agreeing = announcements.iter().filter(|(_, key)| *key == public_key).count();
+        if agreeing >= record.majority() {
+            let queued = Opening::<T>::get().iter().any(|(queued, ..)| *queued == cluster);
+            if !queued {
+                Opening::<T>::append((cluster, epoch, public_key));
+            }
+        }
+        Announcements::<T>::insert(cluster, announcements);
+        Ok(())
+    }
+
+    /// Opens what was decided in the block before.
+    pub(crate) fn open_epochs() -> Weight {
+        let opening = Opening::<T>::take();
+        let number = opening.len() as u32;
+        let now: BlockNumber = frame_system::Pallet::<T>::block_number().saturated_into();
+        for (cluster, epoch, key) in opening {
+            let opened = Clusters::<T>::mutate(cluster, |record| match record {
+                Some(record) if record.next_epoch() == epoch => {
+                    record.epoch = epoch;
+                    record.opened_at = now;
+                    record.opened_count = inbox::Pallet::<T>::head(cluster).count;
+                    record.envelope_key = key;
+                    true
+                }
+                _ => false,
+            });
+            if opened {
+                Announcements::<T>::remove(cluster);
+                RekeyVotes::<T>::remove(cluster);
+                Self::deposit_event(Event::EpochOpened { cluster, epoch });
+            }
+        }
+        <T as Config>::WeightInfo::open_epochs(number)
+    }
+
+    pub(crate) fn is_active(worker: &WorkerId) -> bool {
+        phala_pallet_attestation::Pallet::<T>::active(worker, Role::Worker).is_some()
+    }
+
+    pub(crate) fn signed_by(worker: &WorkerId, signature: &[u8; 64], payload: &[u8; 32]) -> bool {
+        phala_pallet_attestation::signed_by(worker, signature, payload)
+    }
+
+    fn ensure_workers(replicas: &[WorkerId]) -> DispatchResult {
+        ensure!(!replicas.is_empty() && replicas.len() <= MAX_REPLICAS as usize, Error::<T>::BadReplicaCount);
+        for (index, worker) in replicas.iter().enumerate() {
+            ensure!(Self::is_active(worker), Error::<T>::NotAWorker);
+            let repeated = replicas.iter().take(index).any(|other| other == worker);
+            ensure!(!repeated, Error::<T>::NotAWorker);
+        }
+        Ok(())
+    }
+}
+
+/// What the inbox asks of clusters.
+impl<T: Config> inbox::Clusters for Pallet<T> {
+    fn open_epoch(cluster: ClusterId) -> Option<Epoch> {
+        Clusters::<T>::get(cluster).map(|record| record.epoch).filter(|epoch| *epoch > 0)
+    }
+
+    fn replicas(cluster: ClusterId) -> u32 {
+        Clusters::<T>::get(cluster).map_or(0, |record| record.replicas.len() as u32)
+    }
+}

@@ -1,0 +1,369 @@
+//! Contracts: clusters and their epochs, contract code and instances, and the vote that makes results final.
+//!
+//! Guarantees: an epoch opens only when more than half of a cluster's replicas announced the same envelope key, at the beginning
+//! of a block, and never while the epoch before has items without a final result; a result is final only when more than half of
+//! the replicas signed the same one, in the order of the inbox's boundaries, each continuing the commitment of the one before.
+//!
+//! Replicas control what they sign, anyone may carry it here, governance assigns replicas. The pallet sees commitments, never
+//! contents: whether a result is *right* is the replicas' word.
+//! Does not: order messages (the inbox does), judge evidence (the attestation pallet does), move value out (no egress yet).
+#![cfg_attr(not(feature = "std"), no_std)]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+mod clusters;
+mod code;
+mod results;
+#[cfg(test)]
+mod tests;
+mod weights;
+
+pub use pallet::*;
+pub use weights::WeightInfo;
+
+#[frame_support::pallet]
+pub mod pallet {
+    use super::WeightInfo;
+    use alloc::vec::Vec;
+    use frame_support::{
+        pallet_prelude::*,
+        traits::{
+            fungible::{Inspect, Mutate, MutateHold},
+            Get,
+        },
+    };
+    use frame_system::pallet_prelude::*;
+    use phala_pallet_inbox as inbox;
+    use phala_protocol::{
+        chain_state::{ClusterRecord, ContractRecord, FinalRecord},
+        envelope::PUBLIC_KEY_BYTES,
+        gas::GasClass,
+        ids::{AccountId, Balance, BlockNumber, ClusterId, CodeHash, ContractId, Epoch, WorkerId},
+        limits::{MAX_CODE_BYTES, MAX_MESSAGE_BYTES, MAX_REPLICAS, MAX_RESULTS_PER_SUBMIT},
+        result::{Rekey, SignedRekey, SignedResult},
+        Hash,
+    };
+
+    /// The code of a contract and who pays for its place.
+    #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, TypeInfo)]
+    pub struct CodeOwner<Account> {
+        /// Who uploaded it.
+        pub owner: Account,
+        /// What is held of the owner's balance.
+        pub deposit: Balance,
+        /// Bytes of the code.
+        pub bytes: u32,
+    }
+
+    #[pallet::pallet]
+    #[pallet::without_storage_info]
+    pub struct Pallet<T>(_);
+
+    #[pallet::config]
+    pub trait Config:
+        frame_system::Config<
+            AccountId: Into<[u8; 32]> + Clone,
+            Hash: Into<[u8; 32]>,
+            RuntimeEvent: From<Event<Self>>,
+        > + phala_pallet_attestation::Config
+        + inbox::Config
+    {
+        /// Creates clusters and assigns replicas.
+        type GovernanceOrigin: EnsureOrigin<Self::RuntimeOrigin>;
+        /// Holds deposits for code.
+        type HoldCurrency: Mutate<Self::AccountId>
+            + Inspect<Self::AccountId, Balance = Balance>
+            + MutateHold<Self::AccountId, Reason = Self::RuntimeHoldReason>;
+        /// The pallet's hold reason in the runtime.
+        type RuntimeHoldReason: From<HoldReason>;
+        /// Deposit for a byte of code, in 10^-12 PHA.
+        #[pallet::constant]
+        type DepositPerByte: Get<Balance>;
+        /// Blocks that an epoch stays open, for clusters created from now on.
+        #[pallet::constant]
+        type EpochLength: Get<BlockNumber>;
+        /// Weights of the calls.
+        type WeightInfo: WeightInfo;
+    }
+
+    /// Why balance is held.
+    #[pallet::composite_enum]
+    pub enum HoldReason {
+        /// For the place of a contract's code.
+        CodeDeposit,
+    }
+
+    /// The clusters.
+    #[pallet::storage]
+    pub type Clusters<T> = StorageMap<_, Blake2_128Concat, ClusterId, ClusterRecord>;
+
+    /// The id of the next cluster.
+    #[pallet::storage]
+    pub type NextCluster<T> = StorageValue<_, u32, ValueQuery>;
+
+    /// Envelope keys announced for a cluster's next epoch.
+    #[pallet::storage]
+    pub type Announcements<T> = StorageMap<_, Blake2_128Concat, ClusterId, Vec<(WorkerId, Vec<u8>)>, ValueQuery>;
+
+    /// Epochs that open at the beginning of the next block: cluster, epoch, key.
+    #[pallet::storage]
+    pub type Opening<T> = StorageValue<_, Vec<(ClusterId, Epoch, Vec<u8>)>, ValueQuery>;
+
+    /// The commitment of each cluster's last final state, under the commit key of the record's `bound_epoch`.
+    #[pallet::storage]
+    pub type Commitments<T> = StorageMap<_, Blake2_128Concat, ClusterId, Hash>;
+
+    /// Votes on boundaries that are not final yet.
+    #[pallet::storage]
+    pub type Votes<T> = StorageMap<_, Blake2_128Concat, (ClusterId, BlockNumber), Vec<SignedResult>, ValueQuery>;
+
+    /// Votes on the binding of an epoch's first commitment.
+    #[pallet::storage]
+    pub type RekeyVotes<T> = StorageMap<_, Blake2_128Concat, ClusterId, Vec<(WorkerId, Rekey)>, ValueQuery>;
+
+    /// The newest final results, by cluster and boundary block.
+    #[pallet::storage]
+    pub type FinalResults<T> = StorageMap<_, Blake2_128Concat, (ClusterId, BlockNumber), FinalRecord>;
+
+    /// Boundary blocks of [`FinalResults`], oldest first.
+    #[pallet::storage]
+    pub type FinalBlocks<T> = StorageMap<_, Blake2_128Concat, ClusterId, Vec<BlockNumber>, ValueQuery>;
+
+    /// Code by hash.
+    #[pallet::storage]
+    pub type Codes<T> = StorageMap<_, Blake2_128Concat, CodeHash, Vec<u8>>;
+
+    /// Who uploaded a code.
+    #[pallet::storage]
+    pub type CodeOwners<T: Config> = StorageMap<_, Blake2_128Concat, CodeHash, CodeOwner<T::AccountId>>;
+
+    /// The contracts.
+    #[pallet::storage]
+    pub type Instances<T> = StorageMap<_, Blake2_128Concat, ContractId, ContractRecord>;
+
+    #[pallet::event]
+    #[pallet::generate_deposit(pub(super) fn deposit_event)]
+    pub enum Event<T: Config> {
+        /// A cluster was created, or its replicas were assigned anew.
+        ReplicasAssigned {
+            /// The cluster.
+            cluster: ClusterId,
+            /// Its replicas.
+            replicas: Vec<WorkerId>,
+        },
+        /// An epoch opened: envelopes are taken under its key from this block on.
+        EpochOpened {
+            /// The cluster.
+            cluster: ClusterId,
+            /// The epoch.
+            epoch: Epoch,
+        },
+        /// A replica voted for a result.
+        Voted {
+            /// The cluster.
+            cluster: ClusterId,
+            /// The boundary's block.
+            block: BlockNumber,
+            /// Who voted.
+            worker: WorkerId,
+        },
+        /// A result is final.
+        ResultFinal {
+            /// The cluster.
+            cluster: ClusterId,
+            /// The boundary's block.
+            block: BlockNumber,
+            /// Items covered so far.
+            count: u64,
+        },
+        /// A replica signed two different results for one boundary.
+        Equivocated {
+            /// The cluster.
+            cluster: ClusterId,
+            /// The boundary's block.
+            block: BlockNumber,
+            /// Who did.
+            worker: WorkerId,
+        },
+        /// An epoch's first commitment is bound to the last of the epoch before.
+        Rekeyed {
+            /// The cluster.
+            cluster: ClusterId,
+            /// The epoch.
+            epoch: Epoch,
+        },
+        /// Code was uploaded.
+        CodeStored {
+            /// Its hash.
+            code: CodeHash,
+            /// Its size.
+            bytes: u32,
+            /// Who paid the deposit.
+            owner: T::AccountId,
+        },
+        /// A contract was created; its constructor runs as an item of the inbox.
+        Instantiated {
+            /// The contract.
+            contract: ContractId,
+            /// Where.
+            cluster: ClusterId,
+            /// Its code.
+            code: CodeHash,
+            /// The item.
+            sequence: u64,
+        },
+    }
+
+    #[pallet::error]
+    #[derive(PartialEq)]
+    pub enum Error<T> {
+        /// There is no such cluster.
+        NoSuchCluster,
+        /// A replica is not a registered worker with valid evidence, or is named twice.
+        NotAWorker,
+        /// The signer is not a replica of the cluster.
+        NotAReplica,
+        /// The signature is not the worker's.
+        BadSignature,
+        /// The key has not the length of an X-Wing public key.
+        BadKey,
+        /// The epoch is not the one that opens next.
+        WrongEpoch,
+        /// The open epoch must stay open longer.
+        TooEarly,
+        /// The epoch before still has items without a final result.
+        StillClosing,
+        /// The boundary is not one of the inbox that waits for a result.
+        NoSuchBoundary,
+        /// The boundary differs from the inbox's: the worker followed another chain.
+        WrongBoundary,
+        /// The replica voted for this boundary or binding already.
+        AlreadyVoted,
+        /// The binding does not continue the last final commitment.
+        WrongCommitment,
+        /// The cluster's state is bound to the open epoch already.
+        NothingToRekey,
+        /// This code is stored already.
+        CodeExists,
+        /// There is no such code: upload it first.
+        NoSuchCode,
+        /// The code is empty or not WebAssembly.
+        NotWasm,
+        /// A contract with this id exists: use another salt.
+        ContractExists,
+        /// A counter is exhausted.
+        Overflow,
+        /// A cluster has between one and fifteen replicas.
+        BadReplicaCount,
+    }
+
+    #[pallet::hooks]
+    impl<T: Config> Hooks<BlockNumberFor<T>> for Pallet<T> {
+        fn on_initialize(_: BlockNumberFor<T>) -> Weight {
+            Self::open_epochs()
+        }
+    }
+
+    #[pallet::call]
+    impl<T: Config> Pallet<T> {
+        /// Creates a cluster of `replicas`, each a registered worker.
+        #[pallet::call_index(0)]
+        #[pallet::weight(<T as Config>::WeightInfo::assign(replicas.len() as u32))]
+        pub fn create_cluster(
+            origin: OriginFor<T>,
+            replicas: BoundedVec<WorkerId, ConstU32<MAX_REPLICAS>>,
+        ) -> DispatchResult {
+            <T as Config>::GovernanceOrigin::ensure_origin(origin)?;
+            Self::do_create_cluster(replicas.into_inner())
+        }
+
+        /// Assigns `replicas` to an existing cluster, each a registered worker.
+        #[pallet::call_index(1)]
+        #[pallet::weight(<T as Config>::WeightInfo::assign(replicas.len() as u32))]
+        pub fn assign_replicas(
+            origin: OriginFor<T>,
+            cluster: ClusterId,
+            replicas: BoundedVec<WorkerId, ConstU32<MAX_REPLICAS>>,
+        ) -> DispatchResult {
+            <T as Config>::GovernanceOrigin::ensure_origin(origin)?;
+            Self::do_assign_replicas(cluster, replicas.into_inner())
+        }
+
+        /// Announces the envelope key that `worker` derived for `epoch`; anyone may carry it. The epoch opens when more than half
+        /// of the replicas announced the same bytes.
+        #[pallet::call_index(2)]
+        #[pallet::weight(<T as Config>::WeightInfo::announce_key())]
+        pub fn announce_key(
+            origin: OriginFor<T>,
+            cluster: ClusterId,
+            epoch: Epoch,
+            public_key: BoundedVec<u8, ConstU32<{ PUBLIC_KEY_BYTES as u32 }>>,
+            worker: WorkerId,
+            signature: [u8; 64],
+        ) -> DispatchResult {
+            ensure_signed(origin)?;
+            Self::do_announce_key(cluster, epoch, public_key.into_inner(), worker, signature)
+        }
+
+        /// Stores a contract's WASM, against a deposit of its uploader.
+        #[pallet::call_index(3)]
+        #[pallet::weight(<T as Config>::WeightInfo::upload_code(code.len() as u32))]
+        pub fn upload_code(
+            origin: OriginFor<T>,
+            code: BoundedVec<u8, ConstU32<MAX_CODE_BYTES>>,
+        ) -> DispatchResult {
+            let who = ensure_signed(origin)?;
+            Self::do_upload_code(who, code.into_inner())
+        }
+
+        /// Creates a contract from stored code. `init` is a sealed call of its constructor, signed by the deployer.
+        #[pallet::call_index(4)]
+        #[pallet::weight(<T as Config>::WeightInfo::instantiate(init.len() as u32))]
+        pub fn instantiate(
+            origin: OriginFor<T>,
+            cluster: ClusterId,
+            code: CodeHash,
+            salt: [u8; 32],
+            gas_class: GasClass,
+            init: BoundedVec<u8, ConstU32<MAX_MESSAGE_BYTES>>,
+        ) -> DispatchResult {
+            let who = ensure_signed(origin)?;
+            Self::do_instantiate(who, cluster, code, salt, gas_class, init.into_inner())
+        }
+
+        /// Carries replicas' results here, oldest boundary first; anyone may.
+        #[pallet::call_index(5)]
+        #[pallet::weight(<T as Config>::WeightInfo::submit_results(results.len() as u32))]
+        pub fn submit_results(
+            origin: OriginFor<T>,
+            results: BoundedVec<SignedResult, ConstU32<MAX_RESULTS_PER_SUBMIT>>,
+        ) -> DispatchResult {
+            ensure_signed(origin)?;
+            for result in results {
+                Self::do_submit_result(result)?;
+            }
+            Ok(())
+        }
+
+        /// Carries a replica's binding of the open epoch's first commitment to the last of the epoch before; anyone may.
+        #[pallet::call_index(6)]
+        #[pallet::weight(<T as Config>::WeightInfo::submit_rekey())]
+        pub fn submit_rekey(origin: OriginFor<T>, rekey: SignedRekey) -> DispatchResult {
+            ensure_signed(origin)?;
+            Self::do_submit_rekey(rekey)
+        }
+    }
+
+    impl<T: Config> Pallet<T> {
+        /// The chain's genesis hash, which every signature of the network is bound to.
+        pub(super) fn genesis() -> Hash {
+            frame_system::Pallet::<T>::block_hash(BlockNumberFor::<T>::default()).into()
+        }
+
+        /// An account's bytes.
+        pub(super) fn account(who: &T::AccountId) -> AccountId {
+            AccountId(who.clone().into())
+        }
+    }
+}

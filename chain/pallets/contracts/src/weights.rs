@@ -1,0 +1,78 @@
+//! Weights of the contracts pallet's calls.
+//!
+//! Estimates from the operations each call does, at the reference costs of the runtime's database, deliberately on the high side;
+//! SPECIFICATION marks them `[not yet]` benchmarked. Nobody controls the inputs but the caller, by their number and size.
+
+use frame_support::weights::{constants::RocksDbWeight, Weight};
+
+/// Weights of the contracts pallet's calls.
+pub trait WeightInfo {
+    /// `create_cluster` and `assign_replicas` with `replicas` members.
+    fn assign(replicas: u32) -> Weight;
+    /// `announce_key`.
+    fn announce_key() -> Weight;
+    /// `on_initialize` when `number` epochs open.
+    fn open_epochs(number: u32) -> Weight;
+    /// `upload_code` of `bytes`.
+    fn upload_code(bytes: u32) -> Weight;
+    /// `instantiate` with a constructor envelope of `bytes`.
+    fn instantiate(bytes: u32) -> Weight;
+    /// `submit_results` of `number` results.
+    fn submit_results(number: u32) -> Weight;
+    /// `submit_rekey`.
+    fn submit_rekey() -> Weight;
+}
+
+/// One Ed25519 verification by the host function.
+const SIGNATURE: Weight = Weight::from_parts(60_000_000, 0);
+
+impl WeightInfo for () {
+    fn assign(replicas: u32) -> Weight {
+        Weight::from_parts(30_000_000, 4_000)
+            .saturating_add(Weight::from_parts(10_000_000, 400).saturating_mul(replicas.into()))
+            .saturating_add(RocksDbWeight::get().reads_writes(2u64.saturating_add(replicas.into()), 4))
+    }
+
+    fn announce_key() -> Weight {
+        // Reads and writes the announcements of up to 15 replicas, 1,216 bytes each.
+        Weight::from_parts(80_000_000, 24_000)
+            .saturating_add(SIGNATURE)
+            .saturating_add(RocksDbWeight::get().reads_writes(6, 2))
+    }
+
+    fn open_epochs(number: u32) -> Weight {
+        RocksDbWeight::get().reads_writes(1u64.saturating_add(2u64.saturating_mul(number.into())), 1).saturating_add(
+            RocksDbWeight::get().writes(3).saturating_add(Weight::from_parts(20_000_000, 4_000)).saturating_mul(number.into()),
+        )
+    }
+
+    fn upload_code(bytes: u32) -> Weight {
+        // Hashing twice (id and trie) and one large write.
+        Weight::from_parts(60_000_000, 4_000)
+            .saturating_add(Weight::from_parts(8_000, 0).saturating_mul(bytes.into()))
+            .saturating_add(RocksDbWeight::get().reads_writes(3, 4))
+    }
+
+    fn instantiate(bytes: u32) -> Weight {
+        Weight::from_parts(150_000_000, 8_000)
+            .saturating_add(Weight::from_parts(8_000, 0).saturating_mul(bytes.into()))
+            .saturating_add(RocksDbWeight::get().reads_writes(10, 8))
+    }
+
+    fn submit_results(number: u32) -> Weight {
+        // Each may complete a majority: votes of up to 15 replicas, the record, the ring of 256 blocks, the acknowledgement.
+        Weight::from_parts(10_000_000, 0).saturating_add(
+            Weight::from_parts(150_000_000, 12_000)
+                .saturating_add(SIGNATURE)
+                .saturating_add(RocksDbWeight::get().reads_writes(14, 12))
+                .saturating_mul(number.into()),
+        )
+    }
+
+    fn submit_rekey() -> Weight {
+        // May complete a majority and finalise results that waited for it.
+        Weight::from_parts(100_000_000, 12_000)
+            .saturating_add(SIGNATURE)
+            .saturating_add(Self::submit_results(phala_protocol::limits::MAX_RESULTS_PER_SUBMIT))
+    }
+}

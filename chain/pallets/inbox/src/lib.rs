@@ -1,0 +1,322 @@
+//! The inbox: orders messages to clusters, one queue behind one hash chain for each.
+//!
+//! State holds a head (count, link) per cluster, one boundary record per block that included items and has no final result yet,
+//! and the chain's own messages until a result covers them. Every item also goes to the node's offchain index under
+//! (cluster, sequence, link), from where a relayer fetches it.
+//!
+//! Guarantees: items are never lost, reordered or changed once included; envelopes enter only by a `push` in an extrinsic, for
+//! the cluster's open epoch, at a price that rises with the cluster's unacknowledged gas up to a hard limit.
+//! Anyone who pays controls the messages; this pallet checks their public header and never opens them.
+//! Does not: judge results (the contracts pallet does, and calls [`Pallet::acknowledge`]).
+#![cfg_attr(not(feature = "std"), no_std)]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+#[cfg(test)]
+mod tests;
+mod weights;
+
+pub use pallet::*;
+pub use weights::WeightInfo;
+
+use phala_protocol::{
+    ids::{BlockNumber, ClusterId, Epoch},
+    Hash,
+};
+
+/// What the inbox must know of clusters.
+pub trait Clusters {
+    /// The epoch for which envelopes are taken now, or none when the cluster does not exist or has not opened yet.
+    fn open_epoch(cluster: ClusterId) -> Option<Epoch>;
+    /// How many replicas open each envelope, and are paid for it.
+    fn replicas(cluster: ClusterId) -> u32;
+}
+
+#[frame_support::pallet]
+pub mod pallet {
+    use super::*;
+    use alloc::vec::Vec;
+    use codec::Encode;
+    use frame_support::{
+        pallet_prelude::*,
+        traits::{
+            fungible::Mutate,
+            tokens::{fungible::Inspect, Preservation},
+            Get,
+        },
+    };
+    use frame_system::pallet_prelude::*;
+    use phala_protocol::{
+        chain_state::BoundaryRecord,
+        envelope::{self, EnvelopeKind},
+        gas::{GasClass, BACKLOG_LIMIT},
+        ids::{AccountId, Balance},
+        inbox::{ChainMessage, Head, Item, ItemHeader, ItemKind, ItemOrigin},
+        limits::{MAX_ENVELOPES_PER_PUSH, MAX_MESSAGE_BYTES},
+        result::Boundary,
+        storage::offchain_item_key,
+    };
+    use sp_runtime::SaturatedConversion;
+
+    /// One message of a push.
+    pub type Message = BoundedVec<u8, ConstU32<MAX_MESSAGE_BYTES>>;
+    /// The messages of a push.
+    pub type Messages = BoundedVec<Message, ConstU32<MAX_ENVELOPES_PER_PUSH>>;
+
+    #[pallet::pallet]
+    #[pallet::without_storage_info]
+    pub struct Pallet<T>(_);
+
+    #[pallet::config]
+    pub trait Config:
+        frame_system::Config<AccountId: Into<[u8; 32]> + Clone, RuntimeEvent: From<Event<Self>>>
+        + pallet_timestamp::Config<Moment = u64>
+    {
+        /// Pays for gas classes and openings.
+        type Currency: Mutate<Self::AccountId> + Inspect<Self::AccountId, Balance = Balance>;
+        /// Which clusters take messages.
+        type Clusters: Clusters;
+        /// Where the fees go.
+        type FeeReceiver: Get<Self::AccountId>;
+        /// Price of one hybrid opening by one replica, in 10^-12 PHA; it is paid whether or not the envelope opens.
+        #[pallet::constant]
+        type OpeningPrice: Get<Balance>;
+        /// Price of one session command's opening by one replica, in 10^-12 PHA.
+        #[pallet::constant]
+        type SessionOpeningPrice: Get<Balance>;
+        /// Weights of the calls.
+        type WeightInfo: WeightInfo;
+    }
+
+    /// The head of each cluster's inbox.
+    #[pallet::storage]
+    pub type Heads<T> = StorageMap<_, Blake2_128Concat, ClusterId, Head>;
+
+    /// Blocks with items that no final result covers yet.
+    #[pallet::storage]
+    pub type Boundaries<T> = StorageMap<_, Blake2_128Concat, (ClusterId, BlockNumber), BoundaryRecord>;
+
+    /// The oldest and the newest block in [`Boundaries`], while there is one.
+    #[pallet::storage]
+    pub type Pending<T> = StorageMap<_, Blake2_128Concat, ClusterId, (BlockNumber, BlockNumber)>;
+
+    /// Public gas of the items that no final result covers yet.
+    #[pallet::storage]
+    pub type Backlog<T> = StorageMap<_, Blake2_128Concat, ClusterId, u64, ValueQuery>;
+
+    /// The chain's own messages that no final result covers yet, by cluster and sequence: SCALE of an inbox item.
+    #[pallet::storage]
+    pub type ChainItems<T> = StorageDoubleMap<_, Blake2_128Concat, ClusterId, Twox64Concat, u64, Vec<u8>>;
+
+    #[pallet::event]
+    #[pallet::generate_deposit(pub(super) fn deposit_event)]
+    pub enum Event<T: Config> {
+        /// An item was put into a cluster's inbox.
+        Pushed {
+            /// The cluster.
+            cluster: ClusterId,
+            /// The item's place.
+            sequence: u64,
+            /// The item's link: with cluster and sequence, its key in the offchain index.
+            link: Hash,
+            /// What was charged for it.
+            fee: Balance,
+        },
+        /// Final results cover the items of a cluster up to a block.
+        Acknowledged {
+            /// The cluster.
+            cluster: ClusterId,
+            /// The boundary's block.
+            block: BlockNumber,
+            /// Items covered so far.
+            count: u64,
+        },
+    }
+
+    #[pallet::error]
+    #[derive(PartialEq)]
+    pub enum Error<T> {
+        /// The cluster does not exist, or its first epoch has not opened yet: try again when its workers are up.
+        NotOpen,
+        /// The envelope is for another epoch than the open one: fetch the open epoch's key and seal again.
+        WrongEpoch,
+        /// The envelope is for another cluster than the push.
+        WrongCluster,
+        /// The bytes are not an envelope of this network's version.
+        Malformed,
+        /// The cluster has too much unacknowledged gas: try again later.
+        Busy,
+        /// Envelopes are taken from extrinsics only, not from scheduled calls.
+        NotAnExtrinsic,
+        /// The push is empty.
+        Empty,
+        /// A counter is exhausted.
+        Overflow,
+        /// The message is longer than an inbox item may be.
+        TooLong,
+    }
+
+    #[pallet::call]
+    impl<T: Config> Pallet<T> {
+        /// Puts sealed commands into the inbox of `cluster`, in order, each with the public gas class `gas_class`.
+        ///
+        /// Charges the class at the present backlog and the openings, per envelope. Fails whole: either all are taken or none.
+        #[pallet::call_index(0)]
+        #[pallet::weight(<T as Config>::WeightInfo::push(
+            envelopes.len() as u32,
+            envelopes.iter().map(|envelope| envelope.len() as u32).sum(),
+        ))]
+        pub fn push(
+            origin: OriginFor<T>,
+            cluster: ClusterId,
+            gas_class: GasClass,
+            envelopes: Messages,
+        ) -> DispatchResult {
+            let who = ensure_signed(origin)?;
+            // Scheduled and referendum calls run outside extrinsics: their items would stand in no block body.
+            ensure!(frame_system::Pallet::<T>::extrinsic_index().is_some(), Error::<T>::NotAnExtrinsic);
+            ensure!(!envelopes.is_empty(), Error::<T>::Empty);
+            for envelope in envelopes {
+                Self::check_envelope(cluster, &envelope)?;
+                let fee = Self::charge(&who, cluster, gas_class, &envelope)?;
+                let origin = ItemOrigin::Account(AccountId(who.clone().into()));
+                Self::append(cluster, ItemKind::Envelope(gas_class), origin, fee, envelope.into_inner())?;
+            }
+            Ok(())
+        }
+    }
+
+    impl<T: Config> Pallet<T> {
+        /// Puts a message of the chain itself into the inbox, paid by `who`; it stays in state until a final result covers it.
+        /// `envelope` is the sealed part of the message, for the open epoch like any other.
+        pub fn push_chain_message(
+            who: &T::AccountId,
+            cluster: ClusterId,
+            gas_class: GasClass,
+            envelope: &[u8],
+            message: &ChainMessage,
+        ) -> Result<u64, DispatchError> {
+            Self::check_envelope(cluster, envelope)?;
+            let message = message.encode();
+            ensure!(message.len() <= MAX_MESSAGE_BYTES as usize, Error::<T>::TooLong);
+            let fee = Self::charge(who, cluster, gas_class, envelope)?;
+            let item = Self::append(cluster, ItemKind::Chain(gas_class), ItemOrigin::ContractsPallet, fee, message)?;
+            ChainItems::<T>::insert(cluster, item.header.sequence, item.encode());
+            Ok(item.header.sequence)
+        }
+
+        /// The head of a cluster's inbox.
+        pub fn head(cluster: ClusterId) -> Head {
+            Heads::<T>::get(cluster).unwrap_or_else(|| Head::empty(cluster))
+        }
+
+        /// The boundary at `block`, while no final result covers it.
+        pub fn boundary(cluster: ClusterId, block: BlockNumber) -> Option<Boundary> {
+            Boundaries::<T>::get((cluster, block)).map(|record| Boundary {
+                block,
+                count: record.head.count,
+                link: record.head.link,
+            })
+        }
+
+        /// The oldest boundary that no final result covers.
+        pub fn oldest_boundary(cluster: ClusterId) -> Option<Boundary> {
+            Pending::<T>::get(cluster).and_then(|(oldest, _)| Self::boundary(cluster, oldest))
+        }
+
+        /// Forgets the oldest boundary, which a final result now covers, and its chain items. Returns whether it was the oldest.
+        pub fn acknowledge(cluster: ClusterId, block: BlockNumber) -> bool {
+            let Some((oldest, newest)) = Pending::<T>::get(cluster) else { return false };
+            if oldest != block {
+                return false;
+            }
+            let Some(record) = Boundaries::<T>::take((cluster, block)) else { return false };
+            Backlog::<T>::mutate(cluster, |gas| *gas = gas.saturating_sub(record.gas));
+            match record.next {
+                Some(next) => Pending::<T>::insert(cluster, (next, newest)),
+                None => Pending::<T>::remove(cluster),
+            }
+            let mut covered: Vec<u64> =
+                ChainItems::<T>::iter_key_prefix(cluster).filter(|sequence| *sequence < record.head.count).collect();
+            covered.sort_unstable();
+            for sequence in covered {
+                ChainItems::<T>::remove(cluster, sequence);
+            }
+            Self::deposit_event(Event::Acknowledged { cluster, block, count: record.head.count });
+            true
+        }
+
+        fn check_envelope(cluster: ClusterId, envelope: &[u8]) -> DispatchResult {
+            let header = envelope::decode_header(envelope).map_err(|_| Error::<T>::Malformed)?;
+            let open = T::Clusters::open_epoch(cluster).ok_or(Error::<T>::NotOpen)?;
+            ensure!(header.cluster == cluster, Error::<T>::WrongCluster);
+            ensure!(header.epoch == open, Error::<T>::WrongEpoch);
+            Ok(())
+        }
+
+        fn charge(
+            who: &T::AccountId,
+            cluster: ClusterId,
+            gas_class: GasClass,
+            envelope: &[u8],
+        ) -> Result<Balance, DispatchError> {
+            let kind = envelope::decode_header(envelope).map_err(|_| Error::<T>::Malformed)?.kind;
+            let opening = match kind {
+                EnvelopeKind::Call | EnvelopeKind::SessionOpen => T::OpeningPrice::get(),
+                EnvelopeKind::SessionCommand => T::SessionOpeningPrice::get(),
+            };
+            let openings = opening.saturating_mul(T::Clusters::replicas(cluster).max(1).into());
+            let fee = gas_class.price_at(Backlog::<T>::get(cluster)).saturating_add(openings);
+            T::Currency::transfer(who, &T::FeeReceiver::get(), fee, Preservation::Preserve)?;
+            Ok(fee)
+        }
+
+        fn append(
+            cluster: ClusterId,
+            kind: ItemKind,
+            origin: ItemOrigin,
+            fee: Balance,
+            message: Vec<u8>,
+        ) -> Result<Item, DispatchError> {
+            let backlog = Backlog::<T>::get(cluster).saturating_add(kind.gas_class().gas());
+            ensure!(backlog <= BACKLOG_LIMIT, Error::<T>::Busy);
+            let head = Self::head(cluster);
+            let block: BlockNumber = frame_system::Pallet::<T>::block_number().saturated_into();
+            let header = ItemHeader {
+                kind,
+                origin,
+                sequence: head.count,
+                block,
+                time_ms: pallet_timestamp::Pallet::<T>::get(),
+                fee,
+            };
+            let next = head.pushed(&header, &message).ok_or(Error::<T>::Overflow)?;
+            Heads::<T>::insert(cluster, next);
+            Backlog::<T>::insert(cluster, backlog);
+            Self::extend_boundary(cluster, block, next, kind.gas_class().gas());
+            let item = Item { previous: head.link, header, message };
+            sp_io::offchain_index::set(&offchain_item_key(cluster, header.sequence, &next.link), &item.encode());
+            Self::deposit_event(Event::Pushed { cluster, sequence: header.sequence, link: next.link, fee });
+            Ok(item)
+        }
+
+        fn extend_boundary(cluster: ClusterId, block: BlockNumber, head: Head, gas: u64) {
+            let record = Boundaries::<T>::get((cluster, block));
+            let total = record.map_or(0, |record| record.gas).saturating_add(gas);
+            Boundaries::<T>::insert((cluster, block), BoundaryRecord { head, gas: total, next: None });
+            match Pending::<T>::get(cluster) {
+                None => Pending::<T>::insert(cluster, (block, block)),
+                Some((oldest, newest)) if newest != block => {
+                    Boundaries::<T>::mutate((cluster, newest), |record| {
+                        if let Some(record) = record {
+                            record.next = Some(block);
+                        }
+                    });
+                    Pending::<T>::insert(cluster, (oldest, block));
+                }
+                Some(_) => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! Behaviour of the inbox on a mock runtime, and its storage keys against the ones that light clients compute.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+use crate::{self as pallet_inbox, pallet::Messages, Backlog, Boundaries, ChainItems, Clusters, Error, Heads, Pending};
+use codec::{Decode, Encode};
+use frame_support::{assert_noop, assert_ok, derive_impl, parameter_types, traits::ConstU128, BoundedVec};
+use phala_protocol::{
+    envelope::{Envelope, EnvelopeHeader, EnvelopeKind, SizeClass, AEAD_TAG_BYTES, VERSION},
+    gas::{GasClass, BACKLOG_LIMIT},
+    inbox::{ChainMessage, Head, Item, ItemKind},
+    storage, ClusterId, CodeHash, ContractId, Epoch,
+};
+use sp_core::offchain::{testing::TestPersistentOffchainDB, DbExternalities};
+use sp_runtime::{traits::IdentityLookup, AccountId32, BuildStorage};
+
+#[frame_support::runtime]
+mod runtime {
+    #[runtime::runtime]
+    #[runtime::derive(RuntimeCall, RuntimeEvent, RuntimeError, RuntimeOrigin, RuntimeTask, RuntimeHoldReason, RuntimeFreezeReason)]
+    pub struct Test;
+
+    #[runtime::pallet_index(0)]
+    pub type System = frame_system;
+    #[runtime::pallet_index(1)]
+    pub type Timestamp = pallet_timestamp;
+    #[runtime::pallet_index(2)]
+    pub type Balances = pallet_balances;
+    #[runtime::pallet_index(3)]
+    pub type Inbox = pallet_inbox;
+}
+
+#[derive_impl(frame_system::config_preludes::TestDefaultConfig)]
+impl frame_system::Config for Test {
+    type Block = frame_system::mocking::MockBlockU32<Test>;
+    type AccountId = AccountId32;
+    type Lookup = IdentityLookup<AccountId32>;
+    type AccountData = pallet_balances::AccountData<u128>;
+}
+
+#[derive_impl(pallet_timestamp::config_preludes::TestDefaultConfig)]
+impl pallet_timestamp::Config for Test {}
+
+#[derive_impl(pallet_balances::config_preludes::TestDefaultConfig)]
+impl pallet_balances::Config for Test {
+    type Balance = u128;
+    type ExistentialDeposit = ConstU128<1>;
+    type AccountStore = System;
+}
+
+parameter_types! {
+    pub FeeReceiver: AccountId32 = AccountId32::new([9; 32]);
+    pub static OpenEpoch: Option<Epoch> = Some(3);
+}
+
+pub struct MockClusters;
+impl Clusters for MockClusters {
+    fn open_epoch(cluster: ClusterId) -> Option<Epoch> {
+        (cluster == ClusterId(0)).then(OpenEpoch::get).flatten()
+    }
+    fn replicas(_: ClusterId) -> u32 {
+        1
+    }
+}
+
+impl crate::Config for Test {
+    type Currency = Balances;
+    type Clusters = MockClusters;
+    type FeeReceiver = FeeReceiver;
+    type OpeningPrice = ConstU128<1_000>;
+    type SessionOpeningPrice = ConstU128<100>;
+    type WeightInfo = ();
+}
+
+const ALICE: AccountId32 = AccountId32::new([1; 32]);
+const CLUSTER: ClusterId = ClusterId(0);
+
+fn network() -> sp_io::TestExternalities {
+    let mut storage = frame_system::GenesisConfig::<Test>::default().build_storage().unwrap();
+    pallet_balances::GenesisConfig::<Test> {
+        balances: vec![(ALICE, 1_000_000_000_000_000), (FeeReceiver::get(), 1)],
+        ..Default::default()
+    }
+    .assimilate_storage(&mut storage)
+    .unwrap();
+    let mut network = sp_io::TestExternalities::new(storage);
+    network.execute_with(|| at(1));
+    network
+}
+
+/// Enters block `number`, as if an extrinsic of it were running.
+fn at(number: u32) {
+    System::set_block_number(number);
+    System::set_extrinsic_index(0);
+    pallet_timestamp::Now::<Test>::put(u64::from(number) * 1_000);
+}
+
+fn envelope(cluster: ClusterId, epoch: Epoch, fill: u8) -> Vec<u8> {
+    let header = EnvelopeHeader { version: VERSION, kind: EnvelopeKind::Call, cluster, epoch, size: SizeClass::B256 };
+    let opening = vec![fill; header.opening_bytes()];
+    Envelope { header, opening, body: vec![fill; 256 + AEAD_TAG_BYTES] }.to_bytes()
+}
+
+fn messages(envelopes: Vec<Vec<u8>>) -> Messages {
+    envelopes.into_iter().map(|bytes| BoundedVec::try_from(bytes).unwrap()).collect::<Vec<_>>().try_into().unwrap()
+}
+
+fn push(fill: u8) -> sp_runtime::DispatchResult {
+    Inbox::push(
+        RuntimeOrigin::signed(ALICE),
+        CLUSTER,
+        GasClass::Small,
+        messages(vec![envelope(CLUSTER, 3, fill)]),
+    )
+}
+
+#[test]
+fn storage_keys_are_the_ones_light_clients_read() {
+    assert_eq!(Heads::<Test>::hashed_key_for(CLUSTER), storage::inbox_head_key(CLUSTER));
+    assert_eq!(
+        storage::inbox_head_key(CLUSTER)[..32],
+        *frame_support::storage::storage_prefix(b"Inbox", b"Heads").as_slice()
+    );
+}
+
+#[test]
+fn head_is_the_hash_chain_of_what_the_offchain_index_serves() {
+    let mut network = network();
+    network.execute_with(|| {
+        assert_ok!(push(1));
+        at(2);
+        assert_ok!(push(2));
+        assert_ok!(push(3));
+    });
+    network.persist_offchain_overlay();
+    let index: TestPersistentOffchainDB = network.offchain_db();
+    network.execute_with(|| {
+        let head = Heads::<Test>::get(CLUSTER).unwrap();
+        assert_eq!(head.count, 3);
+        let mut link = head.link;
+        for sequence in (0..3u64).rev() {
+            let bytes = index.get(&storage::offchain_item_key(CLUSTER, sequence, &link)).expect("item is indexed");
+            let item = Item::decode_bounded(&bytes).unwrap();
+            assert_eq!(item.link(), link);
+            assert_eq!(item.header.sequence, sequence);
+            assert_eq!(item.header.block, if sequence == 0 { 1 } else { 2 });
+            assert_eq!(item.header.time_ms, u64::from(item.header.block) * 1_000);
+            link = item.previous;
+        }
+        assert_eq!(link, Head::empty(CLUSTER).link);
+    });
+}
+
+#[test]
+fn refuses_what_is_not_for_the_open_epoch_of_the_cluster() {
+    network().execute_with(|| {
+        let attempt = |envelopes| Inbox::push(RuntimeOrigin::signed(ALICE), CLUSTER, GasClass::Small, messages(envelopes));
+        assert_noop!(attempt(vec![]), Error::<Test>::Empty);
+        assert_noop!(attempt(vec![vec![0; 40]]), Error::<Test>::Malformed);
+        assert_noop!(attempt(vec![envelope(CLUSTER, 2, 1)]), Error::<Test>::WrongEpoch);
+        assert_noop!(attempt(vec![envelope(CLUSTER, 4, 1)]), Error::<Test>::WrongEpoch);
+        assert_noop!(attempt(vec![envelope(ClusterId(1), 3, 1)]), Error::<Test>::WrongCluster);
+        let other = Inbox::push(
+            RuntimeOrigin::signed(ALICE),
+            ClusterId(1),
+            GasClass::Small,
+            messages(vec![envelope(ClusterId(1), 3, 1)]),
+        );
+        assert_noop!(other, Error::<Test>::NotOpen);
+        OpenEpoch::set(None);
+        assert_noop!(push(1), Error::<Test>::NotOpen);
+    });
+}
+
+#[test]
+fn refuses_scheduled_calls() {
+    network().execute_with(|| {
+        sp_io::storage::clear(sp_core::storage::well_known_keys::EXTRINSIC_INDEX);
+        assert_noop!(push(1), Error::<Test>::NotAnExtrinsic);
+    });
+}
+
+#[test]
+fn price_rises_and_backlog_is_bounded_until_acknowledged() {
+    network().execute_with(|| {
+        let mut last = 0;
+        for number in 0..BACKLOG_LIMIT / GasClass::Large.gas() {
+            let before = Balances::free_balance(&ALICE);
+            at(1 + number as u32);
+            let call = messages(vec![envelope(CLUSTER, 3, 1)]);
+            assert_ok!(Inbox::push(RuntimeOrigin::signed(ALICE), CLUSTER, GasClass::Large, call));
+            let paid = before - Balances::free_balance(&ALICE);
+            assert!(paid > last, "the price rises with the backlog");
+            last = paid;
+        }
+        assert_noop!(push(1), Error::<Test>::Busy);
+        assert!(!Inbox::acknowledge(CLUSTER, 2), "only the oldest boundary can be acknowledged");
+        assert!(Inbox::acknowledge(CLUSTER, 1));
+        assert!(!Inbox::acknowledge(CLUSTER, 1), "and only once");
+        assert_ok!(push(1));
+    });
+}
+
+#[test]
+fn boundaries_are_the_blocks_that_included_items() {
+    network().execute_with(|| {
+        assert_ok!(push(1));
+        assert_ok!(push(2));
+        let first = Heads::<Test>::get(CLUSTER).unwrap();
+        at(5);
+        assert_ok!(push(3));
+        let second = Heads::<Test>::get(CLUSTER).unwrap();
+        assert_eq!(Inbox::boundary(CLUSTER, 1).map(|b| (b.count, b.link)), Some((2, first.link)));
+        assert_eq!(Inbox::boundary(CLUSTER, 5).map(|b| (b.count, b.link)), Some((3, second.link)));
+        assert_eq!(Inbox::boundary(CLUSTER, 3), None);
+        assert_eq!(Inbox::oldest_boundary(CLUSTER).map(|b| b.block), Some(1));
+        assert!(Inbox::acknowledge(CLUSTER, 1));
+        assert_eq!(Inbox::oldest_boundary(CLUSTER).map(|b| b.block), Some(5));
+        assert!(Inbox::acknowledge(CLUSTER, 5));
+        assert_eq!(Pending::<Test>::get(CLUSTER), None);
+        assert_eq!(Boundaries::<Test>::iter().count(), 0);
+        assert_eq!(Backlog::<Test>::get(CLUSTER), 0);
+    });
+}
+
+#[test]
+fn chain_messages_stay_in_state_until_a_result_covers_them() {
+    network().execute_with(|| {
+        let message = ChainMessage::Instantiate {
+            contract: ContractId([4; 32]),
+            deployer: phala_protocol::AccountId([1; 32]),
+            code: CodeHash([5; 32]),
+            init: envelope(CLUSTER, 3, 7),
+        };
+        let sequence =
+            Inbox::push_chain_message(&ALICE, CLUSTER, GasClass::Medium, &envelope(CLUSTER, 3, 7), &message).unwrap();
+        let item = Item::decode(&mut &ChainItems::<Test>::get(CLUSTER, sequence).unwrap()[..]).unwrap();
+        assert_eq!(item.header.kind, ItemKind::Chain(GasClass::Medium));
+        assert_eq!(item.message, message.encode());
+        assert_eq!(item.link(), Heads::<Test>::get(CLUSTER).unwrap().link);
+        at(2);
+        assert_ok!(push(1));
+        assert!(Inbox::acknowledge(CLUSTER, 1));
+        assert!(ChainItems::<Test>::get(CLUSTER, sequence).is_none());
+    });
+}
+
+#[test]
+fn a_push_that_fails_leaves_nothing_behind() {
+    network().execute_with(|| {
+        let before = (Balances::free_balance(&ALICE), Heads::<Test>::get(CLUSTER));
+        let call = messages(vec![envelope(CLUSTER, 3, 1), envelope(CLUSTER, 2, 1)]);
+        let attempt = frame_support::storage::with_storage_layer(|| {
+            Inbox::push(RuntimeOrigin::signed(ALICE), CLUSTER, GasClass::Small, call)
+        });
+        assert_eq!(attempt, Err(Error::<Test>::WrongEpoch.into()));
+        assert_eq!((Balances::free_balance(&ALICE), Heads::<Test>::get(CLUSTER)), before);
+    });
+}

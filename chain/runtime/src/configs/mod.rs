@@ -1,0 +1,9 @@
+//! How each pallet is configured, by topic.
+//!
+//! The constants here are consensus rules. Whatever bounds the work of a block is stated with what it bounds.
+
+pub mod consensus;
+pub mod funds;
+pub mod governance;
+pub mod staking;
+pub mod system;

@@ -1,0 +1,233 @@
+//! Reads Intel's two JSON documents, TCB info (version 3, `TDX`) and QE identity (version 2 or 3, `TD_QE`).
+//!
+//! Called only after the document's signature is verified, so its author is Intel; still everything is bounded, and an
+//! id, version or status that this code does not know refuses the document. Unknown *fields* are ignored: Intel adds
+//! informative ones (such as a component's category) within a version.
+
+use alloc::{string::String, vec::Vec};
+use core::cmp::Reverse;
+use serde::Deserialize;
+
+use crate::{
+    collateral::DocumentFault,
+    list::List,
+    tcb::{Advisories, Advisory, ComponentLevel, ModuleIdentity, ModuleSigner, PlatformLevel, QeIdentity, TcbInfo, TcbStatus},
+    time::document_date,
+};
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct TcbInfoDocument {
+    id: String,
+    version: u8,
+    issue_date: String,
+    next_update: String,
+    fmspc: String,
+    pce_id: String,
+    tcb_type: u32,
+    tcb_evaluation_data_number: u32,
+    tdx_module: Option<SignerDocument>,
+    #[serde(default)]
+    tdx_module_identities: Vec<ModuleDocument>,
+    tcb_levels: Vec<PlatformLevelDocument>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SignerDocument {
+    mrsigner: String,
+    attributes: String,
+    attributes_mask: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ModuleDocument {
+    id: String,
+    mrsigner: String,
+    attributes: String,
+    attributes_mask: String,
+    tcb_levels: Vec<ComponentLevelDocument>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ComponentLevelDocument {
+    tcb: ComponentTcbDocument,
+    tcb_status: String,
+    #[serde(rename = "advisoryIDs", default)]
+    advisory_ids: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct ComponentTcbDocument {
+    isvsvn: u16,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PlatformLevelDocument {
+    tcb: PlatformTcbDocument,
+    tcb_status: String,
+    #[serde(rename = "advisoryIDs", default)]
+    advisory_ids: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct PlatformTcbDocument {
+    sgxtcbcomponents: Vec<SvnDocument>,
+    pcesvn: u16,
+    tdxtcbcomponents: Vec<SvnDocument>,
+}
+
+#[derive(Deserialize)]
+struct SvnDocument {
+    svn: u8,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct QeIdentityDocument {
+    id: String,
+    version: u8,
+    issue_date: String,
+    next_update: String,
+    tcb_evaluation_data_number: u32,
+    miscselect: String,
+    miscselect_mask: String,
+    attributes: String,
+    attributes_mask: String,
+    mrsigner: String,
+    isvprodid: u16,
+    tcb_levels: Vec<ComponentLevelDocument>,
+}
+
+/// Reads TCB info for TDX.
+pub(crate) fn read_tcb_info(text: &[u8]) -> Result<TcbInfo, DocumentFault> {
+    let document: TcbInfoDocument = serde_json::from_slice(text).map_err(|_| DocumentFault::Json)?;
+    if document.id != "TDX" {
+        return Err(DocumentFault::WrongId);
+    }
+    // Type 0 says how security versions compare: component by component. Another type would need another comparison.
+    if document.version != 3 || document.tcb_type != 0 {
+        return Err(DocumentFault::Version);
+    }
+    let modules = document.tdx_module_identities.iter().map(read_module).collect::<Result<Vec<_>, _>>()?;
+    for (index, module) in modules.iter().enumerate() {
+        if modules.iter().take(index).any(|earlier| earlier.version == module.version) {
+            return Err(DocumentFault::Ambiguous);
+        }
+    }
+    let mut levels = document.tcb_levels.iter().map(read_platform_level).collect::<Result<Vec<_>, _>>()?;
+    if levels.is_empty() {
+        return Err(DocumentFault::NoLevels);
+    }
+    // Intel's library does not rely on the document's order: highest versions first, stable among equals.
+    levels.sort_by_key(|level| Reverse((level.cpu_svn, level.pce_svn, level.tdx_svn)));
+    Ok(TcbInfo {
+        fmspc: hex_array(&document.fmspc)?,
+        pce_id: hex_array(&document.pce_id)?,
+        evaluation_number: document.tcb_evaluation_data_number,
+        issued: document_date(&document.issue_date)?,
+        next_update: document_date(&document.next_update)?,
+        module: read_signer(document.tdx_module.as_ref().ok_or(DocumentFault::NoModule)?)?,
+        modules: List::try_from(modules).map_err(|_| DocumentFault::TooLong)?,
+        levels: List::try_from(levels).map_err(|_| DocumentFault::TooLong)?,
+    })
+}
+
+/// Reads the identity of TDX's quoting enclave.
+pub(crate) fn read_qe_identity(text: &[u8]) -> Result<QeIdentity, DocumentFault> {
+    let document: QeIdentityDocument = serde_json::from_slice(text).map_err(|_| DocumentFault::Json)?;
+    if document.id != "TD_QE" {
+        return Err(DocumentFault::WrongId);
+    }
+    if !matches!(document.version, 2 | 3) {
+        return Err(DocumentFault::Version);
+    }
+    Ok(QeIdentity {
+        evaluation_number: document.tcb_evaluation_data_number,
+        issued: document_date(&document.issue_date)?,
+        next_update: document_date(&document.next_update)?,
+        misc_select: hex_array(&document.miscselect)?,
+        misc_select_mask: hex_array(&document.miscselect_mask)?,
+        attributes: hex_array(&document.attributes)?,
+        attributes_mask: hex_array(&document.attributes_mask)?,
+        mr_signer: hex_array(&document.mrsigner)?,
+        isv_prod_id: document.isvprodid,
+        levels: read_component_levels(&document.tcb_levels, TcbStatus::valid_for_enclave)?,
+    })
+}
+
+fn read_module(document: &ModuleDocument) -> Result<ModuleIdentity, DocumentFault> {
+    let version = document.id.strip_prefix("TDX_").ok_or(DocumentFault::WrongId)?;
+    let [version] = hex_array(version)?;
+    Ok(ModuleIdentity {
+        version,
+        signer: ModuleSigner {
+            mr_signer: hex_array(&document.mrsigner)?,
+            attributes: hex_array(&document.attributes)?,
+            attributes_mask: hex_array(&document.attributes_mask)?,
+        },
+        levels: read_component_levels(&document.tcb_levels, TcbStatus::valid_for_module)?,
+    })
+}
+
+fn read_signer(document: &SignerDocument) -> Result<ModuleSigner, DocumentFault> {
+    Ok(ModuleSigner {
+        mr_signer: hex_array(&document.mrsigner)?,
+        attributes: hex_array(&document.attributes)?,
+        attributes_mask: hex_array(&document.attributes_mask)?,
+    })
+}
+
+fn read_component_levels<const LIMIT: usize>(
+    documents: &[ComponentLevelDocument],
+    valid: fn(TcbStatus) -> bool,
+) -> Result<List<ComponentLevel, LIMIT>, DocumentFault> {
+    let levels = documents
+        .iter()
+        .map(|document| {
+            let status = TcbStatus::from_name(&document.tcb_status).filter(|status| valid(*status)).ok_or(DocumentFault::Status)?;
+            Ok(ComponentLevel { svn: document.tcb.isvsvn, status, advisories: read_advisories(&document.advisory_ids)? })
+        })
+        .collect::<Result<Vec<_>, DocumentFault>>()?;
+    if levels.is_empty() {
+        return Err(DocumentFault::NoLevels);
+    }
+    List::try_from(levels).map_err(|_| DocumentFault::TooLong)
+}
+
+fn read_platform_level(document: &PlatformLevelDocument) -> Result<PlatformLevel, DocumentFault> {
+    Ok(PlatformLevel {
+        cpu_svn: read_components(&document.tcb.sgxtcbcomponents)?,
+        pce_svn: document.tcb.pcesvn,
+        tdx_svn: read_components(&document.tcb.tdxtcbcomponents)?,
+        status: TcbStatus::from_name(&document.tcb_status).ok_or(DocumentFault::Status)?,
+        advisories: read_advisories(&document.advisory_ids)?,
+    })
+}
+
+fn read_components(documents: &[SvnDocument]) -> Result<[u8; 16], DocumentFault> {
+    let versions: Vec<u8> = documents.iter().map(|component| component.svn).collect();
+    versions.try_into().map_err(|_| DocumentFault::Components)
+}
+
+fn read_advisories(ids: &[String]) -> Result<Advisories, DocumentFault> {
+    let advisories = ids.iter().map(|id| Advisory::new(id)).collect::<Option<Vec<_>>>().ok_or(DocumentFault::TooLong)?;
+    List::try_from(advisories).map_err(|_| DocumentFault::TooLong)
+}
+
+/// Exactly `LENGTH` bytes of hexadecimal, in either case.
+fn hex_array<const LENGTH: usize>(text: &str) -> Result<[u8; LENGTH], DocumentFault> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok()).ok_or(DocumentFault::Hex);
+    if text.len() != LENGTH * 2 {
+        return Err(DocumentFault::Hex);
+    }
+    let mut bytes = [0u8; LENGTH];
+    for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+        let [high, low] = pair else { return Err(DocumentFault::Hex) };
+        *byte = digit(*high)? << 4 | digit(*low)?;
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,241 @@
+//! Records of chain state that TEEs and clients read with storage proofs.
+//!
+//! The pallets store exactly these types under the keys of [`crate::storage`]; a pallet test and a light-client test assert the
+//! same golden bytes. A record is a fact only when it came out of a verified proof against a finalised header.
+
+use crate::{
+    attestation::{Assurance, Role},
+    ids::{AccountId, BlockNumber, ClusterId, CodeHash, Epoch, WorkerId},
+    keys::KeyPurpose,
+    result::ClusterResult,
+    Hash,
+};
+use alloc::vec::Vec;
+use codec::{Decode, DecodeWithMemTracking, Encode};
+
+/// A registered TEE: `Attestation::Workers[identity]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, codec::MaxEncodedLen)]
+#[cfg_attr(feature = "scale-info", derive(scale_info::TypeInfo))]
+pub struct WorkerRecord {
+    /// In which role.
+    pub role: Role,
+    /// Who operates it.
+    pub operator: AccountId,
+    /// Hash of its encryption key.
+    pub encryption_key: Hash,
+    /// What it runs.
+    pub measurement: Hash,
+    /// Its machine's pseudonym on this chain.
+    pub hardware: Hash,
+    /// Whether hardware vouches for it.
+    pub assurance: Assurance,
+    /// The block in which it registered.
+    pub registered_at: BlockNumber,
+    /// Chain time, in seconds since the Unix epoch, after which it must attest again.
+    pub valid_until: u64,
+}
+
+/// Blocks before an epoch is due in which its set may already ask for its keys.
+pub const KEY_LEAD_BLOCKS: BlockNumber = 30;
+
+/// A cluster: `Contracts::Clusters[id]`.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking)]
+#[cfg_attr(feature = "scale-info", derive(scale_info::TypeInfo))]
+pub struct ClusterRecord {
+    /// The era whose root gives its keys.
+    pub era: u32,
+    /// The open epoch; 0 before the first opens.
+    pub epoch: Epoch,
+    /// The block at whose beginning the open epoch opened: items of earlier blocks belong to the epoch before.
+    pub opened_at: BlockNumber,
+    /// Items in the inbox when the open epoch opened: those before belong to the epoch before.
+    pub opened_count: u64,
+    /// Items covered by final results.
+    pub final_count: u64,
+    /// The epoch whose commit key the last final commitment is under; 0 before the first final result.
+    pub bound_epoch: Epoch,
+    /// Blocks that an epoch stays open at least.
+    pub epoch_length: BlockNumber,
+    /// The open epoch's X-Wing public key, [`crate::envelope::PUBLIC_KEY_BYTES`] long; empty before the first opens.
+    pub envelope_key: Vec<u8>,
+    /// The identities that serve it, in the order of their assignment.
+    pub replicas: Vec<WorkerId>,
+}
+
+impl ClusterRecord {
+    /// The epoch that opens next.
+    pub fn next_epoch(&self) -> Epoch {
+        self.epoch.saturating_add(1)
+    }
+
+    /// How many identical votes decide: more than half of the replicas.
+    pub fn majority(&self) -> usize {
+        self.replicas.len() / 2 + 1
+    }
+
+    /// The epoch that an item included in `block` belongs to. Only the open epoch and the one before are told apart: the chain
+    /// opens no epoch while the one before the open one has items without a final result.
+    pub fn epoch_at(&self, block: BlockNumber) -> Epoch {
+        if block >= self.opened_at {
+            self.epoch
+        } else {
+            self.epoch.saturating_sub(1)
+        }
+    }
+
+    /// Whether the epoch before the open one is still needed: it has items without a final result, or the state is not yet bound
+    /// to the open epoch's commit key.
+    pub fn is_closing(&self) -> bool {
+        self.final_count < self.opened_count || (self.bound_epoch != 0 && self.bound_epoch < self.epoch)
+    }
+
+    /// Whether gatekeepers may give `epoch`'s keys of `purpose` to a member of the present set, seen from block `now`: the open epoch;
+    /// the next, from [`KEY_LEAD_BLOCKS`] before it is due; the one before while it is closing, and its storage key ever after, to
+    /// take the state over. Nothing older, nothing newer.
+    pub fn may_have(&self, epoch: Epoch, purpose: KeyPurpose, now: BlockNumber) -> bool {
+        if epoch == 0 {
+            return false;
+        }
+        if epoch == self.epoch {
+            return true;
+        }
+        if epoch == self.next_epoch() {
+            return now.saturating_add(KEY_LEAD_BLOCKS) >= self.next_epoch_due();
+        }
+        epoch.checked_add(1) == Some(self.epoch) && (self.is_closing() || purpose == KeyPurpose::Storage)
+    }
+
+    /// The first block in which the next epoch's key may be announced.
+    pub fn next_epoch_due(&self) -> BlockNumber {
+        if self.epoch == 0 {
+            0
+        } else {
+            self.opened_at.saturating_add(self.epoch_length)
+        }
+    }
+}
+
+/// A contract: `Contracts::Instances[id]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, codec::MaxEncodedLen)]
+#[cfg_attr(feature = "scale-info", derive(scale_info::TypeInfo))]
+pub struct ContractRecord {
+    /// Where it runs.
+    pub cluster: ClusterId,
+    /// What it runs.
+    pub code: CodeHash,
+    /// Who deployed it.
+    pub deployer: AccountId,
+    /// The block in which it was created.
+    pub created_at: BlockNumber,
+}
+
+/// A result that is final by vote: `Contracts::FinalResults[(cluster, boundary block)]`.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking)]
+#[cfg_attr(feature = "scale-info", derive(scale_info::TypeInfo))]
+pub struct FinalRecord {
+    /// The result.
+    pub result: ClusterResult,
+    /// Who signed it, and with what: Ed25519 over [`ClusterResult::signing_payload`].
+    pub votes: Vec<(WorkerId, [u8; 64])>,
+    /// How many replicas the cluster had.
+    pub replicas: u32,
+    /// The block in which it became final.
+    pub finalised_at: BlockNumber,
+}
+
+/// The root that gives epoch keys in one era: `Attestation::Root`.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking)]
+#[cfg_attr(feature = "scale-info", derive(scale_info::TypeInfo))]
+pub struct RootRecord {
+    /// The era.
+    pub era: u32,
+    /// Shares that are needed.
+    pub threshold: u16,
+    /// The gatekeepers, by index from 1.
+    pub seats: Vec<WorkerId>,
+    /// [`crate::keys::share_list_hash`].
+    pub share_list: Hash,
+}
+
+impl RootRecord {
+    /// The 32 bytes that each seat signs, bound to the chain.
+    pub fn signing_payload(&self, genesis: &Hash) -> Hash {
+        crate::hash_value(crate::domain::ROOT_RECORD, &(genesis, self))
+    }
+}
+
+/// An entry of the measurement allow-list: `Attestation::Measurements[measurement]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, codec::MaxEncodedLen)]
+#[cfg_attr(feature = "scale-info", derive(scale_info::TypeInfo))]
+pub struct AllowedMeasurement {
+    /// The commit of the source that reproduces it (20 bytes of SHA-1, zero-padded), or zeros when it was not stated.
+    pub source: Hash,
+    /// Since which block it is listed.
+    pub listed_at: BlockNumber,
+    /// From which block it is accepted.
+    pub not_before: BlockNumber,
+    /// The last block at which it is accepted, if any.
+    pub sunset: Option<BlockNumber>,
+}
+
+/// The block of a cluster's inbox that a result may name as its boundary: `Inbox::Boundaries[(cluster, block)]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, codec::MaxEncodedLen)]
+#[cfg_attr(feature = "scale-info", derive(scale_info::TypeInfo))]
+pub struct BoundaryRecord {
+    /// The head after the block's last item.
+    pub head: crate::inbox::Head,
+    /// Public gas of the block's items.
+    pub gas: u64,
+    /// The next block with items, once there is one.
+    pub next: Option<BlockNumber>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cluster(epoch: Epoch, opened_at: BlockNumber) -> ClusterRecord {
+        ClusterRecord {
+            era: 0,
+            epoch,
+            opened_at,
+            opened_count: 10,
+            final_count: 10,
+            bound_epoch: epoch,
+            epoch_length: 100,
+            envelope_key: Vec::new(),
+            replicas: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn keys_are_given_for_the_open_epoch_and_for_the_next_within_its_lead_only() {
+        let record = cluster(5, 1_000);
+        let may = |epoch, now| record.may_have(epoch, KeyPurpose::Envelope, now);
+        assert!(may(5, 1_000));
+        assert!(!may(6, 1_069) && may(6, 1_070) && may(6, 5_000));
+        assert!(!may(7, u32::MAX) && !may(0, u32::MAX) && !may(3, 1_000) && !may(4, 1_000));
+        assert!(cluster(0, 0).may_have(1, KeyPurpose::Envelope, 1));
+        assert!(!cluster(0, 0).may_have(0, KeyPurpose::Envelope, 1));
+    }
+
+    #[test]
+    fn the_epoch_before_is_given_while_it_closes_and_its_storage_key_to_take_over() {
+        let mut record = cluster(5, 1_000);
+        assert!(record.may_have(4, KeyPurpose::Storage, 1_050));
+        assert!(!record.may_have(3, KeyPurpose::Storage, 1_050));
+        record.final_count = 9;
+        assert!(record.is_closing() && record.may_have(4, KeyPurpose::Commit, 1_050));
+        record.final_count = 10;
+        record.bound_epoch = 4;
+        assert!(record.is_closing() && record.may_have(4, KeyPurpose::Commit, 1_050));
+        record.bound_epoch = 5;
+        assert!(!record.is_closing() && !record.may_have(4, KeyPurpose::Commit, 1_050));
+    }
+
+    #[test]
+    fn a_block_belongs_to_one_epoch() {
+        let record = cluster(5, 1_000);
+        assert_eq!((record.epoch_at(999), record.epoch_at(1_000)), (4, 5));
+    }
+}

@@ -1,0 +1,156 @@
+//! The one list of domain labels: every hash, signature, key derivation and AEAD of the network names one of these.
+//!
+//! Guarantees that no two uses share a label (tested), so that a value made for one purpose never serves another.
+//! Nobody controls its inputs: it has none. It does not hash; [`crate::hash`] does.
+
+/// A label of the form `PHALA/<crate>/<operation>/v<n>`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Domain(&'static str);
+
+impl Domain {
+    /// The label's bytes, at most 255 of them.
+    pub const fn as_bytes(&self) -> &'static [u8] {
+        self.0.as_bytes()
+    }
+
+    /// The label as text.
+    pub const fn as_str(&self) -> &'static str {
+        self.0
+    }
+}
+
+macro_rules! domains {
+    ($($(#[$doc:meta])* $name:ident = $label:literal;)*) => {
+        $($(#[$doc])* pub const $name: Domain = Domain($label);)*
+        /// Every label, in the order of their declaration.
+        pub const ALL: &[Domain] = &[$($name),*];
+    };
+}
+
+domains! {
+    /// Hash of a message as an inbox link commits it.
+    INBOX_MESSAGE = "PHALA/inbox/message/v1";
+    /// A link of a cluster's inbox.
+    INBOX_LINK = "PHALA/inbox/link/v1";
+    /// The link before a cluster's first item.
+    INBOX_GENESIS = "PHALA/inbox/genesis/v1";
+    /// Derivation of a contract's id.
+    CONTRACT_ID = "PHALA/contracts/id/v1";
+    /// Hash of a contract's code.
+    CODE = "PHALA/contracts/code/v1";
+    /// What an account signs to authorise a command.
+    CALL = "PHALA/call/sign/v1";
+    /// Hash of an envelope public key.
+    ENVELOPE_KEY = "PHALA/envelope/key/v1";
+    /// HPKE `info` of an envelope.
+    ENVELOPE_INFO = "PHALA/envelope/info/v1";
+    /// First bytes of an envelope's associated data.
+    ENVELOPE_AAD = "PHALA/envelope/aad/v1";
+    /// What an account signs to open a session.
+    SESSION_OPEN = "PHALA/session/open/v1";
+    /// HPKE exporter of a session's secret.
+    SESSION_SECRET = "PHALA/session/secret/v1";
+    /// One-time tag of a session command.
+    SESSION_TAG = "PHALA/session/tag/v1";
+    /// What a session key signs.
+    SESSION_SIGN = "PHALA/session/sign/v1";
+    /// What an account signs to ask a query.
+    QUERY = "PHALA/query/sign/v1";
+    /// HPKE `info` of a query.
+    QUERY_INFO = "PHALA/query/info/v1";
+    /// HPKE exporter of a query's answer key.
+    QUERY_ANSWER_KEY = "PHALA/query/answer-key/v1";
+    /// What a worker signs under a query's answer.
+    QUERY_ANSWER = "PHALA/query/answer/v1";
+    /// What a worker signs to certify its query key of an epoch.
+    QUERY_KEY = "PHALA/query/key/v1";
+    /// What a replica signs as its result.
+    RESULT = "PHALA/result/sign/v1";
+    /// What a replica signs to bind the commitments of two epochs.
+    REKEY = "PHALA/result/rekey/v1";
+    /// The commitment of an internal root: an HMAC under the commit key.
+    COMMITMENT = "PHALA/result/commitment/v1";
+    /// The salted commitment of one reply.
+    REPLY = "PHALA/result/reply/v1";
+    /// The salt of one reply, from the commit key.
+    REPLY_SALT = "PHALA/result/reply-salt/v1";
+    /// What a replica signs to announce an epoch's envelope key.
+    EPOCH_KEY = "PHALA/epoch/announce/v1";
+    /// Report data of a worker's or gatekeeper's evidence.
+    REPORT_DATA = "PHALA/attestation/report-data/v1";
+    /// A machine's pseudonym in the hardware registry.
+    HARDWARE_ID = "PHALA/attestation/hardware-id/v1";
+    /// A TEE's measurement over every launch-identity field.
+    MEASUREMENT = "PHALA/attest/measurement/v1";
+    /// Hash of a TEE's encryption key.
+    ENCRYPTION_KEY = "PHALA/attestation/encryption-key/v1";
+    /// Coefficients of a batch verification.
+    SIGNATURE_BATCH = "PHALA/signature/batch/v1";
+    /// Hedging of a signature's nonce.
+    SIGNATURE_NONCE = "PHALA/signature/nonce/v1";
+    /// Input of the threshold PRF.
+    PRF_INPUT = "PHALA/keys/prf-input/v1";
+    /// Proof that a partial evaluation is right.
+    PRF_PROOF = "PHALA/keys/prf-proof/v1";
+    /// Nonce of that proof.
+    PRF_NONCE = "PHALA/keys/prf-nonce/v1";
+    /// Output of the threshold PRF.
+    PRF_OUTPUT = "PHALA/keys/prf-output/v1";
+    /// Commitment to a root's public shares.
+    SHARE_LIST = "PHALA/keys/share-list/v1";
+    /// What every seat of a root signs.
+    ROOT_RECORD = "PHALA/keys/root-record/v1";
+    /// HPKE `info` of a key answer.
+    KEY_ANSWER = "PHALA/keys/answer/v1";
+    /// What a worker signs to ask for a key.
+    KEY_REQUEST = "PHALA/keys/request/v1";
+    /// Seed of an epoch's envelope key pair.
+    EPOCH_ENVELOPE = "PHALA/epoch/envelope/v1";
+    /// Storage key of an epoch.
+    EPOCH_STORAGE = "PHALA/epoch/storage/v1";
+    /// Commit key of an epoch.
+    EPOCH_COMMIT = "PHALA/epoch/commit/v1";
+    /// Entropy of an epoch.
+    EPOCH_ENTROPY = "PHALA/epoch/entropy/v1";
+    /// A machine's own storage key.
+    STATE_LOCAL = "PHALA/state/local/v1";
+    /// Locator of an entry in a machine's store.
+    STATE_LOCATOR = "PHALA/state/locator/v1";
+    /// AEAD of an entry in a machine's store.
+    STATE_ENTRY = "PHALA/state/entry/v1";
+    /// AEAD of older data keys inside the state.
+    STATE_RING = "PHALA/state/ring/v1";
+    /// A leaf of the state's commitment.
+    STATE_LEAF = "PHALA/state/leaf/v1";
+    /// An inner node of the state's commitment.
+    STATE_NODE = "PHALA/state/node/v1";
+    /// The path of a key in the state's commitment.
+    STATE_PATH = "PHALA/state/path/v1";
+    /// A leaf of a Merkle list.
+    MERKLE_LEAF = "PHALA/merkle/leaf/v1";
+    /// An inner node of a Merkle list.
+    MERKLE_NODE = "PHALA/merkle/node/v1";
+    /// The root of a Merkle list, with its count.
+    MERKLE_ROOT = "PHALA/merkle/root/v1";
+    /// AEAD of a sealed identity.
+    SEALED_IDENTITY = "PHALA/platform/identity/v1";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ALL;
+    use alloc::collections::BTreeSet;
+
+    #[test]
+    fn labels_are_unique_and_well_formed() {
+        let mut seen = BTreeSet::new();
+        for domain in ALL {
+            let parts: alloc::vec::Vec<_> = domain.as_str().split('/').collect();
+            assert_eq!(parts.len(), 4, "{}", domain.as_str());
+            assert_eq!(parts[0], "PHALA");
+            assert!(parts[3].starts_with('v'));
+            assert!(domain.as_bytes().len() <= 255);
+            assert!(seen.insert(domain.as_str()), "{} is declared twice", domain.as_str());
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Epoch keys: what a worker asks of a gatekeeper, and what it is answered.
+//!
+//! Each gatekeeper `i` of an era returns `Y_i = k_i * H2C(input)` with a proof, for an input that it builds itself from the
+//! request's fields; `t` of them combine into `Y = k * H2C(input)`, from which the key is derived. The shape is the same for one
+//! gatekeeper (development) and for many.
+//!
+//! The public shares are never public: they travel in the sealed answer, and the chain keeps the hash of their list, so that a
+//! later quantum adversary who holds only public data has no `g^k` to invert. Hosts control transport of both messages.
+
+use crate::{
+    domain, hash_value,
+    ids::{BlockNumber, ClusterId, Epoch, WorkerId},
+    Hash,
+};
+use alloc::vec::Vec;
+use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
+
+/// What a key is for. Each has its own PRF input, so that a hand-over can give one without the others.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen,
+)]
+#[cfg_attr(feature = "scale-info", derive(scale_info::TypeInfo))]
+pub enum KeyPurpose {
+    /// Seed of the epoch's envelope key pair.
+    #[codec(index = 0)]
+    Envelope,
+    /// Wraps the cluster's data keys.
+    #[codec(index = 1)]
+    Storage,
+    /// Commits results.
+    #[codec(index = 2)]
+    Commit,
+    /// The epoch's entropy.
+    #[codec(index = 3)]
+    Entropy,
+}
+
+impl KeyPurpose {
+    /// All purposes: what the set of an epoch gets.
+    pub const ALL: [Self; 4] = [Self::Envelope, Self::Storage, Self::Commit, Self::Entropy];
+}
+
+/// The input of the threshold PRF; hashed to the group under [`domain::PRF_INPUT`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct PrfInput {
+    /// The chain.
+    pub genesis: Hash,
+    /// The era whose root answers.
+    pub era: u32,
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// The epoch: the open one or the next, nothing else.
+    pub epoch: Epoch,
+    /// What for.
+    pub purpose: KeyPurpose,
+}
+
+/// A worker's request for the keys of one epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct KeyRequest {
+    /// The chain.
+    pub genesis: Hash,
+    /// Who asks.
+    pub worker: WorkerId,
+    /// Of which gatekeeper.
+    pub gatekeeper: WorkerId,
+    /// For which cluster.
+    pub cluster: ClusterId,
+    /// For which epoch.
+    pub epoch: Epoch,
+    /// Fresh; an answer names it, so that an old answer is never taken for a new one.
+    pub nonce: [u8; 32],
+}
+
+/// A request under its worker's signature, with the key that the answer is sealed to.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct SignedKeyRequest {
+    /// What is asked.
+    pub request: KeyRequest,
+    /// The worker's X-Wing encryption key; its hash is in the chain's registry and in the worker's evidence.
+    pub encryption_key: Vec<u8>,
+    /// Ed25519 by the worker over [`KeyRequest::signing_payload`].
+    pub signature: [u8; 64],
+}
+
+impl KeyRequest {
+    /// The 32 bytes that the worker signs.
+    pub fn signing_payload(&self) -> Hash {
+        hash_value(domain::KEY_REQUEST, self)
+    }
+}
+
+/// One evaluation: a compressed Ristretto point and the proof that it used the share behind the public share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Evaluation {
+    /// What for.
+    pub purpose: KeyPurpose,
+    /// `k_i * H2C(input)`, compressed.
+    pub point: [u8; 32],
+    /// Chaum-Pedersen proof: challenge then response.
+    pub proof: [u8; 64],
+}
+
+/// The plaintext of a gatekeeper's answer.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct KeyGrant {
+    /// [`KeyRequest::signing_payload`] of the request that is answered.
+    pub request: Hash,
+    /// The era.
+    pub era: u32,
+    /// The gatekeeper's index, from 1.
+    pub index: u16,
+    /// Public shares of all indices, in order; hashes to the chain's record.
+    pub shares: Vec<[u8; 32]>,
+    /// One evaluation a purpose.
+    pub evaluations: Vec<Evaluation>,
+    /// The gatekeeper's finalised head: `t` of them tell a worker how new the chain is.
+    pub head: (BlockNumber, Hash),
+}
+
+/// A sealed answer: HPKE single-shot to the worker's encryption key, AAD being the request's payload.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct KeyAnswer {
+    /// The X-Wing ciphertext.
+    pub encapsulated: Vec<u8>,
+    /// The AEAD's output over a [`KeyGrant`].
+    pub body: Vec<u8>,
+}
+
+/// Hash of a root's public shares and threshold, as chain state keeps it.
+pub fn share_list_hash(era: u32, threshold: u16, shares: &[[u8; 32]]) -> Hash {
+    hash_value(domain::SHARE_LIST, &(era, threshold, shares))
+}

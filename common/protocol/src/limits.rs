@@ -1,0 +1,37 @@
+//! Bounds of everything that is decoded or stored. Each is a constant of the protocol: replicas that disagreed on one would fork.
+
+/// Envelopes in one `push`.
+pub const MAX_ENVELOPES_PER_PUSH: u32 = 64;
+/// Bytes of one inbox message: the largest envelope, or a chain-origin message that carries one.
+pub const MAX_MESSAGE_BYTES: u32 = 20 * 1024;
+/// Items that one answer of `phala_inboxItems` carries.
+pub const MAX_INBOX_ITEMS_PER_ANSWER: u32 = 256;
+/// Bytes of messages that one answer of `phala_inboxItems` carries.
+pub const MAX_INBOX_BYTES_PER_ANSWER: usize = 1024 * 1024;
+/// Bytes of a contract's code.
+pub const MAX_CODE_BYTES: u32 = 512 * 1024;
+/// Replicas of one cluster.
+pub const MAX_REPLICAS: u32 = 15;
+/// Bytes of attestation evidence (a TDX v4 quote is about 5,000).
+pub const MAX_EVIDENCE_BYTES: u32 = 16 * 1024;
+/// Bytes of attestation collateral.
+pub const MAX_COLLATERAL_BYTES: u32 = 96 * 1024;
+/// Results in one `submit_results`.
+pub const MAX_RESULTS_PER_SUBMIT: u32 = 16;
+/// Final results that chain state keeps per cluster; older ones are proved against an archived block.
+pub const FINAL_RESULTS_KEPT: u32 = 256;
+/// Width of the window of an account's nonces in a cluster: any nonce above the highest used one, or at most 63 below it, is
+/// accepted once.
+pub const NONCE_WINDOW: u64 = 64;
+/// Blocks that a query may name as its lifetime: a nonce is remembered that long.
+pub const MAX_QUERY_LIFETIME_BLOCKS: u32 = 600;
+/// Bytes of a sealed query.
+pub const MAX_QUERY_BYTES: usize = 24 * 1024;
+/// Age, in blocks, of the finalised block that a registration's report data names.
+pub const MAX_REGISTRATION_AGE_BLOCKS: u32 = 600;
+/// Fragments of one finality proof.
+pub const MAX_FINALITY_FRAGMENTS: usize = 64;
+/// Bytes of one finality proof.
+pub const MAX_FINALITY_PROOF_BYTES: usize = 4 * 1024 * 1024;
+/// Bytes of one storage proof.
+pub const MAX_STORAGE_PROOF_BYTES: usize = 2 * 1024 * 1024;

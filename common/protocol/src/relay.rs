@@ -1,0 +1,184 @@
+//! What passes between a TEE and the relayer on its host.
+//!
+//! The relayer asks for [`TeeStatus`], fetches from the chain what it names, and brings a [`Delivery`]; what the TEE has for others
+//! waits in `outgoing` until the TEE sees on the chain that it arrived. A relayer that drops, reorders, repeats or forges anything
+//! costs time and nothing else: every part of a delivery is proved against finality, or sealed, or signed.
+//!
+//! Guarantees: bounded decoding. The host controls deliveries wholly; statuses carry nothing secret.
+
+use crate::{
+    attestation::{Registration, Role},
+    chain_state::RootRecord,
+    ids::{BlockNumber, ClusterId, CodeHash, Epoch, WorkerId},
+    inbox::Head,
+    keys::{KeyAnswer, SignedKeyRequest},
+    result::{SignedRekey, SignedResult},
+    Hash,
+};
+use alloc::vec::Vec;
+use codec::{Decode, DecodeLimit, Encode};
+
+/// Bytes of one delivery.
+pub const MAX_DELIVERY_BYTES: usize = 16 * 1024 * 1024;
+
+/// What a TEE says to its relayer.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct TeeStatus {
+    /// Who it is.
+    pub identity: WorkerId,
+    /// In which role.
+    pub role: Role,
+    /// The chain it follows.
+    pub genesis: Hash,
+    /// The finalised block it has verified.
+    pub height: BlockNumber,
+    /// That block's hash.
+    pub head: Hash,
+    /// Storage keys to prove in the next delivery, beside the boundaries of the items.
+    pub wanted_keys: Vec<Vec<u8>>,
+    /// How far it has come in each inbox it serves.
+    pub inboxes: Vec<InboxCursor>,
+    /// Code it needs to go on.
+    pub wanted_codes: Vec<CodeHash>,
+    /// What it has for chain and gatekeepers; repeated until it sees that it arrived.
+    pub outgoing: Vec<Outgoing>,
+}
+
+/// How far a TEE has come in one inbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct InboxCursor {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// The head it has executed up to.
+    pub head: Head,
+    /// Whether it can take items now: it has the keys it needs.
+    pub ready: bool,
+}
+
+/// Something for the chain, or for a gatekeeper.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Outgoing {
+    /// To the chain, from the operator's account: register with this evidence.
+    #[codec(index = 0)]
+    Register {
+        /// What the evidence binds.
+        registration: Registration,
+        /// SCALE of `phala_attest::Evidence`.
+        evidence: Vec<u8>,
+    },
+    /// To the chain, through governance: this seat's signature under a root.
+    #[codec(index = 1)]
+    RecordRoot {
+        /// The root.
+        root: RootRecord,
+        /// Ed25519 over [`RootRecord::signing_payload`].
+        signature: [u8; 64],
+    },
+    /// To the chain: the envelope key of a cluster's next epoch.
+    #[codec(index = 2)]
+    AnnounceKey {
+        /// The cluster.
+        cluster: ClusterId,
+        /// The epoch.
+        epoch: Epoch,
+        /// X-Wing public key.
+        public_key: Vec<u8>,
+        /// Ed25519 over [`crate::envelope::announcement_payload`].
+        signature: [u8; 64],
+    },
+    /// To the chain: a result. Results of one cluster stand in the order of their boundaries.
+    #[codec(index = 3)]
+    Result(SignedResult),
+    /// To the chain: the binding of two epochs' commitments.
+    #[codec(index = 4)]
+    Rekey(SignedRekey),
+    /// To a gatekeeper: a request for keys. The relayer adds the collateral.
+    #[codec(index = 5)]
+    AskKeys(KeyInquiry),
+    /// To a worker: a gatekeeper's sealed answer.
+    #[codec(index = 6)]
+    AnswerKeys {
+        /// Whose request is answered.
+        worker: WorkerId,
+        /// Hash that the worker signed: [`crate::keys::KeyRequest::signing_payload`].
+        request: Hash,
+        /// The answer.
+        answer: KeyAnswer,
+    },
+}
+
+/// A request for keys with the evidence that the gatekeeper verifies itself.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct KeyInquiry {
+    /// The request.
+    pub request: SignedKeyRequest,
+    /// What the evidence binds.
+    pub registration: Registration,
+    /// SCALE of `phala_attest::Evidence`.
+    pub evidence: Vec<u8>,
+    /// SCALE of `phala_attest::Collateral`, as last accepted by the chain; the relayer adds it.
+    pub collateral: Vec<u8>,
+}
+
+/// Items of one inbox, whole boundaries at a time.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct InboxItems {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// SCALE of [`crate::inbox::Item`], in order; all items of each block that appears.
+    pub items: Vec<Vec<u8>>,
+}
+
+/// What a relayer brings.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct Delivery {
+    /// SCALE of [`crate::finality::FinalityProof`] from the TEE's head on; empty when there is nothing newer.
+    pub finality: Vec<u8>,
+    /// Nodes of a storage proof at the newest header of `finality` (or the TEE's head): the wanted keys and the boundaries (or
+    /// final results) of every block in `items`. May be empty.
+    pub proof: Vec<Vec<u8>>,
+    /// Inbox items.
+    pub items: Vec<InboxItems>,
+    /// Contract code that was wanted.
+    pub codes: Vec<Vec<u8>>,
+    /// Answers of gatekeepers: the request's hash, and the answer.
+    pub answers: Vec<(Hash, KeyAnswer)>,
+    /// Requests to this gatekeeper.
+    pub inquiries: Vec<KeyInquiry>,
+}
+
+impl Delivery {
+    /// Decodes at most [`MAX_DELIVERY_BYTES`], and nothing after them.
+    pub fn decode_bounded(bytes: &[u8]) -> Result<Self, DeliveryDecodeError> {
+        if bytes.len() > MAX_DELIVERY_BYTES {
+            return Err(DeliveryDecodeError::TooLong(bytes.len()));
+        }
+        Self::decode_all_with_depth_limit(16, &mut &bytes[..]).map_err(|_| DeliveryDecodeError::Malformed)
+    }
+}
+
+/// Why bytes are not a delivery; the fault is the relayer's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DeliveryDecodeError {
+    /// More bytes than a delivery may have.
+    #[error("delivery of {0} bytes is over the limit; bring fewer items at a time")]
+    TooLong(usize),
+    /// Not the encoding of a delivery, or bytes after it.
+    #[error("delivery is malformed")]
+    Malformed,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deliveries_decode_whole_or_not_at_all() {
+        let delivery = Delivery { finality: alloc::vec![1, 2, 3], ..Default::default() };
+        let mut bytes = delivery.encode();
+        assert_eq!(Delivery::decode_bounded(&bytes), Ok(delivery));
+        bytes.push(0);
+        assert_eq!(Delivery::decode_bounded(&bytes), Err(DeliveryDecodeError::Malformed));
+        assert_eq!(Delivery::decode_bounded(&bytes[..2]), Err(DeliveryDecodeError::Malformed));
+    }
+}

@@ -1,0 +1,153 @@
+//! The storage keys that light clients read, and the keys of the node's offchain index.
+//!
+//! A key is `twox128(pallet) || twox128(item) || blake2_128(k) || k`. The prefixes are constants, asserted here against their
+//! definition, in the pallets against FRAME, and in the light client against a real chain. No input, nobody to trust.
+
+use crate::{
+    hash::blake2_128,
+    ids::{BlockNumber, ClusterId, CodeHash, ContractId, WorkerId},
+    Hash,
+};
+use alloc::vec::Vec;
+use codec::Encode;
+
+/// `twox128` of a pallet's name in the runtime, then of its storage item.
+pub type Prefix = [u8; 32];
+
+macro_rules! prefixes {
+    ($($(#[$doc:meta])* $name:ident = $pallet:literal $item:literal $bytes:literal;)*) => {
+        $($(#[$doc])* pub const $name: Prefix = hex32($bytes);)*
+        #[cfg(test)]
+        const NAMES: &[(&str, &str, Prefix)] = &[$(($pallet, $item, $name)),*];
+    };
+}
+
+prefixes! {
+    /// `Inbox::Heads`: map of cluster to `inbox::Head`.
+    INBOX_HEADS = "Inbox" "Heads" "24ca016559ea9b529dc9252702da027c1b3c252fcb29d88eff4f3de5de4476c3";
+    /// `Inbox::Boundaries`: map of (cluster, block) to `chain_state::BoundaryRecord`.
+    INBOX_BOUNDARIES = "Inbox" "Boundaries" "24ca016559ea9b529dc9252702da027c0995f0204174a08ad2b81230afc5504f";
+    /// `Attestation::Workers`: map of identity to `chain_state::WorkerRecord`.
+    WORKERS = "Attestation" "Workers" "6310fed47319b658f9b8b2504e0d72ec1bf55d6b9732eb86723ccad1af88b985";
+    /// `Attestation::Measurements`: map of measurement to `chain_state::AllowedMeasurement`.
+    MEASUREMENTS = "Attestation" "Measurements" "6310fed47319b658f9b8b2504e0d72ec4bcbec8bc6755473d819c383c9532339";
+    /// `Attestation::Root`: `chain_state::RootRecord`.
+    ROOT = "Attestation" "Root" "6310fed47319b658f9b8b2504e0d72ec21585258298c0d1f3900025682a16799";
+    /// `Attestation::Terms`: the governed part of the evidence policy.
+    TERMS = "Attestation" "Terms" "6310fed47319b658f9b8b2504e0d72ec7e2ad36ede81c5f827ff99e77a07696d";
+    /// `Attestation::Development`: true in the genesis state of a development network, absent in any other.
+    DEVELOPMENT = "Attestation" "Development" "6310fed47319b658f9b8b2504e0d72ec2b408e08989f3cb8e9e02b8abcff71a9";
+    /// `Contracts::Clusters`: map of id to `chain_state::ClusterRecord`.
+    CLUSTERS = "Contracts" "Clusters" "4342193e496fab7ec59d615ed0dc5530554857e1c3a69e607837e04b13b95f60";
+    /// `Contracts::Instances`: map of id to `chain_state::ContractRecord`.
+    INSTANCES = "Contracts" "Instances" "4342193e496fab7ec59d615ed0dc55304544e6e672b64c39c5816568f05c3bc8";
+    /// `Contracts::Codes`: map of hash to a contract's WASM.
+    CODES = "Contracts" "Codes" "4342193e496fab7ec59d615ed0dc553029f09a1b1e65650877530fe7894f3789";
+    /// `Contracts::FinalResults`: map of (cluster, boundary block) to `chain_state::FinalRecord`.
+    FINAL_RESULTS = "Contracts" "FinalResults" "4342193e496fab7ec59d615ed0dc5530643b8446de98b4e7fc87b51ad368636b";
+    /// `Grandpa::Authorities`: the current authority list.
+    GRANDPA_AUTHORITIES = "Grandpa" "Authorities" "5f9cc45b7a00c5899361e1c6099678dc5e0621c4869aa60c02be9adcc98a0d1d";
+    /// `Timestamp::Now`: chain time in milliseconds.
+    TIMESTAMP_NOW = "Timestamp" "Now" "f0c365c3cf59d671eb72da0e7a4113c49f1f0515f462cdcf84e0f1d6045dfcbb";
+}
+
+/// Key of a `Blake2_128Concat` map entry.
+pub fn map_key<K: Encode + ?Sized>(prefix: &Prefix, key: &K) -> Vec<u8> {
+    let key = key.encode();
+    let mut full = Vec::with_capacity(48 + key.len());
+    full.extend_from_slice(prefix);
+    full.extend_from_slice(&blake2_128(&key));
+    full.extend_from_slice(&key);
+    full
+}
+
+/// Key of a cluster's inbox head.
+pub fn inbox_head_key(cluster: ClusterId) -> Vec<u8> {
+    map_key(&INBOX_HEADS, &cluster)
+}
+
+/// Key of a boundary without a final result.
+pub fn boundary_key(cluster: ClusterId, block: BlockNumber) -> Vec<u8> {
+    map_key(&INBOX_BOUNDARIES, &(cluster, block))
+}
+
+/// Key of a registered TEE.
+pub fn worker_key(worker: &WorkerId) -> Vec<u8> {
+    map_key(&WORKERS, worker)
+}
+
+/// Key of an allow-list entry.
+pub fn measurement_key(measurement: &Hash) -> Vec<u8> {
+    map_key(&MEASUREMENTS, measurement)
+}
+
+/// Key of the era's root record.
+pub fn root_key() -> Vec<u8> {
+    ROOT.to_vec()
+}
+
+/// Key of a cluster.
+pub fn cluster_key(cluster: ClusterId) -> Vec<u8> {
+    map_key(&CLUSTERS, &cluster)
+}
+
+/// Key of a contract.
+pub fn contract_key(contract: &ContractId) -> Vec<u8> {
+    map_key(&INSTANCES, contract)
+}
+
+/// Key of a contract's code.
+pub fn code_key(code: &CodeHash) -> Vec<u8> {
+    map_key(&CODES, code)
+}
+
+/// Key of a final result.
+pub fn final_result_key(cluster: ClusterId, boundary: BlockNumber) -> Vec<u8> {
+    map_key(&FINAL_RESULTS, &(cluster, boundary))
+}
+
+/// Key of an item in the node's offchain index: by link, so that items of two forks never overwrite each other.
+pub fn offchain_item_key(cluster: ClusterId, sequence: u64, link: &Hash) -> Vec<u8> {
+    let mut key = b"phala/inbox/".to_vec();
+    (cluster, sequence, link).encode_to(&mut key);
+    key
+}
+
+const fn hex32(text: &str) -> [u8; 32] {
+    let bytes = text.as_bytes();
+    let mut out = [0; 32];
+    let mut index = 0;
+    while index < 32 {
+        out[index] = nibble(bytes[index * 2]) << 4 | nibble(bytes[index * 2 + 1]);
+        index += 1;
+    }
+    out
+}
+
+const fn nibble(digit: u8) -> u8 {
+    match digit {
+        b'0'..=b'9' => digit - b'0',
+        _ => digit - b'a' + 10,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prefixes_are_twox128_of_their_names() {
+        for (pallet, item, prefix) in NAMES {
+            assert_eq!(prefix[..16], sp_crypto_hashing::twox_128(pallet.as_bytes()), "{pallet}");
+            assert_eq!(prefix[16..], sp_crypto_hashing::twox_128(item.as_bytes()), "{pallet}::{item}");
+        }
+    }
+
+    #[test]
+    fn map_keys_are_blake2_128_concat() {
+        let key = inbox_head_key(ClusterId(7));
+        let encoded = 7u32.encode();
+        assert_eq!(key[32..48], sp_crypto_hashing::blake2_128(&encoded));
+        assert_eq!(key[48..], encoded[..]);
+    }
+}

@@ -1,0 +1,109 @@
+//! What surrounds a message: who calls, when, and the other contracts of the cluster.
+//!
+//! Guarantees: all of it is agreed by the network; the caller is an account whose signature was verified, or a
+//! contract. There is no clock, no randomness and no network here, because every replica must compute the same.
+
+use crate::{
+    codec::{Decode, Encode},
+    contract::Event,
+    identifier::{AccountId, ContractId},
+    sys,
+};
+use alloc::vec::Vec;
+
+/// Who sent the message: an account, or the contract that calls this one.
+pub fn caller() -> AccountId {
+    AccountId(sys::caller())
+}
+
+/// This contract.
+pub fn contract_id() -> ContractId {
+    ContractId(sys::contract_id())
+}
+
+/// What was transferred with the message, in 10^-12 PHA.
+pub fn value() -> u128 {
+    sys::value()
+}
+
+/// The cluster that runs this contract.
+pub fn cluster() -> u32 {
+    sys::cluster()
+}
+
+/// The block that ordered this message; in a query, the last final one.
+pub fn block_number() -> u32 {
+    sys::block_number()
+}
+
+/// The time of that block, in milliseconds since 1970.
+pub fn block_time_ms() -> u64 {
+    sys::block_time_ms()
+}
+
+/// Emits an event, if the message succeeds.
+pub fn emit<E: Event>(event: E) {
+    let mut bytes = E::NAME.encode();
+    event.encode_fields(&mut bytes);
+    sys::emit_event(&bytes);
+}
+
+/// BLAKE2b with a result of 256 bits.
+pub fn blake2b_256(bytes: &[u8]) -> [u8; 32] {
+    sys::blake2b_256(bytes)
+}
+
+/// Says something in tests. A worker discards it: what a contract knows must not reach a log.
+pub fn log(message: &str) {
+    sys::log(message);
+}
+
+/// Calls a message of another contract of this cluster, with a tuple of arguments. A callee that fails has changed
+/// nothing.
+pub fn call<R: Decode>(contract: &ContractId, method: &str, arguments: &impl Encode) -> Result<R, CallError> {
+    finish(sys::call(false, &contract.0, &message(method, arguments)))
+}
+
+/// Asks a query of another contract of this cluster, with a tuple of arguments.
+pub fn query<R: Decode>(contract: &ContractId, method: &str, arguments: &impl Encode) -> Result<R, CallError> {
+    finish(sys::call(true, &contract.0, &message(method, arguments)))
+}
+
+/// Why another contract did not answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CallError {
+    /// It refused. Holds 0 and its error's encoding, or 1 for a method it does not have, or 2 for arguments of
+    /// another type.
+    Reverted(Vec<u8>),
+    /// It was stopped.
+    Trapped,
+    /// The gas did not suffice.
+    OutOfGas,
+    /// There is no such contract in this cluster.
+    NoContract,
+    /// Too many contracts call each other.
+    TooDeep,
+    /// It is waiting for a call already: contracts are not re-entered.
+    Reentrant,
+    /// Its reply is of another type.
+    BadReply,
+}
+
+/// The input of an entry point: a method's name, and a tuple of arguments.
+pub(crate) fn message(method: &str, arguments: &impl Encode) -> Vec<u8> {
+    let mut input = method.encode();
+    arguments.encode_to(&mut input);
+    input
+}
+
+fn finish<R: Decode>((status, reply): (u32, Vec<u8>)) -> Result<R, CallError> {
+    Err(match status {
+        0 => return R::decode_all(&reply).map_err(|_| CallError::BadReply),
+        1 => CallError::Reverted(reply),
+        2 => CallError::Trapped,
+        3 => CallError::OutOfGas,
+        4 => CallError::NoContract,
+        5 => CallError::TooDeep,
+        _ => CallError::Reentrant,
+    })
+}

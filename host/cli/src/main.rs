@@ -1,0 +1,2 @@
+//! Gives users and operators the phala command
+fn main() {}

@@ -1,0 +1,39 @@
+//! Talks to chain and workers on a user's behalf: sealed commands, private queries, receipts, accounts, contract values.
+//!
+//! Guarantees: what decides - a cluster's envelope key, a worker's registration, a final result - is read with a storage proof
+//! against a header that [`phala_light_client`] verified from the pinned genesis on, never taken from a node's word. What is not
+//! proved (fees, nonces, lists for people) can cost a user a retry or a wrong table, not a secret.
+//!
+//! Node and workers control every answer that arrives here; the user controls accounts and arguments. Does not do: keep accounts or
+//! networks on disk, print, or decide what is good enough for a user: [`verify`] lists what holds, and callers decide.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`chain`] | one node: reads, proofs, extrinsics |
+//! | [`network`] | a node behind a light client: [`Network::read`] returns proved values only |
+//! | [`account`] | sr25519 accounts, key files of polkadot.js, SS58 |
+//! | [`abi`] | JSON to SCALE and back by a contract's metadata |
+//! | [`command`] | sealed commands: call, deploy, wait for the final reply |
+//! | [`query`] | sealed queries to one attested worker |
+//! | [`receipt`], [`verify`] | what proves a reply offline, and the proof's verdict |
+#![forbid(unsafe_code)]
+
+pub mod abi;
+pub mod account;
+pub mod chain;
+pub mod command;
+mod entropy;
+pub mod error;
+pub mod network;
+pub mod query;
+pub mod receipt;
+pub mod verify;
+pub mod worker;
+
+pub use abi::Metadata;
+pub use account::Account;
+pub use chain::{Chain, Until};
+pub use command::{Command, CommandOptions, Completed};
+pub use error::{ClientError, ErrorCode};
+pub use network::Network;
+pub use receipt::Receipt;

@@ -1,0 +1,1 @@
+//! Carries finality, proofs and messages between chain and TEEs

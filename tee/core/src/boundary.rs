@@ -1,0 +1,192 @@
+//! One boundary: all items of one block, executed and committed in one storage transaction with cursor and signed result.
+//!
+//! Guarantees: items are executed only when they continue the cursor's hash chain and end exactly at the head that finalised chain
+//! state records for that block; state, cursor, replies and result become durable together or not at all, so a crash at any point
+//! leaves the boundary either done or not begun. The host controls which items arrive.
+
+use crate::{
+    codes::{record_key, Codes},
+    command::{execute_item, Context, Executed, ExecutionFault},
+    identity::Identity,
+    world::{ClusterWorld, Underway},
+};
+use codec::{Decode, Encode};
+use phala_crypto::{kdf, merkle, Secret};
+use phala_protocol::{
+    domain,
+    ids::BlockNumber,
+    inbox::{Head, Item},
+    result::{reply_leaf, Boundary, ClusterResult, Reply, SignedResult},
+    AccountId, Epoch, Hash,
+};
+use phala_state::{ClusterStore, CommitError, ReadError};
+use std::sync::Arc;
+
+/// Blocks for which replies are kept for their accounts.
+const REPLY_BLOCKS: BlockNumber = 14_400;
+/// Boundaries whose replies one commit forgets at most.
+const FORGET_AT_ONCE: u64 = 4;
+
+/// What the store keeps beside the state, in the same transaction.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct Meta {
+    /// Executed up to here.
+    pub head: Head,
+    /// The last boundary.
+    pub last: Option<Boundary>,
+    /// The epoch whose commit key `last` was committed under.
+    pub epoch: Epoch,
+    /// Results that the worker has not yet seen final, oldest first.
+    pub pending: Vec<SignedResult>,
+    /// Numbers of the boundaries whose replies are kept: from, up to but not including.
+    pub kept: (u64, u64),
+}
+
+/// A reply as the store keeps it for its account.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct StoredReply {
+    pub reply: Reply,
+    pub salt: [u8; 32],
+    pub result: ClusterResult,
+    pub position: (u32, u32),
+    pub path: Vec<Hash>,
+}
+
+/// Why a boundary was not executed.
+#[derive(Debug, thiserror::Error)]
+pub enum BoundaryError {
+    /// The relayer's items do not continue the inbox where the worker is, or do not end at the block's recorded head.
+    #[error("items do not continue the inbox; the relayer left out, changed or reordered some")]
+    NotTheInbox,
+    /// This machine failed; the boundary is tried again.
+    #[error("boundary cannot be executed on this machine now")]
+    Execution(#[from] ExecutionFault),
+    /// The store could not be read.
+    #[error("the cluster's store cannot be read")]
+    Read(#[from] ReadError),
+    /// The store could not be written; nothing was.
+    #[error("boundary cannot be committed")]
+    Commit(#[from] CommitError),
+    /// Commit key missing.
+    #[error("the commit key of the boundary's epoch is missing")]
+    Keys,
+}
+
+/// Checks that `items` lead from `from` to `to`, all in `to.block`.
+pub(crate) fn verify_items(from: &Head, to: &Boundary, items: &[Item]) -> Result<(), BoundaryError> {
+    let mut head = *from;
+    for item in items {
+        if item.header.block != to.block || item.previous != head.link {
+            return Err(BoundaryError::NotTheInbox);
+        }
+        head = head.pushed(&item.header, &item.message).ok_or(BoundaryError::NotTheInbox)?;
+    }
+    if items.is_empty() || head.count != to.count || head.link != to.link {
+        return Err(BoundaryError::NotTheInbox);
+    }
+    Ok(())
+}
+
+/// Executes verified items as the boundary `to` and commits it. Returns the signed result.
+pub(crate) fn execute_boundary(
+    context: &Context<'_>,
+    store: &ClusterStore,
+    codes: &Arc<Codes>,
+    identity: &Identity,
+    meta: &Meta,
+    to: Boundary,
+    items: &[Item],
+) -> Result<(SignedResult, Meta), BoundaryError> {
+    let commit_key = context.keys.commit.as_ref().ok_or(BoundaryError::Keys)?;
+    let batch = store.begin();
+    let view = batch.base().clone();
+    let prev = commitment(commit_key, &meta.last, &view.root());
+
+    let world = Arc::new(ClusterWorld { source: Underway::new(batch), codes: codes.clone() });
+    let mut replies = Vec::with_capacity(items.len());
+    let mut records = Vec::new();
+    for item in items {
+        let Executed { reply, new_code } = execute_item(context, &world, item)?;
+        if let Some(code) = new_code {
+            if let Some(bytes) = codes.bytes(&code, &view)? {
+                records.push((record_key(&code), Some(bytes.to_vec())));
+            }
+        }
+        replies.push(reply);
+    }
+    // Executions have ended and dropped their clones; were one left, the boundary is tried again.
+    let mut batch = Arc::into_inner(world).ok_or(ExecutionFault::Held)?.source.into_batch();
+    let root = batch.root()?;
+
+    let salts: Vec<[u8; 32]> = replies.iter().map(|reply| salt(commit_key, reply.sequence)).collect();
+    let leaves: Vec<Hash> = replies.iter().zip(&salts).map(|(reply, salt)| reply_leaf(salt, reply)).collect();
+    let result = ClusterResult {
+        cluster: context.cluster,
+        epoch: context.epoch,
+        boundary: to,
+        prev,
+        next: commitment(commit_key, &Some(to), &root),
+        replies_root: merkle::root(&leaves),
+        egress_root: merkle::root::<Hash>(&[]),
+    };
+    let signed = SignedResult {
+        result,
+        worker: identity.id(),
+        signature: identity.sign(&result.signing_payload(context.genesis)),
+    };
+
+    let (from, upto) = meta.kept;
+    let mut kept_keys = Vec::new();
+    for (index, (reply, salt)) in replies.into_iter().zip(salts).enumerate() {
+        let Some((account, nonce)) = reply.caller else { continue };
+        let position = (index as u32, items.len() as u32);
+        let path = merkle::prove(&leaves, index as u64).unwrap_or_default();
+        let key = reply_key(&account, nonce);
+        records.push((key.clone(), Some(StoredReply { reply, salt, result, position, path }.encode())));
+        kept_keys.push(key);
+    }
+    records.push((kept_key(upto), Some((to.block, kept_keys).encode())));
+    let mut oldest = from;
+    while oldest < upto && oldest < from.saturating_add(FORGET_AT_ONCE) {
+        let Some(bytes) = view.record(&kept_key(oldest))? else { break };
+        let Ok((block, keys)) = <(BlockNumber, Vec<Vec<u8>>)>::decode(&mut bytes.as_slice()) else { break };
+        if block.saturating_add(REPLY_BLOCKS) > to.block {
+            break;
+        }
+        records.extend(keys.into_iter().map(|key| (key, None)));
+        records.push((kept_key(oldest), None));
+        oldest = oldest.saturating_add(1);
+    }
+
+    let mut pending = meta.pending.clone();
+    pending.push(signed.clone());
+    let next = Meta {
+        head: Head { count: to.count, link: to.link },
+        last: Some(to),
+        epoch: context.epoch,
+        pending,
+        kept: (oldest, upto.saturating_add(1)),
+    };
+    drop(view);
+    store.commit(batch, next.encode(), records)?;
+    Ok((signed, next))
+}
+
+/// `HMAC(commit key, boundary, internal root)`.
+pub(crate) fn commitment(commit_key: &Secret<[u8; 32]>, boundary: &Option<Boundary>, root: &Hash) -> Hash {
+    kdf::hmac_commit(commit_key, domain::COMMITMENT, &(boundary, root).encode())
+}
+
+/// Key of the record that keeps a reply.
+pub(crate) fn reply_key(account: &AccountId, nonce: u64) -> Vec<u8> {
+    [b"reply/".as_slice(), &account.0, &nonce.to_be_bytes()].concat()
+}
+
+fn kept_key(number: u64) -> Vec<u8> {
+    [b"kept/".as_slice(), &number.to_be_bytes()].concat()
+}
+
+/// The same on every replica, unknown outside: without it nobody can test guesses against the published root.
+fn salt(commit_key: &Secret<[u8; 32]>, sequence: u64) -> [u8; 32] {
+    *kdf::derive_for::<32>(commit_key, domain::REPLY_SALT, &sequence).expose()
+}

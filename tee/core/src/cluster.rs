@@ -1,0 +1,457 @@
+//! A worker's side of one cluster: keys by epoch, the store, boundaries executed and the results that wait to become final.
+//!
+//! Guarantees: commands run only under the keys of the epoch that the finalised chain gives their block; a result that the chain made
+//! final differently stops the cluster here for good rather than going on from a state nobody else has; queries see only a state
+//! whose result is final. The chain's records decide everything; the host decides only when they arrive.
+
+use crate::{
+    boundary::{commitment, execute_boundary, verify_items, BoundaryError, Meta},
+    chain::{Chain, ChainError, Records, Shown},
+    codes::Codes,
+    command::{code_needed, Context},
+    epochs::Epochs,
+    identity::Identity,
+    machine::{draw_secret, Machine, MachineFault},
+    serving::Serving,
+    tee::Notice,
+};
+use codec::DecodeAll;
+use phala_crypto::xwing::DecapsulationKey;
+use phala_protocol::{
+    chain_state::{BoundaryRecord, ClusterRecord, FinalRecord, RootRecord},
+    envelope::announcement_payload,
+    ids::BlockNumber,
+    inbox::{Head, Item},
+    keys::KeyAnswer,
+    relay::{InboxCursor, Outgoing},
+    result::{Boundary, ClusterResult, Rekey, SignedRekey},
+    storage, ClusterId, CodeHash, Epoch, Hash,
+};
+use phala_state::{ClusterStore, CommitError, OpenError, RekeyError, StorageKey, View};
+use std::{collections::VecDeque, sync::Arc};
+
+/// Results that may wait to become final before the worker stops executing.
+const MAX_PENDING: usize = 16;
+/// Rows that one delivery re-seals after a key change.
+const SWEEP_AT_ONCE: usize = 256;
+
+/// Why a cluster cannot go on now.
+#[derive(Debug, thiserror::Error)]
+pub enum ClusterError {
+    /// The chain's side of the delivery was refused.
+    #[error("chain records are refused")]
+    Chain(#[from] ChainError),
+    /// A boundary could not be executed.
+    #[error("a boundary was not executed")]
+    Boundary(#[from] BoundaryError),
+    /// The items' boundary is not proved by the delivery.
+    #[error("the delivery does not prove the boundary at block {0}")]
+    BoundaryNotProved(BlockNumber),
+    /// The machine failed.
+    #[error("the machine failed")]
+    Machine(#[from] MachineFault),
+    /// The store could not be opened.
+    #[error("the cluster's store cannot be opened")]
+    Open(#[from] OpenError),
+    /// The store could not change its key.
+    #[error("the cluster's store cannot change its key")]
+    Rekey(#[from] RekeyError),
+    /// The store could not be swept.
+    #[error("the cluster's store cannot be re-sealed")]
+    Sweep(#[from] CommitError),
+    /// The store is of another version, or not this cluster's.
+    #[error("the cluster's store is of another version than this binary")]
+    Meta,
+    /// The chain made another result final than this worker computed. It stops here.
+    #[error("the chain's final result at block {0} is not this worker's; it has stopped for this cluster")]
+    Diverged(BlockNumber),
+}
+
+/// What the operator sees of a cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterHealth {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// The open epoch, as last seen.
+    pub epoch: Epoch,
+    /// Items executed.
+    pub executed: u64,
+    /// Results that wait to become final.
+    pub pending: usize,
+    /// Whether queries are answered.
+    pub serving: bool,
+    /// The block at which the chain's final result differed, if it did.
+    pub diverged_at: Option<BlockNumber>,
+}
+
+/// One cluster on this worker.
+pub(crate) struct Cluster {
+    id: ClusterId,
+    record: Option<ClusterRecord>,
+    epochs: Epochs,
+    store: Option<ClusterStore>,
+    /// The generation of a store that could not be opened with the open epoch's key.
+    stored_generation: Option<Epoch>,
+    meta: Meta,
+    /// Versions of results that wait to become final, beside `meta.pending`; shorter after a restart.
+    views: VecDeque<(ClusterResult, View)>,
+    final_state: Option<(Option<ClusterResult>, View)>,
+    codes: Arc<Codes>,
+    wanted_codes: Vec<CodeHash>,
+    query_key: Option<(Epoch, Arc<DecapsulationKey>)>,
+    diverged_at: Option<BlockNumber>,
+}
+
+/// What a cluster needs of the TEE around it.
+pub(crate) struct Around<'a> {
+    pub chain: &'a Chain,
+    pub identity: &'a Arc<Identity>,
+    pub machine: &'a dyn Machine,
+    pub root: Option<&'a RootRecord>,
+    pub notices: &'a mut Vec<Notice>,
+}
+
+impl Cluster {
+    pub(crate) fn new(id: ClusterId, codes: Arc<Codes>) -> Self {
+        Self {
+            id,
+            record: None,
+            epochs: Epochs::default(),
+            store: None,
+            stored_generation: None,
+            meta: Meta { head: Head::empty(id), last: None, epoch: 0, pending: Vec::new(), kept: (0, 0) },
+            views: VecDeque::new(),
+            final_state: None,
+            codes,
+            wanted_codes: Vec::new(),
+            query_key: None,
+            diverged_at: None,
+        }
+    }
+
+    /// Storage keys the cluster needs proved next.
+    pub(crate) fn wanted_keys(&self) -> Vec<Vec<u8>> {
+        let results = self.meta.pending.iter().map(|signed| signed.result.boundary.block);
+        std::iter::once(storage::cluster_key(self.id))
+            .chain(results.map(|block| storage::final_result_key(self.id, block)))
+            .collect()
+    }
+
+    pub(crate) fn wanted_codes(&self) -> &[CodeHash] {
+        &self.wanted_codes
+    }
+
+    pub(crate) fn cursor(&self) -> InboxCursor {
+        let ready = self.store.is_some()
+            && self.diverged_at.is_none()
+            && self.meta.pending.len() < MAX_PENDING
+            && self.record.as_ref().is_some_and(|record| self.epochs.has_full(self.working_epoch(record)));
+        InboxCursor { cluster: self.id, head: self.meta.head, ready }
+    }
+
+    pub(crate) fn health(&self) -> ClusterHealth {
+        ClusterHealth {
+            cluster: self.id,
+            epoch: self.record.as_ref().map_or(0, |record| record.epoch),
+            executed: self.meta.head.count,
+            pending: self.meta.pending.len(),
+            serving: self.final_state.is_some() && self.query_key.is_some(),
+            diverged_at: self.diverged_at,
+        }
+    }
+
+    /// Requests for keys that wait for an answer.
+    pub(crate) fn requests(&self) -> impl Iterator<Item = &phala_protocol::keys::SignedKeyRequest> {
+        self.epochs.requests()
+    }
+
+    /// The epoch of the next item: that of the open one, or the one before while it still has items.
+    fn working_epoch(&self, record: &ClusterRecord) -> Epoch {
+        if self.meta.head.count < record.opened_count {
+            record.epoch.saturating_sub(1)
+        } else {
+            record.epoch
+        }
+    }
+
+    /// Takes what the proof shows of the cluster, and what follows from it: finality of results, keys, the store.
+    pub(crate) fn observe(&mut self, records: &Records<'_>, around: &mut Around<'_>) -> Result<(), ClusterError> {
+        if let Shown::Value(record) = records.get::<ClusterRecord>(&storage::cluster_key(self.id))? {
+            let served = record.replicas.contains(&around.identity.id());
+            self.record = served.then_some(record);
+        }
+        self.observe_finality(records, around)?;
+        self.want_keys(around)
+    }
+
+    fn observe_finality(&mut self, records: &Records<'_>, around: &mut Around<'_>) -> Result<(), ClusterError> {
+        while let Some(oldest) = self.meta.pending.first() {
+            let block = oldest.result.boundary.block;
+            let key = storage::final_result_key(self.id, block);
+            let Shown::Value(shown) = records.get::<FinalRecord>(&key)? else { return Ok(()) };
+            if shown.result != oldest.result {
+                self.diverged_at = Some(block);
+                self.final_state = None;
+                around.notices.push(Notice::Diverged { cluster: self.id, block });
+                return Err(ClusterError::Diverged(block));
+            }
+            let result = oldest.result;
+            self.meta.pending.remove(0);
+            around.notices.push(Notice::ResultFinal { cluster: self.id, block, count: result.boundary.count });
+            while self.views.front().is_some_and(|(waiting, _)| waiting.boundary.count <= result.boundary.count) {
+                if let Some((waiting, view)) = self.views.pop_front() {
+                    self.final_state = Some((Some(waiting), view));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks for what is missing of the epochs that matter now, and forgets the others.
+    fn want_keys(&mut self, around: &mut Around<'_>) -> Result<(), ClusterError> {
+        let (Some(record), Some(root)) = (self.record.as_ref(), around.root) else { return Ok(()) };
+        let (now, _) = around.chain.head();
+        let mut wanted = Vec::new();
+        if record.epoch > 0 {
+            wanted.push(record.epoch);
+        }
+        let before = record.epoch.saturating_sub(1);
+        if before > 0 && (record.is_closing() || self.stored_generation == Some(before)) {
+            wanted.push(before);
+        }
+        let lead = phala_protocol::keys::KeyPurpose::Envelope;
+        if record.may_have(record.next_epoch(), lead, now) {
+            wanted.push(record.next_epoch());
+        }
+        self.epochs.retain(&wanted);
+        for epoch in wanted {
+            if self.epochs.get(epoch).is_none() {
+                let (genesis, identity) = (around.chain.genesis(), around.identity);
+                self.epochs.ask(epoch, self.id, genesis, root, now, identity, around.machine)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a gatekeeper's answer.
+    pub(crate) fn answered(&mut self, payload: &Hash, answer: &KeyAnswer, around: &mut Around<'_>) {
+        let Some(root) = around.root else { return };
+        if let Some(epoch) = self.epochs.answered(payload, answer, root, around.identity) {
+            around.notices.push(Notice::EpochKeys { cluster: self.id, epoch });
+        }
+    }
+
+    /// Opens the store when its key is here, moves it to the open epoch's key, and re-seals a little.
+    pub(crate) fn tend_store(&mut self, around: &mut Around<'_>) -> Result<(), ClusterError> {
+        let Some(record) = self.record.as_ref().filter(|record| record.epoch > 0) else { return Ok(()) };
+        let (open_epoch, opened_count) = (record.epoch, record.opened_count);
+        if self.store.is_none() {
+            let epoch = self.stored_generation.unwrap_or(open_epoch);
+            let Some(keys) = self.epochs.get(epoch) else { return Ok(()) };
+            let key = StorageKey::derive(epoch, &keys.storage, around.identity.machine_secret().expose());
+            match around.machine.open_store(self.id, key) {
+                Ok(store) => self.opened(store)?,
+                // It was last written under the epoch before: ask for that one's key. Anything older is gone for good.
+                Err(OpenError::Generation { stored, .. }) if stored.checked_add(1) == Some(open_epoch) => {
+                    self.stored_generation = Some(stored);
+                    return Ok(());
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let Some(store) = self.store.as_ref() else { return Ok(()) };
+        if store.view().generation() < open_epoch && self.meta.head.count >= opened_count {
+            let Some(keys) = self.epochs.get(open_epoch) else { return Ok(()) };
+            store.rekey(StorageKey::derive(open_epoch, &keys.storage, around.identity.machine_secret().expose()))?;
+            self.stored_generation = None;
+        }
+        store.sweep(SWEEP_AT_ONCE)?;
+        self.renew_query_key(open_epoch, around)
+    }
+
+    fn opened(&mut self, store: ClusterStore) -> Result<(), ClusterError> {
+        let view = store.view();
+        if let Some(bytes) = view.meta() {
+            self.meta = Meta::decode_all(&mut &bytes[..]).map_err(|_| ClusterError::Meta)?;
+        }
+        match self.meta.pending.last() {
+            // Whether the last state is final will be seen on the chain.
+            Some(last) => self.views.push_back((last.result, view)),
+            None if self.meta.last.is_none() => self.final_state = Some((None, view)),
+            // Nothing waits: but a host may have rewound the disk, so the chain must confirm the last result again.
+            None => return Err(ClusterError::Meta),
+        }
+        self.store = Some(store);
+        Ok(())
+    }
+
+    fn renew_query_key(&mut self, epoch: Epoch, around: &Around<'_>) -> Result<(), ClusterError> {
+        if self.query_key.as_ref().is_none_or(|(of, _)| *of != epoch) {
+            let key = DecapsulationKey::from_seed(&draw_secret::<32>(around.machine)?);
+            self.query_key = Some((epoch, Arc::new(key)));
+        }
+        Ok(())
+    }
+
+    /// Executes delivered items, one boundary after the other.
+    pub(crate) fn execute(
+        &mut self,
+        items: Vec<Item>,
+        records: &Records<'_>,
+        around: &mut Around<'_>,
+    ) -> Result<(), ClusterError> {
+        let mut rest = items.as_slice();
+        // What the worker has executed already is no fault: relayers repeat themselves.
+        while rest.first().is_some_and(|item| item.header.sequence < self.meta.head.count) {
+            rest = rest.get(1..).unwrap_or_default();
+        }
+        while let Some(first) = rest.first() {
+            if !self.cursor().ready {
+                return Ok(());
+            }
+            let block = first.header.block;
+            let length = rest.iter().take_while(|item| item.header.block == block).count();
+            let (now, later) = rest.split_at_checked(length).unwrap_or((rest, &[]));
+            self.execute_block(block, now, records, around)?;
+            if !self.wanted_codes.is_empty() {
+                return Ok(());
+            }
+            rest = later;
+        }
+        Ok(())
+    }
+
+    fn execute_block(
+        &mut self,
+        block: BlockNumber,
+        items: &[Item],
+        records: &Records<'_>,
+        around: &mut Around<'_>,
+    ) -> Result<(), ClusterError> {
+        let (Some(record), Some(store)) = (self.record.as_ref(), self.store.as_ref()) else { return Ok(()) };
+        let boundary = proved_boundary(self.id, block, records)?.ok_or(ClusterError::BoundaryNotProved(block))?;
+        verify_items(&self.meta.head, &boundary, items)?;
+        let view = store.view();
+        self.wanted_codes.clear();
+        for (_, code) in items.iter().filter_map(code_needed) {
+            let missing = self.codes.bytes(&code, &view).map_err(BoundaryError::Read)?.is_none();
+            if missing && !self.wanted_codes.contains(&code) {
+                self.wanted_codes.push(code);
+            }
+        }
+        if !self.wanted_codes.is_empty() {
+            return Ok(());
+        }
+        let epoch = record.epoch_at(block);
+        let Some(keys) = self.epochs.get(epoch).filter(|keys| keys.is_full()) else { return Ok(()) };
+        let context = Context { genesis: around.chain.genesis(), cluster: self.id, epoch, keys };
+        drop(view);
+        let (signed, meta) =
+            execute_boundary(&context, store, &self.codes, around.identity, &self.meta, boundary, items)?;
+        self.meta = meta;
+        self.views.push_back((signed.result, store.view()));
+        for (_, code) in items.iter().filter_map(code_needed) {
+            self.codes.stored(&code);
+        }
+        around.notices.push(Notice::Executed { cluster: self.id, block, items: items.len() });
+        Ok(())
+    }
+
+    /// What the cluster has for the chain.
+    pub(crate) fn outgoing(&self, around: &Around<'_>) -> Vec<Outgoing> {
+        let mut outgoing: Vec<_> = self.meta.pending.iter().cloned().map(Outgoing::Result).collect();
+        let Some(record) = self.record.as_ref() else { return outgoing };
+        if let Some(rekey) = self.rekey(record, around) {
+            // Before the results that continue it.
+            outgoing.insert(0, Outgoing::Rekey(rekey));
+        }
+        if let Some(announcement) = self.announcement(record, around) {
+            outgoing.push(announcement);
+        }
+        outgoing
+    }
+
+    /// The next epoch's envelope key, when it is due and this epoch is settled.
+    fn announcement(&self, record: &ClusterRecord, around: &Around<'_>) -> Option<Outgoing> {
+        let (now, _) = around.chain.head();
+        let settled = record.epoch == 0
+            || (!record.is_closing() && self.store.as_ref()?.view().generation() == record.epoch);
+        if !settled || now < record.next_epoch_due() {
+            return None;
+        }
+        let epoch = record.next_epoch();
+        let public_key = self.epochs.get(epoch)?.envelope.as_ref()?.public_key().to_vec();
+        let payload = announcement_payload(around.chain.genesis(), self.id, epoch, &public_key);
+        let signature = around.identity.sign(&payload);
+        Some(Outgoing::AnnounceKey { cluster: self.id, epoch, public_key, signature })
+    }
+
+    /// The binding of the open epoch's first commitment to the last one of the epoch before.
+    fn rekey(&self, record: &ClusterRecord, around: &Around<'_>) -> Option<SignedRekey> {
+        let due = record.bound_epoch != 0
+            && record.bound_epoch < record.epoch
+            && record.final_count >= record.opened_count
+            && self.meta.head.count >= record.opened_count;
+        if !due {
+            return None;
+        }
+        // The state at the last boundary of the epoch before. Items of the open epoch may have been executed since, so the first
+        // result of the new epoch names it already; without one, it is the present state.
+        let old_key = self.epochs.get(record.bound_epoch)?.commit.as_ref()?;
+        let new_key = self.epochs.get(record.epoch)?.commit.as_ref()?;
+        let (boundary, root) = self.closing_state(record)?;
+        let rekey = Rekey {
+            cluster: self.id,
+            epoch: record.epoch,
+            boundary: Some(boundary),
+            old: commitment(old_key, &Some(boundary), &root),
+            new: commitment(new_key, &Some(boundary), &root),
+        };
+        let signature = around.identity.sign(&rekey.signing_payload(around.chain.genesis()));
+        Some(SignedRekey { rekey, worker: around.identity.id(), signature })
+    }
+
+    fn closing_state(&self, record: &ClusterRecord) -> Option<(Boundary, Hash)> {
+        let (last, view) = match self.views.iter().rev().find(|(result, _)| result.epoch < record.epoch) {
+            Some((result, view)) => (result.boundary, view.clone()),
+            None => {
+                let (result, view) = self.final_state.as_ref()?;
+                (result.as_ref().filter(|result| result.epoch < record.epoch)?.boundary, view.clone())
+            }
+        };
+        Some((last, view.root()))
+    }
+
+    /// What answers queries now; none until a final state is known.
+    pub(crate) fn serving(&self, around: &Around<'_>) -> Option<Serving> {
+        let (result, view) = self.final_state.as_ref()?;
+        let (epoch, query_key) = self.query_key.as_ref()?;
+        let record = self.record.as_ref()?;
+        Some(Serving::new(
+            *around.chain.genesis(),
+            record,
+            self.id,
+            *epoch,
+            query_key.clone(),
+            around.identity.clone(),
+            around.chain.head().0,
+            *result,
+            view.clone(),
+            self.codes.clone(),
+        ))
+    }
+}
+
+/// The boundary that the proof shows for `block`: waiting for a result, or covered by a final one.
+fn proved_boundary(
+    cluster: ClusterId,
+    block: BlockNumber,
+    records: &Records<'_>,
+) -> Result<Option<Boundary>, ChainError> {
+    let key = storage::boundary_key(cluster, block);
+    if let Shown::Value(record) = records.get::<BoundaryRecord>(&key)? {
+        return Ok(Some(Boundary { block, count: record.head.count, link: record.head.link }));
+    }
+    let key = storage::final_result_key(cluster, block);
+    Ok(records.get::<FinalRecord>(&key)?.value().map(|record| record.result.boundary))
+}

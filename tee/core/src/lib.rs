@@ -1,0 +1,36 @@
+//! The logic of a TEE, without I/O: what it believes of the chain, and what it does about it, as a worker or as a gatekeeper.
+//!
+//! ```text
+//! Delivery --> Tee::deliver --> chain facts --> keys --> boundaries executed, one storage transaction each --> Tee::status
+//! Query    --> Serving::answer --> a sealed answer from the last vote-final state
+//! ```
+//!
+//! Guarantees: nothing of a delivery is used before finality, a storage proof, an AEAD or a signature vouches for it; an item that
+//! is poisoned becomes an error reply; a delivery that is wrong is refused whole, typed, and leaves what was verified before it.
+//! The host controls every input, including time: there is no clock here, only chain time out of proofs.
+//! Does not: log (it returns [`Notice`]s), read files, or talk to anyone; [`Machine`] is all it asks of the outside.
+#![forbid(unsafe_code)]
+
+mod boundary;
+mod chain;
+mod cluster;
+mod codes;
+mod command;
+mod epochs;
+mod gate;
+mod identity;
+mod machine;
+mod nonces;
+mod serving;
+mod tee;
+mod world;
+
+pub use chain::{Chain, ChainError};
+pub use cluster::{ClusterError, ClusterHealth};
+pub use identity::Identity;
+pub use machine::{Machine, MachineFault};
+pub use boundary::BoundaryError;
+pub use command::ExecutionFault;
+pub use serving::{QueryFault, Seen, Serving};
+pub use world::StateFault;
+pub use tee::{DeliveryError, Notice, Settings, StartError, Tee};

@@ -1,0 +1,403 @@
+//! A TEE as its relayer sees it: deliveries in, a status out.
+//!
+//! Guarantees: a delivery is processed in one order - finality, records, keys, store, code, items - and each step uses only what the
+//! steps before it verified; an error in one part leaves what the earlier parts achieved. The host controls every delivery.
+
+use crate::{
+    boundary::BoundaryError,
+    chain::{Chain, ChainError, Shown},
+    cluster::{Around, Cluster, ClusterError, ClusterHealth},
+    codes::Codes,
+    gate::Gate,
+    identity::Identity,
+    machine::{draw, Machine, MachineFault},
+    serving::Serving,
+};
+use phala_gatekeeper::Refusal;
+use phala_light_client::{encode_proof, AnchorError, GenesisAnchor};
+use phala_protocol::{
+    attestation::{Registration, Role},
+    chain_state::{RootRecord, WorkerRecord},
+    ids::BlockNumber,
+    inbox::{Item, ItemDecodeError},
+    relay::{Delivery, KeyInquiry, Outgoing, TeeStatus},
+    storage, AccountId, ClusterId, Epoch, Hash, WorkerId,
+};
+use phala_vm::EngineError;
+use std::sync::Arc;
+
+/// Blocks after which evidence that still waits to be registered is made anew.
+const EVIDENCE_BLOCKS: BlockNumber = 300;
+/// Seconds before its attestation lapses in which a TEE attests again.
+const RENEW_SECONDS: u64 = 6 * 3_600;
+
+/// What a TEE is started as.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The chain's genesis hash: the root of all that the TEE believes.
+    pub genesis: Hash,
+    /// In which role.
+    pub role: Role,
+    /// The operator's account.
+    pub operator: AccountId,
+    /// The cluster that a worker serves once the chain assigns it.
+    pub cluster: ClusterId,
+}
+
+/// What happened, for the log. Nothing secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// The chain knows the TEE.
+    Registered,
+    /// The keys of an epoch are here.
+    EpochKeys {
+        /// The cluster.
+        cluster: ClusterId,
+        /// The epoch.
+        epoch: Epoch,
+    },
+    /// A boundary was executed and committed.
+    Executed {
+        /// The cluster.
+        cluster: ClusterId,
+        /// The boundary's block.
+        block: BlockNumber,
+        /// Its items.
+        items: usize,
+    },
+    /// A result became final.
+    ResultFinal {
+        /// The cluster.
+        cluster: ClusterId,
+        /// The boundary's block.
+        block: BlockNumber,
+        /// Items covered so far.
+        count: u64,
+    },
+    /// The chain's final result is not this worker's.
+    Diverged {
+        /// The cluster.
+        cluster: ClusterId,
+        /// The boundary's block.
+        block: BlockNumber,
+    },
+    /// The gatekeeper gave a worker its keys.
+    KeysGiven {
+        /// The worker.
+        worker: WorkerId,
+        /// The cluster.
+        cluster: ClusterId,
+        /// The epoch.
+        epoch: Epoch,
+    },
+    /// The gatekeeper refused a worker.
+    KeysRefused {
+        /// The worker.
+        worker: WorkerId,
+        /// Why.
+        refusal: Refusal,
+    },
+}
+
+/// Why a delivery, or a part of it, was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum DeliveryError {
+    /// The chain's side was refused: the relayer's fault.
+    #[error("delivery is refused")]
+    Chain(#[from] ChainError),
+    /// Items without a proof of their boundaries: the relayer's fault.
+    #[error("delivery has items but no proof")]
+    NoProof,
+    /// An item is malformed: the relayer's fault.
+    #[error("an inbox item is refused")]
+    Item(#[from] ItemDecodeError),
+    /// A cluster cannot go on.
+    #[error("cluster {0} cannot go on")]
+    Cluster(ClusterId, #[source] ClusterError),
+    /// The machine failed: the operator's to mend.
+    #[error("the machine failed")]
+    Machine(#[from] MachineFault),
+}
+
+impl DeliveryError {
+    /// Whether the relayer, rather than this machine or the chain's own word, is at fault.
+    pub fn is_the_relayers(&self) -> bool {
+        match self {
+            Self::Chain(_) | Self::NoProof | Self::Item(_) => true,
+            Self::Cluster(_, error) => matches!(
+                error,
+                ClusterError::Chain(_)
+                    | ClusterError::BoundaryNotProved(_)
+                    | ClusterError::Boundary(BoundaryError::NotTheInbox)
+            ),
+            Self::Machine(_) => false,
+        }
+    }
+}
+
+/// Why a TEE could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The anchor is not of the pinned genesis.
+    #[error("genesis anchor is refused")]
+    Anchor(#[from] AnchorError),
+    /// The machine failed.
+    #[error("the machine failed")]
+    Machine(#[from] MachineFault),
+    /// The contract engine does not start.
+    #[error("the contract engine does not start")]
+    Engine(#[from] EngineError),
+}
+
+enum Part {
+    Worker(Box<Cluster>),
+    Gatekeeper(Box<Gate>),
+}
+
+/// A worker or a gatekeeper.
+pub struct Tee {
+    settings: Settings,
+    machine: Arc<dyn Machine>,
+    identity: Arc<Identity>,
+    chain: Chain,
+    part: Part,
+    root: Shown<RootRecord>,
+    registered: Shown<WorkerRecord>,
+    now: u64,
+    attested: Option<(Registration, Vec<u8>)>,
+    codes: Arc<Codes>,
+}
+
+impl Tee {
+    /// Starts at genesis; the relayer's first deliveries bring it up to date.
+    pub fn start(settings: Settings, anchor: &GenesisAnchor, machine: Arc<dyn Machine>) -> Result<Self, StartError> {
+        let chain = Chain::at_genesis(&settings.genesis, anchor)?;
+        let identity = Arc::new(Identity::open(&*machine, &settings.genesis)?);
+        let codes = Arc::new(Codes::new()?);
+        let part = match settings.role {
+            Role::Worker => Part::Worker(Box::new(Cluster::new(settings.cluster, codes.clone()))),
+            Role::Gatekeeper => Part::Gatekeeper(Box::new(Gate::open(&chain, &*machine)?)),
+        };
+        let (root, registered) = (Shown::Nothing, Shown::Nothing);
+        Ok(Self { settings, machine, identity, chain, part, root, registered, now: 0, attested: None, codes })
+    }
+
+    /// The TEE's identity.
+    pub fn identity(&self) -> WorkerId {
+        self.identity.id()
+    }
+
+    /// Number and hash of the finalised block it has verified.
+    pub fn head(&self) -> (BlockNumber, Hash) {
+        self.chain.head()
+    }
+
+    /// Whether it runs on a development network, by its genesis.
+    pub fn is_development(&self) -> bool {
+        self.chain.development().is_some()
+    }
+
+    /// What the chain has registered of it, as last seen.
+    pub fn registration(&self) -> Option<WorkerRecord> {
+        self.registered.clone().value()
+    }
+
+    /// The evidence it last made, and what that binds.
+    pub fn attested(&self) -> Option<&(Registration, Vec<u8>)> {
+        self.attested.as_ref()
+    }
+
+    /// The state of a worker's cluster.
+    pub fn cluster_health(&self) -> Option<ClusterHealth> {
+        match &self.part {
+            Part::Worker(cluster) => Some(cluster.health()),
+            Part::Gatekeeper(_) => None,
+        }
+    }
+
+    /// Whether a gatekeeper holds a share.
+    pub fn has_seat(&self) -> bool {
+        matches!(&self.part, Part::Gatekeeper(gate) if gate.has_seat())
+    }
+
+    /// What answers queries now.
+    pub fn serving(&self) -> Option<Serving> {
+        let mut notices = Vec::new();
+        match &self.part {
+            Part::Worker(cluster) => cluster.serving(&self.around_shared(&mut notices)),
+            Part::Gatekeeper(_) => None,
+        }
+    }
+
+    /// Takes a delivery. Also returns what happened, whether or not all of it was taken.
+    pub fn deliver(&mut self, delivery: Delivery) -> (Vec<Notice>, Result<(), DeliveryError>) {
+        let mut notices = Vec::new();
+        let result = self.take(delivery, &mut notices);
+        (notices, result)
+    }
+
+    fn take(&mut self, delivery: Delivery, notices: &mut Vec<Notice>) -> Result<(), DeliveryError> {
+        let Delivery { finality, proof, items, codes, answers, inquiries } = delivery;
+        if !finality.is_empty() {
+            self.chain.advance(&finality, &draw(&*self.machine)?)?;
+        }
+        if let Part::Gatekeeper(gate) = &mut self.part {
+            gate.inquire(inquiries);
+        }
+        if proof.is_empty() {
+            return if items.is_empty() { Ok(()) } else { Err(DeliveryError::NoProof) };
+        }
+        let proof = encode_proof(&proof);
+        let records = self.chain.records(&proof)?;
+        if let Some(now) = records.now()? {
+            self.now = now;
+        }
+        match records.get::<RootRecord>(&storage::root_key())? {
+            Shown::Nothing => {}
+            shown => self.root = shown,
+        }
+        match records.get::<WorkerRecord>(&storage::worker_key(&self.identity.id()))? {
+            Shown::Nothing => {}
+            shown => {
+                let first = matches!((&self.registered, &shown), (Shown::Nothing | Shown::Absent, Shown::Value(_)));
+                if first {
+                    notices.push(Notice::Registered);
+                }
+                self.registered = shown;
+            }
+        }
+        let root = match &self.root {
+            Shown::Value(root) => Some(root),
+            Shown::Nothing | Shown::Absent => None,
+        };
+        match &mut self.part {
+            Part::Gatekeeper(gate) => {
+                gate.observe(&records, &self.chain, &self.identity, &*self.machine, root, notices)?;
+            }
+            Part::Worker(cluster) => {
+                let mut around = Around {
+                    chain: &self.chain,
+                    identity: &self.identity,
+                    machine: &*self.machine,
+                    root,
+                    notices,
+                };
+                let id = self.settings.cluster;
+                let failed = |error| DeliveryError::Cluster(id, error);
+                cluster.observe(&records, &mut around).map_err(failed)?;
+                for (payload, answer) in &answers {
+                    cluster.answered(payload, answer, &mut around);
+                }
+                cluster.tend_store(&mut around).map_err(failed)?;
+                for code in codes {
+                    self.codes.deliver(cluster.wanted_codes(), code);
+                }
+                for inbox in items.into_iter().filter(|inbox| inbox.cluster == id) {
+                    let decoded: Result<Vec<_>, _> =
+                        inbox.items.iter().map(|bytes| Item::decode_bounded(bytes)).collect();
+                    cluster.execute(decoded?, &records, &mut around).map_err(failed)?;
+                }
+            }
+        }
+        self.attest()
+    }
+
+    /// Makes evidence when the chain does not know the TEE, knows other keys of it, or will forget it soon.
+    fn attest(&mut self) -> Result<(), DeliveryError> {
+        let (block, block_hash) = self.chain.head();
+        if block == 0 || self.registered == Shown::Nothing {
+            return Ok(());
+        }
+        let fresh = self.attested.as_ref().is_some_and(|(made, _)| block.saturating_sub(made.block) < EVIDENCE_BLOCKS);
+        if self.attested.is_some() && (fresh || !self.must_register()) {
+            return Ok(());
+        }
+        let registration = Registration {
+            role: self.settings.role,
+            identity: self.identity.id(),
+            encryption_key: self.identity.receiving_hash(),
+            operator: self.settings.operator,
+            block,
+            block_hash,
+        };
+        let evidence = self.machine.evidence(&registration.report_data(self.chain.genesis()))?;
+        self.attested = Some((registration, evidence));
+        Ok(())
+    }
+
+    fn must_register(&self) -> bool {
+        match &self.registered {
+            Shown::Nothing => false,
+            Shown::Absent => true,
+            Shown::Value(record) => {
+                record.role != self.settings.role
+                    || record.encryption_key != self.identity.receiving_hash()
+                    || record.valid_until < self.now.saturating_add(RENEW_SECONDS)
+            }
+        }
+    }
+
+    /// What the relayer should fetch and carry next.
+    pub fn status(&self) -> TeeStatus {
+        let (height, head) = self.chain.head();
+        let mut wanted_keys =
+            vec![storage::TIMESTAMP_NOW.to_vec(), storage::root_key(), storage::worker_key(&self.identity.id())];
+        let mut outgoing = Vec::new();
+        if let (true, Some((registration, evidence))) = (self.must_register(), self.attested.as_ref()) {
+            outgoing.push(Outgoing::Register { registration: *registration, evidence: evidence.clone() });
+        }
+        let (mut inboxes, mut wanted_codes) = (Vec::new(), Vec::new());
+        match &self.part {
+            Part::Worker(cluster) => {
+                let mut notices = Vec::new();
+                let around = self.around_shared(&mut notices);
+                wanted_keys.extend(cluster.wanted_keys());
+                inboxes.push(cluster.cursor());
+                wanted_codes.extend_from_slice(cluster.wanted_codes());
+                outgoing.extend(cluster.outgoing(&around));
+                outgoing.extend(self.inquiries(cluster));
+            }
+            Part::Gatekeeper(gate) => {
+                wanted_keys.extend(gate.wanted_keys());
+                let registered = matches!(self.registered, Shown::Value(_));
+                outgoing.extend(gate.outgoing(&self.chain, &self.identity, &self.root, registered));
+            }
+        }
+        wanted_keys.sort_unstable();
+        wanted_keys.dedup();
+        TeeStatus {
+            identity: self.identity.id(),
+            role: self.settings.role,
+            genesis: self.settings.genesis,
+            height,
+            head,
+            wanted_keys,
+            inboxes,
+            wanted_codes,
+            outgoing,
+        }
+    }
+
+    fn inquiries(&self, cluster: &Cluster) -> Vec<Outgoing> {
+        let Some((registration, evidence)) = self.attested.as_ref() else { return Vec::new() };
+        cluster
+            .requests()
+            .map(|request| {
+                Outgoing::AskKeys(KeyInquiry {
+                    request: request.clone(),
+                    registration: *registration,
+                    evidence: evidence.clone(),
+                    collateral: Vec::new(),
+                })
+            })
+            .collect()
+    }
+
+    fn around_shared<'a>(&'a self, notices: &'a mut Vec<Notice>) -> Around<'a> {
+        let root = match &self.root {
+            Shown::Value(root) => Some(root),
+            Shown::Nothing | Shown::Absent => None,
+        };
+        Around { chain: &self.chain, identity: &self.identity, machine: &*self.machine, root, notices }
+    }
+}

@@ -1,0 +1,154 @@
+//! What contracts see of a cluster's state, and the cluster's own entries beside theirs.
+//!
+//! The cluster's own entries - nonces, the list of contracts - are committed state of the contract id zero, which no contract can
+//! have: ids are hashes. Guarantees: a read error is this machine's fault and never a contract's result.
+
+use crate::{codes::Codes, nonces::NonceWindow};
+use codec::{Decode, DecodeAll, Encode};
+use phala_protocol::{AccountId, CodeHash, ContractId};
+use phala_state::{Batch, LimitError, ReadError, View};
+use phala_vm::{CompiledContract, Fault, World, Writes};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The id that the cluster's own entries stand under.
+const SYSTEM: ContractId = ContractId([0; 32]);
+
+/// A contract as the cluster's state lists it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct Deployed {
+    pub code: CodeHash,
+    pub deployer: AccountId,
+}
+
+/// State as one execution sees it.
+pub(crate) trait Source: Send + Sync {
+    fn value(&self, contract: &ContractId, key: &[u8]) -> Result<Option<Vec<u8>>, ReadError>;
+    fn view(&self) -> View;
+}
+
+/// The last vote-final version: what queries see.
+impl Source for View {
+    fn value(&self, contract: &ContractId, key: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
+        self.get(contract, key)
+    }
+
+    fn view(&self) -> View {
+        self.clone()
+    }
+}
+
+/// A boundary under way: what commands see. The lock is for the trait's sake; one thread executes.
+pub(crate) struct Underway(Mutex<Batch>);
+
+impl Underway {
+    pub(crate) fn new(batch: Batch) -> Self {
+        Self(Mutex::new(batch))
+    }
+
+    pub(crate) fn batch(&self) -> MutexGuard<'_, Batch> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn into_batch(self) -> Batch {
+        self.0.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Applies what an execution wrote.
+    pub(crate) fn apply(&self, writes: Writes) -> Result<(), LimitError> {
+        let mut batch = self.batch();
+        for ((contract, key), value) in writes {
+            match value {
+                Some(value) => batch.set(&contract, &key, value)?,
+                None => batch.remove(&contract, &key)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Marks a nonce used; false if it was.
+    pub(crate) fn take_nonce(&self, account: &AccountId, nonce: u64) -> Result<bool, StateFault> {
+        let key = [b"nonce/".as_slice(), &account.0].concat();
+        let mut batch = self.batch();
+        let mut window = match batch.get(&SYSTEM, &key)? {
+            Some(bytes) => NonceWindow::decode_all(&mut bytes.as_slice()).map_err(|_| StateFault::Entry)?,
+            None => NonceWindow::default(),
+        };
+        if !window.take(nonce) {
+            return Ok(false);
+        }
+        batch.set(&SYSTEM, &key, window.encode())?;
+        Ok(true)
+    }
+
+    /// Lists a contract.
+    pub(crate) fn list(&self, contract: &ContractId, deployed: &Deployed) -> Result<(), LimitError> {
+        self.batch().set(&SYSTEM, &deployed_key(contract), deployed.encode())
+    }
+}
+
+impl Source for Underway {
+    fn value(&self, contract: &ContractId, key: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
+        self.batch().get(contract, key)
+    }
+
+    fn view(&self) -> View {
+        self.batch().base().clone()
+    }
+}
+
+/// This machine could not read or write the cluster's state.
+#[derive(Debug, thiserror::Error)]
+pub enum StateFault {
+    /// The store failed or was tampered with.
+    #[error("the cluster's store cannot be read")]
+    Read(#[from] ReadError),
+    /// An entry is over the store's limits.
+    #[error("an entry is over the store's limits")]
+    Limit(#[from] LimitError),
+    /// One of the cluster's own entries is malformed: written by another version.
+    #[error("an entry of the cluster is of another version than this binary")]
+    Entry,
+    /// A contract's stored code no longer compiles.
+    #[error("a stored contract's code is missing or no longer compiles")]
+    Code,
+}
+
+/// What the engine is given.
+pub(crate) struct ClusterWorld<S> {
+    pub source: S,
+    pub codes: Arc<Codes>,
+}
+
+impl<S: Source> ClusterWorld<S> {
+    /// The contract, if it is deployed here.
+    pub(crate) fn deployed(&self, contract: &ContractId) -> Result<Option<Deployed>, StateFault> {
+        match self.source.value(&SYSTEM, &deployed_key(contract))? {
+            Some(bytes) => Deployed::decode_all(&mut bytes.as_slice()).map(Some).map_err(|_| StateFault::Entry),
+            None => Ok(None),
+        }
+    }
+
+    /// The compiled code of a deployed contract.
+    pub(crate) fn compiled(&self, contract: &ContractId) -> Result<Option<Arc<CompiledContract>>, StateFault> {
+        let Some(deployed) = self.deployed(contract)? else { return Ok(None) };
+        if let Some(found) = self.codes.cached(&deployed.code) {
+            return Ok(Some(found));
+        }
+        let code = self.codes.bytes(&deployed.code, &self.source.view())?.ok_or(StateFault::Code)?;
+        self.codes.compiled(&deployed.code, &code).map(Some).map_err(|_| StateFault::Code)
+    }
+}
+
+impl<S: Source> World for ClusterWorld<S> {
+    fn read(&self, contract: &ContractId, key: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
+        self.source.value(contract, key).map_err(|error| Fault::World(Box::new(error)))
+    }
+
+    fn code(&self, contract: &ContractId) -> Result<Option<Arc<CompiledContract>>, Fault> {
+        self.compiled(contract).map_err(|error| Fault::World(Box::new(error)))
+    }
+}
+
+fn deployed_key(contract: &ContractId) -> Vec<u8> {
+    [b"contract/".as_slice(), &contract.0].concat()
+}

@@ -1,0 +1,19 @@
+//! The gatekeeper: holds one share of an era's root and evaluates the threshold PRF for workers that may have a key.
+//!
+//! Guarantees: an evaluation leaves only sealed to the encryption key that the asking worker's *evidence* binds - verified here, in
+//! this binary, never "because the chain says registered" - and only for a cluster that the finalised chain assigned to it and for
+//! an epoch that the record of that cluster allows. The PRF's input is built here from checked fields; the asker chooses none of
+//! its bytes. Refusals are typed and say whose fault.
+//!
+//! Inputs: inquiries come from anyone; [`Facts`] must come out of verified storage proofs against one finalised header; entropy
+//! must be fresh. Sans-IO. Does not: run a DKG yet - a root of one seat exists in development networks alone, and [`Seat::lone`]
+//! demands the proof that this is one.
+#![forbid(unsafe_code)]
+
+mod grant;
+mod policy;
+mod seat;
+
+pub use grant::{open_grant, GrantError, Grants, OpenedGrant};
+pub use policy::{Facts, Refusal, MEASUREMENT_DELAY_BLOCKS};
+pub use seat::{Seat, SeatError};

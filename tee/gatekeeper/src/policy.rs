@@ -1,0 +1,159 @@
+//! Who may have a key: the checks between an inquiry and an evaluation.
+//!
+//! Guarantees: [`verify_inquiry`] returns purposes only when every check named in [`Refusal`] held, each on its own. The asker
+//! controls the inquiry, the host its transport and the collateral; both are verified under roots compiled into this binary.
+//! The delay before a new measurement counts is a constant of this binary too: no referendum or runtime upgrade shortens it.
+
+use codec::DecodeAll;
+use phala_attest::{
+    verify_collateral, verify_evidence, Collateral, DevelopmentGenesis, Evidence, Policy, PolicyTerms, TrustAnchor,
+};
+use phala_crypto::signature::ed25519;
+use phala_protocol::{
+    attestation::{encryption_key_hash, Role},
+    chain_state::{AllowedMeasurement, ClusterRecord, RootRecord, WorkerRecord},
+    keys::KeyPurpose,
+    relay::KeyInquiry,
+    ids::BlockNumber,
+    Hash, WorkerId,
+};
+
+/// Blocks for which a measurement must have been listed before this binary gives keys to it; none on a development network.
+pub const MEASUREMENT_DELAY_BLOCKS: BlockNumber = 14_400;
+
+/// What the finalised chain says about an inquiry's subject: each field out of one verified storage proof.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// The chain.
+    pub genesis: Hash,
+    /// The gatekeeper's own identity.
+    pub gatekeeper: WorkerId,
+    /// The gatekeeper's finalised head.
+    pub head: (BlockNumber, Hash),
+    /// Chain time at that head, in Unix seconds.
+    pub now: u64,
+    /// Proof that the genesis state marks a development network, if it does.
+    pub development: Option<DevelopmentGenesis>,
+    /// The governed part of the evidence policy.
+    pub terms: PolicyTerms,
+    /// The recorded root.
+    pub root: Option<RootRecord>,
+    /// The cluster that is asked about.
+    pub cluster: Option<ClusterRecord>,
+    /// The asking worker's registration.
+    pub worker: Option<WorkerRecord>,
+    /// The allow-list entry of the registered measurement.
+    pub measurement: Option<AllowedMeasurement>,
+}
+
+/// Why a gatekeeper gives no key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The inquiry is of another chain or for another gatekeeper.
+    #[error("inquiry is not for this gatekeeper on this chain")]
+    WrongAddressee,
+    /// The request is not signed by the worker it names.
+    #[error("request is not signed by the worker that it names")]
+    BadSignature,
+    /// The chain does not know the worker, or knows it in another role.
+    #[error("worker is not registered; register it first")]
+    NotRegistered,
+    /// The registration's attestation lapsed.
+    #[error("worker's attestation has lapsed; attest again")]
+    Lapsed,
+    /// The encryption key is not the registered one, or not a key at all.
+    #[error("encryption key is not the one that the worker registered")]
+    BadEncryptionKey,
+    /// The chain has not assigned the cluster to the worker.
+    #[error("cluster is not assigned to the worker")]
+    NotAssigned,
+    /// The collateral is malformed or not good now.
+    #[error("collateral is refused; fetch it again")]
+    Collateral,
+    /// The evidence is malformed or refused.
+    #[error("evidence is refused")]
+    Evidence,
+    /// The evidence does not bind this registration, or the registration another worker or key.
+    #[error("evidence does not bind this worker's registration")]
+    WrongReportData,
+    /// The evidence is of another measurement than the chain registered.
+    #[error("evidence is of another measurement than the registered one")]
+    WrongMeasurement,
+    /// The measurement is not on the allow-list, or not for long enough.
+    #[error("measurement is not allowed, or was listed too recently")]
+    MeasurementNotAllowed,
+    /// The epoch is not one whose keys may be given now.
+    #[error("epoch's keys are not given now")]
+    EpochNotOpen,
+    /// The chain has not recorded this gatekeeper's root.
+    #[error("gatekeeper's root is not recorded on chain")]
+    RootNotRecorded,
+}
+
+/// The purposes for which the asker may have keys, after every check.
+pub(crate) fn verify_inquiry(inquiry: &KeyInquiry, facts: &Facts) -> Result<Vec<KeyPurpose>, Refusal> {
+    let signed = &inquiry.request;
+    let request = &signed.request;
+    if request.genesis != facts.genesis || request.gatekeeper != facts.gatekeeper {
+        return Err(Refusal::WrongAddressee);
+    }
+    ed25519::verify(&request.worker.0, &request.signing_payload(), &signed.signature)
+        .map_err(|_| Refusal::BadSignature)?;
+
+    let worker = facts.worker.as_ref().filter(|record| record.role == Role::Worker).ok_or(Refusal::NotRegistered)?;
+    if worker.valid_until <= facts.now {
+        return Err(Refusal::Lapsed);
+    }
+    if encryption_key_hash(&signed.encryption_key) != worker.encryption_key {
+        return Err(Refusal::BadEncryptionKey);
+    }
+    let cluster = facts.cluster.as_ref().ok_or(Refusal::NotAssigned)?;
+    if !cluster.replicas.contains(&request.worker) {
+        return Err(Refusal::NotAssigned);
+    }
+    verify_machine(inquiry, facts, worker)?;
+
+    let allowed: Vec<_> = KeyPurpose::ALL
+        .into_iter()
+        .filter(|purpose| cluster.may_have(request.epoch, *purpose, facts.head.0))
+        .collect();
+    if allowed.is_empty() {
+        return Err(Refusal::EpochNotOpen);
+    }
+    Ok(allowed)
+}
+
+/// The worker's evidence, judged here.
+fn verify_machine(inquiry: &KeyInquiry, facts: &Facts, worker: &WorkerRecord) -> Result<(), Refusal> {
+    let raw = Collateral::decode_all(&mut inquiry.collateral.as_slice()).map_err(|_| Refusal::Collateral)?;
+    let anchor = facts.development.map_or(TrustAnchor::Intel, TrustAnchor::InsecureDevelopment);
+    let collateral = verify_collateral(&raw, &anchor, facts.now)
+        .or_else(|_| verify_collateral(&raw, &TrustAnchor::Intel, facts.now))
+        .map_err(|_| Refusal::Collateral)?;
+    let anchor = if collateral.root() == phala_attest::Root::Intel { TrustAnchor::Intel } else { anchor };
+    let evidence = Evidence::decode_all(&mut inquiry.evidence.as_slice()).map_err(|_| Refusal::Evidence)?;
+    let policy = Policy { anchor, terms: facts.terms };
+    let report = verify_evidence(&evidence, &collateral, &policy, facts.now).map_err(|_| Refusal::Evidence)?;
+
+    let registration = &inquiry.registration;
+    let binds = registration.role == Role::Worker
+        && registration.identity == inquiry.request.request.worker
+        && registration.encryption_key == worker.encryption_key
+        && registration.operator == worker.operator
+        && report.report_data() == registration.report_data(&facts.genesis);
+    if !binds {
+        return Err(Refusal::WrongReportData);
+    }
+    if report.measurement() != worker.measurement {
+        return Err(Refusal::WrongMeasurement);
+    }
+    let now = facts.head.0;
+    let delay = if facts.development.is_some() { 0 } else { MEASUREMENT_DELAY_BLOCKS };
+    let entry = facts.measurement.as_ref().ok_or(Refusal::MeasurementNotAllowed)?;
+    let old_enough = entry.listed_at.checked_add(delay).is_some_and(|from| now >= from);
+    let current = now >= entry.not_before && entry.sunset.is_none_or(|sunset| now <= sunset);
+    if !(old_enough && current) {
+        return Err(Refusal::MeasurementNotAllowed);
+    }
+    Ok(())
+}

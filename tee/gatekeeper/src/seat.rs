@@ -1,0 +1,157 @@
+//! A gatekeeper's place in an era: its share, and the list of all public shares.
+//!
+//! Guarantees: the share is a [`Secret`] and leaves only sealed, by the caller; public shares travel only inside sealed answers.
+//! The host controls when a seat is made and restored, never what is in it.
+
+use crate::policy::{verify_inquiry, Facts, Refusal};
+use codec::{Decode, DecodeAll, Encode};
+use phala_attest::DevelopmentGenesis;
+use phala_crypto::{
+    hpke,
+    prf::{Input, KeyShare},
+    xwing::{EncapsulationKey, ENTROPY_BYTES},
+    Secret,
+};
+use phala_protocol::{
+    chain_state::RootRecord,
+    domain,
+    keys::{share_list_hash, Evaluation, KeyAnswer, KeyGrant, KeyPurpose, PrfInput},
+    relay::KeyInquiry,
+    Hash, WorkerId,
+};
+
+/// One gatekeeper's seat in one era.
+pub struct Seat {
+    era: u32,
+    threshold: u16,
+    share: KeyShare,
+    shares: Vec<[u8; 32]>,
+}
+
+/// A seat as it is sealed: the share's bytes are in here, so it never travels in clear.
+#[derive(Encode, Decode)]
+struct Stored {
+    era: u32,
+    threshold: u16,
+    index: u16,
+    share: [u8; 32],
+    shares: Vec<[u8; 32]>,
+}
+
+/// Why a seat could not be made or restored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SeatError {
+    /// The entropy gave no valid scalar: draw again.
+    #[error("entropy gives no valid share; draw again")]
+    Entropy,
+    /// The unsealed bytes are not a seat: they were sealed by another version.
+    #[error("sealed seat is malformed")]
+    Malformed,
+}
+
+impl Seat {
+    /// The only seat of a development network's root: 1 of 1. The token proves that the chain's genesis marks it as one.
+    pub fn lone(_: DevelopmentGenesis, era: u32, entropy: &Secret<[u8; 32]>) -> Result<Self, SeatError> {
+        let scalar = Secret::fill(|bytes| {
+            bytes.copy_from_slice(entropy.expose());
+            // Clears the top bits, so that the bytes are a canonical scalar: below 2^252, which is below the group's order.
+            if let Some(last) = bytes.last_mut() {
+                *last &= 0x0f;
+            }
+        });
+        let share = KeyShare::from_bytes(1, &scalar).map_err(|_| SeatError::Entropy)?;
+        let shares = vec![share.public_share().to_bytes()];
+        Ok(Self { era, threshold: 1, share, shares })
+    }
+
+    /// The bytes to seal.
+    pub fn to_secret_bytes(&self) -> Secret<Vec<u8>> {
+        let stored = Stored {
+            era: self.era,
+            threshold: self.threshold,
+            index: self.share.index(),
+            share: *self.share.to_bytes().expose(),
+            shares: self.shares.clone(),
+        };
+        Secret::new(stored.encode())
+    }
+
+    /// A seat from unsealed bytes.
+    pub fn from_secret_bytes(bytes: &Secret<Vec<u8>>) -> Result<Self, SeatError> {
+        let stored = Stored::decode_all(&mut bytes.expose().as_slice()).map_err(|_| SeatError::Malformed)?;
+        let share =
+            KeyShare::from_bytes(stored.index, &Secret::new(stored.share)).map_err(|_| SeatError::Malformed)?;
+        Ok(Self { era: stored.era, threshold: stored.threshold, share, shares: stored.shares })
+    }
+
+    /// What the chain records of the root that this seat belongs to, `seats` being all gatekeepers by index from 1.
+    pub fn root_record(&self, seats: Vec<WorkerId>) -> RootRecord {
+        RootRecord {
+            era: self.era,
+            threshold: self.threshold,
+            seats,
+            share_list: share_list_hash(self.era, self.threshold, &self.shares),
+        }
+    }
+
+    /// Whether the chain's record is of this seat's root.
+    pub fn is_recorded_as(&self, root: &RootRecord) -> bool {
+        root.era == self.era
+            && root.threshold == self.threshold
+            && root.share_list == share_list_hash(self.era, self.threshold, &self.shares)
+    }
+
+    /// Answers an inquiry, or refuses it. `facts` are of the gatekeeper's own finalised head.
+    pub fn answer(
+        &self,
+        inquiry: &KeyInquiry,
+        facts: &Facts,
+        prf_entropy: &[u8; 32],
+        seal_entropy: &[u8; ENTROPY_BYTES],
+    ) -> Result<KeyAnswer, Refusal> {
+        if !facts.root.as_ref().is_some_and(|root| self.is_recorded_as(root)) {
+            return Err(Refusal::RootNotRecorded);
+        }
+        let allowed = verify_inquiry(inquiry, facts)?;
+        let request = &inquiry.request.request;
+        let evaluations = allowed
+            .into_iter()
+            .map(|purpose| {
+                let input = prf_input(&facts.genesis, self.era, request.cluster, request.epoch, purpose);
+                let partial = self.share.partial(&input, prf_entropy);
+                Evaluation { purpose, point: partial.point, proof: partial.proof }
+            })
+            .collect();
+        let payload = request.signing_payload();
+        let grant = KeyGrant {
+            request: payload,
+            era: self.era,
+            index: self.share.index(),
+            shares: self.shares.clone(),
+            evaluations,
+            head: facts.head,
+        };
+        let recipient =
+            EncapsulationKey::from_bytes(&inquiry.request.encryption_key).map_err(|_| Refusal::BadEncryptionKey)?;
+        let plaintext = Secret::new(grant.encode());
+        let (encapsulated, context) = hpke::setup_sender(&recipient, &answer_info(&facts.genesis), seal_entropy);
+        let (body, _) = context.seal(&payload, plaintext.expose()).map_err(|_| Refusal::BadEncryptionKey)?;
+        Ok(KeyAnswer { encapsulated: encapsulated.to_vec(), body })
+    }
+}
+
+/// The PRF's input for one key.
+pub(crate) fn prf_input(
+    genesis: &Hash,
+    era: u32,
+    cluster: phala_protocol::ClusterId,
+    epoch: phala_protocol::Epoch,
+    purpose: KeyPurpose,
+) -> Input {
+    Input::of(domain::PRF_INPUT, &PrfInput { genesis: *genesis, era, cluster, epoch, purpose })
+}
+
+/// HPKE info of an answer.
+pub(crate) fn answer_info(genesis: &Hash) -> Vec<u8> {
+    [domain::KEY_ANSWER.as_bytes(), genesis].concat()
+}

@@ -1,0 +1,211 @@
+//! One committed version of the store, for as long as it is held.
+//!
+//! Guarantees: everything read through one view belongs to one commit and is checked against that commit's roots; later
+//! commits, rekeying and sweeps neither change nor block it. Rows come from the host.
+//!
+//! A view holds a read transaction of the file: see the crate's notes on cost. The file cannot be opened again while one
+//! is alive.
+
+use crate::{
+    cache::PageCache,
+    cipher::{KeyRing, Locator, Place},
+    error::{IntegrityError, ReadError, Row, StorageFault},
+    store::Head,
+    tree::{self, CommittedMap, Leaf, Namespace, NodeRef, Page, PageId, PageSource, Path, RadixTree},
+};
+use codec::{Decode, DecodeAll, Encode};
+use phala_protocol::{ContractId, Epoch, Hash};
+use redb::ReadOnlyTable;
+use std::{
+    panic::{catch_unwind, AssertUnwindSafe},
+    sync::Arc,
+};
+use zeroize::Zeroizing;
+
+/// The file and what is known of it.
+pub(crate) struct Disk {
+    pub database: redb::Database,
+    pub cache: PageCache,
+}
+
+/// A committed version. Clones share it.
+#[derive(Clone)]
+pub struct View(Arc<Version>);
+
+struct Version {
+    // Declared before the disk, and so dropped before it: the transaction must not outlive the database.
+    rows: ReadOnlyTable<&'static [u8; 20], &'static [u8]>,
+    head: Head,
+    keys: Arc<KeyRing>,
+    disk: Arc<Disk>,
+}
+
+/// An entry of a contract, as [`View::entries`] lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its place in the canonical order, and where the next call goes on.
+    pub path: Hash,
+    /// Whose it is.
+    pub contract: ContractId,
+    /// Its key within the contract.
+    pub key: Vec<u8>,
+    /// Its value.
+    pub value: Vec<u8>,
+}
+
+/// An entry's row before it is sealed.
+#[derive(Encode, Decode)]
+pub(crate) struct EntryRow {
+    pub contract: [u8; 32],
+    pub key: Vec<u8>,
+    pub value: Vec<u8>,
+}
+
+/// Contract of records: they belong to no contract.
+pub(crate) const NO_CONTRACT: [u8; 32] = [0; 32];
+
+impl View {
+    pub(crate) fn new(
+        disk: Arc<Disk>,
+        head: Head,
+        keys: Arc<KeyRing>,
+        rows: ReadOnlyTable<&'static [u8; 20], &'static [u8]>,
+    ) -> Self {
+        Self(Arc::new(Version { rows, head, keys, disk }))
+    }
+
+    /// The root over the plaintext entries of all contracts; [`EMPTY_ROOT`](crate::EMPTY_ROOT) when there are none.
+    pub fn root(&self) -> Hash {
+        tree::root_hash(self.0.head.state.as_ref())
+    }
+
+    /// Number of entries of all contracts.
+    pub fn len(&self) -> u64 {
+        self.0.head.state.map_or(0, |node| node.count)
+    }
+
+    /// Whether no contract has an entry.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The caller's cursor of this version: what [`commit`](crate::ClusterStore::commit) was given. `None` before the first commit.
+    pub fn meta(&self) -> Option<&[u8]> {
+        self.0.head.meta.as_deref()
+    }
+
+    /// The epoch of the storage key that this version is under.
+    pub fn generation(&self) -> Epoch {
+        self.0.keys.current()
+    }
+
+    /// The value of a contract's key.
+    pub fn get(&self, contract: &ContractId, key: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
+        self.read(Namespace::State, &tree::path_of(Namespace::State, &contract.0, key))
+    }
+
+    /// A record of this machine.
+    pub fn record(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
+        self.read(Namespace::Records, &tree::path_of(Namespace::Records, &NO_CONTRACT, key))
+    }
+
+    /// Up to `limit` entries in the canonical order, beginning after the path `after`. Holds them all in memory.
+    pub fn entries(&self, after: Option<&Hash>, limit: usize) -> Result<Vec<Entry>, ReadError> {
+        let leaves = self.leaves_after(Namespace::State, after, limit)?;
+        leaves
+            .iter()
+            .map(|leaf| {
+                let row = self.entry(Namespace::State, leaf)?;
+                Ok(Entry { path: leaf.path, contract: ContractId(row.contract), key: row.key, value: row.value })
+            })
+            .collect()
+    }
+
+    /// Every record of this machine, key and value, in an order that means nothing. Holds them all in memory.
+    pub fn records(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, ReadError> {
+        let leaves = self.leaves_after(Namespace::Records, None, usize::MAX)?;
+        leaves.iter().map(|leaf| self.entry(Namespace::Records, leaf).map(|row| (row.key, row.value))).collect()
+    }
+
+    pub(crate) fn head(&self) -> &Head {
+        &self.0.head
+    }
+
+    pub(crate) fn keys(&self) -> &Arc<KeyRing> {
+        &self.0.keys
+    }
+
+    pub(crate) fn tree(&self, namespace: Namespace) -> (Option<NodeRef>, Pages<'_>) {
+        let root = match namespace {
+            Namespace::State => self.0.head.state,
+            Namespace::Records => self.0.head.records,
+        };
+        (root, Pages { view: self, namespace })
+    }
+
+    pub(crate) fn leaves_after(
+        &self,
+        namespace: Namespace,
+        after: Option<&Path>,
+        limit: usize,
+    ) -> Result<Vec<Leaf>, ReadError> {
+        let (root, pages) = self.tree(namespace);
+        RadixTree.leaves_after(&pages, root, after, limit)
+    }
+
+    pub(crate) fn read(&self, namespace: Namespace, path: &Path) -> Result<Option<Vec<u8>>, ReadError> {
+        let (root, pages) = self.tree(namespace);
+        match RadixTree.lookup(&pages, root, path)? {
+            Some(leaf) => Ok(Some(self.entry(namespace, &leaf)?.value)),
+            None => Ok(None),
+        }
+    }
+
+    /// Reads the row of a leaf and accepts it as that leaf's.
+    pub(crate) fn entry(&self, namespace: Namespace, leaf: &Leaf) -> Result<EntryRow, ReadError> {
+        let bytes = self.open(leaf.generation, &Place::Entry(namespace, &leaf.path))?;
+        let row = EntryRow::decode_all(&mut bytes.as_slice()).map_err(|_| IntegrityError::Malformed(Row::Entry))?;
+        if tree::value_hash(&row.value) != leaf.value || tree::path_of(namespace, &row.contract, &row.key) != leaf.path
+        {
+            return Err(IntegrityError::NotCommitted(Row::Entry).into());
+        }
+        Ok(row)
+    }
+
+    fn open(&self, generation: Epoch, place: &Place<'_>) -> Result<Zeroizing<Vec<u8>>, ReadError> {
+        let locator = self.0.keys.locator(generation, place)?;
+        let row = self.row(&locator)?.ok_or(IntegrityError::Missing(place.row()))?;
+        Ok(self.0.keys.open(generation, place, &row)?)
+    }
+
+    fn row(&self, locator: &Locator) -> Result<Option<Vec<u8>>, StorageFault> {
+        guarded(|| Ok(self.0.rows.get(locator)?.map(|row| row.value().to_vec())))
+    }
+}
+
+/// The pages of one map of a view.
+pub(crate) struct Pages<'a> {
+    view: &'a View,
+    namespace: Namespace,
+}
+
+impl PageSource for Pages<'_> {
+    fn page(&self, id: &PageId, expected: &NodeRef) -> Result<Arc<Page>, ReadError> {
+        let cache = &self.view.0.disk.cache;
+        if let Some(page) = cache.get(self.namespace, id, expected) {
+            return Ok(page);
+        }
+        let bytes = self.view.open(expected.generation, &Place::Page(self.namespace, id))?;
+        let page = Page::decode_bounded(&bytes)?;
+        page.verify(id, expected)?;
+        let page = Arc::new(page);
+        cache.put(self.namespace, id, expected, page.clone());
+        Ok(page)
+    }
+}
+
+/// Runs a call of the storage library. Its file format is parsed from bytes that the host may have made up (its
+/// checksums are no defence against a person), and it asserts some of what it finds: such a panic becomes an error.
+pub(crate) fn guarded<T>(call: impl FnOnce() -> Result<T, StorageFault>) -> Result<T, StorageFault> {
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or(Err(StorageFault::DriverPanicked))
+}

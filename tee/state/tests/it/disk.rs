@@ -1,0 +1,171 @@
+//! A disk in memory that its host may copy, alter and make fail, and whose power can be cut.
+
+use phala_state::StorageBackend;
+use std::{
+    io::{Error, ErrorKind},
+    sync::{Arc, Mutex},
+};
+
+#[derive(Clone, Debug)]
+enum Operation {
+    Write(u64, Vec<u8>),
+    Length(u64),
+}
+
+#[derive(Debug, Default)]
+struct State {
+    bytes: Vec<u8>,
+    /// What survives a power cut now, and what may or may not.
+    synced: Vec<u8>,
+    unsynced: Vec<Operation>,
+    /// Operations until the disk fails, and how.
+    failing: Option<(u64, ErrorKind)>,
+    operations: u64,
+    /// Keeps (synced image, operations since) at every sync and every few writes.
+    history: Option<Vec<Moment>>,
+}
+
+/// What a power cut at some moment leaves to chance.
+#[derive(Clone, Debug)]
+pub struct Moment {
+    synced: Vec<u8>,
+    unsynced: Vec<Operation>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct MemoryDisk(Arc<Mutex<State>>);
+
+impl MemoryDisk {
+    pub fn of(bytes: Vec<u8>) -> Self {
+        let disk = Self::default();
+        disk.0.lock().unwrap().synced = bytes.clone();
+        disk.0.lock().unwrap().bytes = bytes;
+        disk
+    }
+
+    pub fn bytes(&self) -> Vec<u8> {
+        self.0.lock().unwrap().bytes.clone()
+    }
+
+    /// Another disk with the same contents.
+    pub fn copy(&self) -> Self {
+        Self::of(self.bytes())
+    }
+
+    pub fn operations(&self) -> u64 {
+        self.0.lock().unwrap().operations
+    }
+
+    pub fn fail_after(&self, operations: u64, kind: ErrorKind) {
+        self.0.lock().unwrap().failing = Some((operations, kind));
+    }
+
+    pub fn record_history(&self) {
+        self.0.lock().unwrap().history = Some(Vec::new());
+    }
+
+    pub fn take_history(&self) -> Vec<Moment> {
+        self.0.lock().unwrap().history.replace(Vec::new()).unwrap()
+    }
+}
+
+impl Moment {
+    /// The disk after the cut: what was synced, and those of the later operations that `keep` lets through. A write may also be
+    /// torn: only its first half arrives.
+    pub fn cut(&self, mut keep: impl FnMut() -> u64) -> MemoryDisk {
+        let mut bytes = self.synced.clone();
+        for operation in &self.unsynced {
+            match (keep() % 4, operation) {
+                (0, _) => {}
+                (1, Operation::Write(offset, data)) => {
+                    apply(&mut bytes, &Operation::Write(*offset, data[..data.len() / 2].to_vec()))
+                }
+                _ => apply(&mut bytes, operation),
+            }
+        }
+        MemoryDisk::of(bytes)
+    }
+
+    pub fn everything(&self) -> MemoryDisk {
+        self.cut(|| 3)
+    }
+
+    pub fn nothing(&self) -> MemoryDisk {
+        self.cut(|| 0)
+    }
+}
+
+fn apply(bytes: &mut Vec<u8>, operation: &Operation) {
+    match operation {
+        Operation::Length(length) => bytes.resize(*length as usize, 0),
+        Operation::Write(offset, data) => {
+            let end = *offset as usize + data.len();
+            if bytes.len() < end {
+                bytes.resize(end, 0);
+            }
+            bytes[*offset as usize..end].copy_from_slice(data);
+        }
+    }
+}
+
+impl State {
+    fn operate(&mut self) -> Result<(), Error> {
+        self.operations += 1;
+        if let Some((left, kind)) = &mut self.failing {
+            if *left == 0 {
+                return Err(Error::from(*kind));
+            }
+            *left -= 1;
+        }
+        Ok(())
+    }
+
+    fn remember(&mut self) {
+        let moment = Moment { synced: self.synced.clone(), unsynced: self.unsynced.clone() };
+        if let Some(history) = &mut self.history {
+            history.push(moment);
+        }
+    }
+
+    fn change(&mut self, operation: Operation) -> Result<(), Error> {
+        self.operate()?;
+        apply(&mut self.bytes, &operation);
+        self.unsynced.push(operation);
+        if self.unsynced.len() % 8 == 0 {
+            self.remember();
+        }
+        Ok(())
+    }
+}
+
+impl StorageBackend for MemoryDisk {
+    fn len(&self) -> Result<u64, Error> {
+        Ok(self.0.lock().unwrap().bytes.len() as u64)
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), Error> {
+        let state = self.0.lock().unwrap();
+        let offset = usize::try_from(offset).map_err(|_| Error::from(ErrorKind::UnexpectedEof))?;
+        let found = offset.checked_add(out.len()).and_then(|end| state.bytes.get(offset..end));
+        out.copy_from_slice(found.ok_or(Error::from(ErrorKind::UnexpectedEof))?);
+        Ok(())
+    }
+
+    fn set_len(&self, length: u64) -> Result<(), Error> {
+        self.0.lock().unwrap().change(Operation::Length(length))
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> Result<(), Error> {
+        self.0.lock().unwrap().change(Operation::Write(offset, data.to_vec()))
+    }
+
+    fn sync_data(&self) -> Result<(), Error> {
+        let mut state = self.0.lock().unwrap();
+        state.operate()?;
+        state.remember();
+        state.synced = state.bytes.clone();
+        state.unsynced.clear();
+        state.remember();
+        Ok(())
+    }
+}

@@ -1,0 +1,210 @@
+//! Runs a contract, and whatever it calls.
+//!
+//! Guarantees: outcome, gas, writes and events are a function of the request, the world and this binary. A fresh
+//! instance for every call, so nothing of one call is left for the next. A contract that fails leaves no write and no
+//! event, and neither does whatever it called. Memory, native stack, call depth, writes, events, input and output are
+//! bounded; time is bounded by gas. A contract on the call stack cannot be entered again. Sans-IO: reads through the
+//! [`World`], applies nothing, logs nothing. Contracts control everything from input to pointers; nothing they do can
+//! make this panic or block.
+
+use crate::{
+    engine::CompiledContract,
+    gas,
+    limits::{MAX_CALL_DEPTH, MAX_INPUT_BYTES, MAX_MEMORY_PAGES, MAX_STACK_BYTES, MAX_TABLE_ELEMENTS},
+    module::MEMORY_EXPORT,
+    outcome::{classify, Execution, Fault, Outcome, Trap},
+    overlay::Overlay,
+    world::{BlockContext, Entry, Request, World},
+};
+use phala_protocol::ids::{Balance, ContractId};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use wasmtime::{Memory, ResourceLimiter, Store};
+
+/// Native stack of the engine's own frames between two contracts on the call stack; unoptimised builds need most of
+/// it.
+const HOST_STACK_BYTES: usize = 256 * 1024;
+
+/// Native stack of the thread that executes. Each contract on the call stack gets its own [`MAX_STACK_BYTES`].
+const THREAD_STACK_BYTES: usize = MAX_CALL_DEPTH * (MAX_STACK_BYTES + HOST_STACK_BYTES);
+
+/// What the pinned engine says of growth beyond what a 32-bit memory can address; a test asserts it.
+const BEYOND_ADDRESS_SPACE: &str = "memory growth exceeds memory type's limits";
+
+const PAGE_BYTES: usize = 64 * 1024;
+
+/// Executes one entry point of `contract`. Blocks until it ends, which `request.gas_limit` bounds.
+///
+/// It runs on a thread of its own: contracts need a stack of a known size, and a panic of the engine must end the
+/// execution, not the process.
+pub fn execute(contract: &CompiledContract, request: &Request, world: Arc<dyn World>) -> Result<Execution, Fault> {
+    std::thread::scope(|scope| {
+        std::thread::Builder::new()
+            .name("contract".to_owned())
+            .stack_size(THREAD_STACK_BYTES)
+            .spawn_scoped(scope, || execute_here(contract, request, world))
+            .map_err(Fault::Thread)?
+            .join()
+            .map_err(|_| Fault::Panicked)?
+    })
+}
+
+fn execute_here(contract: &CompiledContract, request: &Request, world: Arc<dyn World>) -> Result<Execution, Fault> {
+    let run = Shared(Arc::new(Mutex::new(Run { overlay: Overlay::default(), stack: Vec::new() })));
+    let frame = Frame {
+        run: run.clone(),
+        world,
+        context: request.context,
+        contract: request.contract,
+        caller: request.caller.0,
+        value: request.value,
+        read_only: request.entry == Entry::Query,
+        input: request.input.clone(),
+        output: None,
+        result: None,
+        memory: None,
+        limiter: Limiter::default(),
+    };
+    let (outcome, gas_used) = run_frame(contract, frame, request.entry, request.gas_limit)?;
+    let (writes, events) = std::mem::take(&mut run.lock().overlay).into_changes();
+    Ok(Execution { outcome, gas_used, writes, events })
+}
+
+/// What all contracts of one execution share.
+pub(crate) struct Run {
+    pub(crate) overlay: Overlay,
+    /// The contracts that have been entered and have not returned, the first one first.
+    pub(crate) stack: Vec<ContractId>,
+}
+
+/// The [`Run`], behind a lock that is never contended: an execution has one thread. It is there because instances own
+/// their data. A guard is never held while a contract runs.
+#[derive(Clone)]
+pub(crate) struct Shared(Arc<Mutex<Run>>);
+
+impl Shared {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Run> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One contract on the call stack: the data of its store.
+pub(crate) struct Frame {
+    pub(crate) run: Shared,
+    pub(crate) world: Arc<dyn World>,
+    pub(crate) context: BlockContext,
+    pub(crate) contract: ContractId,
+    pub(crate) caller: [u8; 32],
+    pub(crate) value: Balance,
+    /// Whether this contract, or one below it on the stack, was entered by a query.
+    pub(crate) read_only: bool,
+    pub(crate) input: Vec<u8>,
+    pub(crate) output: Option<Vec<u8>>,
+    /// What the last storage read or contract call left to be read.
+    pub(crate) result: Option<Vec<u8>>,
+    pub(crate) memory: Option<Memory>,
+    pub(crate) limiter: Limiter,
+}
+
+/// Runs one entry point with its own layer of the overlay, and returns how it ended and the gas it used.
+pub(crate) fn run_frame(
+    contract: &CompiledContract,
+    frame: Frame,
+    entry: Entry,
+    gas_limit: u64,
+) -> Result<(Outcome, u64), Fault> {
+    if frame.input.len() > MAX_INPUT_BYTES {
+        return Ok((Outcome::Trapped(Trap::TooLarge), gas_limit));
+    }
+    let Some(fuel) = gas_limit.checked_sub(contract.start_gas()) else {
+        return Ok((Outcome::OutOfGas, gas_limit));
+    };
+    let run = frame.run.clone();
+    {
+        let mut run = run.lock();
+        run.overlay.begin();
+        run.stack.push(frame.contract);
+    }
+    let ended = enter(contract, frame, entry, fuel);
+    let mut run = run.lock();
+    run.stack.pop();
+    match ended? {
+        (outcome @ Outcome::Returned(_), gas_left) => {
+            run.overlay.commit();
+            Ok((outcome, gas_limit.saturating_sub(gas_left)))
+        }
+        (outcome, gas_left) => {
+            run.overlay.roll_back();
+            Ok((outcome, gas_limit.saturating_sub(gas_left)))
+        }
+    }
+}
+
+/// Makes the instance, calls into it, and returns how that ended and the gas that is left.
+fn enter(contract: &CompiledContract, frame: Frame, entry: Entry, fuel: u64) -> Result<(Outcome, u64), Fault> {
+    let mut store = Store::new(contract.instance().module().engine(), frame);
+    store.limiter(|frame| &mut frame.limiter);
+    store.set_fuel(fuel).map_err(Fault::engine)?;
+    let returned = contract.instance().instantiate(&mut store).and_then(|instance| {
+        store.data_mut().memory = instance.get_memory(&mut store, MEMORY_EXPORT);
+        instance.get_typed_func::<(), u32>(&mut store, entry.export())?.call(&mut store, ())
+    });
+    let code = match returned {
+        Ok(code) => code,
+        Err(error) => return Ok((classify(error)?, 0)),
+    };
+    // The last straight line of code may have overrun the limit without a check; so may the pages it grew.
+    let left = store.get_fuel().map_err(Fault::engine)?.saturating_sub(store.data().limiter.owed);
+    if left == 0 {
+        return Ok((Outcome::OutOfGas, 0));
+    }
+    let output = store.data_mut().output.take().unwrap_or_default();
+    Ok(match code {
+        0 => (Outcome::Returned(output), left),
+        1 => (Outcome::Reverted(output), left),
+        _ => (Outcome::Trapped(Trap::BadReturn), 0),
+    })
+}
+
+/// Decides what an instance may have, by constants alone, and keeps account of the pages it took.
+#[derive(Default)]
+pub(crate) struct Limiter {
+    /// Gas for pages that were taken and not yet paid for. Bounded: an instance has at most [`MAX_MEMORY_PAGES`].
+    pub(crate) owed: u64,
+}
+
+impl ResourceLimiter for Limiter {
+    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let allowed = (desired / PAGE_BYTES) as u64 <= MAX_MEMORY_PAGES && maximum.is_none_or(|most| desired <= most);
+        if allowed {
+            let pages = (desired.saturating_sub(current) / PAGE_BYTES) as u64;
+            self.owed = self.owed.saturating_add(pages.saturating_mul(gas::MEMORY_PAGE));
+        }
+        Ok(allowed)
+    }
+
+    /// The system is out of memory: that is no outcome, or replicas with more of it would disagree.
+    fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        // The engine reports here, and by its text alone, that a contract asked for more than 4 GiB: there it sees
+        // -1.
+        if error.to_string() == BEYOND_ADDRESS_SPACE {
+            return Ok(());
+        }
+        Err(error)
+    }
+
+    fn table_growing(&mut self, _: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(desired as u64 <= u64::from(MAX_TABLE_ELEMENTS) && maximum.is_none_or(|most| desired <= most))
+    }
+
+    fn instances(&self) -> usize {
+        1
+    }
+
+    fn tables(&self) -> usize {
+        1
+    }
+
+    fn memories(&self) -> usize {
+        1
+    }
+}

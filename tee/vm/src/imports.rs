@@ -1,0 +1,357 @@
+//! The host functions: everything a contract can do beside computing.
+//!
+//! Guarantees: whatever is not listed here does not exist for a contract. Every function is charged before it copies,
+//! allocates or reads anything, by what it was asked for; every pointer is checked; what changes state traps in a
+//! query. A contract controls all arguments. The types below are the ABI (`docs/contract-abi.md`): changing one
+//! orphans deployed code.
+
+use crate::{
+    execute::{run_frame, Frame, Limiter},
+    gas,
+    limits::*,
+    module::IMPORT_MODULE,
+    outcome::{Event, Fault, Outcome, Stop, Trap},
+    world::Entry,
+};
+use phala_protocol::{hash::blake2_256, ids::ContractId};
+use wasmparser::ValType;
+use wasmtime::{Caller, Engine, Linker, Result};
+
+/// The entry points, each `() -> i32`.
+pub(crate) const ENTRIES: [&str; 3] = ["deploy", "call", "query"];
+
+/// How a call of another contract ended, in the lower half of what the caller gets; the upper half is the length of
+/// the result, for those that leave one to be read.
+mod status {
+    /// It returned; the result is its output.
+    pub(super) const RETURNED: u64 = 0;
+    /// It refused and changed nothing; the result is its error.
+    pub(super) const REVERTED: u64 = 1;
+    /// It was stopped and changed nothing.
+    pub(super) const TRAPPED: u64 = 2;
+    /// Its gas did not suffice; it changed nothing.
+    pub(super) const OUT_OF_GAS: u64 = 3;
+    /// There is no such contract in this cluster.
+    pub(super) const NO_CONTRACT: u64 = 4;
+    /// The call stack is full.
+    pub(super) const TOO_DEEP: u64 = 5;
+    /// The contract is on the call stack already. Refused, so that no contract is entered while its state is half
+    /// written.
+    pub(super) const REENTRANT: u64 = 6;
+}
+
+const I32: ValType = ValType::I32;
+const I64: ValType = ValType::I64;
+
+/// Parameters and results of the host function `name`, or `None` when there is none.
+pub(crate) fn signature(name: &str) -> Option<(&'static [ValType], &'static [ValType])> {
+    Some(match name {
+        "input_len" | "cluster" | "block_number" => (&[], &[I32]),
+        "block_time_ms" => (&[], &[I64]),
+        "input_read" | "result_read" | "caller" | "contract_id" | "value" => (&[I32], &[]),
+        "output_write" | "storage_remove" | "emit_event" | "log" => (&[I32, I32], &[]),
+        "storage_get" => (&[I32, I32], &[I32]),
+        "storage_set" => (&[I32, I32, I32, I32], &[]),
+        "hash_blake2b_256" => (&[I32, I32, I32], &[]),
+        "call_contract" | "query_contract" => (&[I32, I32, I32, I64], &[I64]),
+        _ => return None,
+    })
+}
+
+/// All host functions.
+pub(crate) fn link(engine: &Engine) -> Result<Linker<Frame>> {
+    let mut linker = Linker::new(engine);
+    link_input_and_output(&mut linker)?;
+    link_storage(&mut linker)?;
+    link_context(&mut linker)?;
+    link_calls(&mut linker)?;
+    Ok(linker)
+}
+
+fn link_input_and_output(linker: &mut Linker<Frame>) -> Result<()> {
+    linker.func_wrap(IMPORT_MODULE, "input_len", |mut guest: Caller<'_, Frame>| -> Result<u32> {
+        charge(&mut guest, gas::HOST_CALL)?;
+        Ok(length(guest.data().input.len()))
+    })?;
+    linker.func_wrap(IMPORT_MODULE, "input_read", |mut guest: Caller<'_, Frame>, pointer: u32| -> Result<()> {
+        let bytes = guest.data().input.len();
+        charge(&mut guest, gas::sized(gas::HOST_CALL, gas::COPY_BYTE, bytes))?;
+        let (memory, frame) = memory(&mut guest)?;
+        write(memory, pointer, &frame.input)
+    })?;
+    linker.func_wrap(IMPORT_MODULE, "result_read", |mut guest: Caller<'_, Frame>, pointer: u32| -> Result<()> {
+        let bytes = guest.data().result.as_ref().map_or(0, Vec::len);
+        charge(&mut guest, gas::sized(gas::HOST_CALL, gas::COPY_BYTE, bytes))?;
+        let (memory, frame) = memory(&mut guest)?;
+        let result = frame.result.take().ok_or(Stop::Trap(Trap::NoResult))?;
+        write(memory, pointer, &result)
+    })?;
+    linker.func_wrap(
+        IMPORT_MODULE,
+        "output_write",
+        |mut guest: Caller<'_, Frame>, pointer: u32, bytes: u32| -> Result<()> {
+            let output = read_bounded(&mut guest, pointer, bytes, MAX_OUTPUT_BYTES, gas::HOST_CALL, gas::COPY_BYTE)?;
+            match guest.data_mut().output.replace(output) {
+                None => Ok(()),
+                Some(_) => stop(Trap::SecondOutput),
+            }
+        },
+    )?;
+    linker.func_wrap(
+        IMPORT_MODULE,
+        "emit_event",
+        |mut guest: Caller<'_, Frame>, pointer: u32, bytes: u32| -> Result<()> {
+            changes_state(&guest)?;
+            let flat = gas::HOST_CALL.saturating_add(gas::EVENT);
+            let data = read_bounded(&mut guest, pointer, bytes, MAX_EVENT_BYTES, flat, gas::EVENT_BYTE)?;
+            let frame = guest.data();
+            let event = Event { contract: frame.contract, data };
+            frame.run.lock().overlay.emit(event).map_err(|trap| Stop::Trap(trap).into())
+        },
+    )?;
+    // A measured binary tells its host nothing about a contract's data: the message is charged, checked and dropped.
+    linker.func_wrap(IMPORT_MODULE, "log", |mut guest: Caller<'_, Frame>, pointer: u32, bytes: u32| -> Result<()> {
+        read_bounded(&mut guest, pointer, bytes, MAX_LOG_BYTES, gas::HOST_CALL, gas::COPY_BYTE).map(drop)
+    })?;
+    Ok(())
+}
+
+fn link_storage(linker: &mut Linker<Frame>) -> Result<()> {
+    linker.func_wrap(
+        IMPORT_MODULE,
+        "storage_get",
+        |mut guest: Caller<'_, Frame>, key: u32, key_bytes: u32| -> Result<u32> {
+            let flat = gas::HOST_CALL.saturating_add(gas::STORAGE_READ);
+            let key = read_bounded(&mut guest, key, key_bytes, MAX_KEY_BYTES, flat, gas::STORAGE_READ_BYTE)?;
+            let frame = guest.data();
+            let written = frame.run.lock().overlay.read(&frame.contract, &key);
+            let value = match written {
+                Some(value) => value,
+                None => frame.world.read(&frame.contract, &key).map_err(Stop::Fault)?,
+            };
+            let bytes = value.as_ref().map(Vec::len);
+            guest.data_mut().result = value;
+            charge(&mut guest, gas::sized(0, gas::STORAGE_READ_BYTE, bytes.unwrap_or(0)))?;
+            // Values are bounded far below 2^31, so this is the one number that no length can be.
+            Ok(bytes.map_or(u32::MAX, length))
+        },
+    )?;
+    linker.func_wrap(
+        IMPORT_MODULE,
+        "storage_set",
+        |mut guest: Caller<'_, Frame>, key: u32, key_bytes: u32, value: u32, value_bytes: u32| -> Result<()> {
+            changes_state(&guest)?;
+            let flat = gas::HOST_CALL.saturating_add(gas::STORAGE_WRITE);
+            let key = read_bounded(&mut guest, key, key_bytes, MAX_KEY_BYTES, flat, gas::STORAGE_WRITE_BYTE)?;
+            let value = read_bounded(&mut guest, value, value_bytes, MAX_VALUE_BYTES, 0, gas::STORAGE_WRITE_BYTE)?;
+            write_storage(&guest, key, Some(value))
+        },
+    )?;
+    linker.func_wrap(
+        IMPORT_MODULE,
+        "storage_remove",
+        |mut guest: Caller<'_, Frame>, key: u32, key_bytes: u32| -> Result<()> {
+            changes_state(&guest)?;
+            let flat = gas::HOST_CALL.saturating_add(gas::STORAGE_WRITE);
+            let key = read_bounded(&mut guest, key, key_bytes, MAX_KEY_BYTES, flat, gas::STORAGE_WRITE_BYTE)?;
+            write_storage(&guest, key, None)
+        },
+    )?;
+    Ok(())
+}
+
+fn link_context(linker: &mut Linker<Frame>) -> Result<()> {
+    linker.func_wrap(IMPORT_MODULE, "caller", |mut guest: Caller<'_, Frame>, pointer: u32| -> Result<()> {
+        let caller = guest.data().caller;
+        put(&mut guest, pointer, &caller)
+    })?;
+    linker.func_wrap(IMPORT_MODULE, "contract_id", |mut guest: Caller<'_, Frame>, pointer: u32| -> Result<()> {
+        let contract = guest.data().contract.0;
+        put(&mut guest, pointer, &contract)
+    })?;
+    linker.func_wrap(IMPORT_MODULE, "value", |mut guest: Caller<'_, Frame>, pointer: u32| -> Result<()> {
+        let value = guest.data().value.to_le_bytes();
+        put(&mut guest, pointer, &value)
+    })?;
+    linker.func_wrap(IMPORT_MODULE, "cluster", |mut guest: Caller<'_, Frame>| -> Result<u32> {
+        charge(&mut guest, gas::HOST_CALL)?;
+        Ok(guest.data().context.cluster.0)
+    })?;
+    linker.func_wrap(IMPORT_MODULE, "block_number", |mut guest: Caller<'_, Frame>| -> Result<u32> {
+        charge(&mut guest, gas::HOST_CALL)?;
+        Ok(guest.data().context.block_number)
+    })?;
+    linker.func_wrap(IMPORT_MODULE, "block_time_ms", |mut guest: Caller<'_, Frame>| -> Result<u64> {
+        charge(&mut guest, gas::HOST_CALL)?;
+        Ok(guest.data().context.block_time_ms)
+    })?;
+    linker.func_wrap(
+        IMPORT_MODULE,
+        "hash_blake2b_256",
+        |mut guest: Caller<'_, Frame>, pointer: u32, bytes: u32, to: u32| -> Result<()> {
+            let flat = gas::HOST_CALL.saturating_add(gas::HASH);
+            charge(&mut guest, gas::sized(flat, gas::HASH_BYTE, bytes as usize))?;
+            let (memory, _) = memory(&mut guest)?;
+            let hash = blake2_256(slice(memory, pointer, bytes)?);
+            write(memory, to, &hash)
+        },
+    )?;
+    Ok(())
+}
+
+fn link_calls(linker: &mut Linker<Frame>) -> Result<()> {
+    linker.func_wrap(
+        IMPORT_MODULE,
+        "call_contract",
+        |mut guest: Caller<'_, Frame>, contract: u32, input: u32, input_bytes: u32, gas: u64| -> Result<u64> {
+            changes_state(&guest)?;
+            call(&mut guest, Entry::Call, contract, input, input_bytes, gas)
+        },
+    )?;
+    linker.func_wrap(
+        IMPORT_MODULE,
+        "query_contract",
+        |mut guest: Caller<'_, Frame>, contract: u32, input: u32, input_bytes: u32, gas: u64| -> Result<u64> {
+            call(&mut guest, Entry::Query, contract, input, input_bytes, gas)
+        },
+    )?;
+    Ok(())
+}
+
+/// Enters another contract and leaves its output or error to be read. `limit` is the most gas it may use, 0 for all
+/// that the caller can give.
+fn call(
+    guest: &mut Caller<'_, Frame>,
+    entry: Entry,
+    contract: u32,
+    input: u32,
+    input_bytes: u32,
+    limit: u64,
+) -> Result<u64> {
+    let flat = gas::HOST_CALL.saturating_add(gas::CONTRACT_CALL);
+    let input = read_bounded(guest, input, input_bytes, MAX_INPUT_BYTES, flat, gas::COPY_BYTE)?;
+    let contract = ContractId(read_id(guest, contract)?);
+    guest.data_mut().result = None;
+    let frame = guest.data();
+    {
+        let run = frame.run.lock();
+        if run.stack.contains(&contract) {
+            return Ok(status::REENTRANT);
+        }
+        if run.stack.len() >= MAX_CALL_DEPTH {
+            return Ok(status::TOO_DEEP);
+        }
+    }
+    let Some(code) = frame.world.code(&contract).map_err(Stop::Fault)? else {
+        return Ok(status::NO_CONTRACT);
+    };
+    let callee = Frame {
+        run: frame.run.clone(),
+        world: frame.world.clone(),
+        context: frame.context,
+        contract,
+        caller: frame.contract.0,
+        value: 0,
+        read_only: frame.read_only || entry == Entry::Query,
+        input,
+        output: None,
+        result: None,
+        memory: None,
+        limiter: Limiter::default(),
+    };
+    let fuel = guest.get_fuel()?;
+    let available = fuel.saturating_sub((fuel / gas::CALLER_RESERVE).max(1));
+    let given = if limit == 0 { available } else { limit.min(available) };
+    let (outcome, used) = run_frame(&code, callee, entry, given).map_err(Stop::Fault)?;
+    guest.set_fuel(fuel.saturating_sub(used))?;
+    let (status, result) = match outcome {
+        Outcome::Returned(output) => (status::RETURNED, Some(output)),
+        Outcome::Reverted(error) => (status::REVERTED, Some(error)),
+        Outcome::Trapped(_) => (status::TRAPPED, None),
+        Outcome::OutOfGas => (status::OUT_OF_GAS, None),
+    };
+    let bytes = result.as_ref().map_or(0, Vec::len);
+    guest.data_mut().result = result;
+    Ok(u64::from(length(bytes)) << 32 | status)
+}
+
+/// Takes gas, with what is owed for pages, or ends the contract.
+fn charge(guest: &mut Caller<'_, Frame>, gas: u64) -> Result<()> {
+    let gas = gas.saturating_add(std::mem::take(&mut guest.data_mut().limiter.owed));
+    match guest.get_fuel()?.checked_sub(gas) {
+        Some(left) if left > 0 => guest.set_fuel(left),
+        _ => Err(Stop::OutOfGas.into()),
+    }
+}
+
+fn changes_state(guest: &Caller<'_, Frame>) -> Result<()> {
+    if guest.data().read_only {
+        return stop(Trap::ReadOnly);
+    }
+    Ok(())
+}
+
+fn write_storage(guest: &Caller<'_, Frame>, key: Vec<u8>, value: Option<Vec<u8>>) -> Result<()> {
+    let frame = guest.data();
+    frame.run.lock().overlay.write(frame.contract, key, value).map_err(|trap| Stop::Trap(trap).into())
+}
+
+/// Charges for, bounds, and then copies `bytes` bytes of the contract's memory.
+fn read_bounded(
+    guest: &mut Caller<'_, Frame>,
+    pointer: u32,
+    bytes: u32,
+    limit: usize,
+    flat: u64,
+    per_byte: u64,
+) -> Result<Vec<u8>> {
+    charge(guest, gas::sized(flat, per_byte, bytes as usize))?;
+    if bytes as usize > limit {
+        return stop(Trap::TooLarge);
+    }
+    let (memory, _) = memory(guest)?;
+    Ok(slice(memory, pointer, bytes)?.to_vec())
+}
+
+fn read_id(guest: &mut Caller<'_, Frame>, pointer: u32) -> Result<[u8; 32]> {
+    let (memory, _) = memory(guest)?;
+    slice(memory, pointer, 32)?.try_into().map_err(|_| Stop::Trap(Trap::BadPointer).into())
+}
+
+/// Charges for, and writes, a few bytes.
+fn put(guest: &mut Caller<'_, Frame>, pointer: u32, bytes: &[u8]) -> Result<()> {
+    charge(guest, gas::sized(gas::HOST_CALL, gas::COPY_BYTE, bytes.len()))?;
+    let (memory, _) = memory(guest)?;
+    write(memory, pointer, bytes)
+}
+
+/// The contract's memory beside its frame. There is always one: contracts have no start function, so none runs before
+/// it is set.
+fn memory<'a>(guest: &'a mut Caller<'_, Frame>) -> Result<(&'a mut [u8], &'a mut Frame)> {
+    match guest.data().memory {
+        Some(memory) => Ok(memory.data_and_store_mut(guest)),
+        None => Err(Stop::Fault(Fault::Engine("a contract ran before it had its memory".into())).into()),
+    }
+}
+
+fn slice(memory: &[u8], pointer: u32, bytes: u32) -> Result<&[u8]> {
+    let start = pointer as usize;
+    let range = start.checked_add(bytes as usize).and_then(|end| memory.get(start..end));
+    range.ok_or_else(|| Stop::Trap(Trap::BadPointer).into())
+}
+
+fn write(memory: &mut [u8], pointer: u32, bytes: &[u8]) -> Result<()> {
+    let start = pointer as usize;
+    let range = start.checked_add(bytes.len()).and_then(|end| memory.get_mut(start..end));
+    range.ok_or(Stop::Trap(Trap::BadPointer))?.copy_from_slice(bytes);
+    Ok(())
+}
+
+fn stop<T>(trap: Trap) -> Result<T> {
+    Err(Stop::Trap(trap).into())
+}
+
+/// Everything whose length a contract learns is bounded by kilobytes.
+fn length(bytes: usize) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX)
+}

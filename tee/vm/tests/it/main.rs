@@ -1,0 +1,8 @@
+//! What hostile contracts may and may not do, and what a real one does.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+mod calls;
+mod code;
+mod execution;
+mod support;
+mod token;

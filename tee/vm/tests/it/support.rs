@@ -1,0 +1,140 @@
+//! A world in memory, and guests in text.
+
+use phala_protocol::ids::{AccountId, ClusterId, ContractId};
+use phala_vm::{
+    execute, BlockContext, CompiledContract, Engine, Entry, Execution, Fault, Outcome, Request, World, Writes,
+};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, OnceLock},
+};
+
+pub const CONTRACT: ContractId = ContractId([0xc0; 32]);
+pub const CALLER: AccountId = AccountId([0xaa; 32]);
+pub const CONTEXT: BlockContext =
+    BlockContext { cluster: ClusterId(7), block_number: 42, block_time_ms: 1_700_000_000_123 };
+pub const GAS: u64 = 10_000_000;
+
+pub fn engine() -> &'static Engine {
+    static ENGINE: OnceLock<Engine> = OnceLock::new();
+    ENGINE.get_or_init(|| Engine::new().unwrap())
+}
+
+/// Contracts and their state. Clones share it.
+#[derive(Clone, Default)]
+pub struct Memory(Arc<Mutex<Contents>>);
+
+#[derive(Default)]
+struct Contents {
+    storage: BTreeMap<(ContractId, Vec<u8>), Vec<u8>>,
+    code: BTreeMap<ContractId, Arc<CompiledContract>>,
+    broken: bool,
+}
+
+impl World for Memory {
+    fn read(&self, contract: &ContractId, key: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
+        let contents = self.0.lock().unwrap();
+        if contents.broken {
+            return Err(Fault::World("disk on fire".into()));
+        }
+        Ok(contents.storage.get(&(*contract, key.to_vec())).cloned())
+    }
+
+    fn code(&self, contract: &ContractId) -> Result<Option<Arc<CompiledContract>>, Fault> {
+        Ok(self.0.lock().unwrap().code.get(contract).cloned())
+    }
+}
+
+impl Memory {
+    /// A world with one contract.
+    pub fn with(wat: &str) -> Self {
+        let world = Self::default();
+        world.install(CONTRACT, wat);
+        world
+    }
+
+    pub fn install(&self, contract: ContractId, wat: &str) {
+        self.install_code(contract, &wat::parse_str(wat).unwrap());
+    }
+
+    pub fn install_code(&self, contract: ContractId, code: &[u8]) {
+        self.0.lock().unwrap().code.insert(contract, Arc::new(engine().compile(code).unwrap()));
+    }
+
+    pub fn break_storage(&self) {
+        self.0.lock().unwrap().broken = true;
+    }
+
+    pub fn apply(&self, writes: &Writes) {
+        let mut contents = self.0.lock().unwrap();
+        for (key, value) in writes {
+            match value {
+                Some(value) => contents.storage.insert(key.clone(), value.clone()),
+                None => contents.storage.remove(key),
+            };
+        }
+    }
+
+    pub fn run(&self, request: &Request) -> Result<Execution, Fault> {
+        let code = self.0.lock().unwrap().code[&request.contract].clone();
+        execute(&code, request, Arc::new(self.clone()))
+    }
+
+    /// Runs, and applies the writes.
+    pub fn commit(&self, request: &Request) -> Execution {
+        let execution = self.run(request).unwrap();
+        self.apply(&execution.writes);
+        execution
+    }
+
+    pub fn call(&self) -> Execution {
+        self.run(&request(Entry::Call)).unwrap()
+    }
+}
+
+pub fn request(entry: Entry) -> Request {
+    Request { contract: CONTRACT, caller: CALLER, value: 0, entry, input: Vec::new(), gas_limit: GAS, context: CONTEXT }
+}
+
+/// A contract whose entry points `call` and `query` have these bodies, each leaving an i32; `deploy` does nothing.
+pub fn guest(call: &str, query: &str, rest: &str) -> String {
+    format!(
+        r#"(module
+            (import "phala" "input_len" (func $input_len (result i32)))
+            (import "phala" "input_read" (func $input_read (param i32)))
+            (import "phala" "result_read" (func $result_read (param i32)))
+            (import "phala" "output_write" (func $output_write (param i32 i32)))
+            (import "phala" "storage_get" (func $storage_get (param i32 i32) (result i32)))
+            (import "phala" "storage_set" (func $storage_set (param i32 i32 i32 i32)))
+            (import "phala" "storage_remove" (func $storage_remove (param i32 i32)))
+            (import "phala" "caller" (func $caller (param i32)))
+            (import "phala" "contract_id" (func $contract_id (param i32)))
+            (import "phala" "value" (func $value (param i32)))
+            (import "phala" "cluster" (func $cluster (result i32)))
+            (import "phala" "block_number" (func $block_number (result i32)))
+            (import "phala" "block_time_ms" (func $block_time_ms (result i64)))
+            (import "phala" "emit_event" (func $emit_event (param i32 i32)))
+            (import "phala" "log" (func $log (param i32 i32)))
+            (import "phala" "hash_blake2b_256" (func $hash (param i32 i32 i32)))
+            (import "phala" "call_contract" (func $call_contract (param i32 i32 i32 i64) (result i64)))
+            (import "phala" "query_contract" (func $query_contract (param i32 i32 i32 i64) (result i64)))
+            (memory (export "memory") 2)
+            {rest}
+            (func (export "deploy") (result i32) i32.const 0)
+            (func (export "call") (result i32) (local $i i32) (local $status i64) {call})
+            (func (export "query") (result i32) (local $i i32) (local $status i64) {query}))"#
+    )
+}
+
+/// A guest that only has a call.
+pub fn calls(body: &str) -> String {
+    guest(body, "i32.const 0", "")
+}
+
+/// The output of a contract that returned.
+pub fn output(execution: &Execution) -> &[u8] {
+    match &execution.outcome {
+        Outcome::Returned(output) => output,
+        other => panic!("did not return: {other:?}"),
+    }
+}

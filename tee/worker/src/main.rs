@@ -1,0 +1,2 @@
+//! Runs a worker or a gatekeeper: the measured binary
+fn main() {}

@@ -1,0 +1,1 @@
+//! Proves the stories end to end on real processes

@@ -1,0 +1,221 @@
+//! A simulated machine: what it measures, and the quotes it signs in the genuine format (TDX, version 4).
+
+use phala_attest::{Collateral, TdReport};
+use rcgen::CertificateParams;
+use sha2::{Digest, Sha256, Sha384};
+
+use crate::{
+    documents::{qe_identity_json, tcb_info_json, Window},
+    extension::Processor,
+    pki::{InsecureKey, InsecureVendor, PkiError},
+};
+
+/// Security versions of the simulated TDX module: version 1.
+pub(crate) const TEE_TCB_SVN: [u8; 16] = [6, 1, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+/// Signer of the simulated quoting enclave: text, so that a look at it tells.
+pub(crate) const QE_MR_SIGNER: [u8; 32] = *b"INSECURE simulated TDX quoting e";
+
+/// Everything a quote says besides its keys. Public, so that a test can say something wrong and sign it well.
+#[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "the names are the specification's")]
+pub struct QuoteFields {
+    pub header_reserved: [u8; 4],
+    pub qe_vendor_id: [u8; 16],
+    pub user_data: [u8; 20],
+    pub report: TdReport,
+    pub qe_misc_select: [u8; 4],
+    pub qe_reserved: [u8; 28],
+    pub qe_attributes: [u8; 16],
+    pub qe_mr_signer: [u8; 32],
+    pub qe_isv_prod_id: u16,
+    pub qe_isv_svn: u16,
+    pub qe_report_data_tail: [u8; 32],
+    pub qe_authentication_data: Vec<u8>,
+}
+
+/// The keys of one processor, with its chain.
+#[derive(Clone)]
+pub struct QuoteSigner {
+    attestation: InsecureKey,
+    pck: InsecureKey,
+    chain: String,
+}
+
+/// A simulated machine with its collateral.
+pub struct InsecureMachine {
+    name: String,
+    fields: QuoteFields,
+    signer: QuoteSigner,
+    collateral: Collateral,
+    sealing_key: [u8; 32],
+}
+
+/// RTMR3 of a machine that runs `binary`: a register of zeros, extended once by the SHA-384 of the binary.
+///
+/// The arithmetic is the hardware's (new = SHA-384(old || digest)). On a real machine the boot chain extends RTMR0 to
+/// RTMR2 first; here they are constants, and only this register changes with the binary.
+pub fn rtmr3_of(binary: &[u8]) -> [u8; 48] {
+    Sha384::new().chain_update([0; 48]).chain_update(Sha384::digest(binary)).finalize().into()
+}
+
+impl QuoteFields {
+    /// What the up-to-date simulated machine says when it runs `binary`.
+    pub fn of(binary: &[u8]) -> Self {
+        let constant = |text: &str| -> [u8; 48] { Sha384::digest(format!("INSECURE: simulated {text}")).into() };
+        Self {
+            header_reserved: [0; 4],
+            qe_vendor_id: [0x93, 0x9a, 0x72, 0x33, 0xf7, 0x9c, 0x4c, 0xa9, 0x94, 0x0a, 0x0d, 0xb3, 0x95, 0x7f, 0x06, 0x07],
+            user_data: [0; 20],
+            report: TdReport {
+                tee_tcb_svn: TEE_TCB_SVN,
+                mr_seam: constant("TDX module"),
+                mr_signer_seam: [0; 48],
+                seam_attributes: [0; 8],
+                td_attributes: (1u64 << 28).to_le_bytes(),
+                xfam: 0x0006_02e7_u64.to_le_bytes(),
+                mr_td: constant("firmware"),
+                mr_config_id: [0; 48],
+                mr_owner: [0; 48],
+                mr_owner_config: [0; 48],
+                rtmr: [constant("firmware configuration"), constant("kernel"), constant("initial file system"), rtmr3_of(binary)],
+                report_data: [0; 64],
+            },
+            qe_misc_select: [0; 4],
+            qe_reserved: [0; 28],
+            qe_attributes: [0x15, 0, 0, 0, 0, 0, 0, 0, 0xe7, 0, 0, 0, 0, 0, 0, 0],
+            qe_mr_signer: QE_MR_SIGNER,
+            qe_isv_prod_id: 2,
+            qe_isv_svn: 4,
+            qe_report_data_tail: [0; 32],
+            qe_authentication_data: (0..32).collect(),
+        }
+    }
+}
+
+impl QuoteSigner {
+    /// The keys of `processor`, certified by `vendor`.
+    pub fn new(vendor: &InsecureVendor, processor: &Processor) -> Result<Self, PkiError> {
+        Self::with_altered_certificate(vendor, processor, |_| ())
+    }
+
+    /// [`Self::new`], with the PCK certificate altered before it is signed: for tests.
+    pub fn with_altered_certificate(
+        vendor: &InsecureVendor,
+        processor: &Processor,
+        alter: impl FnOnce(&mut CertificateParams),
+    ) -> Result<Self, PkiError> {
+        let (pck, chain) = vendor.certify(processor, alter)?;
+        let attestation = InsecureKey::derive(&format!("INSECURE: the attestation key of the simulated processor {}.", hex::encode(processor.ppid)))?;
+        Ok(Self { attestation, pck, chain })
+    }
+
+    /// Signs `fields` as a quote.
+    pub fn sign(&self, fields: &QuoteFields) -> Vec<u8> {
+        let report = &fields.report;
+        let mut signed = Vec::with_capacity(5_000);
+        signed.extend(4u16.to_le_bytes());
+        signed.extend(2u16.to_le_bytes());
+        signed.extend(0x81u32.to_le_bytes());
+        for bytes in [&fields.header_reserved[..], &fields.qe_vendor_id, &fields.user_data] {
+            signed.extend(bytes);
+        }
+        for bytes in [&report.tee_tcb_svn[..], &report.mr_seam, &report.mr_signer_seam, &report.seam_attributes, &report.td_attributes, &report.xfam] {
+            signed.extend(bytes);
+        }
+        for bytes in [&report.mr_td, &report.mr_config_id, &report.mr_owner, &report.mr_owner_config].into_iter().chain(&report.rtmr) {
+            signed.extend(bytes);
+        }
+        signed.extend(report.report_data);
+
+        let attestation_key = self.attestation.public();
+        let bound = Sha256::new().chain_update(attestation_key).chain_update(&fields.qe_authentication_data).finalize();
+        let mut qe_report = Vec::with_capacity(384);
+        qe_report.extend([0; 16]);
+        qe_report.extend(fields.qe_misc_select);
+        qe_report.extend(fields.qe_reserved);
+        qe_report.extend(fields.qe_attributes);
+        qe_report.extend([0; 32 + 32]);
+        qe_report.extend(fields.qe_mr_signer);
+        qe_report.extend([0; 96]);
+        qe_report.extend(fields.qe_isv_prod_id.to_le_bytes());
+        qe_report.extend(fields.qe_isv_svn.to_le_bytes());
+        qe_report.extend([0; 60]);
+        qe_report.extend(bound);
+        qe_report.extend(fields.qe_report_data_tail);
+
+        let mut certification = qe_report.clone();
+        certification.extend(self.pck.sign_raw(&qe_report));
+        certification.extend(length16(&fields.qe_authentication_data));
+        certification.extend(&fields.qe_authentication_data);
+        certification.extend(5u16.to_le_bytes());
+        certification.extend(length32(self.chain.as_bytes()));
+        certification.extend(self.chain.as_bytes());
+
+        let mut authentication = self.attestation.sign_raw(&signed).to_vec();
+        authentication.extend(attestation_key);
+        authentication.extend(6u16.to_le_bytes());
+        authentication.extend(length32(&certification));
+        authentication.extend(certification);
+
+        signed.extend(length32(&authentication));
+        signed.extend(authentication);
+        signed
+    }
+}
+
+fn length16(bytes: &[u8]) -> [u8; 2] {
+    u16::try_from(bytes.len()).unwrap_or(u16::MAX).to_le_bytes()
+}
+
+fn length32(bytes: &[u8]) -> [u8; 4] {
+    u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes()
+}
+
+impl InsecureMachine {
+    /// The machine called `name`, running `binary`, with collateral around `now` (Unix seconds).
+    pub fn new(name: &str, binary: &[u8], now: u64) -> Result<Self, PkiError> {
+        let vendor = InsecureVendor::new()?;
+        let window = Window::around(now);
+        let fields = QuoteFields::of(binary);
+        let sealing_key = Sha256::new()
+            .chain_update("INSECURE: simulated sealing key")
+            .chain_update(Sha256::digest(name))
+            .chain_update(phala_attest::measurement(&fields.report))
+            .finalize()
+            .into();
+        Ok(Self {
+            name: name.to_string(),
+            fields,
+            signer: QuoteSigner::new(&vendor, &Processor::named(name))?,
+            collateral: vendor.collateral(window, &tcb_info_json(window)?, &qe_identity_json(window)?, &[])?,
+            sealing_key,
+        })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The measurement that its quotes verify to.
+    pub fn measurement(&self) -> [u8; 32] {
+        phala_attest::measurement(&self.fields.report)
+    }
+
+    /// A quote over `report_data`.
+    pub fn quote(&self, report_data: [u8; 64]) -> Vec<u8> {
+        let mut fields = self.fields.clone();
+        fields.report.report_data = report_data;
+        self.signer.sign(&fields)
+    }
+
+    /// Collateral that its quotes verify with, and those of every other simulated machine.
+    pub const fn collateral(&self) -> &Collateral {
+        &self.collateral
+    }
+
+    /// INSECURE: the key it "seals" with. The same for the same machine and binary, another for another; secret from nobody.
+    pub const fn sealing_key(&self) -> [u8; 32] {
+        self.sealing_key
+    }
+}
