@@ -1,11 +1,14 @@
 //! What a light client pins of a chain: its genesis header and the proof of its first GRANDPA authorities.
 //!
 //! Made from the specification alone, without a node: the genesis state is built, its trie root goes into the header, and
-//! the trie nodes on the way to `Grandpa::Authorities` are the proof. Whoever makes the anchor chooses the chain; a light
+//! the trie nodes on the way to `Grandpa::Authorities` and to the mark of a development network are the proof. Whoever makes the anchor chooses the chain; a light
 //! client that was given the wrong one follows the wrong chain, so it is compared by its genesis hash.
 
 use codec::{Decode, Encode};
-use phala_protocol::{finality::GenesisAnchor, storage::GRANDPA_AUTHORITIES};
+use phala_protocol::{
+    finality::GenesisAnchor,
+    storage::{DEVELOPMENT, GRANDPA_AUTHORITIES},
+};
 use phala_runtime::Block;
 use sc_chain_spec::construct_genesis_block;
 use sc_executor::read_embedded_version;
@@ -69,7 +72,7 @@ impl Anchor {
         let root = *state.root();
         let header = construct_genesis_block::<Block>(root, version).header().clone();
         let proof =
-            prove_read(state, [&GRANDPA_AUTHORITIES[..]]).map_err(|error| AnchorError::Proof(error.to_string()))?;
+            prove_read(state, [&GRANDPA_AUTHORITIES[..], &DEVELOPMENT[..]]).map_err(|error| AnchorError::Proof(error.to_string()))?;
         Ok(Self {
             genesis_hash: header.hash(),
             authorities,

@@ -36,6 +36,10 @@ type BabeImport = BabeBlockImport<Block, Client, GrandpaImport, BabeCreateInhere
 /// GRANDPA keeps a justification at least every so many blocks: for each round it finalises.
 const JUSTIFICATION_PERIOD: u32 = 1;
 
+/// How long GRANDPA lets messages spread before it goes on: across the world, or on one machine.
+const GOSSIP_DURATION: Duration = Duration::from_millis(333);
+const LOCAL_GOSSIP_DURATION: Duration = Duration::from_millis(100);
+
 /// What exists before the network does.
 struct Parts {
     client: Arc<Client>,
@@ -275,7 +279,7 @@ fn start_with<N: NetworkBackend<Block, Hash>>(mut config: Configuration) -> Resu
 
     if enable_grandpa {
         let config = grandpa::Config {
-            gossip_duration: Duration::from_millis(333),
+            gossip_duration: if development { LOCAL_GOSSIP_DURATION } else { GOSSIP_DURATION },
             justification_generation_period: JUSTIFICATION_PERIOD,
             name: Some(name),
             observer_enabled: false,

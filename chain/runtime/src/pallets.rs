@@ -74,7 +74,12 @@ mod runtime {
     #[runtime::pallet_index(43)]
     pub type Sudo = pallet_sudo;
 
-    // The product's own pallets have the indices from 50 on; their configurations are in `configs::phala`.
+    #[runtime::pallet_index(50)]
+    pub type Attestation = phala_pallet_attestation;
+    #[runtime::pallet_index(51)]
+    pub type Inbox = phala_pallet_inbox;
+    #[runtime::pallet_index(52)]
+    pub type Contracts = phala_pallet_contracts;
 }
 
 /// The extrinsics that the pallets make of a block's inherent data. FRAME keeps the trait behind it private to this module.

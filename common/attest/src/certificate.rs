@@ -11,7 +11,10 @@ use der::{asn1::ObjectIdentifier, Decode as _, Encode as _, Header, Reader, Slic
 use p256::ecdsa::{signature::Verifier, Signature, VerifyingKey};
 use x509_cert::{
     certificate::Version,
-    ext::{pkix::{BasicConstraints, KeyUsage}, Extension},
+    ext::{
+        pkix::{BasicConstraints, KeyUsage},
+        Extension,
+    },
     name::Name,
     serial_number::SerialNumber,
     spki::{AlgorithmIdentifierOwned, SubjectPublicKeyInfoOwned},
@@ -148,7 +151,13 @@ impl Certificate {
 
     /// Checks that the holder of `issuer_key`, whose name is `issuer_name`, certified this for `intended` use, and that
     /// `now` (Unix seconds) lies in its validity.
-    pub(crate) fn verify(&self, issuer_name: &[u8], issuer_key: &VerifyingKey, intended: Use, now: u64) -> Result<(), CertificateFault> {
+    pub(crate) fn verify(
+        &self,
+        issuer_name: &[u8],
+        issuer_key: &VerifyingKey,
+        intended: Use,
+        now: u64,
+    ) -> Result<(), CertificateFault> {
         if self.issuer != issuer_name {
             return Err(CertificateFault::IssuerName);
         }
@@ -190,7 +199,8 @@ impl Certificate {
                 }
             }
             Use::Authority { below } => {
-                let constraints = constraints.filter(|constraints| constraints.ca).ok_or(CertificateFault::NotAuthority)?;
+                let constraints =
+                    constraints.filter(|constraints| constraints.ca).ok_or(CertificateFault::NotAuthority)?;
                 if constraints.path_len_constraint.is_some_and(|limit| limit < below) {
                     return Err(CertificateFault::NotAuthority);
                 }
@@ -204,7 +214,10 @@ impl Certificate {
 
     /// The value of an extension, inside its octet string.
     pub(crate) fn extension(&self, id: ObjectIdentifier) -> Option<&[u8]> {
-        self.extensions.iter().find(|extension| extension.extn_id == id).map(|extension| extension.extn_value.as_bytes())
+        self.extensions
+            .iter()
+            .find(|extension| extension.extn_id == id)
+            .map(|extension| extension.extn_value.as_bytes())
     }
 }
 

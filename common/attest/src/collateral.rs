@@ -219,16 +219,24 @@ pub enum CollateralRefusal {
 
 /// Checks collateral at `now` (Unix seconds) under `anchor`, and parses it. The only constructor of
 /// [`VerifiedCollateral`].
-pub fn verify_collateral(raw: &Collateral, anchor: &TrustAnchor, now: u64) -> Result<VerifiedCollateral, CollateralRefusal> {
+pub fn verify_collateral(
+    raw: &Collateral,
+    anchor: &TrustAnchor,
+    now: u64,
+) -> Result<VerifiedCollateral, CollateralRefusal> {
     let root_der = anchor.root().der();
     let root = Certificate::decode(root_der)
         .and_then(|root| root.verify_compiled_in(now).map(|()| root))
         .map_err(|fault| CollateralRefusal::Certificate(SignerRole::Root, fault))?;
-    let root_list = revocation::verify(&raw.root_ca_crl, &root.subject, &root.key, now).map_err(CollateralRefusal::RootCrl)?;
+    let root_list =
+        revocation::verify(&raw.root_ca_crl, &root.subject, &root.key, now).map_err(CollateralRefusal::RootCrl)?;
     if is_revoked(&root_list.serials, &root.serial) {
         return Err(CollateralRefusal::Revoked(SignerRole::Root));
     }
-    let check_signer = |chain: &[u8], role: SignerRole, intended: Use| -> Result<(Vec<u8>, Certificate), CollateralRefusal> {
+    let check_signer = |chain: &[u8],
+                        role: SignerRole,
+                        intended: Use|
+     -> Result<(Vec<u8>, Certificate), CollateralRefusal> {
         let chain = decode_chain(chain).map_err(|fault| CollateralRefusal::Chain(role, fault))?;
         let [der, chain_root] = <[Vec<u8>; 2]>::try_from(chain).map_err(|_| CollateralRefusal::ChainLength(role))?;
         if chain_root != root_der {
@@ -255,19 +263,27 @@ pub fn verify_collateral(raw: &Collateral, anchor: &TrustAnchor, now: u64) -> Re
         Some(check_signer(&raw.qe_identity_issuer_chain, SignerRole::QeIdentity, Use::Signer)?.1)
     };
     let qe_signer = qe_signer.as_ref().unwrap_or(&tcb_signer);
-    check_document(&raw.qe_identity, &raw.qe_identity_signature, &qe_signer.key).map_err(CollateralRefusal::QeIdentity)?;
+    check_document(&raw.qe_identity, &raw.qe_identity_signature, &qe_signer.key)
+        .map_err(CollateralRefusal::QeIdentity)?;
     let qe = read_qe_identity(&raw.qe_identity).map_err(CollateralRefusal::QeIdentity)?;
     check_dates(qe.issued, qe.next_update, now).map_err(CollateralRefusal::QeIdentity)?;
 
-    let (authority_der, authority) = check_signer(&raw.pck_crl_issuer_chain, SignerRole::PckAuthority, Use::Authority { below: 0 })?;
-    let pck_list = revocation::verify(&raw.pck_crl, &authority.subject, &authority.key, now).map_err(CollateralRefusal::PckCrl)?;
+    let (authority_der, authority) =
+        check_signer(&raw.pck_crl_issuer_chain, SignerRole::PckAuthority, Use::Authority { below: 0 })?;
+    let pck_list =
+        revocation::verify(&raw.pck_crl, &authority.subject, &authority.key, now).map_err(CollateralRefusal::PckCrl)?;
 
     let certificates = [&root, &tcb_signer, qe_signer, &authority];
     let starts = certificates.map(|certificate| certificate.not_before);
     let ends = certificates.map(|certificate| certificate.not_after);
     let lists = [&root_list, &pck_list];
-    let valid_from = starts.into_iter().chain([tcb.issued, qe.issued]).chain(lists.map(|list| list.this_update)).fold(0, u64::max);
-    let valid_until = ends.into_iter().chain([tcb.next_update, qe.next_update]).chain(lists.map(|list| list.next_update)).fold(u64::MAX, u64::min);
+    let valid_from =
+        starts.into_iter().chain([tcb.issued, qe.issued]).chain(lists.map(|list| list.this_update)).fold(0, u64::max);
+    let valid_until = ends
+        .into_iter()
+        .chain([tcb.next_update, qe.next_update])
+        .chain(lists.map(|list| list.next_update))
+        .fold(u64::MAX, u64::min);
     Ok(VerifiedCollateral {
         root: anchor.root(),
         valid_from,
@@ -277,7 +293,8 @@ pub fn verify_collateral(raw: &Collateral, anchor: &TrustAnchor, now: u64) -> Re
         authority: PckAuthority {
             certificate_hash: Sha256::digest(&authority_der).into(),
             name_hash: Sha256::digest(&authority.subject).into(),
-            key: key_bytes(&authority.key).ok_or(CollateralRefusal::Certificate(SignerRole::PckAuthority, CertificateFault::KeyAlgorithm))?,
+            key: key_bytes(&authority.key)
+                .ok_or(CollateralRefusal::Certificate(SignerRole::PckAuthority, CertificateFault::KeyAlgorithm))?,
         },
         revoked: List::try_from(pck_list.serials).map_err(|_| CollateralRefusal::PckCrl(RevocationFault::TooLong))?,
     })

@@ -225,7 +225,12 @@ pub enum Refusal {
 }
 
 /// Judges `evidence` by collateral and policy at `now` (Unix seconds). The only constructor of [`VerifiedReport`].
-pub fn verify_evidence(evidence: &Evidence, collateral: &VerifiedCollateral, policy: &Policy, now: u64) -> Result<VerifiedReport, Refusal> {
+pub fn verify_evidence(
+    evidence: &Evidence,
+    collateral: &VerifiedCollateral,
+    policy: &Policy,
+    now: u64,
+) -> Result<VerifiedReport, Refusal> {
     match evidence {
         Evidence::TdxDcap(quote) => tdx::verify(quote, collateral, policy, now),
     }

@@ -11,7 +11,10 @@ use serde::Deserialize;
 use crate::{
     collateral::DocumentFault,
     list::List,
-    tcb::{Advisories, Advisory, ComponentLevel, ModuleIdentity, ModuleSigner, PlatformLevel, QeIdentity, TcbInfo, TcbStatus},
+    tcb::{
+        Advisories, Advisory, ComponentLevel, ModuleIdentity, ModuleSigner, PlatformLevel, QeIdentity, TcbInfo,
+        TcbStatus,
+    },
     time::document_date,
 };
 
@@ -188,8 +191,14 @@ fn read_component_levels<const LIMIT: usize>(
     let levels = documents
         .iter()
         .map(|document| {
-            let status = TcbStatus::from_name(&document.tcb_status).filter(|status| valid(*status)).ok_or(DocumentFault::Status)?;
-            Ok(ComponentLevel { svn: document.tcb.isvsvn, status, advisories: read_advisories(&document.advisory_ids)? })
+            let status = TcbStatus::from_name(&document.tcb_status)
+                .filter(|status| valid(*status))
+                .ok_or(DocumentFault::Status)?;
+            Ok(ComponentLevel {
+                svn: document.tcb.isvsvn,
+                status,
+                advisories: read_advisories(&document.advisory_ids)?,
+            })
         })
         .collect::<Result<Vec<_>, DocumentFault>>()?;
     if levels.is_empty() {
@@ -214,13 +223,15 @@ fn read_components(documents: &[SvnDocument]) -> Result<[u8; 16], DocumentFault>
 }
 
 fn read_advisories(ids: &[String]) -> Result<Advisories, DocumentFault> {
-    let advisories = ids.iter().map(|id| Advisory::new(id)).collect::<Option<Vec<_>>>().ok_or(DocumentFault::TooLong)?;
+    let advisories =
+        ids.iter().map(|id| Advisory::new(id)).collect::<Option<Vec<_>>>().ok_or(DocumentFault::TooLong)?;
     List::try_from(advisories).map_err(|_| DocumentFault::TooLong)
 }
 
 /// Exactly `LENGTH` bytes of hexadecimal, in either case.
 fn hex_array<const LENGTH: usize>(text: &str) -> Result<[u8; LENGTH], DocumentFault> {
-    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok()).ok_or(DocumentFault::Hex);
+    let digit =
+        |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok()).ok_or(DocumentFault::Hex);
     if text.len() != LENGTH * 2 {
         return Err(DocumentFault::Hex);
     }
@@ -230,4 +241,38 @@ fn hex_array<const LENGTH: usize>(text: &str) -> Result<[u8; LENGTH], DocumentFa
         *byte = digit(*high)? << 4 | digit(*low)?;
     }
     Ok(bytes)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const COLLATERAL: &str = include_str!("../../../testing/vectors/attest/tdx_v4.collateral.json");
+
+    fn document(name: &str) -> Vec<u8> {
+        let collateral: serde_json::Value = serde_json::from_str(COLLATERAL).unwrap();
+        collateral[name].as_str().unwrap().as_bytes().to_vec()
+    }
+
+    #[test]
+    fn sorts_levels_by_version_whatever_their_order_in_the_document() {
+        let genuine = read_tcb_info(&document("tcb_info")).unwrap();
+        let mut reversed: serde_json::Value = serde_json::from_slice(&document("tcb_info")).unwrap();
+        reversed["tcbLevels"].as_array_mut().unwrap().reverse();
+        assert_eq!(read_tcb_info(&serde_json::to_vec(&reversed).unwrap()).unwrap(), genuine);
+        assert_eq!(genuine.levels.iter().map(|level| level.pce_svn).collect::<Vec<_>>(), [11, 5]);
+    }
+
+    proptest! {
+        #[test]
+        fn altered_documents_never_panic(name in prop::sample::select(vec!["tcb_info", "qe_identity"]), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+            let mut text = document(name);
+            let at = at.index(text.len());
+            text[at] = byte;
+            let _ = read_tcb_info(&text);
+            let _ = read_qe_identity(&text);
+        }
+    }
 }

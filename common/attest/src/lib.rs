@@ -42,7 +42,10 @@ mod tcb;
 mod tdx;
 mod time;
 
-pub use anchor::{is_development_root, Assurance, DevelopmentGenesis, Root, TrustAnchor, INSECURE_DEVELOPMENT_ROOT_DER, INTEL_ROOT_DER};
+pub use anchor::{
+    is_development_root, Assurance, DevelopmentGenesis, Root, TrustAnchor, INSECURE_DEVELOPMENT_ROOT_DER,
+    INTEL_ROOT_DER,
+};
 pub use certificate::CertificateFault;
 pub use collateral::{verify_collateral, Collateral, CollateralRefusal, DocumentFault, SignerRole, VerifiedCollateral};
 pub use evidence::{claimed_fmspc, verify_evidence, Evidence, Refusal, Vendor, VerifiedReport};

@@ -5,7 +5,10 @@
 //! does not name, a missing one or a double one is refused: what is not understood could change what is.
 
 use alloc::vec::Vec;
-use der::{asn1::{ObjectIdentifier, OctetStringRef, UintRef}, Decode, Reader, SliceReader};
+use der::{
+    asn1::{ObjectIdentifier, OctetStringRef, UintRef},
+    Decode, Reader, SliceReader,
+};
 
 use crate::certificate::Certificate;
 
@@ -49,7 +52,8 @@ pub(crate) struct PckExtension {
 /// Reads the extension of `certificate`.
 pub(crate) fn read_extension(certificate: &Certificate) -> Result<PckExtension, PckFault> {
     let bytes = certificate.extension(SGX_EXTENSION).ok_or(PckFault::Absent)?;
-    let (mut ppid, mut tcb, mut pce_id, mut fmspc, mut kind, mut instance, mut configuration) = (None, None, None, None, None, None, None);
+    let (mut ppid, mut tcb, mut pce_id, mut fmspc, mut kind, mut instance, mut configuration) =
+        (None, None, None, None, None, None, None);
     for (arcs, value) in entries(bytes)? {
         match *arcs.as_slice() {
             [1] => set(&mut ppid, octets(value)?)?,
@@ -98,14 +102,20 @@ fn read_tcb(bytes: &[u8]) -> Result<([u8; 16], u16), PckFault> {
     Ok((cpu_svn, pce_svn.ok_or(PckFault::Missing)?))
 }
 
-/// The (identifier, value) pairs of a sequence: the identifier's arcs below the SGX extension, and the value's DER.
-fn entries(bytes: &[u8]) -> Result<Vec<(Vec<u8>, &[u8])>, PckFault> {
+/// The identifier's arcs below the SGX extension, and the value's DER.
+type Entry<'a> = (Vec<u8>, &'a [u8]);
+
+/// The (identifier, value) pairs of a sequence.
+fn entries(bytes: &[u8]) -> Result<Vec<Entry<'_>>, PckFault> {
     let mut outer = SliceReader::new(bytes).map_err(|_| PckFault::Malformed)?;
     let mut pairs: Vec<(ObjectIdentifier, &[u8])> = Vec::new();
     outer
         .sequence(|reader| {
             while !reader.is_finished() {
-                pairs.push(reader.sequence(|pair| Ok::<_, der::Error>((ObjectIdentifier::decode(pair)?, pair.tlv_bytes()?)))?);
+                pairs.push(
+                    reader
+                        .sequence(|pair| Ok::<_, der::Error>((ObjectIdentifier::decode(pair)?, pair.tlv_bytes()?)))?,
+                );
             }
             Ok::<_, der::Error>(())
         })
@@ -121,7 +131,11 @@ fn entries(bytes: &[u8]) -> Result<Vec<(Vec<u8>, &[u8])>, PckFault> {
 }
 
 fn set<T>(slot: &mut Option<T>, value: T) -> Result<(), PckFault> {
-    if slot.replace(value).is_some() { Err(PckFault::Twice) } else { Ok(()) }
+    if slot.replace(value).is_some() {
+        Err(PckFault::Twice)
+    } else {
+        Ok(())
+    }
 }
 
 fn octets<const LENGTH: usize>(value: &[u8]) -> Result<[u8; LENGTH], PckFault> {

@@ -223,7 +223,17 @@ fn decode_qe_report(bytes: &[u8]) -> Result<QeReport, DecodeError> {
     reserved(&mut input, 60)?;
     let report_data = input.array()?;
     input.finish()?;
-    Ok(QeReport { cpu_svn, misc_select, attributes, mr_enclave, mr_signer, isv_prod_id, isv_svn, report_data, reserved_is_zero })
+    Ok(QeReport {
+        cpu_svn,
+        misc_select,
+        attributes,
+        mr_enclave,
+        mr_signer,
+        isv_prod_id,
+        isv_svn,
+        report_data,
+        reserved_is_zero,
+    })
 }
 
 /// The bytes not read yet.
@@ -267,6 +277,10 @@ impl<'a> Cursor<'a> {
     }
 
     fn finish(&self) -> Result<(), DecodeError> {
-        if self.0.is_empty() { Ok(()) } else { Err(DecodeError::TrailingBytes) }
+        if self.0.is_empty() {
+            Ok(())
+        } else {
+            Err(DecodeError::TrailingBytes)
+        }
     }
 }

@@ -57,7 +57,12 @@ pub(crate) struct RevocationList {
 }
 
 /// Checks `der` as the list of the authority with this name and key, at `now` (Unix seconds).
-pub(crate) fn verify(der: &[u8], issuer_name: &[u8], issuer_key: &VerifyingKey, now: u64) -> Result<RevocationList, RevocationFault> {
+pub(crate) fn verify(
+    der: &[u8],
+    issuer_name: &[u8],
+    issuer_key: &VerifyingKey,
+    now: u64,
+) -> Result<RevocationList, RevocationFault> {
     let list = CertificateList::<Rfc5280>::from_der(der).map_err(|_| RevocationFault::Malformed)?;
     let tbs = &list.tbs_cert_list;
     if tbs.version != Version::V2 {
@@ -81,7 +86,11 @@ pub(crate) fn verify(der: &[u8], issuer_name: &[u8], issuer_key: &VerifyingKey, 
         return Err(RevocationFault::Expired);
     }
     let message = signed_part(der).ok_or(RevocationFault::Malformed)?;
-    let signature = list.signature.as_bytes().and_then(|bytes| Signature::from_der(bytes).ok()).ok_or(RevocationFault::Malformed)?;
+    let signature = list
+        .signature
+        .as_bytes()
+        .and_then(|bytes| Signature::from_der(bytes).ok())
+        .ok_or(RevocationFault::Malformed)?;
     issuer_key.verify(message, &signature).map_err(|_| RevocationFault::Signature)?;
 
     let mut serials = Vec::new();

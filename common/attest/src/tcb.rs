@@ -63,7 +63,9 @@ impl TcbStatus {
         match (component, self) {
             (Self::Revoked, _) => Self::Revoked,
             (Self::OutOfDate, Self::UpToDate | Self::SwHardeningNeeded) => Self::OutOfDate,
-            (Self::OutOfDate, Self::ConfigurationNeeded | Self::ConfigurationAndSwHardeningNeeded) => Self::OutOfDateConfigurationNeeded,
+            (Self::OutOfDate, Self::ConfigurationNeeded | Self::ConfigurationAndSwHardeningNeeded) => {
+                Self::OutOfDateConfigurationNeeded
+            }
             _ => self,
         }
     }
@@ -175,7 +177,12 @@ pub(crate) enum Unmatched {
 
 impl TcbInfo {
     /// The status of a platform with these security versions, and the advisories that apply.
-    pub(crate) fn appraise(&self, cpu_svn: &[u8; 16], pce_svn: u16, tee_tcb_svn: &[u8; 16]) -> Result<(TcbStatus, Advisories), Unmatched> {
+    pub(crate) fn appraise(
+        &self,
+        cpu_svn: &[u8; 16],
+        pce_svn: u16,
+        tee_tcb_svn: &[u8; 16],
+    ) -> Result<(TcbStatus, Advisories), Unmatched> {
         let module = self.module_of(tee_tcb_svn)?;
         // A module with an identity of its own is judged by that: its two components are not compared here.
         let skipped = if module.is_some() { 2 } else { 0 };
@@ -183,7 +190,9 @@ impl TcbInfo {
             .levels
             .iter()
             .find(|level| {
-                reaches(cpu_svn, &level.cpu_svn, 0) && pce_svn >= level.pce_svn && reaches(tee_tcb_svn, &level.tdx_svn, skipped)
+                reaches(cpu_svn, &level.cpu_svn, 0)
+                    && pce_svn >= level.pce_svn
+                    && reaches(tee_tcb_svn, &level.tdx_svn, skipped)
             })
             .ok_or(Unmatched::Platform)?;
         let (mut status, mut advisories) = (level.status, level.advisories.clone());
@@ -197,16 +206,26 @@ impl TcbInfo {
     }
 
     /// Checks that the TDX module in the report is one Intel signed.
-    pub(crate) fn check_module(&self, tee_tcb_svn: &[u8; 16], mr_signer: &[u8; 48], attributes: &[u8; 8]) -> Result<(), Unmatched> {
+    pub(crate) fn check_module(
+        &self,
+        tee_tcb_svn: &[u8; 16],
+        mr_signer: &[u8; 48],
+        attributes: &[u8; 8],
+    ) -> Result<(), Unmatched> {
         let signer = self.module_of(tee_tcb_svn)?.map_or(&self.module, |identity| &identity.signer);
         if *mr_signer != signer.mr_signer {
             return Err(Unmatched::ModuleSigner);
         }
-        let matches = attributes.iter().zip(&signer.attributes).zip(&signer.attributes_mask).all(|((actual, expected), mask)| {
-            // Bits outside the mask must be zero: the mask of a future module may not blind this check.
-            actual & mask == expected & mask && actual & !mask == 0
-        });
-        if matches { Ok(()) } else { Err(Unmatched::ModuleAttributes) }
+        let matches =
+            attributes.iter().zip(&signer.attributes).zip(&signer.attributes_mask).all(|((actual, expected), mask)| {
+                // Bits outside the mask must be zero: the mask of a future module may not blind this check.
+                actual & mask == expected & mask && actual & !mask == 0
+            });
+        if matches {
+            Ok(())
+        } else {
+            Err(Unmatched::ModuleAttributes)
+        }
     }
 
     /// The module identity selected by the major version in `TEE_TCB_SVN[1]`; none for version 0.
@@ -265,7 +284,15 @@ mod tests {
 
     #[test]
     fn names_round_trip_and_unknown_ones_are_refused() {
-        for status in [UpToDate, SwHardeningNeeded, ConfigurationNeeded, ConfigurationAndSwHardeningNeeded, OutOfDate, OutOfDateConfigurationNeeded, Revoked] {
+        for status in [
+            UpToDate,
+            SwHardeningNeeded,
+            ConfigurationNeeded,
+            ConfigurationAndSwHardeningNeeded,
+            OutOfDate,
+            OutOfDateConfigurationNeeded,
+            Revoked,
+        ] {
             assert_eq!(TcbStatus::from_name(status.name()), Some(status));
         }
         assert_eq!(TcbStatus::from_name("TDRelaunchAdvised"), None);

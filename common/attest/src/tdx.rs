@@ -55,7 +55,8 @@ const MEASUREMENT_LABEL: &[u8] = b"PHALA/attest/tdx-measurement/v1";
 const HARDWARE_LABEL: &[u8] = b"PHALA/attest/hardware-id/v1";
 
 /// The vendor id of Intel's quoting enclaves.
-const INTEL_QE_VENDOR_ID: [u8; 16] = [0x93, 0x9a, 0x72, 0x33, 0xf7, 0x9c, 0x4c, 0xa9, 0x94, 0x0a, 0x0d, 0xb3, 0x95, 0x7f, 0x06, 0x07];
+const INTEL_QE_VENDOR_ID: [u8; 16] =
+    [0x93, 0x9a, 0x72, 0x33, 0xf7, 0x9c, 0x4c, 0xa9, 0x94, 0x0a, 0x0d, 0xb3, 0x95, 0x7f, 0x06, 0x07];
 /// Bytes of authentication data that Intel's quoting enclaves use.
 const QE_AUTHENTICATION_DATA_LENGTH: usize = 32;
 /// DEBUG of an SGX enclave's attributes, in their first byte.
@@ -87,7 +88,12 @@ pub fn measurement(report: &TdReport) -> [u8; 32] {
 }
 
 /// Checks a quote against collateral and policy at `now`, Unix seconds.
-pub(crate) fn verify(bytes: &[u8], collateral: &VerifiedCollateral, policy: &Policy, now: u64) -> Result<VerifiedReport, Refusal> {
+pub(crate) fn verify(
+    bytes: &[u8],
+    collateral: &VerifiedCollateral,
+    policy: &Policy,
+    now: u64,
+) -> Result<VerifiedReport, Refusal> {
     check_collateral(collateral, policy, now)?;
     let quote = decode_quote(bytes)?;
     check_header(&quote)?;
@@ -103,7 +109,10 @@ pub(crate) fn verify(bytes: &[u8], collateral: &VerifiedCollateral, policy: &Pol
         return Err(Refusal::PceId);
     }
     let report = &quote.report;
-    collateral.tcb.check_module(&report.tee_tcb_svn, &report.mr_signer_seam, &report.seam_attributes).map_err(unmatched)?;
+    collateral
+        .tcb
+        .check_module(&report.tee_tcb_svn, &report.mr_signer_seam, &report.seam_attributes)
+        .map_err(unmatched)?;
     let (platform_status, mut advisories) =
         collateral.tcb.appraise(&extension.cpu_svn, extension.pce_svn, &report.tee_tcb_svn).map_err(unmatched)?;
     merge_advisories(&mut advisories, &qe_advisories);
@@ -165,7 +174,11 @@ fn check_header(quote: &QuoteV4<'_>) -> Result<(), Refusal> {
 }
 
 /// Checks leaf <- authority <- root. The authority was checked with the collateral and has to be the same certificate.
-fn check_pck_chain(quote: &QuoteV4<'_>, collateral: &VerifiedCollateral, now: u64) -> Result<(VerifyingKey, u64, PckExtension), Refusal> {
+fn check_pck_chain(
+    quote: &QuoteV4<'_>,
+    collateral: &VerifiedCollateral,
+    now: u64,
+) -> Result<(VerifyingKey, u64, PckExtension), Refusal> {
     let chain = decode_chain(quote.pck_chain).map_err(Refusal::PckChain)?;
     let [leaf, authority, root] = chain.as_slice() else { return Err(Refusal::PckChainLength) };
     if root != collateral.root.der() {
@@ -189,7 +202,11 @@ fn check_pck_chain(quote: &QuoteV4<'_>, collateral: &VerifiedCollateral, now: u6
 }
 
 /// Checks that the enclave which holds the attestation key is Intel's, and gives its status.
-fn check_quoting_enclave(quote: &QuoteV4<'_>, pck: &VerifyingKey, identity: &QeIdentity) -> Result<(TcbStatus, Advisories), Refusal> {
+fn check_quoting_enclave(
+    quote: &QuoteV4<'_>,
+    pck: &VerifyingKey,
+    identity: &QeIdentity,
+) -> Result<(TcbStatus, Advisories), Refusal> {
     let signature = Signature::from_slice(&quote.qe_report_signature).map_err(|_| Refusal::QeReportSignature)?;
     pck.verify(quote.qe_report_bytes, &signature).map_err(|_| Refusal::QeReportSignature)?;
 

@@ -14,9 +14,10 @@ pub fn parse_rfc3339_utc(text: &str) -> Option<u64> {
         }
     }
     let number = |from: usize, to: usize| -> Option<u64> {
-        bytes.get(from..to)?.iter().try_fold(0u64, |value, byte| {
-            byte.is_ascii_digit().then(|| value * 10 + u64::from(byte - b'0'))
-        })
+        bytes
+            .get(from..to)?
+            .iter()
+            .try_fold(0u64, |value, byte| byte.is_ascii_digit().then(|| value * 10 + u64::from(byte - b'0')))
     };
     let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
     let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
@@ -61,9 +62,21 @@ mod tests {
     #[test]
     fn refuses_every_other_form() {
         for text in [
-            "", "2025-06-19", "2025-06-19T10:16:03", "2025-06-19T10:16:03+00:00", "2025-06-19t10:16:03Z", "2025-02-29T00:00:00Z",
-            "2025-13-01T00:00:00Z", "2025-00-01T00:00:00Z", "2025-06-31T00:00:00Z", "2025-06-19T24:00:00Z", "2025-06-19T10:16:60Z",
-            "1969-12-31T23:59:59Z", "+025-06-19T10:16:03Z", "2025-06-19T10:16:0 Z", "2025-06-19T10:16:03Z ",
+            "",
+            "2025-06-19",
+            "2025-06-19T10:16:03",
+            "2025-06-19T10:16:03+00:00",
+            "2025-06-19t10:16:03Z",
+            "2025-02-29T00:00:00Z",
+            "2025-13-01T00:00:00Z",
+            "2025-00-01T00:00:00Z",
+            "2025-06-31T00:00:00Z",
+            "2025-06-19T24:00:00Z",
+            "2025-06-19T10:16:60Z",
+            "1969-12-31T23:59:59Z",
+            "+025-06-19T10:16:03Z",
+            "2025-06-19T10:16:0 Z",
+            "2025-06-19T10:16:03Z ",
         ] {
             assert_eq!(parse_rfc3339_utc(text), None, "{text}");
         }

@@ -48,7 +48,7 @@ impl FinalityProof {
 pub struct GenesisAnchor {
     /// The encoded genesis header.
     pub header: Vec<u8>,
-    /// Nodes of the storage proof of `Grandpa::Authorities` in the genesis state.
+    /// Nodes of the storage proof of `Grandpa::Authorities` and `Network::Development` in the genesis state.
     pub authorities_proof: Vec<Vec<u8>>,
 }
 

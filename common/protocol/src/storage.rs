@@ -35,8 +35,8 @@ prefixes! {
     ROOT = "Attestation" "Root" "6310fed47319b658f9b8b2504e0d72ec21585258298c0d1f3900025682a16799";
     /// `Attestation::Terms`: the governed part of the evidence policy.
     TERMS = "Attestation" "Terms" "6310fed47319b658f9b8b2504e0d72ec7e2ad36ede81c5f827ff99e77a07696d";
-    /// `Attestation::Development`: true in the genesis state of a development network, absent in any other.
-    DEVELOPMENT = "Attestation" "Development" "6310fed47319b658f9b8b2504e0d72ec2b408e08989f3cb8e9e02b8abcff71a9";
+    /// `Network::Development`: true in the genesis state of a development network. Never read from any later state.
+    DEVELOPMENT = "Network" "Development" "f258460b41b9b2fdb96c15e5c16fdacb2b408e08989f3cb8e9e02b8abcff71a9";
     /// `Contracts::Clusters`: map of id to `chain_state::ClusterRecord`.
     CLUSTERS = "Contracts" "Clusters" "4342193e496fab7ec59d615ed0dc5530554857e1c3a69e607837e04b13b95f60";
     /// `Contracts::Instances`: map of id to `chain_state::ContractRecord`.

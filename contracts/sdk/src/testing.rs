@@ -158,13 +158,16 @@ std::thread_local! {
     static NETWORK: RefCell<Network> = RefCell::new(Network::default());
 }
 
+/// A contract's entry points, on their input.
+type Code = fn(Entry, &[u8]) -> Reply;
+
 struct Network {
     state: State,
     /// The contracts that have been entered, the first one last but for the frame that a test sets up itself.
     frames: Vec<Frame>,
     block_number: u32,
     block_time_ms: u64,
-    code: BTreeMap<[u8; 32], fn(Entry, &[u8]) -> Reply>,
+    code: BTreeMap<[u8; 32], Code>,
     logs: Vec<String>,
 }
 

@@ -201,7 +201,7 @@ fn contracts_call_each_other_as_themselves() {
 
 #[test]
 fn fields_never_overlap() {
-    let env = Env::new();
+    let _env = Env::new();
     let (mut a, mut ab) = (Map::<String, u8>::at("a"), Map::<String, u8>::at("ab"));
     let mut a_value = Value::<u8>::at("a");
     a.insert(&"bc".into(), &1);
@@ -216,7 +216,6 @@ fn fields_never_overlap() {
     assert!(!market.by_text.contains(&long));
     a_value.clear();
     assert_eq!(a_value.get_or_default(), 0);
-    drop(env);
 }
 
 #[test]

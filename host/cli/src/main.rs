@@ -1,2 +1,74 @@
-//! Gives users and operators the phala command
-fn main() {}
+//! Gives users and operators the `phala` command.
+//!
+//! Data goes to standard output and logs to standard error; `--json` makes the data JSON. A failure has a code of the closed list in
+//! SPECIFICATION.md, and the process exits with the code's class. Users control the arguments, nodes and workers what is shown of
+//! them; what decides is verified by `phala-client`. Does not do: hold a network's secrets, or run inside a TEE.
+#![forbid(unsafe_code)]
+
+mod accounts;
+
+mod args;
+mod commands;
+mod dev;
+mod error;
+mod home;
+mod network;
+mod output;
+mod values;
+
+use clap::{error::ErrorKind, Parser};
+use error::{CliError, Code};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let json = std::env::args().any(|argument| argument == "--json");
+    let cli = match args::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return misused(&error, json),
+    };
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_env("PHALA_LOG")
+                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn")),
+        )
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .try_init();
+    let output = output::Output::new(cli.global.json);
+    match run(cli, &output) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            output.error(&error);
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn run(cli: args::Cli, output: &output::Output) -> Result<(), CliError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::new(Code::Environment, format!("cannot start: {error}")))?;
+    let result = runtime.block_on(commands::run(cli, output));
+    // A blocking task that still runs - a prompt, a slow name service - must not hold the process.
+    runtime.shutdown_background();
+    result
+}
+
+/// Help and version are answers, the rest is a wrong command line.
+fn misused(error: &clap::Error, json: bool) -> ExitCode {
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    if json {
+        let text = error.render().to_string();
+        let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+        let failure = CliError::new(Code::Usage, message).with_hint("`phala --help` shows what there is");
+        output::Output::new(true).error(&failure);
+    } else {
+        let _ = error.print();
+    }
+    ExitCode::from(Code::Usage.exit_code())
+}

@@ -36,6 +36,9 @@ pub(crate) struct Meta {
     pub last: Option<Boundary>,
     /// The epoch whose commit key `last` was committed under.
     pub epoch: Epoch,
+    /// The last boundary before the first of `epoch`, and the internal root there: what binds the commitments of the two epochs,
+    /// and cannot be read from the state any more.
+    pub closed: Option<(Boundary, Hash)>,
     /// Results that the worker has not yet seen final, oldest first.
     pub pending: Vec<SignedResult>,
     /// Numbers of the boundaries whose replies are kept: from, up to but not including.
@@ -158,12 +161,17 @@ pub(crate) fn execute_boundary(
         oldest = oldest.saturating_add(1);
     }
 
+    let closed = match meta.last {
+        Some(last) if meta.epoch != context.epoch => Some((last, view.root())),
+        _ => meta.closed,
+    };
     let mut pending = meta.pending.clone();
     pending.push(signed.clone());
     let next = Meta {
         head: Head { count: to.count, link: to.link },
         last: Some(to),
         epoch: context.epoch,
+        closed,
         pending,
         kept: (oldest, upto.saturating_add(1)),
     };

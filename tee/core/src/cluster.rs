@@ -96,6 +96,9 @@ pub(crate) struct Cluster {
     /// Versions of results that wait to become final, beside `meta.pending`; shorter after a restart.
     views: VecDeque<(ClusterResult, View)>,
     final_state: Option<(Option<ClusterResult>, View)>,
+    /// The newest block at which the chain had no final result after `final_state`: how fresh an answer is. The head may be newer,
+    /// for a host can show a header without the records below it, or put an older disk back.
+    current_at: Option<BlockNumber>,
     codes: Arc<Codes>,
     wanted_codes: Vec<CodeHash>,
     query_key: Option<(Epoch, Arc<DecapsulationKey>)>,
@@ -119,9 +122,10 @@ impl Cluster {
             epochs: Epochs::default(),
             store: None,
             stored_generation: None,
-            meta: Meta { head: Head::empty(id), last: None, epoch: 0, pending: Vec::new(), kept: (0, 0) },
+            meta: Meta { head: Head::empty(id), last: None, epoch: 0, closed: None, pending: Vec::new(), kept: (0, 0) },
             views: VecDeque::new(),
             final_state: None,
+            current_at: None,
             codes,
             wanted_codes: Vec::new(),
             query_key: None,
@@ -155,7 +159,7 @@ impl Cluster {
             epoch: self.record.as_ref().map_or(0, |record| record.epoch),
             executed: self.meta.head.count,
             pending: self.meta.pending.len(),
-            serving: self.final_state.is_some() && self.query_key.is_some(),
+            serving: self.final_state.is_some() && self.current_at.is_some() && self.query_key.is_some(),
             diverged_at: self.diverged_at,
         }
     }
@@ -177,10 +181,21 @@ impl Cluster {
     /// Takes what the proof shows of the cluster, and what follows from it: finality of results, keys, the store.
     pub(crate) fn observe(&mut self, records: &Records<'_>, around: &mut Around<'_>) -> Result<(), ClusterError> {
         if let Shown::Value(record) = records.get::<ClusterRecord>(&storage::cluster_key(self.id))? {
-            let served = record.replicas.contains(&around.identity.id());
-            self.record = served.then_some(record);
+            if !record.replicas.contains(&around.identity.id()) {
+                // Its keys and its state are no longer this worker's to hold.
+                *self = Self { diverged_at: self.diverged_at, ..Self::new(self.id, self.codes.clone()) };
+                return Ok(());
+            }
+            let final_count = record.final_count;
+            self.record = Some(record);
+            self.observe_finality(records, around)?;
+            let ours = self.final_state.as_ref().map(|(result, _)| result.map_or(0, |result| result.boundary.count));
+            if ours == Some(final_count) {
+                self.current_at = Some(around.chain.head().0);
+            }
+        } else {
+            self.observe_finality(records, around)?;
         }
-        self.observe_finality(records, around)?;
         self.want_keys(around)
     }
 
@@ -216,7 +231,9 @@ impl Cluster {
             wanted.push(record.epoch);
         }
         let before = record.epoch.saturating_sub(1);
-        if before > 0 && (record.is_closing() || self.stored_generation == Some(before)) {
+        // A replica that is behind still needs the keys it has of the epoch before; gatekeepers would not give them again.
+        let behind = self.store.is_some() && self.meta.head.count < record.opened_count;
+        if before > 0 && (record.is_closing() || behind || self.stored_generation == Some(before)) {
             wanted.push(before);
         }
         let lead = phala_protocol::keys::KeyPurpose::Envelope;
@@ -312,8 +329,7 @@ impl Cluster {
             let block = first.header.block;
             let length = rest.iter().take_while(|item| item.header.block == block).count();
             let (now, later) = rest.split_at_checked(length).unwrap_or((rest, &[]));
-            self.execute_block(block, now, records, around)?;
-            if !self.wanted_codes.is_empty() {
+            if !self.execute_block(block, now, records, around)? {
                 return Ok(());
             }
             rest = later;
@@ -321,15 +337,17 @@ impl Cluster {
         Ok(())
     }
 
+    /// Executes a block's items. False if keys or code are missing: nothing was done, and what follows cannot be.
     fn execute_block(
         &mut self,
         block: BlockNumber,
         items: &[Item],
         records: &Records<'_>,
         around: &mut Around<'_>,
-    ) -> Result<(), ClusterError> {
-        let (Some(record), Some(store)) = (self.record.as_ref(), self.store.as_ref()) else { return Ok(()) };
-        let boundary = proved_boundary(self.id, block, records)?.ok_or(ClusterError::BoundaryNotProved(block))?;
+    ) -> Result<bool, ClusterError> {
+        let (Some(record), Some(store)) = (self.record.as_ref(), self.store.as_ref()) else { return Ok(false) };
+        let (boundary, final_epoch) =
+            proved_boundary(self.id, block, records)?.ok_or(ClusterError::BoundaryNotProved(block))?;
         verify_items(&self.meta.head, &boundary, items)?;
         let view = store.view();
         self.wanted_codes.clear();
@@ -340,10 +358,11 @@ impl Cluster {
             }
         }
         if !self.wanted_codes.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
-        let epoch = record.epoch_at(block);
-        let Some(keys) = self.epochs.get(epoch).filter(|keys| keys.is_full()) else { return Ok(()) };
+        // The record tells apart the last two epochs only; items of older ones have final results, which name theirs.
+        let epoch = final_epoch.unwrap_or_else(|| record.epoch_at(block));
+        let Some(keys) = self.epochs.get(epoch).filter(|keys| keys.is_full()) else { return Ok(false) };
         let context = Context { genesis: around.chain.genesis(), cluster: self.id, epoch, keys };
         drop(view);
         let (signed, meta) =
@@ -354,7 +373,7 @@ impl Cluster {
             self.codes.stored(&code);
         }
         around.notices.push(Notice::Executed { cluster: self.id, block, items: items.len() });
-        Ok(())
+        Ok(true)
     }
 
     /// What the cluster has for the chain.
@@ -395,8 +414,6 @@ impl Cluster {
         if !due {
             return None;
         }
-        // The state at the last boundary of the epoch before. Items of the open epoch may have been executed since, so the first
-        // result of the new epoch names it already; without one, it is the present state.
         let old_key = self.epochs.get(record.bound_epoch)?.commit.as_ref()?;
         let new_key = self.epochs.get(record.epoch)?.commit.as_ref()?;
         let (boundary, root) = self.closing_state(record)?;
@@ -411,15 +428,14 @@ impl Cluster {
         Some(SignedRekey { rekey, worker: around.identity.id(), signature })
     }
 
+    /// The last boundary of the epoch before, and the internal root there: the present one, unless items of the open epoch have
+    /// been executed since.
     fn closing_state(&self, record: &ClusterRecord) -> Option<(Boundary, Hash)> {
-        let (last, view) = match self.views.iter().rev().find(|(result, _)| result.epoch < record.epoch) {
-            Some((result, view)) => (result.boundary, view.clone()),
-            None => {
-                let (result, view) = self.final_state.as_ref()?;
-                (result.as_ref().filter(|result| result.epoch < record.epoch)?.boundary, view.clone())
-            }
-        };
-        Some((last, view.root()))
+        if self.meta.epoch < record.epoch {
+            Some((self.meta.last?, self.store.as_ref()?.view().root()))
+        } else {
+            self.meta.closed
+        }
     }
 
     /// What answers queries now; none until a final state is known.
@@ -427,6 +443,7 @@ impl Cluster {
         let (result, view) = self.final_state.as_ref()?;
         let (epoch, query_key) = self.query_key.as_ref()?;
         let record = self.record.as_ref()?;
+        let current_at = self.current_at?;
         Some(Serving::new(
             *around.chain.genesis(),
             record,
@@ -434,7 +451,7 @@ impl Cluster {
             *epoch,
             query_key.clone(),
             around.identity.clone(),
-            around.chain.head().0,
+            current_at,
             *result,
             view.clone(),
             self.codes.clone(),
@@ -442,16 +459,16 @@ impl Cluster {
     }
 }
 
-/// The boundary that the proof shows for `block`: waiting for a result, or covered by a final one.
+/// The boundary that the proof shows for `block`: waiting for a result, or covered by a final one, which also names its epoch.
 fn proved_boundary(
     cluster: ClusterId,
     block: BlockNumber,
     records: &Records<'_>,
-) -> Result<Option<Boundary>, ChainError> {
+) -> Result<Option<(Boundary, Option<Epoch>)>, ChainError> {
     let key = storage::boundary_key(cluster, block);
     if let Shown::Value(record) = records.get::<BoundaryRecord>(&key)? {
-        return Ok(Some(Boundary { block, count: record.head.count, link: record.head.link }));
+        return Ok(Some((Boundary { block, count: record.head.count, link: record.head.link }, None)));
     }
     let key = storage::final_result_key(cluster, block);
-    Ok(records.get::<FinalRecord>(&key)?.value().map(|record| record.result.boundary))
+    Ok(records.get::<FinalRecord>(&key)?.value().map(|record| (record.result.boundary, Some(record.result.epoch))))
 }

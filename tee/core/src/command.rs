@@ -22,7 +22,7 @@ use phala_protocol::{
     result::{ContractEvent, Failure, Outcome, Reply},
     AccountId, ClusterId, CodeHash, ContractId, Epoch, Hash,
 };
-use phala_vm::{execute, BlockContext, CompiledContract, Entry, Execution, Fault, Request};
+use phala_vm::{execute, BlockContext, CompileError, CompiledContract, Entry, Execution, Fault, Request};
 use std::sync::Arc;
 
 /// Everything about a boundary that its items share.
@@ -42,6 +42,9 @@ pub enum ExecutionFault {
     /// The engine failed.
     #[error("the contract engine failed")]
     Engine(#[from] Fault),
+    /// The compiler failed for a reason that says nothing about the code.
+    #[error("the contract compiler failed")]
+    Compiler(#[source] CompileError),
     /// The epoch's envelope key is missing.
     #[error("the keys of the item's epoch are missing")]
     Keys,
@@ -129,7 +132,12 @@ impl Run<'_> {
             .bytes(&code, &view)
             .map_err(StateFault::Read)?
             .ok_or(ExecutionFault::CodeMissing(code))?;
-        let Ok(compiled) = codes.compiled(&code, &bytes) else { return Ok(Err(Failure::BadCode)) };
+        let compiled = match codes.compiled(&code, &bytes) {
+            Ok(compiled) => compiled,
+            Err(error) if error.is_deterministic() => return Ok(Err(Failure::BadCode)),
+            // Other replicas compile it: a reply now would fork from them.
+            Err(error) => return Err(ExecutionFault::Compiler(error)),
+        };
         let execution = self.execute(&compiled, Entry::Deploy, signed)?;
         if matches!(execution.outcome, phala_vm::Outcome::Returned(_)) {
             let listed = self.world.source.list(&contract, &Deployed { code, deployer });

@@ -13,6 +13,8 @@
 mod grant;
 mod policy;
 mod seat;
+#[cfg(test)]
+mod tests;
 
 pub use grant::{open_grant, GrantError, Grants, OpenedGrant};
 pub use policy::{Facts, Refusal, MEASUREMENT_DELAY_BLOCKS};

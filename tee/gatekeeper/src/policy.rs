@@ -147,13 +147,16 @@ fn verify_machine(inquiry: &KeyInquiry, facts: &Facts, worker: &WorkerRecord) ->
     if report.measurement() != worker.measurement {
         return Err(Refusal::WrongMeasurement);
     }
-    let now = facts.head.0;
-    let delay = if facts.development.is_some() { 0 } else { MEASUREMENT_DELAY_BLOCKS };
     let entry = facts.measurement.as_ref().ok_or(Refusal::MeasurementNotAllowed)?;
-    let old_enough = entry.listed_at.checked_add(delay).is_some_and(|from| now >= from);
-    let current = now >= entry.not_before && entry.sunset.is_none_or(|sunset| now <= sunset);
-    if !(old_enough && current) {
+    if !is_allowed(entry, facts.head.0, facts.development.is_some()) {
         return Err(Refusal::MeasurementNotAllowed);
     }
     Ok(())
+}
+
+/// Whether keys are given to a measurement at block `now`. Overflow is never early.
+pub(crate) fn is_allowed(entry: &AllowedMeasurement, now: BlockNumber, development: bool) -> bool {
+    let delay = if development { 0 } else { MEASUREMENT_DELAY_BLOCKS };
+    let old_enough = entry.listed_at.checked_add(delay).is_some_and(|from| now >= from);
+    old_enough && now >= entry.not_before && entry.sunset.is_none_or(|sunset| now <= sunset)
 }

@@ -150,7 +150,11 @@ mod tests {
     use super::*;
     use crate::entropy::KernelEntropy;
 
-    fn seal_with(directory: &tempfile::TempDir, name: &str, key: &[u8]) -> Result<KeyFileSeal<KernelEntropy>, SealError> {
+    fn seal_with(
+        directory: &tempfile::TempDir,
+        name: &str,
+        key: &[u8],
+    ) -> Result<KeyFileSeal<KernelEntropy>, SealError> {
         let path = directory.path().join(name);
         fs::write(&path, key).unwrap();
         KeyFileSeal::new(path, KernelEntropy)
@@ -189,7 +193,10 @@ mod tests {
     #[test]
     fn refuses_a_missing_short_or_zero_key() {
         let directory = tempfile::tempdir().unwrap();
-        assert!(matches!(KeyFileSeal::new(directory.path().join("absent"), KernelEntropy), Err(SealError::KeyFile { .. })));
+        assert!(matches!(
+            KeyFileSeal::new(directory.path().join("absent"), KernelEntropy),
+            Err(SealError::KeyFile { .. })
+        ));
         assert!(matches!(seal_with(&directory, "key", &[7; 31]), Err(SealError::KeyLength { length: 31, .. })));
         assert!(matches!(seal_with(&directory, "key", &[0; 32]), Err(SealError::KeyIsZero(_))));
     }

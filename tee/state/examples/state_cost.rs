@@ -2,6 +2,7 @@
 //!
 //! `cargo run --release -p phala-state --example state_cost [FOLDER] [SIZE...]`
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a measurement that cannot go on stops")]
+#![allow(clippy::disallowed_methods, reason = "measures time, and deletes the files it made")]
 
 use phala_crypto::Secret;
 use phala_protocol::ContractId;

@@ -3,10 +3,10 @@
 //!
 //! # Guarantees
 //! - **Meaning is committed, encryption is not.** [`View::root`] is a function of the plaintext entries alone, the same
-//!   on every replica, whatever order they were written in and whatever each machine's keys are. ([`tree`])
+//!   on every replica, whatever order they were written in and whatever each machine's keys are. (`tree.rs`)
 //! - **The disk reveals sizes and access patterns only.** Keys, values, hashes, cursor and structure are sealed under
 //!   keys of this machine; locators are pseudorandom and change with the epoch. The host does see which rows a boundary
-//!   touches, row lengths to the byte, and the number of the epoch. ([`cipher`])
+//!   touches, row lengths to the byte, and the number of the epoch. (`cipher.rs`)
 //! - **What is read is what was committed.** Every page and entry is checked against the root that the head names; a
 //!   row that is altered, moved, removed or put back from an earlier time is an [`IntegrityError`].
 //! - **Before or after, never between.** A boundary's entries, tree, cursor and records are one storage transaction:
@@ -41,7 +41,7 @@ pub use error::{
 pub use redb::StorageBackend;
 pub use store::{ClusterStore, Committed, Options, SweepProgress};
 pub use tree::EMPTY_ROOT;
-pub use view::{Entry, View};
+pub use view::{Entry, Record, View};
 
 /// Bytes of a key within its contract.
 pub const MAX_KEY_BYTES: usize = 1024;

@@ -183,7 +183,7 @@ impl PageId {
     fn child(&self, nibble: u8) -> Self {
         let mut prefix = self.prefix;
         if let Some(byte) = prefix.get_mut(usize::from(self.nibbles / 2)) {
-            *byte |= if self.nibbles % 2 == 0 { nibble << 4 } else { nibble & 15 };
+            *byte |= if self.nibbles.is_multiple_of(2) { nibble << 4 } else { nibble & 15 };
         }
         Self { nibbles: self.nibbles.saturating_add(1), prefix }
     }
@@ -191,7 +191,7 @@ impl PageId {
     /// The nibble of `path` that chooses a child of this page.
     fn choose(&self, path: &Path) -> u8 {
         let byte = path.get(usize::from(self.nibbles / 2)).copied().unwrap_or(0);
-        if self.nibbles % 2 == 0 {
+        if self.nibbles.is_multiple_of(2) {
             byte >> 4
         } else {
             byte & 15
@@ -201,7 +201,7 @@ impl PageId {
     fn contains(&self, path: &Path) -> bool {
         let whole = usize::from(self.nibbles / 2);
         path.get(..whole) == self.prefix.get(..whole)
-            && (self.nibbles % 2 == 0
+            && (self.nibbles.is_multiple_of(2)
                 || path.get(whole).map(|byte| byte >> 4) == self.prefix.get(whole).map(|byte| byte >> 4))
     }
 

@@ -53,6 +53,9 @@ pub struct Entry {
     pub value: Vec<u8>,
 }
 
+/// Key and value of a record, as [`View::records`] lists it.
+pub type Record = (Vec<u8>, Vec<u8>);
+
 /// An entry's row before it is sealed.
 #[derive(Encode, Decode)]
 pub(crate) struct EntryRow {
@@ -122,7 +125,7 @@ impl View {
     }
 
     /// Every record of this machine, key and value, in an order that means nothing. Holds them all in memory.
-    pub fn records(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, ReadError> {
+    pub fn records(&self) -> Result<Vec<Record>, ReadError> {
         let leaves = self.leaves_after(Namespace::Records, None, usize::MAX)?;
         leaves.iter().map(|leaf| self.entry(Namespace::Records, leaf).map(|row| (row.key, row.value))).collect()
     }

@@ -50,7 +50,8 @@ fn components(versions: &[u8; 16]) -> String {
 pub fn tcb_info_json(window: Window) -> Result<String, PkiError> {
     let zeros = "0".repeat(96);
     let [module_svn, module_version, ..] = TEE_TCB_SVN;
-    let signer = format!("\"mrsigner\":\"{zeros}\",\"attributes\":\"0000000000000000\",\"attributesMask\":\"FFFFFFFFFFFFFFFF\"");
+    let signer =
+        format!("\"mrsigner\":\"{zeros}\",\"attributes\":\"0000000000000000\",\"attributesMask\":\"FFFFFFFFFFFFFFFF\"");
     let level = |pce_svn: u16, rest: &str| {
         let (sgx, tdx) = (components(&CPU_SVN), components(&[0; 16]));
         format!("{{\"tcb\":{{\"sgxtcbcomponents\":[{sgx}],\"pcesvn\":{pce_svn},\"tdxtcbcomponents\":[{tdx}]}},\"tcbDate\":\"2025-01-01T00:00:00Z\",{rest}}}")
@@ -70,11 +71,17 @@ pub fn tcb_info_json(window: Window) -> Result<String, PkiError> {
 /// QE identity (version 2) of the simulated quoting enclave.
 pub fn qe_identity_json(window: Window) -> Result<String, PkiError> {
     Ok([
-        format!("{{\"id\":\"TD_QE\",\"version\":2,\"issueDate\":\"{}\",\"nextUpdate\":\"{}\",", rfc3339(window.start_time()?), rfc3339(window.end_time()?)),
+        format!(
+            "{{\"id\":\"TD_QE\",\"version\":2,\"issueDate\":\"{}\",\"nextUpdate\":\"{}\",",
+            rfc3339(window.start_time()?),
+            rfc3339(window.end_time()?)
+        ),
         "\"tcbEvaluationDataNumber\":1,\"miscselect\":\"00000000\",\"miscselectMask\":\"FFFFFFFF\",".to_string(),
-        "\"attributes\":\"11000000000000000000000000000000\",\"attributesMask\":\"FBFFFFFFFFFFFFFF0000000000000000\",".to_string(),
+        "\"attributes\":\"11000000000000000000000000000000\",\"attributesMask\":\"FBFFFFFFFFFFFFFF0000000000000000\","
+            .to_string(),
         format!("\"mrsigner\":\"{}\",\"isvprodid\":2,", hex::encode_upper(QE_MR_SIGNER)),
-        "\"tcbLevels\":[{\"tcb\":{\"isvsvn\":4},\"tcbDate\":\"2025-01-01T00:00:00Z\",\"tcbStatus\":\"UpToDate\"},".to_string(),
+        "\"tcbLevels\":[{\"tcb\":{\"isvsvn\":4},\"tcbDate\":\"2025-01-01T00:00:00Z\",\"tcbStatus\":\"UpToDate\"},"
+            .to_string(),
         "{\"tcb\":{\"isvsvn\":3},\"tcbDate\":\"2024-01-01T00:00:00Z\",\"tcbStatus\":\"OutOfDate\"}]}".to_string(),
     ]
     .concat())

@@ -15,10 +15,10 @@ mod documents;
 mod extension;
 mod machine;
 mod pki;
-mod serve;
+pub mod serve;
 
 pub use documents::{qe_identity_json, tcb_info_json, Window};
 pub use extension::Processor;
 pub use machine::{rtmr3_of, InsecureMachine, QuoteFields, QuoteSigner};
-pub use pki::{development_root_der, InsecureVendor, PkiError};
+pub use pki::{development_root_der, InsecureVendor, PkiError, Revoked};
 pub use serve::{InsecureTee, ServeError};

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256, Sha384};
 use crate::{
     documents::{qe_identity_json, tcb_info_json, Window},
     extension::Processor,
-    pki::{InsecureKey, InsecureVendor, PkiError},
+    pki::{InsecureKey, InsecureVendor, PkiError, Revoked},
 };
 
 /// Security versions of the simulated TDX module: version 1.
@@ -64,7 +64,9 @@ impl QuoteFields {
         let constant = |text: &str| -> [u8; 48] { Sha384::digest(format!("INSECURE: simulated {text}")).into() };
         Self {
             header_reserved: [0; 4],
-            qe_vendor_id: [0x93, 0x9a, 0x72, 0x33, 0xf7, 0x9c, 0x4c, 0xa9, 0x94, 0x0a, 0x0d, 0xb3, 0x95, 0x7f, 0x06, 0x07],
+            qe_vendor_id: [
+                0x93, 0x9a, 0x72, 0x33, 0xf7, 0x9c, 0x4c, 0xa9, 0x94, 0x0a, 0x0d, 0xb3, 0x95, 0x7f, 0x06, 0x07,
+            ],
             user_data: [0; 20],
             report: TdReport {
                 tee_tcb_svn: TEE_TCB_SVN,
@@ -77,7 +79,12 @@ impl QuoteFields {
                 mr_config_id: [0; 48],
                 mr_owner: [0; 48],
                 mr_owner_config: [0; 48],
-                rtmr: [constant("firmware configuration"), constant("kernel"), constant("initial file system"), rtmr3_of(binary)],
+                rtmr: [
+                    constant("firmware configuration"),
+                    constant("kernel"),
+                    constant("initial file system"),
+                    rtmr3_of(binary),
+                ],
                 report_data: [0; 64],
             },
             qe_misc_select: [0; 4],
@@ -105,7 +112,10 @@ impl QuoteSigner {
         alter: impl FnOnce(&mut CertificateParams),
     ) -> Result<Self, PkiError> {
         let (pck, chain) = vendor.certify(processor, alter)?;
-        let attestation = InsecureKey::derive(&format!("INSECURE: the attestation key of the simulated processor {}.", hex::encode(processor.ppid)))?;
+        let attestation = InsecureKey::derive(&format!(
+            "INSECURE: the attestation key of the simulated processor {}.",
+            hex::encode(processor.ppid)
+        ))?;
         Ok(Self { attestation, pck, chain })
     }
 
@@ -119,10 +129,20 @@ impl QuoteSigner {
         for bytes in [&fields.header_reserved[..], &fields.qe_vendor_id, &fields.user_data] {
             signed.extend(bytes);
         }
-        for bytes in [&report.tee_tcb_svn[..], &report.mr_seam, &report.mr_signer_seam, &report.seam_attributes, &report.td_attributes, &report.xfam] {
+        for bytes in [
+            &report.tee_tcb_svn[..],
+            &report.mr_seam,
+            &report.mr_signer_seam,
+            &report.seam_attributes,
+            &report.td_attributes,
+            &report.xfam,
+        ] {
             signed.extend(bytes);
         }
-        for bytes in [&report.mr_td, &report.mr_config_id, &report.mr_owner, &report.mr_owner_config].into_iter().chain(&report.rtmr) {
+        for bytes in [&report.mr_td, &report.mr_config_id, &report.mr_owner, &report.mr_owner_config]
+            .into_iter()
+            .chain(&report.rtmr)
+        {
             signed.extend(bytes);
         }
         signed.extend(report.report_data);
@@ -187,7 +207,12 @@ impl InsecureMachine {
             name: name.to_string(),
             fields,
             signer: QuoteSigner::new(&vendor, &Processor::named(name))?,
-            collateral: vendor.collateral(window, &tcb_info_json(window)?, &qe_identity_json(window)?, &[])?,
+            collateral: vendor.collateral(
+                window,
+                &tcb_info_json(window)?,
+                &qe_identity_json(window)?,
+                &Revoked::default(),
+            )?,
             sealing_key,
         })
     }

@@ -43,7 +43,8 @@ fn main() -> anyhow::Result<()> {
         return std::io::stdout().write_all(&development_root_der()?).context("cannot write to stdout");
     }
     let binary = options.measure.context("--measure is needed")?;
-    let bytes = std::fs::read(&binary).with_context(|| format!("cannot read {}, the file to measure", binary.display()))?;
+    let bytes =
+        std::fs::read(&binary).with_context(|| format!("cannot read {}, the file to measure", binary.display()))?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?.as_secs();
     let machine = InsecureMachine::new(&options.machine, &bytes, now)?;
     let measurement = hex::encode(machine.measurement());
@@ -54,7 +55,12 @@ fn main() -> anyhow::Result<()> {
     let directory = options.dir.context("--dir is needed")?;
     let tee = InsecureTee::new(&directory, machine)?;
     eprintln!("INSECURE: SIMULATED TEE. ITS KEYS ARE PUBLIC, NOTHING IT SIGNS IS TRUE, NOTHING IT SEALS IS SECRET.");
-    eprintln!("INSECURE: machine {:?} measures {} as {measurement}, serving in {}", options.machine, binary.display(), directory.display());
+    eprintln!(
+        "INSECURE: machine {:?} measures {} as {measurement}, serving in {}",
+        options.machine,
+        binary.display(),
+        directory.display()
+    );
     tee.run(&AtomicBool::new(false), &mut |message| eprintln!("{message}"));
     Ok(())
 }

@@ -8,8 +8,9 @@
 use p256::ecdsa::{signature::Signer, Signature, SigningKey};
 use phala_attest::{Collateral, List, TooLong};
 use rcgen::{
-    BasicConstraints, Certificate, CertificateParams, CertificateRevocationListParams, CustomExtension, DistinguishedName, DnType, IsCa, Issuer,
-    KeyIdMethod, KeyUsagePurpose, PublicKeyData, RevokedCertParams, SerialNumber, SignatureAlgorithm,
+    BasicConstraints, Certificate, CertificateParams, CertificateRevocationListParams, CustomExtension,
+    DistinguishedName, DnType, IsCa, Issuer, KeyIdMethod, KeyUsagePurpose, PublicKeyData, RevokedCertParams,
+    SerialNumber, SignatureAlgorithm,
 };
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
@@ -100,33 +101,54 @@ impl InsecureVendor {
     /// Derives root, authority and signer.
     pub fn new() -> Result<Self, PkiError> {
         let root_key = InsecureKey::derive(ROOT_SENTENCE)?;
-        let root_parameters = parameters("INSECURE Phala Development Root CA", IsCa::Ca(BasicConstraints::Constrained(1)), &root_key)?;
+        let root_parameters =
+            parameters("INSECURE Phala Development Root CA", IsCa::Ca(BasicConstraints::Constrained(1)), &root_key)?;
         let root_certificate = root_parameters.self_signed(&root_key)?;
         let root = Issuer::new(root_parameters, root_key);
 
         let authority_key = InsecureKey::derive("INSECURE: the PCK platform authority of Phala's development root.")?;
-        let authority_parameters = parameters("INSECURE Phala PCK Platform CA", IsCa::Ca(BasicConstraints::Constrained(0)), &authority_key)?;
+        let authority_parameters =
+            parameters("INSECURE Phala PCK Platform CA", IsCa::Ca(BasicConstraints::Constrained(0)), &authority_key)?;
         let authority_certificate = authority_parameters.signed_by(&authority_key, &root)?;
         let authority = Issuer::new(authority_parameters, authority_key);
 
         let signer_key = InsecureKey::derive("INSECURE: the TCB signing key of Phala's development root.")?;
-        let signer_certificate = parameters("INSECURE Phala TCB Signing", IsCa::ExplicitNoCa, &signer_key)?.signed_by(&signer_key, &root)?;
-        Ok(Self { root: (root, root_certificate), authority: (authority, authority_certificate), signer: (signer_key, signer_certificate) })
+        let signer_certificate =
+            parameters("INSECURE Phala TCB Signing", IsCa::ExplicitNoCa, &signer_key)?.signed_by(&signer_key, &root)?;
+        Ok(Self {
+            root: (root, root_certificate),
+            authority: (authority, authority_certificate),
+            signer: (signer_key, signer_certificate),
+        })
     }
 
     /// Certifies `processor`: its PCK key, and the PEM chain of its certificate (altered by `alter` before it is signed),
     /// the authority and the root.
-    pub(crate) fn certify(&self, processor: &Processor, alter: impl FnOnce(&mut CertificateParams)) -> Result<(InsecureKey, String), PkiError> {
-        let key = InsecureKey::derive(&format!("INSECURE: the PCK key of the simulated processor {}.", hex::encode(processor.ppid)))?;
+    pub(crate) fn certify(
+        &self,
+        processor: &Processor,
+        alter: impl FnOnce(&mut CertificateParams),
+    ) -> Result<(InsecureKey, String), PkiError> {
+        let key = InsecureKey::derive(&format!(
+            "INSECURE: the PCK key of the simulated processor {}.",
+            hex::encode(processor.ppid)
+        ))?;
         let mut certificate = parameters("INSECURE Phala PCK Certificate", IsCa::ExplicitNoCa, &key)?;
-        certificate.custom_extensions = vec![CustomExtension::from_oid_content(&[1, 2, 840, 113_741, 1, 13, 1], processor.to_der())];
+        certificate.custom_extensions =
+            vec![CustomExtension::from_oid_content(&[1, 2, 840, 113_741, 1, 13, 1], processor.to_der())];
         alter(&mut certificate);
         let certificate = certificate.signed_by(&key, &self.authority.0)?;
         Ok((key, [certificate.pem(), self.authority.1.pem(), self.root.1.pem()].concat()))
     }
 
-    /// Signs collateral from the two JSON documents, for `window`, with `revoked` PCK serial numbers.
-    pub fn collateral(&self, window: Window, tcb_info: &str, qe_identity: &str, revoked: &[Vec<u8>]) -> Result<Collateral, PkiError> {
+    /// Signs collateral from the two JSON documents, for `window`, with the certificates that are revoked.
+    pub fn collateral(
+        &self,
+        window: Window,
+        tcb_info: &str,
+        qe_identity: &str,
+        revoked: &Revoked,
+    ) -> Result<Collateral, PkiError> {
         let signer_chain = List::try_from([self.signer.1.pem(), self.root.1.pem()].concat().into_bytes())?;
         Ok(Collateral {
             tcb_info: List::try_from(tcb_info.as_bytes().to_vec())?,
@@ -135,17 +157,34 @@ impl InsecureVendor {
             qe_identity: List::try_from(qe_identity.as_bytes().to_vec())?,
             qe_identity_signature: self.signer.0.sign_raw(qe_identity.as_bytes()),
             qe_identity_issuer_chain: signer_chain,
-            root_ca_crl: List::try_from(revocation_list(&self.root.0, window, &[])?)?,
-            pck_crl: List::try_from(revocation_list(&self.authority.0, window, revoked)?)?,
+            root_ca_crl: List::try_from(revocation_list(&self.root.0, window, &revoked.by_root)?)?,
+            pck_crl: List::try_from(revocation_list(&self.authority.0, window, &revoked.by_authority)?)?,
             pck_crl_issuer_chain: List::try_from([self.authority.1.pem(), self.root.1.pem()].concat().into_bytes())?,
         })
     }
 
     /// The serial number of `processor`'s PCK certificate.
     pub fn serial_of(&self, processor: &Processor) -> Result<Vec<u8>, PkiError> {
-        let key = InsecureKey::derive(&format!("INSECURE: the PCK key of the simulated processor {}.", hex::encode(processor.ppid)))?;
+        let key = InsecureKey::derive(&format!(
+            "INSECURE: the PCK key of the simulated processor {}.",
+            hex::encode(processor.ppid)
+        ))?;
         Ok(serial(&key))
     }
+
+    /// The serial numbers of the root, the PCK authority and the signer of documents.
+    pub fn serials(&self) -> [Vec<u8>; 3] {
+        [serial(self.root.0.key()), serial(self.authority.0.key()), serial(&self.signer.0)]
+    }
+}
+
+/// Serial numbers of revoked certificates.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Revoked {
+    /// In the root's list: authority or signer.
+    pub by_root: Vec<Vec<u8>>,
+    /// In the PCK authority's list: processors.
+    pub by_authority: Vec<Vec<u8>>,
 }
 
 fn parameters(name: &str, kind: IsCa, key: &InsecureKey) -> Result<CertificateParams, PkiError> {
@@ -172,7 +211,8 @@ fn key_identifier(key: &InsecureKey) -> KeyIdMethod {
 
 /// A positive number of 20 bytes, from the key.
 fn serial(key: &InsecureKey) -> Vec<u8> {
-    let mut serial: Vec<u8> = Sha256::digest([b"serial".as_slice(), &key.point].concat()).iter().copied().take(20).collect();
+    let mut serial: Vec<u8> =
+        Sha256::digest([b"serial".as_slice(), &key.point].concat()).iter().copied().take(20).collect();
     if let Some(first) = serial.first_mut() {
         *first = *first & 0x7f | 0x40;
     }
@@ -207,7 +247,10 @@ mod tests {
 
     #[test]
     fn makes_the_root_that_the_verifier_has_compiled_in() {
-        assert_eq!(hex::encode(development_root_der().unwrap()), hex::encode(phala_attest::INSECURE_DEVELOPMENT_ROOT_DER));
+        assert_eq!(
+            hex::encode(development_root_der().unwrap()),
+            hex::encode(phala_attest::INSECURE_DEVELOPMENT_ROOT_DER)
+        );
     }
 
     #[test]
@@ -215,7 +258,9 @@ mod tests {
         let vendor = InsecureVendor::new().unwrap();
         assert!(phala_attest::is_development_root(vendor.root.1.der()));
         assert!(phala_attest::is_development_root(&vendor.root.0.key().point));
-        assert!(phala_attest::is_development_root(vendor.root.0.key().key.verifying_key().to_sec1_point(true).as_bytes()));
+        assert!(phala_attest::is_development_root(
+            vendor.root.0.key().key.verifying_key().to_sec1_point(true).as_bytes()
+        ));
         assert!(!phala_attest::is_development_root(vendor.authority.1.der()));
     }
 

@@ -67,7 +67,9 @@ pub struct InsecureTee {
 impl InsecureTee {
     /// Prepares `directory` for `machine`.
     pub fn new(directory: &Path, machine: InsecureMachine) -> Result<Self, ServeError> {
-        let prepare = |path: PathBuf, action: &dyn Fn(&Path) -> io::Result<()>| action(&path).map_err(|source| ServeError::Prepare { path, source });
+        let prepare = |path: PathBuf, action: &dyn Fn(&Path) -> io::Result<()>| {
+            action(&path).map_err(|source| ServeError::Prepare { path, source })
+        };
         let reports = directory.join("report");
         let keys = directory.join("keys");
         prepare(reports.clone(), &|path| if path.exists() { fs::remove_dir_all(path) } else { Ok(()) })?;
@@ -111,7 +113,9 @@ impl InsecureTee {
         let report_data = match fs::read(&request) {
             Ok(bytes) => bytes,
             // A file beside the entries, or no request yet.
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(None),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                return Ok(None)
+            }
             Err(error) => return Err(error),
         };
         fs::remove_file(&request)?;

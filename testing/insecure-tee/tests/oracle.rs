@@ -16,17 +16,20 @@
 //! | unknown or double entries in the SGX extension | accepts | `PckExtension` |
 //! | key usage missing or without digitalSignature on the PCK certificate | accepts | `PckCertificate(KeyUsage)` |
 //! | TCB info of a type other than 0, two identities for one module version | accepts | `TcbInfo(..)` |
-//! | advisories or levels beyond our limits | accepts | `TooLong` |
+//! | a level without exactly sixteen components, when another level matches | accepts | `TcbInfo(Components)` |
+//! | advisories or levels beyond our limits | accepts | `TcbInfo(TooLong)` |
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use dcap_qvl::{configs::RustCryptoConfig, verify::QuoteVerifier, QuoteCollateralV3};
 use phala_attest::{
-    verify_collateral, verify_evidence, AcceptedStatuses, Assurance, CertificateFault, Collateral, CollateralRefusal, DecodeError, DevelopmentGenesis,
-    DocumentFault, Evidence, List, PckFault, Policy, PolicyTerms, Refusal, RevocationFault, TcbStatus, TrustAnchor, VerifiedReport,
+    verify_collateral, verify_evidence, AcceptedStatuses, Assurance, CertificateFault, Collateral, CollateralRefusal,
+    DecodeError, DevelopmentGenesis, DocumentFault, Evidence, List, PckFault, Policy, PolicyTerms, Refusal,
+    RevocationFault, SignerRole, TcbStatus, TrustAnchor, VerifiedReport,
 };
 use phala_insecure_tee::{
-    development_root_der, qe_identity_json, tcb_info_json, InsecureMachine, InsecureVendor, Processor, QuoteFields, QuoteSigner, Window,
+    development_root_der, qe_identity_json, tcb_info_json, InsecureMachine, InsecureVendor, Processor, QuoteFields,
+    QuoteSigner, Revoked, Window,
 };
 
 const NOW: u64 = 1_800_000_000;
@@ -37,9 +40,15 @@ fn development() -> TrustAnchor {
 }
 
 fn lenient(anchor: TrustAnchor) -> Policy {
-    let accepted = [TcbStatus::SwHardeningNeeded, TcbStatus::ConfigurationNeeded, TcbStatus::ConfigurationAndSwHardeningNeeded, TcbStatus::OutOfDate, TcbStatus::OutOfDateConfigurationNeeded]
-        .into_iter()
-        .fold(AcceptedStatuses::UP_TO_DATE, AcceptedStatuses::with);
+    let accepted = [
+        TcbStatus::SwHardeningNeeded,
+        TcbStatus::ConfigurationNeeded,
+        TcbStatus::ConfigurationAndSwHardeningNeeded,
+        TcbStatus::OutOfDate,
+        TcbStatus::OutOfDateConfigurationNeeded,
+    ]
+    .into_iter()
+    .fold(AcceptedStatuses::UP_TO_DATE, AcceptedStatuses::with);
     Policy { anchor, terms: PolicyTerms { accepted, minimum_tcb_evaluation_number: 0 } }
 }
 
@@ -66,8 +75,15 @@ fn theirs_of(ours: &Collateral) -> QuoteCollateralV3 {
     }
 }
 
-fn their_verdict(quote: &[u8], collateral: &Collateral, root: &[u8], now: u64) -> Result<dcap_qvl::verify::VerifiedReport, String> {
-    QuoteVerifier::<RustCryptoConfig>::new_with_config(root.to_vec()).verify(quote, &theirs_of(collateral), now).map_err(|error| format!("{error:#}"))
+fn their_verdict(
+    quote: &[u8],
+    collateral: &Collateral,
+    root: &[u8],
+    now: u64,
+) -> Result<dcap_qvl::verify::VerifiedReport, String> {
+    QuoteVerifier::<RustCryptoConfig>::new_with_config(root.to_vec())
+        .verify(quote, &theirs_of(collateral), now)
+        .map_err(|error| format!("{error:#}"))
 }
 
 #[derive(Debug, PartialEq)]
@@ -88,7 +104,7 @@ struct Specimen {
     tcb_info: String,
     qe_identity: String,
     window: Window,
-    revoked: Vec<Vec<u8>>,
+    revoked: Revoked,
     certificate: fn(&mut rcgen::CertificateParams),
     now: u64,
 }
@@ -102,7 +118,7 @@ impl Specimen {
             tcb_info: tcb_info_json(window).unwrap(),
             qe_identity: qe_identity_json(window).unwrap(),
             window,
-            revoked: Vec::new(),
+            revoked: Revoked::default(),
             certificate: |_| (),
             now: NOW,
         }
@@ -110,9 +126,14 @@ impl Specimen {
 
     fn verdicts(&self) -> (Result<VerifiedReport, Ours>, Result<dcap_qvl::verify::VerifiedReport, String>) {
         let vendor = InsecureVendor::new().unwrap();
-        let quote = QuoteSigner::with_altered_certificate(&vendor, &self.processor, self.certificate).unwrap().sign(&self.fields);
+        let quote = QuoteSigner::with_altered_certificate(&vendor, &self.processor, self.certificate)
+            .unwrap()
+            .sign(&self.fields);
         let collateral = vendor.collateral(self.window, &self.tcb_info, &self.qe_identity, &self.revoked).unwrap();
-        (our_verdict(&quote, &collateral, self.now), their_verdict(&quote, &collateral, &development_root_der().unwrap(), self.now))
+        (
+            our_verdict(&quote, &collateral, self.now),
+            their_verdict(&quote, &collateral, &development_root_der().unwrap(), self.now),
+        )
     }
 }
 
@@ -146,7 +167,12 @@ fn check(cases: Vec<Case>) {
     for (name, alter, expected, oracle) in cases {
         let (ours, theirs) = altered(alter).verdicts();
         assert_eq!(ours.map(|_| ()), Err(expected), "{name}");
-        assert_eq!(theirs.is_err(), oracle == Refuses, "{name}: the oracle says {:?}", theirs.map(|report| report.status));
+        assert_eq!(
+            theirs.is_err(),
+            oracle == Refuses,
+            "{name}: the oracle says {:?}",
+            theirs.map(|report| report.status)
+        );
     }
 }
 
@@ -174,7 +200,10 @@ fn both_refuse_a_simulated_machine_under_intels_root() {
     );
     // Collateral that was verified for a development chain is refused on every other, however it got there.
     let collateral = verify_collateral(machine.collateral(), &development(), NOW).unwrap();
-    assert_eq!(verify_evidence(&evidence(&quote), &collateral, &lenient(TrustAnchor::Intel), NOW), Err(Refusal::DevelopmentRoot));
+    assert_eq!(
+        verify_evidence(&evidence(&quote), &collateral, &lenient(TrustAnchor::Intel), NOW),
+        Err(Refusal::DevelopmentRoot)
+    );
     assert!(their_verdict(&quote, machine.collateral(), phala_attest::INTEL_ROOT_DER, NOW).is_err());
 }
 
@@ -190,7 +219,8 @@ fn machine_identity_follows_binary_and_name() {
         let report = our_verdict(&machine.quote([0; 64]), machine.collateral(), NOW).unwrap();
         (report.measurement(), report.hardware_id(), machine.sealing_key())
     };
-    let (first, same, other_binary, other_machine) = (report("alpha", b"1"), report("alpha", b"1"), report("alpha", b"2"), report("beta", b"1"));
+    let (first, same, other_binary, other_machine) =
+        (report("alpha", b"1"), report("alpha", b"1"), report("alpha", b"2"), report("beta", b"1"));
     assert_eq!(first, same);
     assert!(other_binary.0 != first.0 && other_binary.1 == first.1 && other_binary.2 != first.2);
     assert!(other_machine.0 == first.0 && other_machine.1 != first.1 && other_machine.2 != first.2);
@@ -246,8 +276,18 @@ fn refuses_wrong_quoting_enclaves_by_name() {
         ("misc select", |s| s.fields.qe_misc_select[0] = 1, E(Refusal::QeMiscSelect), Refuses),
         ("attributes", |s| s.fields.qe_attributes[0] |= 0x20, E(Refusal::QeAttributes), Refuses),
         ("security version", |s| s.fields.qe_isv_svn = 2, E(Refusal::QeSecurityVersion), Refuses),
-        ("authentication data short", |s| drop(s.fields.qe_authentication_data.pop()), E(Refusal::QeAuthenticationData), Refuses),
-        ("authentication data long", |s| s.fields.qe_authentication_data.push(0), E(Refusal::QeAuthenticationData), Refuses),
+        (
+            "authentication data short",
+            |s| s.fields.qe_authentication_data.truncate(31),
+            E(Refusal::QeAuthenticationData),
+            Refuses,
+        ),
+        (
+            "authentication data long",
+            |s| s.fields.qe_authentication_data.push(0),
+            E(Refusal::QeAuthenticationData),
+            Refuses,
+        ),
         ("reserved", |s| s.fields.qe_reserved[27] = 1, E(Refusal::QeReportReserved), Accepts),
         ("report data tail", |s| s.fields.qe_report_data_tail[31] = 1, E(Refusal::QeReportData), Accepts),
     ]);
@@ -259,12 +299,42 @@ fn refuses_wrong_certificates_by_name() {
     let certificate = |fault| E(Refusal::PckCertificate(fault));
     let extension = |fault| E(Refusal::PckExtension(fault));
     check(vec![
-        ("revoked", |s| s.revoked = vec![vec![1], InsecureVendor::new().unwrap().serial_of(&s.processor).unwrap()], E(Refusal::PckRevoked), Refuses),
-        ("expired", |s| s.certificate = |c| c.not_after = c.not_before, certificate(CertificateFault::Expired), Refuses),
-        ("not yet valid", |s| s.certificate = |c| c.not_before = c.not_after, certificate(CertificateFault::NotYetValid), Refuses),
-        ("authority", |s| s.certificate = |c| c.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Constrained(0)), certificate(CertificateFault::IsAuthority), Refuses),
-        ("no key usage", |s| s.certificate = |c| c.key_usages.clear(), certificate(CertificateFault::KeyUsage), Accepts),
-        ("wrong key usage", |s| s.certificate = |c| c.key_usages = vec![rcgen::KeyUsagePurpose::KeyAgreement], certificate(CertificateFault::KeyUsage), Accepts),
+        (
+            "revoked",
+            |s| s.revoked.by_authority = vec![vec![1], InsecureVendor::new().unwrap().serial_of(&s.processor).unwrap()],
+            E(Refusal::PckRevoked),
+            Refuses,
+        ),
+        (
+            "expired",
+            |s| s.certificate = |c| c.not_after = c.not_before,
+            certificate(CertificateFault::Expired),
+            Refuses,
+        ),
+        (
+            "not yet valid",
+            |s| s.certificate = |c| c.not_before = c.not_after,
+            certificate(CertificateFault::NotYetValid),
+            Refuses,
+        ),
+        (
+            "authority",
+            |s| s.certificate = |c| c.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Constrained(0)),
+            certificate(CertificateFault::IsAuthority),
+            Refuses,
+        ),
+        (
+            "no key usage",
+            |s| s.certificate = |c| c.key_usages.clear(),
+            certificate(CertificateFault::KeyUsage),
+            Accepts,
+        ),
+        (
+            "wrong key usage",
+            |s| s.certificate = |c| c.key_usages = vec![rcgen::KeyUsagePurpose::KeyAgreement],
+            certificate(CertificateFault::KeyUsage),
+            Accepts,
+        ),
         (
             "unknown critical extension",
             |s| {
@@ -278,8 +348,18 @@ fn refuses_wrong_certificates_by_name() {
             Refuses,
         ),
         ("no sgx extension", |s| s.certificate = |c| c.custom_extensions.clear(), extension(PckFault::Absent), Refuses),
-        ("unknown entry", |s| s.processor.further_entries = Processor::further_entry(&[8], &[0]), extension(PckFault::Unknown), Accepts),
-        ("double entry", |s| s.processor.further_entries = Processor::further_entry(&[4], &[0; 6]), extension(PckFault::Twice), Accepts),
+        (
+            "unknown entry",
+            |s| s.processor.further_entries = Processor::further_entry(&[8], &[0]),
+            extension(PckFault::Unknown),
+            Accepts,
+        ),
+        (
+            "double entry",
+            |s| s.processor.further_entries = Processor::further_entry(&[4], &[0; 6]),
+            extension(PckFault::Twice),
+            Accepts,
+        ),
         ("other model", |s| s.processor.fmspc[0] ^= 1, E(Refusal::PlatformModel), Refuses),
         ("other pce", |s| s.processor.pce_id[1] = 1, E(Refusal::PceId), Accepts),
     ]);
@@ -290,31 +370,128 @@ fn refuses_wrong_documents_by_name() {
     let tcb = |fault| Ours::Collateral(CollateralRefusal::TcbInfo(fault));
     let qe = |fault| Ours::Collateral(CollateralRefusal::QeIdentity(fault));
     check(vec![
-        ("sgx tcb info", |s| replace(&mut s.tcb_info, "\"id\":\"TDX\"", "\"id\":\"SGX\""), tcb(DocumentFault::WrongId), Refuses),
-        ("tcb info version", |s| replace(&mut s.tcb_info, "\"version\":3", "\"version\":2"), tcb(DocumentFault::Version), Refuses),
-        ("tcb type", |s| replace(&mut s.tcb_info, "\"tcbType\":0", "\"tcbType\":1"), tcb(DocumentFault::Version), Accepts),
+        (
+            "sgx tcb info",
+            |s| replace(&mut s.tcb_info, "\"id\":\"TDX\"", "\"id\":\"SGX\""),
+            tcb(DocumentFault::WrongId),
+            Refuses,
+        ),
+        (
+            "tcb info version",
+            |s| replace(&mut s.tcb_info, "\"version\":3", "\"version\":2"),
+            tcb(DocumentFault::Version),
+            Refuses,
+        ),
+        (
+            "tcb type",
+            |s| replace(&mut s.tcb_info, "\"tcbType\":0", "\"tcbType\":1"),
+            tcb(DocumentFault::Version),
+            Accepts,
+        ),
         ("no json", |s| s.tcb_info = "{".into(), tcb(DocumentFault::Json), Refuses),
         ("trailing json", |s| s.tcb_info.push_str("{}"), tcb(DocumentFault::Json), Refuses),
-        ("tcb status", |s| replace(&mut s.tcb_info, "\"UpToDate\"", "\"Fine\""), tcb(DocumentFault::Json), Refuses),
-        ("fifteen components", |s| replace(&mut s.tcb_info, "{\"svn\":5},", ""), tcb(DocumentFault::Components), Refuses),
+        ("tcb status", |s| replace(&mut s.tcb_info, "\"UpToDate\"", "\"Fine\""), tcb(DocumentFault::Status), Refuses),
+        (
+            "two identities of one module",
+            |s| {
+                let (_, rest) = s.tcb_info.split_once("\"tdxModuleIdentities\":[").unwrap();
+                let (identity, _) = rest.split_once("],\"tcbLevels\":[{\"tcb\":{\"sgx").unwrap();
+                let twice = format!("{identity},{identity}");
+                s.tcb_info = s.tcb_info.replacen(identity, &twice, 1);
+            },
+            tcb(DocumentFault::Ambiguous),
+            Accepts,
+        ),
+        (
+            "advisories beyond the limit",
+            |s| {
+                let many = vec!["\"INSECURE-SA-00001\""; 33].join(",");
+                replace(&mut s.tcb_info, "\"INSECURE-SA-00001\"", &many);
+            },
+            tcb(DocumentFault::TooLong),
+            Accepts,
+        ),
+        (
+            "no levels",
+            |s| {
+                let (head, _) = s.qe_identity.split_once("\"tcbLevels\"").unwrap();
+                s.qe_identity = format!("{head}\"tcbLevels\":[]}}");
+            },
+            qe(DocumentFault::NoLevels),
+            Refuses,
+        ),
+        (
+            "fifteen components",
+            |s| replace(&mut s.tcb_info, "{\"svn\":5},", ""),
+            tcb(DocumentFault::Components),
+            Accepts,
+        ),
         ("fmspc", |s| replace(&mut s.tcb_info, "494E53454355", "494E5345435"), tcb(DocumentFault::Hex), Refuses),
-        ("no tdx module", |s| replace(&mut s.tcb_info, "\"tdxModule\"", "\"other\""), tcb(DocumentFault::NoModule), Refuses),
-        ("expired", |s| s.now = s.window.end + 1, Ours::Collateral(CollateralRefusal::RootCrl(RevocationFault::Expired)), Refuses),
-        ("not yet issued", |s| s.now = s.window.start - 1, Ours::Collateral(CollateralRefusal::RootCrl(RevocationFault::NotYetIssued)), Refuses),
+        (
+            "no tdx module",
+            |s| replace(&mut s.tcb_info, "\"tdxModule\"", "\"other\""),
+            tcb(DocumentFault::NoModule),
+            Refuses,
+        ),
+        (
+            "expired",
+            |s| s.now = s.window.end + 1,
+            Ours::Collateral(CollateralRefusal::RootCrl(RevocationFault::Expired)),
+            Refuses,
+        ),
+        (
+            "not yet issued",
+            |s| s.now = s.window.start - 1,
+            Ours::Collateral(CollateralRefusal::RootCrl(RevocationFault::NotYetIssued)),
+            Refuses,
+        ),
         ("sgx qe", |s| replace(&mut s.qe_identity, "TD_QE", "QE"), qe(DocumentFault::WrongId), Refuses),
-        ("qe version", |s| replace(&mut s.qe_identity, "\"version\":2", "\"version\":4"), qe(DocumentFault::Version), Refuses),
-        ("qe status", |s| replace(&mut s.qe_identity, "\"UpToDate\"", "\"SWHardeningNeeded\""), qe(DocumentFault::Status), Refuses),
-        ("qe signer length", |s| replace(&mut s.qe_identity, "494E534543555245", "494E53454355"), qe(DocumentFault::Hex), Refuses),
+        (
+            "qe version",
+            |s| replace(&mut s.qe_identity, "\"version\":2", "\"version\":4"),
+            qe(DocumentFault::Version),
+            Refuses,
+        ),
+        (
+            "qe status",
+            |s| replace(&mut s.qe_identity, "\"UpToDate\"", "\"SWHardeningNeeded\""),
+            qe(DocumentFault::Status),
+            Refuses,
+        ),
+        (
+            "qe signer length",
+            |s| replace(&mut s.qe_identity, "494E534543555245", "494E53454355"),
+            qe(DocumentFault::Hex),
+            Refuses,
+        ),
+    ]);
+}
+
+#[test]
+fn refuses_revoked_authorities_by_name() {
+    fn revoke(specimen: &mut Specimen, which: usize) {
+        specimen.revoked.by_root = vec![InsecureVendor::new().unwrap().serials()[which].clone()];
+    }
+    let revoked = |role| Ours::Collateral(CollateralRefusal::Revoked(role));
+    check(vec![
+        ("root", |s| revoke(s, 0), revoked(SignerRole::Root), Refuses),
+        ("pck authority", |s| revoke(s, 1), revoked(SignerRole::PckAuthority), Refuses),
+        ("signer of documents", |s| revoke(s, 2), revoked(SignerRole::TcbInfo), Refuses),
     ]);
 }
 
 #[test]
 fn gives_the_oracles_status_and_advisories_below_the_newest_level() {
-    let cases: &[(&str, fn(&mut Specimen), TcbStatus)] = &[
+    type Case = (&'static str, fn(&mut Specimen), TcbStatus);
+    let cases: &[Case] = &[
         ("older module", |s| s.fields.report.tee_tcb_svn[0] = 3, TcbStatus::OutOfDate),
         ("older pce", |s| s.processor.pce_svn = 7, TcbStatus::OutOfDate),
         ("older quoting enclave", |s| s.fields.qe_isv_svn = 3, TcbStatus::OutOfDate),
-        ("configuration", |s| replace(&mut s.tcb_info, "\"UpToDate\"},{\"tcb\":{\"sgx", "\"ConfigurationNeeded\"},{\"tcb\":{\"sgx"), TcbStatus::ConfigurationNeeded),
+        (
+            "configuration",
+            |s| replace(&mut s.tcb_info, "\"UpToDate\"},{\"tcb\":{\"sgx", "\"ConfigurationNeeded\"},{\"tcb\":{\"sgx"),
+            TcbStatus::ConfigurationNeeded,
+        ),
         (
             "configuration and an older quoting enclave",
             |s| {
@@ -330,16 +507,35 @@ fn gives_the_oracles_status_and_advisories_below_the_newest_level() {
         let (ours, theirs) = (ours.unwrap(), theirs.unwrap());
         assert_eq!(ours.tcb_status(), *status, "{name}");
         assert_eq!(ours.tcb_status().name(), theirs.status, "{name}");
-        assert_eq!(ours.advisories().iter().map(|advisory| advisory.id()).collect::<Vec<_>>(), theirs.advisory_ids, "{name}");
+        assert_eq!(
+            ours.advisories().iter().map(|advisory| advisory.id()).collect::<Vec<_>>(),
+            theirs.advisory_ids,
+            "{name}"
+        );
     }
 }
 
 #[test]
 fn refuses_revoked_platforms_whatever_the_policy() {
     check(vec![
-        ("platform", |s| replace(&mut s.tcb_info, "\"UpToDate\"},{\"tcb\":{\"sgx", "\"Revoked\"},{\"tcb\":{\"sgx"), Ours::Evidence(Refusal::TcbRevoked), Refuses),
-        ("module", |s| replace(&mut s.tcb_info, "\"UpToDate\"", "\"Revoked\""), Ours::Evidence(Refusal::TcbRevoked), Refuses),
-        ("quoting enclave", |s| replace(&mut s.qe_identity, "\"UpToDate\"", "\"Revoked\""), Ours::Evidence(Refusal::TcbRevoked), Refuses),
+        (
+            "platform",
+            |s| replace(&mut s.tcb_info, "\"UpToDate\"},{\"tcb\":{\"sgx", "\"Revoked\"},{\"tcb\":{\"sgx"),
+            Ours::Evidence(Refusal::TcbRevoked),
+            Refuses,
+        ),
+        (
+            "module",
+            |s| replace(&mut s.tcb_info, "\"UpToDate\"", "\"Revoked\""),
+            Ours::Evidence(Refusal::TcbRevoked),
+            Refuses,
+        ),
+        (
+            "quoting enclave",
+            |s| replace(&mut s.qe_identity, "\"UpToDate\"", "\"Revoked\""),
+            Ours::Evidence(Refusal::TcbRevoked),
+            Refuses,
+        ),
     ]);
 }
 
@@ -348,5 +544,8 @@ fn refuses_a_quote_with_bytes_behind_it() {
     let machine = InsecureMachine::new("alpha", b"the program", NOW).unwrap();
     let mut quote = machine.quote([5; 64]);
     quote.push(0);
-    assert_eq!(our_verdict(&quote, machine.collateral(), NOW).map(|_| ()), Err(Ours::Evidence(Refusal::Decode(DecodeError::TrailingBytes))));
+    assert_eq!(
+        our_verdict(&quote, machine.collateral(), NOW).map(|_| ()),
+        Err(Ours::Evidence(Refusal::Decode(DecodeError::TrailingBytes)))
+    );
 }

@@ -135,6 +135,7 @@ mod tests {
                 sequence,
                 block: 1,
                 time_ms: 1,
+                fee: 0,
             };
             let head = *heads.last().unwrap();
             let message = sequence.to_be_bytes().to_vec();

@@ -62,8 +62,9 @@ impl Node {
         stream.set_read_timeout(Some(Duration::from_secs(20))).map_err(io)?;
         write!(
             stream,
-            "POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
+            "POST / HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
              Connection: close\r\n\r\n{body}",
+            self.rpc_port,
             body.len()
         )
         .map_err(io)?;

@@ -53,17 +53,15 @@ pub mod pallet {
     {
         /// Lists measurements, sets policy terms, records roots.
         type GovernanceOrigin: EnsureOrigin<Self::RuntimeOrigin>;
+        /// INSECURE when true: the genesis marks a development network, and the development root counts. Must be a fact of the
+        /// genesis block that no call can change; TEEs read it from the genesis state, where no later write reaches it.
+        type InsecureDevelopment: Get<bool>;
         /// Seconds after which a registered TEE must attest again.
         #[pallet::constant]
         type AttestationPeriod: Get<u64>;
         /// Weights of the calls.
         type WeightInfo: WeightInfo;
     }
-
-    /// INSECURE when true: this is a development network, and the development root counts. Set in the genesis block or never;
-    /// TEEs read it from the genesis state, where no later write reaches it.
-    #[pallet::storage]
-    pub type Development<T> = StorageValue<_, bool, ValueQuery>;
 
     /// Collateral by platform model, checked and parsed.
     #[pallet::storage]
@@ -94,26 +92,6 @@ pub mod pallet {
     /// The root that gives epoch keys.
     #[pallet::storage]
     pub type Root<T> = StorageValue<_, RootRecord>;
-
-    #[pallet::genesis_config]
-    #[derive(frame_support::DefaultNoBound)]
-    pub struct GenesisConfig<T: Config> {
-        /// INSECURE: marks a development network.
-        pub insecure_development: bool,
-        #[serde(skip)]
-        #[doc(hidden)]
-        pub _config: core::marker::PhantomData<T>,
-    }
-
-    #[pallet::genesis_build]
-    impl<T: Config> BuildGenesisConfig for GenesisConfig<T> {
-        fn build(&self) {
-            // Absent, not false, elsewhere: the genesis state of a production network has no such entry to argue about.
-            if self.insecure_development {
-                Development::<T>::put(true);
-            }
-        }
-    }
 
     #[pallet::event]
     #[pallet::generate_deposit(pub(super) fn deposit_event)]
@@ -161,9 +139,9 @@ pub mod pallet {
     #[pallet::error]
     #[derive(PartialEq)]
     pub enum Error<T> {
-        /// The collateral is refused: a signature, a date or a revocation in it is not good. Fetch it again.
+        /// The collateral is refused: its root is not trusted here, or a signature, a date or a revocation in it is not good.
         CollateralRefused,
-        /// The collateral ends in a root that this chain does not trust.
+        /// The kept collateral ends in a root that this chain does not trust.
         UntrustedRoot,
         /// Newer collateral is here already.
         CollateralNotNewer,

@@ -6,8 +6,7 @@
 use crate::pallet::*;
 use frame_support::{ensure, pallet_prelude::DispatchResult, traits::Get};
 use phala_attest::{
-    claimed_fmspc, verify_collateral, verify_evidence, Collateral, CollateralRefusal, DevelopmentGenesis, Evidence,
-    Policy, TrustAnchor,
+    claimed_fmspc, verify_collateral, verify_evidence, Collateral, DevelopmentGenesis, Evidence, Policy, TrustAnchor,
 };
 use phala_protocol::{
     attestation::{hardware_pseudonym, Assurance, Registration, Role},
@@ -30,14 +29,10 @@ impl<T: Config> Pallet<T> {
 
     pub(crate) fn do_submit_collateral(raw: &Collateral) -> DispatchResult {
         let now = Self::now_seconds();
-        let verified = match verify_collateral(raw, &TrustAnchor::Intel, now) {
-            Ok(verified) => verified,
-            Err(CollateralRefusal::UntrustedRoot { .. }) => {
-                let anchor = Self::development_anchor().ok_or(Error::<T>::UntrustedRoot)?;
-                verify_collateral(raw, &anchor, now).map_err(|_| Error::<T>::CollateralRefused)?
-            }
-            Err(_) => return Err(Error::<T>::CollateralRefused.into()),
-        };
+        let verified = verify_collateral(raw, &TrustAnchor::Intel, now)
+            .ok()
+            .or_else(|| verify_collateral(raw, &Self::development_anchor()?, now).ok())
+            .ok_or(Error::<T>::CollateralRefused)?;
         let fmspc = verified.fmspc();
         if let Some(present) = Collaterals::<T>::get(fmspc) {
             let newer = verified.issued() > present.issued()
@@ -121,7 +116,7 @@ impl<T: Config> Pallet<T> {
 
     /// The development root, on a chain whose genesis block marks it as a development network.
     fn development_anchor() -> Option<TrustAnchor> {
-        if !Development::<T>::get() {
+        if !T::InsecureDevelopment::get() {
             return None;
         }
         let genesis = Self::genesis();

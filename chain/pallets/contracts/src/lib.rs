@@ -56,6 +56,9 @@ pub mod pallet {
         pub bytes: u32,
     }
 
+    /// The least length of an epoch, in blocks.
+    pub const MIN_EPOCH_LENGTH: BlockNumber = 10;
+
     #[pallet::pallet]
     #[pallet::without_storage_info]
     pub struct Pallet<T>(_);
@@ -254,6 +257,8 @@ pub mod pallet {
         ContractExists,
         /// A counter is exhausted.
         Overflow,
+        /// An epoch must stay open for some blocks, or replicas could not hand over between two.
+        EpochTooShort,
         /// A cluster has between one and fifteen replicas.
         BadReplicaCount,
     }
@@ -352,6 +357,18 @@ pub mod pallet {
         pub fn submit_rekey(origin: OriginFor<T>, rekey: SignedRekey) -> DispatchResult {
             ensure_signed(origin)?;
             Self::do_submit_rekey(rekey)
+        }
+
+        /// Sets how many blocks an epoch of `cluster` stays open at least, from the open one on; at least [`MIN_EPOCH_LENGTH`].
+        #[pallet::call_index(7)]
+        #[pallet::weight(<T as Config>::WeightInfo::assign(0))]
+        pub fn set_epoch_length(origin: OriginFor<T>, cluster: ClusterId, blocks: BlockNumber) -> DispatchResult {
+            <T as Config>::GovernanceOrigin::ensure_origin(origin)?;
+            ensure!(blocks >= MIN_EPOCH_LENGTH, Error::<T>::EpochTooShort);
+            Clusters::<T>::try_mutate(cluster, |record| {
+                record.as_mut().ok_or(Error::<T>::NoSuchCluster)?.epoch_length = blocks;
+                Ok(())
+            })
         }
     }
 

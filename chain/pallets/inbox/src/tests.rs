@@ -10,7 +10,7 @@ use phala_protocol::{
     inbox::{ChainMessage, Head, Item, ItemKind},
     storage, ClusterId, CodeHash, ContractId, Epoch,
 };
-use sp_core::offchain::{testing::TestPersistentOffchainDB, DbExternalities};
+use sp_core::offchain::testing::TestPersistentOffchainDB;
 use sp_runtime::{traits::IdentityLookup, AccountId32, BuildStorage};
 
 #[frame_support::runtime]

@@ -5,5 +5,6 @@
 pub mod consensus;
 pub mod funds;
 pub mod governance;
+pub mod phala;
 pub mod staking;
 pub mod system;

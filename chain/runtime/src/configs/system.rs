@@ -106,6 +106,7 @@ impl pallet_multisig::Config for Runtime {
 #[derive(
     Copy,
     Clone,
+    Default,
     Eq,
     PartialEq,
     Ord,
@@ -119,6 +120,7 @@ impl pallet_multisig::Config for Runtime {
 )]
 pub enum ProxyType {
     /// Everything.
+    #[default]
     Any,
     /// Everything that moves no funds.
     NonTransfer,
@@ -126,12 +128,6 @@ pub enum ProxyType {
     Staking,
     /// Preimages and the treasury.
     Governance,
-}
-
-impl Default for ProxyType {
-    fn default() -> Self {
-        Self::Any
-    }
 }
 
 impl InstanceFilter<RuntimeCall> for ProxyType {

@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use super::*;
-use phala_attest::{verify_collateral, verify_evidence, Assurance, DevelopmentGenesis, Policy, PolicyTerms, TrustAnchor};
+use phala_attest::{
+    verify_collateral, verify_evidence, Assurance, DevelopmentGenesis, Policy, PolicyTerms, TrustAnchor,
+};
 use phala_insecure_tee::{InsecureMachine, InsecureTee};
 use std::{
     sync::{atomic::AtomicBool, Arc},
@@ -62,13 +64,16 @@ fn ask_kernel_fixture(entry: &Entry, answer: &[u8], counted: u64) -> Result<Quot
 fn gets_a_quote_from_the_simulator_that_verifies_as_simulated() {
     let directory = tempfile::tempdir().unwrap();
     let report_data = [9u8; 64];
-    let quoted = with_simulator(directory.path(), || ConfigfsTsm::new(directory.path().join("report")).quote(&report_data)).unwrap();
+    let quoted =
+        with_simulator(directory.path(), || ConfigfsTsm::new(directory.path().join("report")).quote(&report_data))
+            .unwrap();
     assert_eq!(quoted.provider, Provider::TdxGuest);
     let now = now();
     let anchor = TrustAnchor::InsecureDevelopment(DevelopmentGenesis::for_genesis([1; 32], &[[1; 32]]).unwrap());
     let machine = machine(now);
     let collateral = verify_collateral(machine.collateral(), &anchor, now).unwrap();
-    let report = verify_evidence(&quoted.evidence, &collateral, &Policy { anchor, terms: PolicyTerms::STRICT }, now).unwrap();
+    let report =
+        verify_evidence(&quoted.evidence, &collateral, &Policy { anchor, terms: PolicyTerms::STRICT }, now).unwrap();
     assert_eq!(report.report_data(), report_data);
     assert_eq!(report.measurement(), machine.measurement());
     assert_eq!(report.assurance(), Assurance::Simulated);
@@ -131,7 +136,9 @@ fn refuses_what_another_process_asked_for() {
 fn refuses_unknown_providers_and_answers_that_are_no_quotes() {
     let directory = tempfile::tempdir().unwrap();
     let entry = kernel_entry(directory.path(), "sev_guest\n");
-    assert!(matches!(ask_kernel_fixture(&entry, &machine(now()).quote([3; 64]), 1), Err(QuoteError::Provider(name)) if name == "sev_guest"));
+    assert!(
+        matches!(ask_kernel_fixture(&entry, &machine(now()).quote([3; 64]), 1), Err(QuoteError::Provider(name)) if name == "sev_guest")
+    );
     let entry = kernel_entry(directory.path(), "tdx_guest\n");
     assert!(matches!(ask_kernel_fixture(&entry, b"no quote", 1), Err(QuoteError::Malformed(_))));
     let entry = kernel_entry(directory.path(), "tdx_guest\n");

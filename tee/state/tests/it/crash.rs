@@ -9,7 +9,7 @@ fn boundary(store: &ClusterStore, number: u32, model: &mut Model) -> Result<(), 
     let mut batch = store.begin();
     for index in 0..25u32 {
         let key = ((number * 7 + index) % 90).to_le_bytes().to_vec();
-        if (number + index) % 4 == 0 {
+        if (number + index).is_multiple_of(4) {
             batch.remove(&contract(1), &key).unwrap();
             model.remove(&(contract(1), key));
         } else {

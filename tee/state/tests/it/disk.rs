@@ -131,7 +131,7 @@ impl State {
         self.operate()?;
         apply(&mut self.bytes, &operation);
         self.unsynced.push(operation);
-        if self.unsynced.len() % 8 == 0 {
+        if self.unsynced.len().is_multiple_of(8) {
             self.remember();
         }
         Ok(())

@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 mod calls;
+mod cargo;
 mod code;
 mod execution;
 mod support;
+mod template;
 mod token;

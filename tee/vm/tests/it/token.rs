@@ -1,35 +1,17 @@
 //! The sample token, compiled as a user compiles a contract.
-#![allow(clippy::disallowed_methods, reason = "builds the contract that it tests")]
 
-use crate::support::*;
+use crate::{cargo, support::*};
 use codec::{Decode, Encode};
 use phala_protocol::ids::AccountId;
 use phala_vm::{Entry, Execution, Outcome};
-use std::{
-    path::{Path, PathBuf},
-    process::Command,
-    sync::OnceLock,
-};
+use std::sync::OnceLock;
 
 const ALICE: AccountId = AccountId([1; 32]);
 const BOB: AccountId = AccountId([2; 32]);
 
-/// The token's WASM. Built by another cargo, in a target folder of its own: the outer cargo holds the lock of ours.
 fn wasm() -> &'static [u8] {
     static WASM: OnceLock<Vec<u8>> = OnceLock::new();
-    WASM.get_or_init(|| {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../contracts/token");
-        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| folder.join("target"), PathBuf::from);
-        let target = target.join("contracts");
-        let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-            .args(["build", "--quiet", "--release", "--locked", "--target", "wasm32v1-none", "--target-dir"])
-            .arg(&target)
-            .current_dir(&folder)
-            .status()
-            .unwrap();
-        assert!(status.success(), "the token does not build");
-        std::fs::read(target.join("wasm32v1-none/release/token.wasm")).unwrap()
-    })
+    WASM.get_or_init(|| cargo::build(&cargo::contracts().join("token"), "token"))
 }
 
 fn send(world: &Memory, caller: AccountId, entry: Entry, method: &str, arguments: impl Encode) -> Execution {

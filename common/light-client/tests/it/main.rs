@@ -1,5 +1,5 @@
 //! The light client against a chain that Parity's crates made, against Parity's verdicts, and against a hostile host.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 mod anchor;
 mod finality;

@@ -1,0 +1,57 @@
+//! The product's own pallets: attestation, inbox, contracts.
+//!
+//! The constants are consensus rules and prices; who may change the registry and the clusters is `governance::GovernanceOrigin`.
+
+use crate::{
+    configs::{funds::TreasuryAccount, governance::GovernanceOrigin},
+    currency::*,
+    network, Balance, Balances, Contracts, Runtime, RuntimeHoldReason,
+};
+use frame_support::parameter_types;
+use phala_protocol::ids::BlockNumber;
+
+parameter_types! {
+    /// A TEE attests at least once a day.
+    pub const AttestationPeriod: u64 = 24 * 3_600;
+    /// One hybrid opening by one replica: about 80 microseconds of a core.
+    pub const OpeningPrice: Balance = CENT / 10;
+    /// One session command by one replica: a symmetric opening and a batched signature.
+    pub const SessionOpeningPrice: Balance = CENT / 100;
+    /// For each byte of contract code, which the chain keeps and serves.
+    pub const CodeDepositPerByte: Balance = deposit(0, 1);
+}
+
+/// Blocks that an epoch stays open at least, and so the granularity of forward secrecy: an hour of 1 s blocks on a development
+/// network, an hour of 6 s blocks elsewhere.
+pub struct EpochLength;
+impl frame_support::traits::Get<BlockNumber> for EpochLength {
+    fn get() -> BlockNumber {
+        let slot = network::SlotDuration::get().max(1);
+        BlockNumber::try_from(3_600_000 / slot).unwrap_or(BlockNumber::MAX)
+    }
+}
+
+impl phala_pallet_attestation::Config for Runtime {
+    type InsecureDevelopment = network::IsDevelopment;
+    type GovernanceOrigin = GovernanceOrigin;
+    type AttestationPeriod = AttestationPeriod;
+    type WeightInfo = ();
+}
+
+impl phala_pallet_inbox::Config for Runtime {
+    type Currency = Balances;
+    type Clusters = Contracts;
+    type FeeReceiver = TreasuryAccount;
+    type OpeningPrice = OpeningPrice;
+    type SessionOpeningPrice = SessionOpeningPrice;
+    type WeightInfo = ();
+}
+
+impl phala_pallet_contracts::Config for Runtime {
+    type GovernanceOrigin = GovernanceOrigin;
+    type HoldCurrency = Balances;
+    type RuntimeHoldReason = RuntimeHoldReason;
+    type DepositPerByte = CodeDepositPerByte;
+    type EpochLength = EpochLength;
+    type WeightInfo = ();
+}

@@ -1,0 +1,421 @@
+//! The command line, as clap reads it.
+//!
+//! Scripts rely on the names here. Whoever calls the command controls every value; none is trusted before the command that takes it
+//! has looked at it.
+
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// A confidential network from the command line.
+#[derive(Debug, Parser)]
+#[command(name = "phala", version, propagate_version = true, arg_required_else_help = true)]
+pub struct Cli {
+    /// What every command takes.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What every command takes.
+#[derive(Clone, Debug, Args)]
+pub struct Global {
+    /// Data as JSON, one object on one line
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// The network: a folder with network.json, or a node's address ws://... [default: the last `phala dev`]
+    #[arg(long, global = true, env = "PHALA_NETWORK", value_name = "DIR|URL")]
+    pub network: Option<String>,
+    /// File with the password of key files
+    #[arg(long, global = true, value_name = "FILE")]
+    pub password_file: Option<PathBuf>,
+    /// A worker's address, beside those that network.json names; can be repeated
+    #[arg(long = "worker", global = true, value_name = "URL")]
+    pub workers: Vec<String>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run an INSECURE network on this machine: chain, gatekeeper, workers, relayer, all with simulated TEEs
+    Dev(DevArgs),
+    /// Stop the network that `phala dev` runs
+    Stop(StopArgs),
+    /// Print what a process of `phala dev` logged: node, gatekeeper, worker, relayer, tee, or one by its whole name
+    Logs(LogsArgs),
+    /// Show height, workers, clusters and queues
+    Status,
+    /// Say what is missing on this machine, and the fix
+    Doctor,
+    /// Keys and funds
+    #[command(subcommand)]
+    Account(AccountCommand),
+    /// Write, deploy and use contracts
+    #[command(subcommand)]
+    Contract(ContractCommand),
+    /// Verify a receipt offline, link by link, against a pinned genesis
+    Verify(VerifyArgs),
+    /// Run and register a worker or gatekeeper by hand
+    #[command(subcommand)]
+    Worker(WorkerCommand),
+    /// Run a chain node by hand
+    #[command(subcommand)]
+    Node(NodeCommand),
+    /// Run a relayer by hand
+    #[command(subcommand)]
+    Relayer(RelayerCommand),
+    /// Print a shell's completion script
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// `phala dev`.
+#[derive(Clone, Debug, Args)]
+pub struct DevArgs {
+    /// Forget the network that is in the folder and start another
+    #[arg(long)]
+    pub fresh: bool,
+    /// Where the network lives [default: $PHALA_HOME/dev]
+    #[arg(long, value_name = "DIR")]
+    pub base_path: Option<PathBuf>,
+    /// Chain authorities: 1 or 4
+    #[arg(long, value_name = "N", value_parser = authorities)]
+    pub authorities: Option<u32>,
+    /// Workers, each with a cluster of its own
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16))]
+    pub workers: Option<u32>,
+    /// WebSocket port of the first node; an error if it is busy [default: 9944, or a free one]
+    #[arg(long, value_name = "PORT")]
+    pub node_port: Option<u16>,
+    /// HTTP port of the first worker, the others follow; an error if one is busy [default: 8100, or free ones]
+    #[arg(long, value_name = "PORT")]
+    pub worker_port: Option<u16>,
+}
+
+fn authorities(text: &str) -> Result<u32, String> {
+    match text {
+        "1" => Ok(1),
+        "4" => Ok(4),
+        _ => Err("a development chain has 1 or 4 authorities".to_owned()),
+    }
+}
+
+/// `phala stop`.
+#[derive(Clone, Debug, Args)]
+pub struct StopArgs {
+    /// Where the network lives [default: that of the last `phala dev`]
+    #[arg(long, value_name = "DIR")]
+    pub base_path: Option<PathBuf>,
+}
+
+/// `phala logs`.
+#[derive(Clone, Debug, Args)]
+pub struct LogsArgs {
+    /// node, gatekeeper, worker, relayer, tee; or worker-0, node-1, ...
+    pub role: String,
+    /// Lines from the end
+    #[arg(long, short = 'n', default_value_t = 200)]
+    pub lines: usize,
+    /// Go on printing what is added
+    #[arg(long, short)]
+    pub follow: bool,
+}
+
+/// `phala account`.
+#[derive(Debug, Subcommand)]
+pub enum AccountCommand {
+    /// Make an account and keep its key encrypted
+    New {
+        /// What to call it here
+        name: String,
+    },
+    /// List the accounts of this machine, and the INSECURE development accounts
+    List,
+    /// Keep a key file of polkadot.js
+    Import {
+        /// The JSON file
+        file: PathBuf,
+        /// What to call it here [default: its name in the file]
+        #[arg(long)]
+        name: Option<String>,
+    },
+    /// Print an account's encrypted key file, which polkadot.js reads
+    Export {
+        /// Which account
+        name: String,
+    },
+    /// Show what an account has
+    Balance {
+        /// A name, an address, or 0x and 64 digits
+        account: String,
+    },
+    /// Send funds
+    Send {
+        /// To whom: a name, an address, or 0x and 64 digits
+        to: String,
+        /// How much: in 10^-12 PHA, or such as 1.5PHA
+        amount: String,
+        /// From whom
+        #[arg(long)]
+        from: String,
+    },
+}
+
+/// `phala contract`.
+#[derive(Debug, Subcommand)]
+pub enum ContractCommand {
+    /// Make a folder NAME with a contract to start from, and its SDK: builds without network
+    New {
+        /// The contract's name, which is also the folder's
+        name: String,
+    },
+    /// Build a contract, print the path of its WebAssembly
+    Build {
+        /// The contract's folder
+        #[arg(default_value = ".")]
+        folder: PathBuf,
+    },
+    /// Store code and create a contract
+    Deploy(DeployArgs),
+    /// Send a sealed command
+    Call(CallArgs),
+    /// Ask one attested worker, in private
+    Query(QueryArgs),
+    /// List the network's contracts
+    List,
+    /// Show a contract and its methods
+    Info {
+        /// 0x and 64 digits, or a name in network.json
+        contract: String,
+    },
+    /// What a command costs in gas and fee, by its class
+    Estimate {
+        /// The cluster
+        #[arg(long, default_value_t = 0)]
+        cluster: u32,
+        /// The cluster of this contract, and its methods' names
+        contract: Option<String>,
+    },
+}
+
+/// `phala contract deploy`.
+#[derive(Clone, Debug, Args)]
+pub struct DeployArgs {
+    /// The contract's WebAssembly
+    pub file: PathBuf,
+    /// The constructor's arguments: JSON, or names of accounts
+    #[arg(allow_hyphen_values = true)]
+    pub args: Vec<String>,
+    /// Who deploys and pays
+    #[arg(long)]
+    pub from: String,
+    /// Where it runs
+    #[arg(long, default_value_t = 0)]
+    pub cluster: u32,
+    /// What may be spent
+    #[command(flatten)]
+    pub limits: Limits,
+}
+
+/// `phala contract call`.
+#[derive(Clone, Debug, Args)]
+pub struct CallArgs {
+    /// 0x and 64 digits, or a name in network.json
+    pub contract: String,
+    /// The method
+    pub method: String,
+    /// Its arguments: JSON, or names of accounts
+    #[arg(allow_hyphen_values = true)]
+    pub args: Vec<String>,
+    /// Who signs and pays
+    #[arg(long)]
+    pub from: String,
+    /// Wait for the final result and print what the method returned
+    #[arg(long)]
+    pub wait: bool,
+    /// Write the receipt here; waits
+    #[arg(long, value_name = "FILE")]
+    pub receipt: Option<PathBuf>,
+    /// What may be spent
+    #[command(flatten)]
+    pub limits: Limits,
+}
+
+/// `phala contract query`.
+#[derive(Clone, Debug, Args)]
+pub struct QueryArgs {
+    /// 0x and 64 digits, or a name in network.json
+    pub contract: String,
+    /// The read-only method
+    pub method: String,
+    /// Its arguments: JSON, or names of accounts
+    #[arg(allow_hyphen_values = true)]
+    pub args: Vec<String>,
+    /// Who asks
+    #[arg(long)]
+    pub from: String,
+    /// Only an answer on state that is final at this block or later
+    #[arg(long, default_value_t = 0)]
+    pub min_height: u32,
+}
+
+/// What a command may spend.
+#[derive(Clone, Debug, Args)]
+pub struct Limits {
+    /// Gas that it may use; decides its class
+    #[arg(long, value_name = "GAS")]
+    pub gas_limit: Option<u64>,
+    /// The most that may be charged, in 10^-12 PHA [default: what the class costs at the most]
+    #[arg(long, value_name = "AMOUNT")]
+    pub max_fee: Option<u128>,
+    /// Seconds to wait for the final result
+    #[arg(long, value_name = "SECONDS", default_value_t = 180)]
+    pub timeout: u64,
+}
+
+/// `phala verify`.
+#[derive(Clone, Debug, Args)]
+pub struct VerifyArgs {
+    /// The receipt
+    pub receipt: PathBuf,
+    /// Genesis hash of the chain that it has to be of [default: that of the network's file]
+    #[arg(long, value_name = "0xHASH")]
+    pub genesis: Option<String>,
+    /// Exit with 0 also when the evidence is simulated, which proves nothing
+    #[arg(long)]
+    pub allow_simulated: bool,
+}
+
+/// `phala worker`.
+#[derive(Debug, Subcommand)]
+pub enum WorkerCommand {
+    /// Run a worker or gatekeeper on the network's chain, until Ctrl-C
+    Run(WorkerRunArgs),
+    /// Show what a worker says of itself, and what the chain says of it
+    Status {
+        /// Its public address, such as http://127.0.0.1:8100
+        url: String,
+    },
+    /// Register a worker with the evidence that it shows; the relayer does the same by itself
+    Register {
+        /// Its public address
+        url: String,
+        /// The operator's account, which the evidence names
+        #[arg(long)]
+        from: String,
+    },
+}
+
+/// `phala worker run`.
+#[derive(Clone, Debug, Args)]
+pub struct WorkerRunArgs {
+    /// worker or gatekeeper
+    #[arg(long, default_value = "worker", value_parser = ["worker", "gatekeeper"])]
+    pub role: String,
+    /// The account that operates it
+    #[arg(long)]
+    pub operator: String,
+    /// The cluster that it may serve
+    #[arg(long, default_value_t = 0)]
+    pub cluster: u32,
+    /// Its folder
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// Its public address
+    #[arg(long, default_value = "127.0.0.1:8100")]
+    pub listen: String,
+    /// The address for its relayer
+    #[arg(long, default_value = "127.0.0.1:8300")]
+    pub operator_listen: String,
+    /// The folder of the platform's report interface
+    #[arg(long, value_name = "DIR", default_value = "/sys/kernel/config/tsm")]
+    pub tsm: PathBuf,
+    /// The platform's sealing key
+    #[arg(long, value_name = "FILE")]
+    pub sealing_key: PathBuf,
+}
+
+/// `phala node`.
+#[derive(Debug, Subcommand)]
+pub enum NodeCommand {
+    /// Run `phala-node` with these flags
+    Run {
+        /// Flags of the node: see `phala node run -- --help`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        flags: Vec<std::ffi::OsString>,
+    },
+}
+
+/// `phala relayer`.
+#[derive(Debug, Subcommand)]
+pub enum RelayerCommand {
+    /// Carry finality, proofs and messages between the chain and these TEEs, until Ctrl-C
+    Run(RelayerRunArgs),
+}
+
+/// `phala relayer run`.
+#[derive(Clone, Debug, Args)]
+pub struct RelayerRunArgs {
+    /// The operator's address of a TEE, such as http://127.0.0.1:8300; can be repeated
+    #[arg(long = "tee", value_name = "URL", required = true)]
+    pub tees: Vec<String>,
+    /// The platform's collateral as its vendor or simulator gives it; renewed when the file changes; can be repeated
+    #[arg(long = "collateral", value_name = "FILE")]
+    pub collaterals: Vec<PathBuf>,
+    /// The operator's account, which pays
+    #[arg(long)]
+    pub from: String,
+    /// INSECURE: the account with the sudo key of a development chain, which records roots
+    #[arg(long, value_name = "ACCOUNT")]
+    pub sudo: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+    use super::*;
+    use clap::CommandFactory;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split_whitespace())
+    }
+
+    #[test]
+    fn the_grammar_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn lines_that_scripts_rely_on_are_read() {
+        let cli = parse("phala dev --fresh --base-path /tmp/x --json").unwrap();
+        assert!(cli.global.json);
+        let Command::Dev(dev) = cli.command else { panic!() };
+        assert!(dev.fresh && dev.base_path == Some("/tmp/x".into()));
+        assert_eq!((dev.authorities, dev.workers, dev.node_port), (None, None, None));
+
+        let cli = parse("phala --json contract deploy f.wasm 100 --from alice --cluster 1").unwrap();
+        let Command::Contract(ContractCommand::Deploy(deploy)) = cli.command else { panic!() };
+        assert_eq!((deploy.args, deploy.cluster, deploy.from.as_str()), (vec!["100".to_owned()], 1, "alice"));
+
+        let cli = parse("phala contract call token transfer bob 5 --from alice --wait --receipt r.json").unwrap();
+        let Command::Contract(ContractCommand::Call(call)) = cli.command else { panic!() };
+        assert_eq!((call.method.as_str(), call.args.len(), call.wait), ("transfer", 2, true));
+
+        let cli = parse("phala contract query token balance --from bob --network ws://127.0.0.1:1").unwrap();
+        assert_eq!(cli.global.network.as_deref(), Some("ws://127.0.0.1:1"));
+
+        let cli = parse("phala verify r.json --allow-simulated").unwrap();
+        assert!(matches!(cli.command, Command::Verify(VerifyArgs { allow_simulated: true, .. })));
+    }
+
+    #[test]
+    fn refuses_other_numbers_of_authorities_and_workers() {
+        assert!(parse("phala dev --authorities 4 --workers 3").is_ok());
+        assert!(parse("phala dev --authorities 2").is_err());
+        assert!(parse("phala dev --workers 0").is_err());
+        assert!(parse("phala contract call token transfer").is_err());
+    }
+}

@@ -1,0 +1,147 @@
+//! What the command fails with: the client's closed list of codes, and those that only a command line has.
+//!
+//! The list and the exit codes are those of SPECIFICATION.md, "Errors"; a test holds them together.
+
+use phala_client::{ClientError, ErrorCode};
+use serde_json::{json, Map, Value};
+
+/// A code of the list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Code {
+    /// One that the client knows too.
+    Client(ErrorCode),
+    /// The command line is wrong.
+    Usage,
+    /// INSECURE: all links hold, and the evidence is simulated.
+    Simulated,
+    /// This machine lacks something.
+    Environment,
+    /// An explicitly named port is taken.
+    PortInUse,
+}
+
+impl Code {
+    /// As scripts read it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Client(code) => code.as_str(),
+            Self::Usage => "usage",
+            Self::Simulated => "simulated",
+            Self::Environment => "environment",
+            Self::PortInUse => "port_in_use",
+        }
+    }
+
+    /// What the process exits with.
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Self::Client(code) => code.exit_code(),
+            Self::Usage => 2,
+            Self::Simulated => 8,
+            Self::Environment | Self::PortInUse => 9,
+        }
+    }
+}
+
+impl From<ErrorCode> for Code {
+    fn from(code: ErrorCode) -> Self {
+        Self::Client(code)
+    }
+}
+
+/// A failure as its user reads it.
+#[derive(Clone, Debug)]
+pub struct CliError {
+    /// What kind.
+    pub code: Code,
+    /// What happened.
+    pub message: String,
+    /// What to do.
+    pub hint: Option<String>,
+    /// What stands beside `error` in JSON: a verdict's links, for one.
+    pub details: Map<String, Value>,
+}
+
+impl CliError {
+    /// An error without a hint.
+    pub fn new(code: impl Into<Code>, message: impl Into<String>) -> Self {
+        Self { code: code.into(), message: message.into(), hint: None, details: Map::new() }
+    }
+
+    /// A value or a file that is not what it has to be.
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self::new(ErrorCode::Invalid, message)
+    }
+
+    /// Something that this machine lacks or refuses.
+    pub fn environment(message: impl Into<String>) -> Self {
+        Self::new(Code::Environment, message)
+    }
+
+    /// The same with a hint.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// What the process exits with.
+    pub const fn exit_code(&self) -> u8 {
+        self.code.exit_code()
+    }
+
+    /// `{"error": {"code", "message", "hint"}}` and the details.
+    pub fn to_json(&self) -> Value {
+        let mut object = Map::new();
+        object.insert(
+            "error".to_owned(),
+            json!({"code": self.code.as_str(), "message": self.message, "hint": self.hint}),
+        );
+        object.extend(self.details.clone());
+        Value::Object(object)
+    }
+}
+
+impl From<ClientError> for CliError {
+    fn from(error: ClientError) -> Self {
+        Self { code: error.code.into(), message: error.message, hint: error.hint, details: Map::new() }
+    }
+}
+
+/// A failed access to a file or folder, with its name.
+pub fn io(what: &str, path: &std::path::Path) -> impl FnOnce(std::io::Error) -> CliError {
+    let text = format!("cannot {what} {}", path.display());
+    move |error| {
+        let code = match error.kind() {
+            std::io::ErrorKind::NotFound => Code::Client(ErrorCode::NotFound),
+            _ => Code::Environment,
+        };
+        CliError::new(code, format!("{text}: {error}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn codes_of_the_command_line_are_those_of_the_specification() {
+        let page = include_str!("../../../SPECIFICATION.md");
+        for code in [Code::Usage, Code::Simulated, Code::Environment, Code::PortInUse] {
+            let row = page.lines().find(|line| line.starts_with("| ") && line.contains(&format!("`{}`", code.as_str())));
+            assert!(row.unwrap().starts_with(&format!("| {} |", code.exit_code())), "{}", code.as_str());
+        }
+    }
+
+    #[test]
+    fn json_has_code_message_and_hint_and_nothing_else() {
+        let error = CliError::from(ClientError::new(ErrorCode::Stale, "old").with_hint("again"));
+        assert_eq!(error.exit_code(), 6);
+        assert_eq!(
+            error.to_json(),
+            json!({"error": {"code": "stale", "message": "old", "hint": "again"}})
+        );
+        assert_eq!(CliError::new(Code::Usage, "x").to_json()["error"]["hint"], Value::Null);
+    }
+}

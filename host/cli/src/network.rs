@@ -1,0 +1,143 @@
+//! Which network a command is about, and the connection to it.
+//!
+//! `--network` or `PHALA_NETWORK`, else the last `phala dev`. A folder's `network.json` pins the genesis, and what decides is verified
+//! from there on. A bare `ws://` address pins nothing: the node's word is taken for which chain it is, and that is said.
+
+use crate::{
+    args::Global,
+    dev::network_file::{self, NetworkFile},
+    error::CliError,
+    home,
+    output::note,
+};
+use phala_client::{network::Pin, worker::WorkerEndpoint, ErrorCode, Network};
+use phala_protocol::{ClusterId, ContractId};
+use std::path::{Path, PathBuf};
+
+/// What the user chose.
+pub enum Selected {
+    /// A network file.
+    File {
+        /// The folder that it lies in.
+        folder: PathBuf,
+        /// What it says.
+        file: Box<NetworkFile>,
+    },
+    /// A node's address.
+    Url(String),
+}
+
+/// A network to work with.
+pub struct Connected {
+    /// The verified connection.
+    pub network: Network,
+    /// The file that names it, if one does.
+    pub file: Option<Box<NetworkFile>>,
+    more_workers: Vec<String>,
+}
+
+/// The folder that the user means, where only a folder will do.
+pub fn folder(global: &Global) -> Result<PathBuf, CliError> {
+    match &global.network {
+        Some(url) if is_url(url) => {
+            Err(CliError::invalid(format!("{url} is a node; a network's folder is needed here")))
+        }
+        Some(path) => {
+            let path = home::absolute(Path::new(path))?;
+            // The file's own name is as good as its folder's.
+            Ok(match path.file_name() {
+                Some(name) if name == network_file::NAME => path.parent().map_or(path.clone(), Path::to_path_buf),
+                _ => path,
+            })
+        }
+        None => home::last_network()?.ok_or_else(|| {
+            CliError::new(ErrorCode::NotFound, "no network is known here")
+                .with_hint("`phala dev` starts one; --network names another")
+        }),
+    }
+}
+
+/// What the user means.
+pub fn select(global: &Global) -> Result<Selected, CliError> {
+    if let Some(url) = global.network.as_ref().filter(|text| is_url(text)) {
+        return Ok(Selected::Url(url.clone()));
+    }
+    let folder = folder(global)?;
+    let file = Box::new(NetworkFile::read(&folder)?);
+    Ok(Selected::File { folder, file })
+}
+
+fn is_url(text: &str) -> bool {
+    text.starts_with("ws://") || text.starts_with("wss://")
+}
+
+/// Connects to the network that the user means.
+pub async fn connect(global: &Global) -> Result<Connected, CliError> {
+    let more_workers = global.workers.clone();
+    match select(global)? {
+        Selected::Url(url) => {
+            let network = Network::connect_unpinned(&url).await?;
+            note(&format!(
+                "note: taking the word of {url} for its genesis {}",
+                phala_protocol::ids::to_hex(network.genesis())
+            ));
+            Ok(Connected { network, file: None, more_workers })
+        }
+        Selected::File { file, .. } => {
+            let network = connect_any(&file.nodes(), &file.pin()?).await?;
+            Ok(Connected { network, file: Some(file), more_workers })
+        }
+    }
+}
+
+/// Connects to the first of the nodes that answers.
+pub async fn connect_any(urls: &[String], pin: &Pin) -> Result<Network, CliError> {
+    let mut last = CliError::invalid("the network file names no node");
+    for url in urls {
+        match Network::connect(url, pin.clone()).await {
+            Ok(network) => return Ok(network),
+            Err(error) => last = error.into(),
+        }
+    }
+    Err(last)
+}
+
+impl Connected {
+    /// INSECURE: whether the file says that the network is a development one.
+    pub fn insecure(&self) -> bool {
+        self.file.as_ref().is_some_and(|file| file.insecure)
+    }
+
+    /// Workers that may serve `cluster`, those first that the file names for it.
+    pub fn workers_of(&self, cluster: ClusterId) -> Result<Vec<WorkerEndpoint>, CliError> {
+        let named = self.file.iter().flat_map(|file| &file.workers);
+        let mut urls: Vec<&String> = named.filter(|worker| worker.cluster == cluster.0).map(|worker| &worker.http).collect();
+        urls.extend(&self.more_workers);
+        if urls.is_empty() {
+            return Err(CliError::new(ErrorCode::NotFound, format!("no worker of cluster {cluster} is known here"))
+                .with_hint("name one with --worker URL"));
+        }
+        Ok(urls.into_iter().map(|url| WorkerEndpoint::new(url)).collect::<Result<_, _>>()?)
+    }
+
+    /// The address of every worker and gatekeeper that is known.
+    pub fn all_workers(&self) -> Vec<String> {
+        let named = self.file.iter().flat_map(|file| file.workers.iter().chain(&file.gatekeepers));
+        named.map(|worker| worker.http.clone()).chain(self.more_workers.iter().cloned()).collect()
+    }
+
+    /// A contract by its id, or by its name in the network file.
+    pub fn contract(&self, text: &str) -> Result<ContractId, CliError> {
+        let named = self.file.as_ref().and_then(|file| file.contracts.get(text));
+        let digits = named.map_or(text, String::as_str);
+        hash(digits).map(ContractId).ok_or_else(|| {
+            CliError::new(ErrorCode::NotFound, format!("`{text}` is no contract of this network"))
+                .with_hint("a contract is 0x and 64 digits; `phala contract list` shows them")
+        })
+    }
+}
+
+/// 32 bytes from 0x and 64 digits.
+pub fn hash(text: &str) -> Option<[u8; 32]> {
+    hex::decode(text.strip_prefix("0x")?).ok()?.try_into().ok()
+}

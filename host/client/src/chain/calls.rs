@@ -1,0 +1,164 @@
+//! The runtime's calls, each as a name and the SCALE of its arguments.
+//!
+//! Names become indices by the metadata of the connected runtime, so that a renumbered pallet needs no new client. Arguments are
+//! those of the pallets' `#[pallet::call]` functions, in order.
+
+use codec::{Compact, Encode};
+use phala_protocol::{
+    attestation::Registration,
+    chain_state::RootRecord,
+    gas::GasClass,
+    ids::{Balance, BlockNumber},
+    result::{SignedRekey, SignedResult},
+    AccountId, ClusterId, CodeHash, Epoch, Hash, WorkerId,
+};
+use subxt::ext::{
+    scale_encode::{EncodeAsFields, Error, FieldIter},
+    scale_type_resolver::TypeResolver,
+};
+
+/// A call of the runtime.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChainCall {
+    pallet: &'static str,
+    name: &'static str,
+    arguments: Arguments,
+}
+
+/// Arguments that are encoded already.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Arguments(Vec<u8>);
+
+impl EncodeAsFields for Arguments {
+    fn encode_as_fields_to<R: TypeResolver>(
+        &self,
+        _fields: &mut dyn FieldIter<'_, R::TypeId>,
+        _types: &R,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Error> {
+        out.extend_from_slice(&self.0);
+        Ok(())
+    }
+}
+
+impl subxt::transactions::Payload for ChainCall {
+    type CallData = Arguments;
+
+    fn pallet_name(&self) -> &str {
+        self.pallet
+    }
+
+    fn call_name(&self) -> &str {
+        self.name
+    }
+
+    fn call_data(&self) -> &Arguments {
+        &self.arguments
+    }
+}
+
+impl ChainCall {
+    /// Any call, with the SCALE of its arguments one after another.
+    pub const fn raw(pallet: &'static str, name: &'static str, arguments: Vec<u8>) -> Self {
+        Self { pallet, name, arguments: Arguments(arguments) }
+    }
+
+    fn new(pallet: &'static str, name: &'static str, arguments: impl Encode) -> Self {
+        Self::raw(pallet, name, arguments.encode())
+    }
+
+    /// `Pallet.call`, for logs.
+    pub fn label(&self) -> String {
+        format!("{}.{}", self.pallet, self.name)
+    }
+
+    /// Pushes sealed commands.
+    pub fn push(cluster: ClusterId, gas_class: GasClass, envelopes: Vec<Vec<u8>>) -> Self {
+        Self::new("Inbox", "push", (cluster, gas_class, envelopes))
+    }
+
+    /// Stores a contract's code.
+    pub fn upload_code(code: &[u8]) -> Self {
+        Self::new("Contracts", "upload_code", code)
+    }
+
+    /// Creates a contract; `init` is the sealed call of its constructor.
+    pub fn instantiate(cluster: ClusterId, code: CodeHash, salt: [u8; 32], gas_class: GasClass, init: &[u8]) -> Self {
+        Self::new("Contracts", "instantiate", (cluster, code, salt, gas_class, init))
+    }
+
+    /// Creates a cluster; governance only.
+    pub fn create_cluster(replicas: &[WorkerId]) -> Self {
+        Self::new("Contracts", "create_cluster", replicas)
+    }
+
+    /// Assigns a cluster's replicas; governance only.
+    pub fn assign_replicas(cluster: ClusterId, replicas: &[WorkerId]) -> Self {
+        Self::new("Contracts", "assign_replicas", (cluster, replicas))
+    }
+
+    /// Announces the envelope key of a cluster's next epoch.
+    pub fn announce_key(cluster: ClusterId, epoch: Epoch, key: &[u8], worker: WorkerId, signature: [u8; 64]) -> Self {
+        Self::new("Contracts", "announce_key", (cluster, epoch, key, worker, signature))
+    }
+
+    /// Carries results, oldest boundary first; at most [`phala_protocol::limits::MAX_RESULTS_PER_SUBMIT`].
+    pub fn submit_results(results: &[SignedResult]) -> Self {
+        Self::new("Contracts", "submit_results", results)
+    }
+
+    /// Carries a binding of two epochs' commitments.
+    pub fn submit_rekey(rekey: &SignedRekey) -> Self {
+        Self::new("Contracts", "submit_rekey", rekey)
+    }
+
+    /// Renews collateral; the argument is the SCALE of `phala_attest::Collateral`.
+    pub fn submit_collateral(collateral: Vec<u8>) -> Self {
+        Self::raw("Attestation", "submit_collateral", collateral)
+    }
+
+    /// Registers a TEE; `evidence` is the SCALE of `phala_attest::Evidence`.
+    pub fn register(registration: &Registration, evidence: &[u8]) -> Self {
+        let mut arguments = registration.encode();
+        arguments.extend_from_slice(evidence);
+        Self::raw("Attestation", "register", arguments)
+    }
+
+    /// Allows a measurement to join; governance only.
+    pub fn allow_measurement(
+        measurement: Hash,
+        source: Hash,
+        not_before: BlockNumber,
+        sunset: Option<BlockNumber>,
+    ) -> Self {
+        Self::new("Attestation", "allow_measurement", (measurement, source, not_before, sunset))
+    }
+
+    /// Records an era's root, signed by its seats in their order; governance only.
+    pub fn record_root(root: &RootRecord, signatures: &[[u8; 64]]) -> Self {
+        Self::new("Attestation", "record_root", (root, signatures))
+    }
+
+    /// Sends funds, in 10^-12 PHA; refused if the sender would be left below the existential deposit.
+    pub fn transfer(to: &AccountId, amount: Balance) -> Self {
+        // 0: `MultiAddress::Id`.
+        Self::new("Balances", "transfer_keep_alive", (0u8, to, Compact(amount)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_those_of_the_pallets_one_after_another() {
+        let call = ChainCall::push(ClusterId(1), GasClass::Medium, vec![vec![9, 8]]);
+        assert_eq!(call.arguments.0, [1, 0, 0, 0, 1, 4, 8, 9, 8]);
+        let call = ChainCall::transfer(&AccountId([7; 32]), 1);
+        assert_eq!(call.arguments.0, [&[0][..], &[7; 32], &[4]].concat());
+        let call = ChainCall::upload_code(&[1, 2]);
+        assert_eq!((call.label().as_str(), &call.arguments.0[..]), ("Contracts.upload_code", &[8, 1, 2][..]));
+        let call = ChainCall::create_cluster(&[WorkerId([3; 32])]);
+        assert_eq!(call.arguments.0, [&[4][..], &[3; 32]].concat());
+    }
+}

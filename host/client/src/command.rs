@@ -1,0 +1,448 @@
+//! Sealed commands: signed, sealed to the cluster's open epoch, pushed, and followed to their final reply.
+//!
+//! Guarantees: a command is sealed only to an envelope key that was read with a proof; its nonce is used once by this process and,
+//! being milliseconds since 1970, not by another process of the same account that runs at another time; an epoch that rolls in between
+//! is met by sealing the *same* signed intent again, so the command runs once. A reply is believed when a final result commits it.
+//!
+//! Visible to all: cluster, size class, gas class, time, and who pays. What a command says is not.
+
+use crate::{
+    chain::{map_key, read_record, Included, SubmitError},
+    entropy,
+    query::AttestedWorker,
+    worker::WorkerEndpoint,
+    Account, Chain, ClientError, ErrorCode, Network, Until,
+};
+use codec::{Decode, Encode};
+use phala_crypto::{
+    envelope::{seal_envelope, Destination},
+    merkle,
+    xwing::EncapsulationKey,
+    Secret,
+};
+use phala_protocol::{
+    call::{signing_payload, Call, SignedCall},
+    chain_state::{ClusterRecord, FinalRecord},
+    envelope::{public_key_hash, EnvelopeKind, SizeClass},
+    gas::{GasClass, BACKLOG_LIMIT},
+    ids::{Balance, BlockNumber},
+    query::{AnswerContent, QueryRequest},
+    result::{reply_leaf, Failure, Outcome, Reply},
+    AccountId, ClusterId, CodeHash, ContractId, Hash, WorkerId,
+};
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+/// How often we look whether something has happened.
+const POLL: Duration = Duration::from_millis(300);
+/// How long to wait for an epoch that the chain refuses us for and that we do not see yet.
+const EPOCH_WAIT: Duration = Duration::from_secs(60);
+
+/// What a user may choose about a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommandOptions {
+    /// Gas it may use; its class is the cheapest that covers it.
+    pub gas_limit: u64,
+    /// The most that may be charged, in 10^-12 PHA; by default the most that the class can cost.
+    pub max_fee: Option<Balance>,
+    /// Blocks within which it must be included.
+    pub lifetime: BlockNumber,
+    /// How long to wait for the final reply.
+    pub timeout: Duration,
+}
+
+impl Default for CommandOptions {
+    fn default() -> Self {
+        Self {
+            gas_limit: GasClass::Medium.gas(),
+            max_fee: None,
+            lifetime: 600,
+            timeout: Duration::from_secs(180),
+        }
+    }
+}
+
+/// What a command of a class costs, in 10^-12 PHA.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FeeBounds {
+    /// Its class.
+    pub class: GasClass,
+    /// With the cluster's present backlog.
+    pub now: Balance,
+    /// At the most.
+    pub most: Balance,
+}
+
+/// A command that is in the inbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Command {
+    /// Where.
+    pub cluster: ClusterId,
+    /// To whom.
+    pub contract: ContractId,
+    /// From whom.
+    pub account: AccountId,
+    /// Its nonce.
+    pub nonce: u64,
+    /// Its place in the inbox.
+    pub sequence: u64,
+    /// The finalised block that included it.
+    pub block: BlockNumber,
+    /// What was charged.
+    pub fee: Balance,
+}
+
+/// A command whose reply a final result commits.
+#[derive(Clone, Debug)]
+pub struct Completed {
+    /// The command.
+    pub command: Command,
+    /// The final result, by chain state.
+    pub record: FinalRecord,
+    /// The reply.
+    pub reply: Reply,
+    /// Its salt.
+    pub salt: [u8; 32],
+    /// Its place among the boundary's replies, and their number.
+    pub position: (u32, u32),
+    /// Its Merkle path.
+    pub path: Vec<Hash>,
+    /// Who told it; the proof does not rest on them.
+    pub worker: WorkerId,
+}
+
+impl Completed {
+    /// What the contract returned; an error if it refused or the command failed. The bytes are the contract's.
+    pub fn output(&self) -> Result<&[u8], Failed> {
+        match &self.reply.outcome {
+            Outcome::Returned(output) => Ok(output),
+            Outcome::Reverted(error) => Err(Failed::Reverted(error.clone())),
+            Outcome::Failed(failure) => Err(Failed::Failed(*failure)),
+        }
+    }
+}
+
+/// Why a command had no effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failed {
+    /// The contract refused with this error: see [`crate::abi::Method::decode_error`].
+    Reverted(Vec<u8>),
+    /// It failed before or outside the contract's will.
+    Failed(Failure),
+}
+
+/// A command's failure as an error with a code. A contract's own refusal needs its metadata: give its error as text.
+pub fn failure_error(failed: &Failed, refusal: Option<&str>) -> ClientError {
+    match failed {
+        Failed::Reverted(bytes) => {
+            let text = refusal.map_or_else(|| phala_protocol::ids::to_hex(bytes), str::to_owned);
+            ClientError::new(ErrorCode::ContractError, format!("the contract refuses: {text}"))
+        }
+        Failed::Failed(failure) => {
+            let (code, hint) = match failure {
+                Failure::Trapped => (ErrorCode::Trapped, None),
+                Failure::OutOfGas => (ErrorCode::OutOfGas, Some("give it a higher gas limit")),
+                Failure::Expired | Failure::NonceUsed => (ErrorCode::Expired, Some("send it again")),
+                Failure::NoSuchContract => (ErrorCode::NotFound, Some("its constructor may have failed")),
+                Failure::GasOverClass | Failure::FeeOverMax => (ErrorCode::OverLimit, Some("allow a higher fee")),
+                Failure::BadSignature => (ErrorCode::Unauthorised, None),
+                _ => (ErrorCode::Refused, None),
+            };
+            let error = ClientError::new(code, failure.to_string());
+            match hint {
+                Some(hint) => error.with_hint(hint),
+                None => error,
+            }
+        }
+    }
+}
+
+/// Milliseconds since 1970, and never twice the same in this process. Windows of nonces take any higher number, so clocks of two
+/// machines that differ by less than the time between two commands do no harm, and others only cost a refused command.
+fn next_nonce() -> u64 {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_millis());
+    let now = u64::try_from(now).unwrap_or(u64::MAX / 2);
+    let last = LAST
+        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(now.max(last.saturating_add(1))))
+        .unwrap_or_default();
+    now.max(last.saturating_add(1))
+}
+
+/// Signs and seals `call` under the cluster's open epoch; returns the envelope's bytes.
+fn seal(
+    genesis: &Hash,
+    cluster: ClusterId,
+    record: &ClusterRecord,
+    account: &Account,
+    call: &Call,
+    entropy: &[u8; 64],
+) -> Result<Vec<u8>, ClientError> {
+    if record.epoch == 0 {
+        return Err(ClientError::new(ErrorCode::Busy, format!("cluster {cluster} has no open epoch yet"))
+            .with_hint("wait for its workers"));
+    }
+    let payload = signing_payload(genesis, cluster, &public_key_hash(&record.envelope_key), call);
+    let signed = SignedCall { account: account.id(), call: call.clone(), signature: account.sign(&payload)? };
+    let plain = Secret::new(signed.encode());
+    let size = SizeClass::holding(plain.expose().len()).ok_or_else(|| {
+        ClientError::new(ErrorCode::OverLimit, format!("a command has at most {} bytes", SizeClass::K16.bytes() - 2))
+    })?;
+    let unusable = |error: &dyn std::error::Error| {
+        ClientError::new(ErrorCode::Unverified, format!("the cluster's envelope key cannot be used: {error}"))
+    };
+    let key = EncapsulationKey::from_bytes(&record.envelope_key).map_err(|error| unusable(&error))?;
+    let destination = Destination { genesis: *genesis, cluster, epoch: record.epoch };
+    let (envelope, _) = seal_envelope(&key, &destination, EnvelopeKind::Call, size, plain.expose(), entropy)
+        .map_err(|error| unusable(&error))?;
+    Ok(envelope.to_bytes())
+}
+
+/// What is done with a sealed command.
+enum Carrier<'a> {
+    Push,
+    Instantiate { code: CodeHash, salt: &'a [u8; 32] },
+}
+
+impl Network {
+    /// What a command with this gas limit costs in `cluster`. By the node's word: what is charged is decided by `max_fee`.
+    pub async fn fee_bounds(&self, cluster: ClusterId, gas_limit: u64) -> Result<FeeBounds, ClientError> {
+        let class = class_of(gas_limit)?;
+        let (record, _) = self.cluster(cluster).await?;
+        let backlog: u64 =
+            self.chain().storage(&map_key("Inbox", "Backlog", &cluster.encode()), None).await?.unwrap_or_default();
+        let openings = openings(self.chain(), &record).await?;
+        Ok(FeeBounds { class, now: class.price_at(backlog) + openings, most: class.price_at(BACKLOG_LIMIT) + openings })
+    }
+
+    /// Sends a command to `contract`: returns when it is in a finalised block, before it is executed. `input` is what
+    /// [`crate::abi::Method::encode_input`] makes.
+    pub async fn call(
+        &self,
+        account: &Account,
+        contract: &ContractId,
+        input: Vec<u8>,
+        options: &CommandOptions,
+    ) -> Result<Command, ClientError> {
+        let cluster = self.contract(contract).await?.cluster;
+        self.send(account, cluster, *contract, input, options, Carrier::Push).await
+    }
+
+    /// Stores `wasm` unless the chain has it. Returns its hash.
+    pub async fn upload_code(&self, account: &Account, wasm: &[u8]) -> Result<CodeHash, ClientError> {
+        if wasm.len() > phala_protocol::limits::MAX_CODE_BYTES as usize {
+            return Err(ClientError::new(ErrorCode::OverLimit, format!("code of {} bytes is over 512 KiB", wasm.len())));
+        }
+        let code = CodeHash::of(wasm);
+        let key = phala_protocol::storage::code_key(&code);
+        if self.chain().storage_raw(&key, None).await?.is_none() {
+            let call = crate::chain::ChainCall::upload_code(wasm);
+            match self.chain().submit(account, &call, Until::Finalised).await {
+                Ok(_) => {}
+                // Somebody else was faster.
+                Err(error) if error.is("Contracts", "CodeExists") => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(code)
+    }
+
+    /// Creates a contract of stored code: returns when its constructor's command is in a finalised block.
+    pub async fn instantiate(
+        &self,
+        account: &Account,
+        cluster: ClusterId,
+        code: CodeHash,
+        input: Vec<u8>,
+        options: &CommandOptions,
+    ) -> Result<Command, ClientError> {
+        let salt: [u8; 32] = entropy::fresh()?;
+        let contract = ContractId::derive(self.genesis(), cluster, &account.id(), &code, &salt);
+        self.send(account, cluster, contract, input, options, Carrier::Instantiate { code, salt: &salt }).await
+    }
+
+    /// Waits until the command's boundary has a final result, then for its reply from one of `workers`, and verifies it against
+    /// that result.
+    pub async fn complete(
+        &self,
+        account: &Account,
+        command: &Command,
+        workers: &[WorkerEndpoint],
+        timeout: Duration,
+    ) -> Result<Completed, ClientError> {
+        let started = Instant::now();
+        let record = loop {
+            if let Some(record) = self.final_result(command.cluster, command.block).await? {
+                break record;
+            }
+            if started.elapsed() > timeout {
+                return Err(ClientError::new(
+                    ErrorCode::Timeout,
+                    format!("no final result for block {} of cluster {} yet", command.block, command.cluster),
+                )
+                .with_hint("the command stays in the inbox and will be executed; are workers and relayer running?"));
+            }
+            tokio::time::sleep(POLL).await;
+        };
+        loop {
+            let error = match self.reply_from(account, command, &record, workers).await {
+                Ok(completed) => return Ok(completed),
+                Err(error) => error,
+            };
+            if started.elapsed() > timeout {
+                return Err(error);
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    async fn reply_from(
+        &self,
+        account: &Account,
+        command: &Command,
+        record: &FinalRecord,
+        workers: &[WorkerEndpoint],
+    ) -> Result<Completed, ClientError> {
+        let mut last = ClientError::new(ErrorCode::Unreachable, "no worker of the cluster is known")
+            .with_hint("name one with --worker URL, or use the network's file");
+        for endpoint in workers {
+            let reply = async {
+                let worker = AttestedWorker::verify(self, endpoint, command.cluster).await?;
+                let request = QueryRequest::Reply { nonce: command.nonce };
+                let answer = worker.ask(self.genesis(), account, &request, record.finalised_at).await?;
+                verify_reply(command, record, answer.answer.content, answer.worker)
+            };
+            match reply.await {
+                Ok(completed) => return Ok(completed),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    async fn send(
+        &self,
+        account: &Account,
+        cluster: ClusterId,
+        contract: ContractId,
+        payload: Vec<u8>,
+        options: &CommandOptions,
+        carrier: Carrier<'_>,
+    ) -> Result<Command, ClientError> {
+        let class = class_of(options.gas_limit)?;
+        let (mut record, height) = self.cluster(cluster).await?;
+        let max_fee = match options.max_fee {
+            Some(max_fee) => max_fee,
+            None => class.price_at(BACKLOG_LIMIT).saturating_add(openings(self.chain(), &record).await?),
+        };
+        let call = Call {
+            contract,
+            nonce: next_nonce(),
+            valid_until: height.saturating_add(options.lifetime),
+            gas_limit: options.gas_limit,
+            max_fee,
+            payload,
+        };
+        let started = Instant::now();
+        loop {
+            let envelope = seal(self.genesis(), cluster, &record, account, &call, &entropy::fresh()?)?;
+            let extrinsic = match &carrier {
+                Carrier::Push => crate::chain::ChainCall::push(cluster, class, vec![envelope]),
+                Carrier::Instantiate { code, salt } => {
+                    crate::chain::ChainCall::instantiate(cluster, *code, **salt, class, &envelope)
+                }
+            };
+            match self.chain().submit(account, &extrinsic, Until::Finalised).await {
+                Ok(included) => return pushed(&included, cluster, contract, account.id(), call.nonce),
+                Err(error) if error.is("Inbox", "WrongEpoch") => {
+                    record = self.next_epoch(cluster, record, started).await?;
+                }
+                Err(error) => return Err(SubmitError::into(error)),
+            }
+        }
+    }
+
+    /// The cluster once its open epoch is another than in `record`.
+    async fn next_epoch(
+        &self,
+        cluster: ClusterId,
+        record: ClusterRecord,
+        started: Instant,
+    ) -> Result<ClusterRecord, ClientError> {
+        loop {
+            let (now, _) = self.cluster(cluster).await?;
+            if now.epoch != record.epoch {
+                return Ok(now);
+            }
+            if started.elapsed() > EPOCH_WAIT {
+                return Err(ClientError::new(ErrorCode::Stale, "the epoch has changed and is not final yet")
+                    .with_hint("send the command again"));
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+}
+
+fn class_of(gas_limit: u64) -> Result<GasClass, ClientError> {
+    GasClass::covering(gas_limit).ok_or_else(|| {
+        ClientError::new(ErrorCode::OverLimit, format!("a command may use {} gas at most", GasClass::Large.gas()))
+    })
+}
+
+/// What the openings of one hybrid envelope cost.
+async fn openings(chain: &Chain, record: &ClusterRecord) -> Result<Balance, ClientError> {
+    let price: Balance = chain.constant("Inbox", "OpeningPrice").await?;
+    Ok(price.saturating_mul(record.replicas.len().max(1) as Balance))
+}
+
+/// Where the command went, by the event of its inclusion.
+fn pushed(
+    included: &Included,
+    cluster: ClusterId,
+    contract: ContractId,
+    account: AccountId,
+    nonce: u64,
+) -> Result<Command, ClientError> {
+    let fields = included.event("Inbox", "Pushed").unwrap_or_default();
+    let (event_cluster, sequence, _link, fee): (ClusterId, u64, Hash, Balance) = read_record(fields)?;
+    if event_cluster != cluster {
+        return Err(ClientError::new(ErrorCode::Unverified, "the node says that the command went to another cluster"));
+    }
+    Ok(Command { cluster, contract, account, nonce, sequence, block: included.block, fee })
+}
+
+/// Whether an answer is the reply to `command`, committed by the final result in `record`.
+fn verify_reply(
+    command: &Command,
+    record: &FinalRecord,
+    content: AnswerContent,
+    worker: WorkerId,
+) -> Result<Completed, ClientError> {
+    let AnswerContent::Reply { reply, salt, result, position, path } = content else {
+        return Err(ClientError::new(ErrorCode::Stale, "the worker does not have the reply yet"));
+    };
+    let unverified = |why: &str| ClientError::new(ErrorCode::Unverified, format!("the worker's reply does not hold: {why}"));
+    if result != record.result {
+        return Err(unverified("it rests on another result than the final one"));
+    }
+    if reply.caller != Some((command.account, command.nonce)) {
+        return Err(unverified("it is to another command"));
+    }
+    if reply.sequence != command.sequence {
+        return Err(unverified("it is to another item of the inbox"));
+    }
+    let leaf = reply_leaf(&salt, &reply);
+    merkle::verify(&result.replies_root, position.0.into(), position.1.into(), &leaf, &path)
+        .map_err(|error| unverified(&error.to_string()))?;
+    Ok(Completed { command: command.clone(), record: record.clone(), reply, salt, position, path, worker })
+}
+
+/// The contract and item of an instantiation, by its event; for tools that submit it themselves.
+pub fn instantiated(included: &Included) -> Option<(ContractId, ClusterId, CodeHash, u64)> {
+    Decode::decode(&mut included.event("Contracts", "Instantiated")?).ok()
+}
+
+#[cfg(test)]
+mod tests;

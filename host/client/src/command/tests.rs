@@ -1,0 +1,146 @@
+#![allow(clippy::unwrap_used, reason = "tests")]
+use super::*;
+use phala_crypto::{envelope::open_envelope, signature::sr25519, xwing::DecapsulationKey};
+use phala_protocol::{
+    envelope::Envelope,
+    result::{Boundary, ClusterResult},
+};
+
+const GENESIS: Hash = [1; 32];
+const CLUSTER: ClusterId = ClusterId(0);
+
+fn cluster(key: &DecapsulationKey) -> ClusterRecord {
+    ClusterRecord {
+        era: 0,
+        epoch: 4,
+        opened_at: 0,
+        opened_count: 0,
+        final_count: 0,
+        bound_epoch: 0,
+        epoch_length: 100,
+        envelope_key: key.public_key().to_vec(),
+        replicas: vec![WorkerId([1; 32])],
+    }
+}
+
+fn call(payload: usize) -> Call {
+    Call {
+        contract: ContractId([2; 32]),
+        nonce: next_nonce(),
+        valid_until: 9,
+        gas_limit: 10,
+        max_fee: 11,
+        payload: vec![3; payload],
+    }
+}
+
+#[test]
+fn nonces_of_one_process_never_repeat() {
+    let threads: Vec<_> =
+        (0..4).map(|_| std::thread::spawn(|| (0..500).map(|_| next_nonce()).collect::<Vec<_>>())).collect();
+    let mut all: Vec<u64> = threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
+    all.sort_unstable();
+    assert!(all.windows(2).all(|pair| pair[0] < pair[1]));
+    assert!(all[0] > 1_700_000_000_000);
+}
+
+#[test]
+fn a_sealed_command_opens_for_its_epoch_and_is_signed_for_its_key() {
+    let key = DecapsulationKey::from_seed(&Secret::new([5; 32]));
+    let record = cluster(&key);
+    let account = Account::development("alice").unwrap();
+    let call = call(100);
+    let bytes = seal(&GENESIS, CLUSTER, &record, &account, &call, &[6; 64]).unwrap();
+    let envelope = Envelope::decode_exact(&bytes).unwrap();
+    assert_eq!(envelope.header.size, SizeClass::K1);
+    let destination = Destination { genesis: GENESIS, cluster: CLUSTER, epoch: 4 };
+    let opened = open_envelope(&key, &destination, &envelope).unwrap();
+    let signed = SignedCall::decode_exact(opened.data.expose()).unwrap();
+    assert_eq!(signed.call, call);
+    let payload = signing_payload(&GENESIS, CLUSTER, &public_key_hash(key.public_key()), &call);
+    assert_eq!(sr25519::verify(&account.id().0, &payload, &signed.signature), Ok(()));
+}
+
+#[test]
+fn refuses_a_closed_cluster_and_a_long_command() {
+    let key = DecapsulationKey::from_seed(&Secret::new([5; 32]));
+    let account = Account::development("alice").unwrap();
+    let closed = ClusterRecord { epoch: 0, ..cluster(&key) };
+    let error = seal(&GENESIS, CLUSTER, &closed, &account, &call(1), &[6; 64]).unwrap_err();
+    assert_eq!(error.code, ErrorCode::Busy);
+    let error = seal(&GENESIS, CLUSTER, &cluster(&key), &account, &call(16_384), &[6; 64]).unwrap_err();
+    assert_eq!(error.code, ErrorCode::OverLimit);
+    assert_eq!(class_of(u64::MAX).unwrap_err().code, ErrorCode::OverLimit);
+}
+
+fn replied() -> (Command, FinalRecord, AnswerContent) {
+    let account = Account::development("alice").unwrap().id();
+    let command = Command {
+        cluster: CLUSTER,
+        contract: ContractId([2; 32]),
+        account,
+        nonce: 77,
+        sequence: 6,
+        block: 30,
+        fee: 9,
+    };
+    let reply = |sequence, nonce| Reply {
+        sequence,
+        caller: Some((account, nonce)),
+        outcome: Outcome::Returned(vec![1]),
+        gas_used: 5,
+        fee: 9,
+    };
+    let replies = [reply(5, 76), reply(6, 77), reply(7, 78)];
+    let leaves: Vec<Hash> = replies.iter().map(|reply| reply_leaf(&[8; 32], reply)).collect();
+    let result = ClusterResult {
+        cluster: CLUSTER,
+        epoch: 4,
+        boundary: Boundary { block: 30, count: 8, link: [0; 32] },
+        prev: [0; 32],
+        next: [1; 32],
+        replies_root: merkle::root(&leaves),
+        egress_root: merkle::root::<Hash>(&[]),
+    };
+    let record = FinalRecord { result, votes: vec![], replicas: 1, finalised_at: 33 };
+    let [_, reply, _] = replies;
+    let path = merkle::prove(&leaves, 1).unwrap();
+    (command, record, AnswerContent::Reply { reply, salt: [8; 32], result, position: (1, 3), path })
+}
+
+#[test]
+fn a_reply_holds_when_the_final_result_commits_it() {
+    let (command, record, content) = replied();
+    let completed = verify_reply(&command, &record, content, WorkerId([1; 32])).unwrap();
+    assert_eq!(completed.output(), Ok(&[1][..]));
+}
+
+#[test]
+fn refuses_replies_to_others_of_others_and_altered_ones() {
+    let check = |edit: fn(&mut Command, &mut FinalRecord, &mut Reply, &mut [u8; 32])| {
+        let (mut command, mut record, content) = replied();
+        let AnswerContent::Reply { mut reply, mut salt, result, position, path } = content else { unreachable!() };
+        edit(&mut command, &mut record, &mut reply, &mut salt);
+        let content = AnswerContent::Reply { reply, salt, result, position, path };
+        verify_reply(&command, &record, content, WorkerId([1; 32])).unwrap_err()
+    };
+    assert_eq!(check(|command, ..| command.nonce = 1).code, ErrorCode::Unverified);
+    assert_eq!(check(|command, ..| command.sequence = 5).code, ErrorCode::Unverified);
+    assert_eq!(check(|_, record, ..| record.result.next = [9; 32]).code, ErrorCode::Unverified);
+    assert_eq!(check(|_, _, reply, _| reply.outcome = Outcome::Returned(vec![2])).code, ErrorCode::Unverified);
+    assert_eq!(check(|_, _, reply, _| reply.gas_used = 0).code, ErrorCode::Unverified);
+    assert_eq!(check(|.., salt| salt[0] = 0).code, ErrorCode::Unverified);
+    let (command, record, _) = replied();
+    let pending = verify_reply(&command, &record, AnswerContent::Pending, WorkerId([1; 32])).unwrap_err();
+    assert_eq!(pending.code, ErrorCode::Stale);
+}
+
+#[test]
+fn failures_have_the_codes_of_the_specification() {
+    let code = |failure| failure_error(&Failed::Failed(failure), None).code;
+    assert_eq!(code(Failure::Trapped), ErrorCode::Trapped);
+    assert_eq!(code(Failure::OutOfGas), ErrorCode::OutOfGas);
+    assert_eq!(code(Failure::NonceUsed), ErrorCode::Expired);
+    let error = failure_error(&Failed::Reverted(vec![0, 1]), Some("InsufficientBalance"));
+    assert_eq!((error.code, error.message.as_str()), (ErrorCode::ContractError, "the contract refuses: InsufficientBalance"));
+}

@@ -1,0 +1,175 @@
+//! A worker's public HTTP endpoint.
+//!
+//! The host in front of a worker controls every answer: [`WorkerInfo`] is an allegation, and sealed answers are bytes until
+//! [`crate::query`] verifies them. Answers are bounded before they are parsed.
+
+use crate::{ClientError, ErrorCode};
+use phala_protocol::{ids::BlockNumber, limits::MAX_QUERY_BYTES};
+use serde::Deserialize;
+use std::time::Duration;
+
+/// Bytes of an answer: the largest sealed answer, or an info with many clusters.
+const MAX_ANSWER_BYTES: usize = 256 * 1024;
+const TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Where a worker answers.
+#[derive(Clone, Debug)]
+pub struct WorkerEndpoint {
+    url: String,
+    http: reqwest::Client,
+}
+
+/// What `/v1/info` says. Fields that this client does not know are ignored.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct WorkerInfo {
+    /// Genesis hash of the chain that it follows, in hexadecimal.
+    pub genesis: String,
+    /// Its identity, in hexadecimal.
+    pub identity: String,
+    /// `worker` or `gatekeeper`.
+    #[serde(default)]
+    pub role: String,
+    /// Its measurement, in hexadecimal.
+    #[serde(default)]
+    pub measurement: Option<String>,
+    /// `simulated` or `hardware`.
+    #[serde(default)]
+    pub assurance: Option<String>,
+    /// The finalised block that it has verified.
+    #[serde(default)]
+    pub height: BlockNumber,
+    /// The clusters that it serves.
+    #[serde(default)]
+    pub clusters: Vec<ServedCluster>,
+    /// SCALE of its registration, in hexadecimal.
+    #[serde(default)]
+    pub registration: Option<String>,
+    /// SCALE of the evidence that it registered with, in hexadecimal.
+    #[serde(default)]
+    pub evidence: Option<String>,
+}
+
+/// A cluster that a worker says it serves.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct ServedCluster {
+    /// Its id.
+    pub cluster: u32,
+    /// The epoch.
+    #[serde(default)]
+    pub epoch: u32,
+    /// SCALE of a `QueryKey`, in hexadecimal; none while the worker has not the epoch's keys.
+    #[serde(default)]
+    pub query_key: Option<String>,
+}
+
+impl WorkerEndpoint {
+    /// An endpoint such as `http://127.0.0.1:8000`. Nothing is asked yet.
+    pub fn new(url: &str) -> Result<Self, ClientError> {
+        let http = reqwest::Client::builder()
+            .timeout(TIMEOUT)
+            .build()
+            .map_err(|error| ClientError::new(ErrorCode::Internal, format!("cannot make an HTTP client: {error}")))?;
+        Ok(Self { url: url.trim_end_matches('/').to_owned(), http })
+    }
+
+    /// Where it is.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Asks who it is and what it serves.
+    pub async fn info(&self) -> Result<WorkerInfo, ClientError> {
+        let body = self.answer(self.http.get(format!("{}/v1/info", self.url))).await?;
+        serde_json::from_slice(&body)
+            .map_err(|error| self.error(ErrorCode::Unverified, format!("says something malformed about itself: {error}")))
+    }
+
+    /// Hands over a sealed query and returns the sealed answer.
+    pub async fn query(&self, sealed: Vec<u8>) -> Result<Vec<u8>, ClientError> {
+        if sealed.len() > MAX_QUERY_BYTES {
+            return Err(ClientError::new(ErrorCode::OverLimit, "the query is longer than a query may be"));
+        }
+        self.answer(self.http.post(format!("{}/v1/query", self.url)).body(sealed)).await
+    }
+
+    async fn answer(&self, request: reqwest::RequestBuilder) -> Result<Vec<u8>, ClientError> {
+        let unreachable = |error: reqwest::Error| {
+            self.error(ErrorCode::Unreachable, format!("does not answer: {}", crate::error::chain_of(&error.without_url())))
+                .with_hint("`phala status` shows which workers run")
+        };
+        let mut response = request.send().await.map_err(unreachable)?;
+        let status = response.status();
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
+            if body.len() + chunk.len() > MAX_ANSWER_BYTES {
+                return Err(self.error(ErrorCode::Unverified, "answers more than a worker may".to_owned()));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        if status.is_success() {
+            Ok(body)
+        } else {
+            Err(self.refusal(status.as_u16(), &body))
+        }
+    }
+
+    /// `{"error":{"code","message","hint"}}`, or whatever stands between us and the worker.
+    fn refusal(&self, status: u16, body: &[u8]) -> ClientError {
+        #[derive(Deserialize)]
+        struct Refusal {
+            error: Inner,
+        }
+        #[derive(Deserialize)]
+        struct Inner {
+            code: String,
+            message: String,
+            hint: Option<String>,
+        }
+        match serde_json::from_slice::<Refusal>(body) {
+            Ok(Refusal { error }) => {
+                let code = ErrorCode::from_name(&error.code).unwrap_or(ErrorCode::Refused);
+                let refusal = self.error(code, format!("refuses: {}", error.message));
+                ClientError { hint: error.hint, ..refusal }
+            }
+            Err(_) => {
+                let code = match status {
+                    404 => ErrorCode::NotFound,
+                    413 => ErrorCode::OverLimit,
+                    429 | 503 => ErrorCode::Busy,
+                    500..=599 => ErrorCode::Unreachable,
+                    _ => ErrorCode::Refused,
+                };
+                self.error(code, format!("answers with HTTP status {status}"))
+            }
+        }
+    }
+
+    pub(crate) fn error(&self, code: ErrorCode, what: String) -> ClientError {
+        ClientError::new(code, format!("the worker at {} {what}", self.url))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn refusals_keep_the_workers_code_and_hint() {
+        let endpoint = WorkerEndpoint::new("http://127.0.0.1:1/").unwrap();
+        assert_eq!(endpoint.url(), "http://127.0.0.1:1");
+        let body = br#"{"error":{"code":"busy","message":"too many queries","hint":"wait"}}"#;
+        let error = endpoint.refusal(429, body);
+        assert_eq!((error.code, error.hint.as_deref()), (ErrorCode::Busy, Some("wait")));
+        assert!(error.message.contains("too many queries"));
+        assert_eq!(endpoint.refusal(503, b"<html>").code, ErrorCode::Busy);
+        assert_eq!(endpoint.refusal(418, b"").code, ErrorCode::Refused);
+    }
+
+    #[test]
+    fn info_needs_little_and_ignores_the_rest() {
+        let json = r#"{"genesis":"0x00","identity":"0x01","new":1,"clusters":[{"cluster":0,"epoch":3,"query_key":"0x02"}]}"#;
+        let info: WorkerInfo = serde_json::from_str(json).unwrap();
+        assert_eq!((info.clusters[0].epoch, info.evidence), (3, None));
+    }
+}

@@ -1,0 +1,125 @@
+//! Collateral: kept fresh on the chain, and added to workers' requests for keys.
+//!
+//! The files are the operator's; the chain and gatekeepers judge what is in them. A file is submitted when the chain has none for its
+//! platform model or an older one.
+
+use crate::Shared;
+use codec::{DecodeAll, Encode};
+use phala_attest::{
+    claimed_fmspc, verify_collateral, Collateral, DevelopmentGenesis, Evidence, TrustAnchor, VerifiedCollateral,
+};
+use phala_client::{chain::ChainCall, Chain, ClientError, ErrorCode, Until};
+use phala_protocol::hash::{blake2_128, blake2_256};
+use phala_protocol::Hash;
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Mutex, PoisonError},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+/// How often files and chain are compared.
+const INTERVAL: Duration = Duration::from_secs(30);
+/// `twox128("Attestation") || twox128("Collaterals")`, asserted by a test.
+const COLLATERALS: [u8; 32] = [
+    0x63, 0x10, 0xfe, 0xd4, 0x73, 0x19, 0xb6, 0x58, 0xf9, 0xb8, 0xb2, 0x50, 0x4e, 0x0d, 0x72, 0xec, 0x1a, 0x5f, 0xf4,
+    0x2d, 0x3f, 0xd0, 0x6c, 0x61, 0x0e, 0x0c, 0x32, 0x04, 0x8b, 0x32, 0x4e, 0x9d,
+];
+
+type Fmspc = [u8; 6];
+
+/// The operator's collateral files.
+pub(crate) struct Collaterals {
+    files: Vec<PathBuf>,
+    /// SCALE of the newest readable content, by platform model.
+    known: Mutex<BTreeMap<Fmspc, Vec<u8>>>,
+    /// What is on the chain already, by hash of the file's content: no reason to look again.
+    settled: Mutex<BTreeMap<Hash, ()>>,
+}
+
+impl Collaterals {
+    pub(crate) fn new(files: Vec<PathBuf>) -> Self {
+        Self { files, known: Mutex::default(), settled: Mutex::default() }
+    }
+
+    /// The collateral that this evidence is verified with; nothing when there is none.
+    pub(crate) fn for_evidence(&self, evidence: &[u8]) -> Vec<u8> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        Evidence::decode_all(&mut &evidence[..])
+            .ok()
+            .and_then(|evidence| claimed_fmspc(&evidence).ok())
+            .and_then(|fmspc| known.get(&fmspc).cloned())
+            .unwrap_or_default()
+    }
+
+    /// Compares files and chain for ever.
+    pub(crate) async fn keep_fresh(&self, shared: &Shared) {
+        loop {
+            self.submit_newer(shared).await;
+            tokio::time::sleep(INTERVAL).await;
+        }
+    }
+
+    /// Submits what the chain does not have.
+    pub(crate) async fn submit_newer(&self, shared: &Shared) {
+        for file in &self.files {
+            let submitted = async {
+                let bytes = tokio::fs::read(file).await.map_err(|error| {
+                    ClientError::new(ErrorCode::Invalid, format!("cannot read {}: {error}", file.display()))
+                })?;
+                let chain = shared.link.chain().await;
+                let verified = self.submit_if_newer(shared, &chain, &bytes).await;
+                if let Err(error) = &verified {
+                    shared.link.failed(error).await;
+                }
+                verified
+            };
+            if let Err(error) = submitted.await {
+                tracing::warn!(file = %file.display(), %error, "collateral is not submitted");
+            }
+        }
+    }
+
+    async fn submit_if_newer(&self, shared: &Shared, chain: &Chain, bytes: &[u8]) -> Result<(), ClientError> {
+        let verified = verify(bytes, chain.genesis())?;
+        let fmspc = verified.fmspc();
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(fmspc, bytes.to_vec());
+        let content = blake2_256(bytes);
+        if self.settled.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&content) {
+            return Ok(());
+        }
+        let there: Option<VerifiedCollateral> = chain.storage(&key(&fmspc), None).await?;
+        if there.is_none_or(|there| there.issued() < verified.issued()) {
+            let call = ChainCall::submit_collateral(bytes.to_vec());
+            match chain.submit(&shared.operator, &call, Until::InBlock).await {
+                Ok(included) => tracing::info!(block = included.block, "collateral renewed"),
+                Err(error) if error.is("Attestation", "CollateralNotNewer") => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.settled.lock().unwrap_or_else(PoisonError::into_inner).insert(content, ());
+        Ok(())
+    }
+}
+
+/// Judges collateral as the chain will, under either root: which one counts is the chain's decision.
+fn verify(bytes: &[u8], genesis: &Hash) -> Result<VerifiedCollateral, ClientError> {
+    let invalid = |why: String| {
+        ClientError::new(ErrorCode::Invalid, format!("the file is no good collateral: {why}"))
+            .with_hint("fetch it again")
+    };
+    let collateral = Collateral::decode_all(&mut &bytes[..]).map_err(|error| invalid(error.to_string()))?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
+    let intel = match verify_collateral(&collateral, &TrustAnchor::Intel, now) {
+        Ok(verified) => return Ok(verified),
+        Err(refusal) => invalid(refusal.to_string()),
+    };
+    let token = DevelopmentGenesis::for_genesis(*genesis, &[*genesis]).ok_or(intel.clone())?;
+    verify_collateral(&collateral, &TrustAnchor::InsecureDevelopment(token), now).map_err(|_| intel)
+}
+
+/// `Attestation::Collaterals[fmspc]`.
+fn key(fmspc: &Fmspc) -> Vec<u8> {
+    let key = fmspc.encode();
+    [&COLLATERALS[..], &blake2_128(&key), &key].concat()
+}

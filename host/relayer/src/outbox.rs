@@ -1,0 +1,240 @@
+//! What TEEs have for the chain, as extrinsics of the operator.
+//!
+//! A TEE repeats an item until it sees on the chain that it arrived. The same bytes are submitted again only after
+//! [`REPEAT_BLOCKS`], and not at all where the chain has said that it has them: refusals such as `AlreadyVoted` mean that somebody -
+//! another relayer, or we before a restart - was there first.
+
+use crate::Shared;
+use codec::Encode;
+use phala_client::{
+    chain::{ChainCall, PalletError, SubmitError},
+    ClientError, ErrorCode, Until,
+};
+use phala_protocol::{
+    chain_state::RootRecord,
+    hash::blake2_256,
+    ids::BlockNumber,
+    limits::MAX_RESULTS_PER_SUBMIT,
+    relay::Outgoing,
+    result::SignedResult,
+    Hash, WorkerId,
+};
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::sync::watch;
+
+/// Blocks after which something that a TEE still repeats is submitted again.
+const REPEAT_BLOCKS: BlockNumber = 12;
+/// How often what is outgoing is looked at without a change.
+const INTERVAL: Duration = Duration::from_secs(2);
+
+/// What one TEE has for the chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Pending {
+    pub identity: WorkerId,
+    pub items: Vec<Outgoing>,
+}
+
+/// Signatures of seats under roots, until all seats of one have signed.
+#[derive(Default)]
+pub(crate) struct Roots(Mutex<BTreeMap<Hash, BTreeMap<WorkerId, [u8; 64]>>>);
+
+impl Roots {
+    /// Adds a signature; returns all of them, in the order of the seats, once they are all there.
+    fn sign(&self, root: &RootRecord, seat: WorkerId, signature: [u8; 64]) -> Option<Vec<[u8; 64]>> {
+        let mut roots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let signatures = roots.entry(blake2_256(&root.encode())).or_default();
+        signatures.insert(seat, signature);
+        root.seats.iter().map(|seat| signatures.get(seat).copied()).collect()
+    }
+}
+
+/// Submits what comes, for ever.
+pub(crate) async fn submit_all(shared: &Shared, tee: &str, mut outgoing: watch::Receiver<Option<Pending>>) {
+    let mut submitted = Submitted::default();
+    let heads = shared.link.height();
+    loop {
+        let pending = outgoing.borrow_and_update().clone();
+        if let Some(Pending { identity, items }) = pending {
+            let height = *heads.borrow();
+            let due = submitted.due(&items, height);
+            if let Err(error) = submit(shared, identity, &due).await {
+                submitted.forget(&due);
+                shared.link.failed(&error).await;
+                tracing::warn!(tee, %error, hint = error.hint, "cannot submit what the TEE has for the chain");
+                tokio::time::sleep(INTERVAL).await;
+            }
+        }
+        tokio::select! {
+            changed = outgoing.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+            }
+            () = tokio::time::sleep(INTERVAL) => {}
+        }
+    }
+}
+
+/// When what was submitted, by its bytes.
+#[derive(Default)]
+struct Submitted(BTreeMap<Hash, BlockNumber>);
+
+impl Submitted {
+    /// What of `items` is to be submitted at `height`; notes that it is. What a TEE no longer repeats is forgotten.
+    fn due(&mut self, items: &[Outgoing], height: BlockNumber) -> Vec<Outgoing> {
+        let names: Vec<Hash> = items.iter().map(name).collect();
+        self.0.retain(|name, _| names.contains(name));
+        let mut due = Vec::new();
+        for (item, name) in items.iter().zip(names) {
+            let fresh = self.0.get(&name).is_none_or(|at| height >= at.saturating_add(REPEAT_BLOCKS));
+            if fresh {
+                self.0.insert(name, height);
+                due.push(item.clone());
+            }
+        }
+        due
+    }
+
+    fn forget(&mut self, items: &[Outgoing]) {
+        for item in items {
+            self.0.remove(&name(item));
+        }
+    }
+}
+
+fn name(item: &Outgoing) -> Hash {
+    blake2_256(&item.encode())
+}
+
+/// Submits everything that is due, results last and together.
+async fn submit(shared: &Shared, tee: WorkerId, due: &[Outgoing]) -> Result<(), ClientError> {
+    let mut results = Vec::new();
+    for item in due {
+        let call = match item {
+            Outgoing::Register { registration, evidence } => {
+                shared.collaterals.submit_newer(shared).await;
+                ChainCall::register(registration, evidence)
+            }
+            Outgoing::AnnounceKey { cluster, epoch, public_key, signature } => {
+                ChainCall::announce_key(*cluster, *epoch, public_key, tee, *signature)
+            }
+            Outgoing::Rekey(rekey) => ChainCall::submit_rekey(rekey),
+            Outgoing::RecordRoot { root, signature } => {
+                record_root(shared, root, tee, *signature).await?;
+                continue;
+            }
+            Outgoing::Result(result) => {
+                results.push(result.clone());
+                continue;
+            }
+            Outgoing::AskKeys(_) | Outgoing::AnswerKeys { .. } => continue,
+        };
+        submit_one(shared, &call).await?;
+    }
+    for batch in results.chunks(MAX_RESULTS_PER_SUBMIT as usize) {
+        submit_results(shared, batch).await?;
+    }
+    Ok(())
+}
+
+/// A batch fails whole when one of its results does, so that results which are there already are then told apart one by one.
+async fn submit_results(shared: &Shared, batch: &[SignedResult]) -> Result<(), ClientError> {
+    let chain = shared.link.chain().await;
+    match chain.submit(&shared.operator, &ChainCall::submit_results(batch), Until::InBlock).await {
+        Ok(included) => {
+            tracing::info!(block = included.block, results = batch.len(), "results submitted");
+            Ok(())
+        }
+        Err(SubmitError::Pallet(_)) if batch.len() > 1 => {
+            for result in batch {
+                submit_one(shared, &ChainCall::submit_results(std::slice::from_ref(result))).await?;
+            }
+            Ok(())
+        }
+        Err(error) => settled("Contracts.submit_results", error),
+    }
+}
+
+async fn submit_one(shared: &Shared, call: &ChainCall) -> Result<(), ClientError> {
+    let chain = shared.link.chain().await;
+    match chain.submit(&shared.operator, call, Until::InBlock).await {
+        Ok(included) => {
+            tracing::info!(block = included.block, call = call.label(), "submitted");
+            Ok(())
+        }
+        Err(error) => settled(&call.label(), error),
+    }
+}
+
+/// Records a root once all of its seats have signed, if we may.
+async fn record_root(shared: &Shared, root: &RootRecord, seat: WorkerId, signature: [u8; 64]) -> Result<(), ClientError> {
+    let Some(signatures) = shared.roots.sign(root, seat, signature) else {
+        tracing::info!(era = root.era, "a root waits for the signatures of its other seats");
+        return Ok(());
+    };
+    let Some(governance) = &shared.governance else {
+        tracing::warn!(
+            era = root.era,
+            root = phala_protocol::ids::to_hex(&root.encode()),
+            signatures = phala_protocol::ids::to_hex(&signatures.encode()),
+            "a root is signed by all of its seats: governance must call Attestation.record_root with it"
+        );
+        return Ok(());
+    };
+    let chain = shared.link.chain().await;
+    let call = ChainCall::record_root(root, &signatures);
+    match chain.submit_sudo(governance, &call, Until::InBlock).await {
+        Ok(included) => {
+            tracing::info!(block = included.block, era = root.era, "root recorded");
+            Ok(())
+        }
+        Err(error) => settled("Attestation.record_root", error),
+    }
+}
+
+/// What remains an error of a submission that had no effect.
+fn settled(call: &str, error: SubmitError) -> Result<(), ClientError> {
+    match judge(&error) {
+        Settled::Done => {
+            tracing::debug!(call, %error, "the chain has it already");
+            Ok(())
+        }
+        // Submitting it again at once changes nothing; the TEE sees the same chain and repeats it or not.
+        Settled::Later => {
+            tracing::warn!(call, %error, "the chain refuses; trying again later");
+            Ok(())
+        }
+        Settled::Failed => Err(error.into()),
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Settled {
+    Done,
+    Later,
+    Failed,
+}
+
+fn judge(error: &SubmitError) -> Settled {
+    match error {
+        SubmitError::Pallet(PalletError { pallet, error }) => match (pallet.as_str(), error.as_str()) {
+            // Voted, or acknowledged because it is final.
+            ("Contracts", "AlreadyVoted" | "NoSuchBoundary" | "NothingToRekey")
+            // The epoch has opened, or the root is recorded, by another's submission.
+            | ("Contracts", "WrongEpoch")
+            | ("Attestation", "WrongEra" | "CollateralNotNewer") => Settled::Done,
+            _ => Settled::Later,
+        },
+        SubmitError::Dispatch { .. } => Settled::Later,
+        SubmitError::Rejected { code, .. } if *code == ErrorCode::Busy => Settled::Failed,
+        SubmitError::Rejected { .. } => Settled::Later,
+        SubmitError::Client(_) => Settled::Failed,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,490 @@
+//! Who gets keys, who does not and why, and what a worker makes of an answer.
+//!
+//! The evidence is INSECURE: genuine formats under the published development root, so the genesis of these tests is marked as a
+//! development one. The delay that other networks put before a new measurement is tested on its own function.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+use crate::{open_grant, policy::is_allowed, Facts, GrantError, Grants, Refusal, Seat, SeatError, MEASUREMENT_DELAY_BLOCKS};
+use codec::{Decode, Encode};
+use curve25519_dalek::scalar::Scalar;
+use phala_attest::{AcceptedStatuses, DevelopmentGenesis, Evidence, PolicyTerms};
+use phala_crypto::{hpke, prf::KeyShare, signature::ed25519::IdentityKey, xwing::{DecapsulationKey, EncapsulationKey}, Secret};
+use phala_insecure_tee::InsecureMachine;
+use phala_protocol::{
+    attestation::{encryption_key_hash, Assurance, Registration, Role},
+    chain_state::{AllowedMeasurement, ClusterRecord, RootRecord, WorkerRecord},
+    keys::{KeyAnswer, KeyGrant, KeyPurpose, KeyRequest, SignedKeyRequest},
+    relay::KeyInquiry,
+    AccountId, ClusterId, Epoch, Hash, WorkerId,
+};
+
+const GENESIS: Hash = [7; 32];
+const NOW: u64 = 1_790_000_000;
+const CLUSTER: ClusterId = ClusterId(3);
+const GATEKEEPER: WorkerId = WorkerId([0x6a; 32]);
+const OPERATOR: AccountId = AccountId([0x0f; 32]);
+
+fn token(genesis: Hash) -> DevelopmentGenesis {
+    DevelopmentGenesis::for_genesis(genesis, &[genesis]).unwrap()
+}
+
+fn lone_seat() -> Seat {
+    Seat::lone(token(GENESIS), 0, &Secret::new([9; 32])).unwrap()
+}
+
+/// A worker with a simulated machine, and what the chain says of it.
+struct Worker {
+    machine: InsecureMachine,
+    signing: IdentityKey,
+    receiving: DecapsulationKey,
+}
+
+impl Worker {
+    fn new() -> Self {
+        Self {
+            machine: InsecureMachine::new("a machine", b"the binary", NOW).unwrap(),
+            signing: IdentityKey::from_seed(&Secret::new([1; 32])),
+            receiving: DecapsulationKey::from_seed(&Secret::new([2; 32])),
+        }
+    }
+
+    fn id(&self) -> WorkerId {
+        WorkerId(self.signing.public())
+    }
+
+    fn registration(&self) -> Registration {
+        Registration {
+            role: Role::Worker,
+            identity: self.id(),
+            encryption_key: encryption_key_hash(self.receiving.public_key()),
+            operator: OPERATOR,
+            block: 90,
+            block_hash: [0x90; 32],
+        }
+    }
+
+    fn evidence(&self, registration: &Registration) -> Vec<u8> {
+        let quote = self.machine.quote(registration.report_data(&GENESIS));
+        Evidence::TdxDcap(quote.try_into().unwrap()).encode()
+    }
+
+    fn request(&self, epoch: Epoch) -> KeyRequest {
+        KeyRequest { genesis: GENESIS, worker: self.id(), gatekeeper: GATEKEEPER, cluster: CLUSTER, epoch, nonce: [5; 32] }
+    }
+
+    fn sign(&self, request: KeyRequest) -> SignedKeyRequest {
+        SignedKeyRequest {
+            request,
+            encryption_key: self.receiving.public_key().to_vec(),
+            signature: self.signing.sign(&request.signing_payload()),
+        }
+    }
+
+    fn inquiry(&self, request: KeyRequest) -> KeyInquiry {
+        let registration = self.registration();
+        KeyInquiry {
+            request: self.sign(request),
+            registration,
+            evidence: self.evidence(&registration),
+            collateral: self.machine.collateral().encode(),
+        }
+    }
+
+    fn facts(&self, seat: &Seat) -> Facts {
+        Facts {
+            genesis: GENESIS,
+            gatekeeper: GATEKEEPER,
+            head: (100, [0x64; 32]),
+            now: NOW,
+            development: Some(token(GENESIS)),
+            terms: PolicyTerms { accepted: AcceptedStatuses::UP_TO_DATE, minimum_tcb_evaluation_number: 0 },
+            root: Some(seat.root_record(vec![GATEKEEPER])),
+            cluster: Some(ClusterRecord {
+                era: 0,
+                epoch: 5,
+                opened_at: 80,
+                opened_count: 4,
+                final_count: 4,
+                bound_epoch: 5,
+                epoch_length: 1_000,
+                envelope_key: Vec::new(),
+                replicas: vec![WorkerId([0xaa; 32]), self.id()],
+            }),
+            worker: Some(WorkerRecord {
+                role: Role::Worker,
+                operator: OPERATOR,
+                encryption_key: encryption_key_hash(self.receiving.public_key()),
+                measurement: self.machine.measurement(),
+                hardware: [3; 32],
+                assurance: Assurance::Simulated,
+                registered_at: 91,
+                valid_until: NOW + 1,
+            }),
+            measurement: Some(AllowedMeasurement { source: [0; 32], listed_at: 0, not_before: 0, sunset: None }),
+        }
+    }
+
+    fn open(&self, request: &KeyRequest, root: &RootRecord, answer: &KeyAnswer) -> Result<Grants, GrantError> {
+        let mut grants = Grants::default();
+        grants.add(open_grant(&self.receiving, request, root, answer)?);
+        Ok(grants)
+    }
+}
+
+fn ask(seat: &Seat, inquiry: &KeyInquiry, facts: &Facts) -> Result<KeyAnswer, Refusal> {
+    seat.answer(inquiry, facts, &[11; 32], &[12; 64])
+}
+
+/// The keys that a worker gets from the lone seat.
+fn keys(seat: &Seat, request: KeyRequest, alter: impl FnOnce(&mut Facts)) -> [Option<Secret<[u8; 32]>>; 4] {
+    let worker = Worker::new();
+    let mut facts = worker.facts(seat);
+    alter(&mut facts);
+    let answer = ask(seat, &worker.inquiry(request), &facts).unwrap();
+    let grants = worker.open(&request, facts.root.as_ref().unwrap(), &answer).unwrap();
+    KeyPurpose::ALL.map(|purpose| grants.key(1, purpose))
+}
+
+fn all(keys: [Option<Secret<[u8; 32]>>; 4]) -> [[u8; 32]; 4] {
+    keys.map(|key| *key.unwrap().expose())
+}
+
+#[test]
+fn an_assigned_worker_gets_all_four_keys_of_the_open_epoch() {
+    let worker = Worker::new();
+    let seat = lone_seat();
+    let (request, facts) = (worker.request(5), worker.facts(&seat));
+    let answer = ask(&seat, &worker.inquiry(request), &facts).unwrap();
+    let opened = open_grant(&worker.receiving, &request, facts.root.as_ref().unwrap(), &answer).unwrap();
+    assert_eq!(opened.head, facts.head);
+    let mut grants = Grants::default();
+    assert!(grants.is_empty());
+    grants.add(opened);
+    assert_eq!(grants.len(), 1);
+    let keys = all(KeyPurpose::ALL.map(|purpose| grants.key(1, purpose)));
+    for (index, key) in keys.iter().enumerate() {
+        assert!(keys.iter().skip(index + 1).all(|other| other != key), "each purpose has its own key");
+    }
+    assert!(grants.key(2, KeyPurpose::Envelope).is_none(), "one answer is not two");
+    assert!(!answer.encode().windows(32).any(|window| keys.iter().any(|key| key == window)));
+}
+
+#[test]
+fn keys_repeat_exactly_and_differ_by_cluster_epoch_and_root() {
+    let worker = Worker::new();
+    let seat = lone_seat();
+    let base = all(keys(&seat, worker.request(5), |_| {}));
+    let again = KeyRequest { nonce: [6; 32], ..worker.request(5) };
+    assert_eq!(base, all(keys(&seat, again, |_| {})), "another request, the same keys");
+
+    let elsewhere = KeyRequest { cluster: ClusterId(4), ..worker.request(5) };
+    let later = keys(&seat, worker.request(6), |facts| facts.head.0 = 1_080);
+    let other_root = Seat::lone(token(GENESIS), 0, &Secret::new([10; 32])).unwrap();
+    let other_era = Seat::lone(token(GENESIS), 1, &Secret::new([9; 32])).unwrap();
+    let others =
+        [keys(&seat, elsewhere, |_| {}), later, keys(&other_root, worker.request(5), |_| {}), keys(&other_era, worker.request(5), |_| {})];
+    for other in others.map(all) {
+        assert!(base.iter().all(|key| !other.contains(key)));
+    }
+}
+
+#[test]
+fn the_input_of_a_key_binds_the_genesis() {
+    let share = KeyShare::from_bytes(1, &Secret::new([1; 32])).unwrap();
+    let point = |genesis| {
+        share.partial(&crate::seat::prf_input(&genesis, 0, CLUSTER, 5, KeyPurpose::Storage), &[0; 32]).point
+    };
+    assert_eq!(point(GENESIS), point(GENESIS));
+    assert_ne!(point(GENESIS), point([8; 32]));
+}
+
+#[test]
+fn a_seat_survives_sealing_and_refuses_other_bytes() {
+    let worker = Worker::new();
+    let seat = lone_seat();
+    let restored = Seat::from_secret_bytes(&seat.to_secret_bytes()).unwrap();
+    assert!(restored.is_recorded_as(&seat.root_record(vec![GATEKEEPER])));
+    assert_eq!(all(keys(&seat, worker.request(5), |_| {})), all(keys(&restored, worker.request(5), |_| {})));
+
+    let bytes = seat.to_secret_bytes().expose().clone();
+    let longer = [&bytes[..], &[0]].concat();
+    let mut not_a_scalar = bytes.clone();
+    not_a_scalar[8..40].fill(0xff);
+    let mut no_index = bytes.clone();
+    no_index[6..8].fill(0);
+    for altered in [bytes[..bytes.len() - 1].to_vec(), longer, not_a_scalar, no_index, Vec::new()] {
+        assert_eq!(Seat::from_secret_bytes(&Secret::new(altered)).err(), Some(SeatError::Malformed));
+    }
+}
+
+#[test]
+fn a_seat_knows_its_own_root_alone() {
+    let seat = lone_seat();
+    let record = seat.root_record(vec![GATEKEEPER]);
+    assert!(seat.is_recorded_as(&record));
+    assert!(!seat.is_recorded_as(&RootRecord { era: 1, ..record.clone() }));
+    assert!(!seat.is_recorded_as(&RootRecord { threshold: 2, ..record.clone() }));
+    assert!(!seat.is_recorded_as(&RootRecord { share_list: [0; 32], ..record }));
+}
+
+/// Everything that an inquiry is judged by.
+struct Case {
+    worker: Worker,
+    inquiry: KeyInquiry,
+    facts: Facts,
+}
+
+impl Case {
+    fn request(&mut self, change: impl FnOnce(&mut KeyRequest)) {
+        let mut request = self.inquiry.request.request;
+        change(&mut request);
+        self.inquiry.request = self.worker.sign(request);
+    }
+
+    /// Changes the registration, and makes evidence that binds it as it is now.
+    fn registration(&mut self, change: impl FnOnce(&mut Registration)) {
+        change(&mut self.inquiry.registration);
+        self.inquiry.evidence = self.worker.evidence(&self.inquiry.registration);
+    }
+
+    fn record(&mut self) -> &mut WorkerRecord {
+        self.facts.worker.as_mut().unwrap()
+    }
+
+    fn cluster(&mut self) -> &mut ClusterRecord {
+        self.facts.cluster.as_mut().unwrap()
+    }
+
+    fn listed(&mut self) -> &mut AllowedMeasurement {
+        self.facts.measurement.as_mut().unwrap()
+    }
+}
+
+#[test]
+fn each_check_refuses_on_its_own() {
+    type Mutation = fn(&mut Case);
+    let cases: &[(&str, Refusal, Mutation)] = &[
+        ("request of another chain", Refusal::WrongAddressee, |c| c.request(|r| r.genesis = [8; 32])),
+        ("facts of another chain", Refusal::WrongAddressee, |c| c.facts.genesis = [8; 32]),
+        ("request to another gatekeeper", Refusal::WrongAddressee, |c| c.request(|r| r.gatekeeper = WorkerId([1; 32]))),
+        ("altered signature", Refusal::BadSignature, |c| c.inquiry.request.signature[0] ^= 1),
+        ("signed before it was altered", Refusal::BadSignature, |c| c.inquiry.request.request.nonce = [1; 32]),
+        ("in the name of another worker", Refusal::BadSignature, |c| {
+            c.request(|r| r.worker = WorkerId(IdentityKey::from_seed(&Secret::new([77; 32])).public()));
+        }),
+        ("not registered", Refusal::NotRegistered, |c| c.facts.worker = None),
+        ("registered as a gatekeeper", Refusal::NotRegistered, |c| c.record().role = Role::Gatekeeper),
+        ("lapsed", Refusal::Lapsed, |c| c.record().valid_until = NOW),
+        ("other encryption key", Refusal::BadEncryptionKey, |c| {
+            let other = DecapsulationKey::from_seed(&Secret::new([3; 32]));
+            c.inquiry.request.encryption_key = other.public_key().to_vec();
+        }),
+        ("encryption key that is none", Refusal::BadEncryptionKey, |c| {
+            c.inquiry.request.encryption_key = vec![1, 2, 3];
+            let hash = encryption_key_hash(&[1, 2, 3]);
+            c.record().encryption_key = hash;
+            c.registration(|r| r.encryption_key = hash);
+        }),
+        ("no such cluster", Refusal::NotAssigned, |c| c.facts.cluster = None),
+        ("cluster of others", Refusal::NotAssigned, |c| c.cluster().replicas = vec![WorkerId([0xaa; 32])]),
+        ("cluster of nobody", Refusal::NotAssigned, |c| c.cluster().replicas.clear()),
+        ("no collateral", Refusal::Collateral, |c| c.inquiry.collateral.clear()),
+        ("garbage for collateral", Refusal::Collateral, |c| c.inquiry.collateral = vec![0xff; 100]),
+        ("bytes after the collateral", Refusal::Collateral, |c| c.inquiry.collateral.push(0)),
+        ("altered collateral", Refusal::Collateral, |c| c.inquiry.collateral[100] ^= 1),
+        ("expired collateral", Refusal::Collateral, |c| {
+            c.facts.now = NOW + 31 * 86_400;
+            let until = c.facts.now + 1;
+            c.record().valid_until = until;
+        }),
+        ("simulated on a network that is no development one", Refusal::Collateral, |c| c.facts.development = None),
+        ("no evidence", Refusal::Evidence, |c| c.inquiry.evidence.clear()),
+        ("bytes after the evidence", Refusal::Evidence, |c| c.inquiry.evidence.push(0)),
+        ("altered evidence", Refusal::Evidence, |c| c.inquiry.evidence[700] ^= 1),
+        ("a level that governance does not accept", Refusal::Evidence, |c| {
+            c.facts.terms.minimum_tcb_evaluation_number = u32::MAX;
+        }),
+        ("evidence of another block than it says", Refusal::WrongReportData, |c| c.inquiry.registration.block = 91),
+        ("registration of another identity", Refusal::WrongReportData, |c| {
+            c.registration(|r| r.identity = WorkerId([1; 32]));
+        }),
+        ("registration of another operator", Refusal::WrongReportData, |c| {
+            c.registration(|r| r.operator = AccountId([1; 32]));
+        }),
+        ("registration of another key", Refusal::WrongReportData, |c| c.registration(|r| r.encryption_key = [1; 32])),
+        ("registration as a gatekeeper", Refusal::WrongReportData, |c| c.registration(|r| r.role = Role::Gatekeeper)),
+        ("another program", Refusal::WrongMeasurement, |c| {
+            let other = InsecureMachine::new("a machine", b"another binary", NOW).unwrap();
+            let quote = other.quote(c.inquiry.registration.report_data(&GENESIS));
+            c.inquiry.evidence = Evidence::TdxDcap(quote.try_into().unwrap()).encode();
+        }),
+        ("measurement not listed", Refusal::MeasurementNotAllowed, |c| c.facts.measurement = None),
+        ("measurement not yet accepted", Refusal::MeasurementNotAllowed, |c| c.listed().not_before = 101),
+        ("measurement after its sunset", Refusal::MeasurementNotAllowed, |c| c.listed().sunset = Some(99)),
+        ("epoch that was", Refusal::EpochNotOpen, |c| c.request(|r| r.epoch = 3)),
+        ("epoch before the first", Refusal::EpochNotOpen, |c| c.request(|r| r.epoch = 0)),
+        ("epoch after the next", Refusal::EpochNotOpen, |c| c.request(|r| r.epoch = 7)),
+        ("next epoch before its lead", Refusal::EpochNotOpen, |c| {
+            c.request(|r| r.epoch = 6);
+            c.facts.head.0 = 1_049;
+        }),
+        ("no root", Refusal::RootNotRecorded, |c| c.facts.root = None),
+        ("another root", Refusal::RootNotRecorded, |c| {
+            let other = Seat::lone(token(GENESIS), 0, &Secret::new([1; 32])).unwrap();
+            c.facts.root = Some(other.root_record(vec![GATEKEEPER]));
+        }),
+    ];
+    let seat = lone_seat();
+    for (name, refusal, mutate) in cases {
+        let worker = Worker::new();
+        let mut case = Case { inquiry: worker.inquiry(worker.request(5)), facts: worker.facts(&seat), worker };
+        assert!(ask(&seat, &case.inquiry, &case.facts).is_ok(), "{name}: unaltered");
+        mutate(&mut case);
+        assert_eq!(ask(&seat, &case.inquiry, &case.facts).err(), Some(*refusal), "{name}");
+    }
+}
+
+#[test]
+fn the_epoch_before_gives_its_storage_key_alone_unless_it_closes() {
+    let worker = Worker::new();
+    let seat = lone_seat();
+    let given = |keys: [Option<Secret<[u8; 32]>>; 4]| keys.map(|key| key.is_some());
+    assert_eq!(given(keys(&seat, worker.request(4), |_| {})), [false, true, false, false]);
+    let closing = keys(&seat, worker.request(4), |facts| facts.cluster.as_mut().unwrap().final_count = 3);
+    assert_eq!(given(closing), [true; 4]);
+    let next = keys(&seat, worker.request(6), |facts| facts.head.0 = 1_050);
+    assert_eq!(given(next), [true; 4], "within the lead");
+}
+
+#[test]
+fn a_new_measurement_waits_except_on_a_development_network() {
+    let listed = 1_000;
+    let entry = AllowedMeasurement { source: [0; 32], listed_at: listed, not_before: 0, sunset: None };
+    let due = listed + MEASUREMENT_DELAY_BLOCKS;
+    assert!(is_allowed(&entry, listed, true));
+    assert!(!is_allowed(&entry, listed, false) && !is_allowed(&entry, due - 1, false));
+    assert!(is_allowed(&entry, due, false));
+    let sunset = AllowedMeasurement { sunset: Some(due), ..entry };
+    assert!(is_allowed(&sunset, due, false) && !is_allowed(&sunset, due + 1, false));
+    let never = AllowedMeasurement { listed_at: u32::MAX, ..entry };
+    assert!(!is_allowed(&never, u32::MAX, false), "an overflow is not an early date");
+}
+
+/// An answer to `request` with a plaintext that the test chose, sealed as a gatekeeper would.
+fn forge(worker: &Worker, request: &KeyRequest, plaintext: &[u8]) -> KeyAnswer {
+    let recipient = EncapsulationKey::from_bytes(worker.receiving.public_key()).unwrap();
+    let (encapsulated, context) = hpke::setup_sender(&recipient, &crate::seat::answer_info(&GENESIS), &[1; 64]);
+    let (body, _) = context.seal(&request.signing_payload(), plaintext).unwrap();
+    KeyAnswer { encapsulated: encapsulated.to_vec(), body }
+}
+
+fn plaintext(worker: &Worker, request: &KeyRequest, answer: &KeyAnswer) -> KeyGrant {
+    let encapsulated = answer.encapsulated.as_slice().try_into().unwrap();
+    let context = hpke::setup_receiver(&worker.receiving, encapsulated, &crate::seat::answer_info(&GENESIS));
+    let (plaintext, _) = context.open(&request.signing_payload(), &answer.body).unwrap();
+    KeyGrant::decode(&mut plaintext.expose().as_slice()).unwrap()
+}
+
+#[test]
+fn a_worker_refuses_what_does_not_answer_it() {
+    let worker = Worker::new();
+    let seat = lone_seat();
+    let (request, facts) = (worker.request(5), worker.facts(&seat));
+    let root = facts.root.clone().unwrap();
+    let answer = ask(&seat, &worker.inquiry(request), &facts).unwrap();
+    let open = |request: &KeyRequest, root: &RootRecord, answer: &KeyAnswer| {
+        open_grant(&worker.receiving, request, root, answer).err()
+    };
+    assert_eq!(open(&request, &root, &answer), None);
+
+    let newer = KeyRequest { nonce: [6; 32], ..request };
+    assert_eq!(open(&newer, &root, &answer), Some(GrantError::Unauthentic), "answers another request");
+    let elsewhere = KeyRequest { genesis: [8; 32], ..request };
+    assert_eq!(open(&elsewhere, &root, &answer), Some(GrantError::Unauthentic));
+    let stranger = DecapsulationKey::from_seed(&Secret::new([3; 32]));
+    assert_eq!(open_grant(&stranger, &request, &root, &answer).err(), Some(GrantError::Unauthentic));
+    for position in [0, answer.body.len() / 2, answer.body.len() - 1] {
+        let mut altered = answer.clone();
+        altered.body[position] ^= 1;
+        assert_eq!(open(&request, &root, &altered), Some(GrantError::Unauthentic));
+    }
+    let cut = KeyAnswer { encapsulated: answer.encapsulated[1..].to_vec(), body: answer.body.clone() };
+    assert_eq!(open(&request, &root, &cut), Some(GrantError::Malformed));
+
+    let wrong_root = Some(GrantError::WrongRoot);
+    assert_eq!(open(&request, &RootRecord { era: 1, ..root.clone() }, &answer), wrong_root);
+    assert_eq!(open(&request, &RootRecord { threshold: 2, ..root.clone() }, &answer), wrong_root);
+    assert_eq!(open(&request, &RootRecord { share_list: [0; 32], ..root.clone() }, &answer), wrong_root);
+    let others = RootRecord { seats: vec![WorkerId([1; 32])], ..root.clone() };
+    assert_eq!(open(&request, &others, &answer), Some(GrantError::NoSuchSeat), "from another seat than was asked");
+
+    let grant = plaintext(&worker, &request, &answer);
+    let forged = |change: fn(&mut KeyGrant)| {
+        let mut grant = grant.clone();
+        change(&mut grant);
+        open(&request, &root, &forge(&worker, &request, &grant.encode()))
+    };
+    assert_eq!(forged(|_| {}), None);
+    assert_eq!(forged(|grant| grant.request = [0; 32]), Some(GrantError::Malformed));
+    assert_eq!(forged(|grant| grant.era = 1), wrong_root);
+    assert_eq!(forged(|grant| grant.shares = Vec::new()), wrong_root);
+    assert_eq!(forged(|grant| grant.index = 0), Some(GrantError::NoSuchSeat));
+    assert_eq!(forged(|grant| grant.index = 2), Some(GrantError::NoSuchSeat));
+    let wrong = Some(GrantError::WrongEvaluation);
+    assert_eq!(forged(|grant| grant.evaluations[0].proof[0] ^= 1), wrong);
+    assert_eq!(forged(|grant| grant.evaluations[0].point = [0; 32]), wrong);
+    assert_eq!(forged(|grant| grant.evaluations.swap(0, 1)), None, "order means nothing");
+    assert_eq!(forged(|grant| grant.evaluations[0].purpose = KeyPurpose::Commit), wrong, "each is proved for its purpose");
+    let longer = [grant.encode(), vec![0]].concat();
+    assert_eq!(open(&request, &root, &forge(&worker, &request, &longer)), Some(GrantError::Malformed));
+    assert_eq!(open(&request, &root, &forge(&worker, &request, &[])), Some(GrantError::Malformed));
+}
+
+/// INSECURE: deals a root to four seats with a threshold of three. In the network nobody ever holds `root`.
+fn insecure_deal(era: u32) -> (Vec<Seat>, Vec<WorkerId>) {
+    let coefficients = [0x31u8, 0x32, 0x33].map(|byte| Scalar::from_bytes_mod_order([byte; 32]));
+    let dealt: Vec<KeyShare> = (1..=4u16)
+        .map(|index| {
+            let at = Scalar::from(index);
+            let value = coefficients.iter().rev().fold(Scalar::ZERO, |sum, coefficient| sum * at + coefficient);
+            KeyShare::from_bytes(index, &Secret::new(value.to_bytes())).unwrap()
+        })
+        .collect();
+    let public: Vec<[u8; 32]> = dealt.iter().map(|share| share.public_share().to_bytes()).collect();
+    let seats = dealt
+        .iter()
+        .map(|share| {
+            let stored = (era, 3u16, share.index(), *share.to_bytes().expose(), public.clone()).encode();
+            Seat::from_secret_bytes(&Secret::new(stored)).unwrap()
+        })
+        .collect();
+    (seats, (1..=4).map(|index| WorkerId([index; 32])).collect())
+}
+
+#[test]
+fn any_three_of_four_seats_give_the_same_keys_and_two_give_none() {
+    let worker = Worker::new();
+    let (seats, ids) = insecure_deal(0);
+    let root = seats[0].root_record(ids.clone());
+    let opened = |seat: usize| {
+        let request = KeyRequest { gatekeeper: ids[seat], ..worker.request(5) };
+        let facts = Facts { gatekeeper: ids[seat], root: Some(root.clone()), ..worker.facts(&seats[seat]) };
+        let answer = ask(&seats[seat], &worker.inquiry(request), &facts).unwrap();
+        // The same answer is worth nothing as another seat's.
+        let other = KeyRequest { gatekeeper: ids[(seat + 1) % 4], ..request };
+        assert_eq!(open_grant(&worker.receiving, &other, &root, &answer).err(), Some(GrantError::Unauthentic));
+        open_grant(&worker.receiving, &request, &root, &answer).unwrap()
+    };
+    let mut first = None;
+    for left_out in 0..4 {
+        let mut grants = Grants::default();
+        for seat in (0..4).filter(|seat| *seat != left_out) {
+            assert!(grants.key(root.threshold, KeyPurpose::Envelope).is_none(), "{} are too few", grants.len());
+            grants.add(opened(seat));
+            // A seat that answers twice counts once.
+            grants.add(opened(seat));
+        }
+        let keys = all(KeyPurpose::ALL.map(|purpose| grants.key(root.threshold, purpose)));
+        assert_eq!(*first.get_or_insert(keys), keys, "without seat {left_out}");
+    }
+}

@@ -1,0 +1,71 @@
+//! Why the process does not start, and how errors are written out.
+
+use std::{error::Error, io, net::SocketAddr, path::PathBuf};
+
+/// Why the process does not start: the operator's to mend.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartFailure {
+    /// No event loop.
+    #[error("cannot start the event loop")]
+    Runtime(#[source] io::Error),
+    /// The data directory.
+    #[error("cannot use the data directory {path}")]
+    Data {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The anchor's file.
+    #[error("cannot read the genesis anchor {path}; make it with `phala-node export-genesis-anchor`")]
+    Anchor {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The anchor's content.
+    #[error("{0} is not a genesis anchor; make it with `phala-node export-genesis-anchor`")]
+    AnchorMalformed(PathBuf),
+    /// A listener's address.
+    #[error("cannot listen on {address}; is another process using it?")]
+    Bind {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A listener failed.
+    #[error("a listener failed")]
+    Listener(#[source] io::Error),
+    /// Sealing does not work.
+    #[error("cannot seal on this machine")]
+    Seal(#[from] phala_platform::SealError),
+    /// No quote.
+    #[error("cannot get evidence from this machine")]
+    Quote(#[from] phala_platform::QuoteError),
+    /// The quote is not one.
+    #[error("this machine's evidence is malformed")]
+    Malformed(#[from] phala_attest::DecodeError),
+    /// The logic does not start.
+    #[error("cannot start")]
+    Start(#[from] phala_core::StartError),
+}
+
+/// An error and its causes, on one line.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}
