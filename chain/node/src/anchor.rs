@@ -71,8 +71,8 @@ impl Anchor {
         let state = InMemoryBackend::<HashingFor<Block>>::from((storage, version));
         let root = *state.root();
         let header = construct_genesis_block::<Block>(root, version).header().clone();
-        let proof =
-            prove_read(state, [&GRANDPA_AUTHORITIES[..], &DEVELOPMENT[..]]).map_err(|error| AnchorError::Proof(error.to_string()))?;
+        let proof = prove_read(state, [&GRANDPA_AUTHORITIES[..], &DEVELOPMENT[..]])
+            .map_err(|error| AnchorError::Proof(error.to_string()))?;
         Ok(Self {
             genesis_hash: header.hash(),
             authorities,

@@ -49,9 +49,7 @@ pub enum EnvelopeKind {
 }
 
 /// Size of the padded plaintext.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen)]
 #[cfg_attr(feature = "scale-info", derive(scale_info::TypeInfo))]
 pub enum SizeClass {
     /// 256 bytes.

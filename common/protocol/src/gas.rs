@@ -7,9 +7,7 @@ use crate::ids::Balance;
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 
 /// The gas bound of one message, public on the chain.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen)]
 #[cfg_attr(feature = "scale-info", derive(scale_info::TypeInfo))]
 pub enum GasClass {
     /// A transfer, a vote: 10 million units of fuel.

@@ -68,7 +68,19 @@ impl CodeHash {
 
 /// A cluster: the unit of isolation, order and keys.
 #[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen,
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Encode,
+    Decode,
+    DecodeWithMemTracking,
+    MaxEncodedLen,
 )]
 #[cfg_attr(feature = "scale-info", derive(scale_info::TypeInfo))]
 pub struct ClusterId(pub u32);

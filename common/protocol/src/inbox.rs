@@ -226,9 +226,6 @@ mod tests {
         longer.push(0);
         assert_eq!(Item::decode_bounded(&longer), Err(ItemDecodeError::TrailingBytes(1)));
         assert_eq!(Item::decode_bounded(&bytes[..bytes.len() - 1]), Err(ItemDecodeError::Malformed));
-        assert!(matches!(
-            Item::decode_bounded(&alloc::vec![0; 30_000]),
-            Err(ItemDecodeError::TooLong(30_000))
-        ));
+        assert!(matches!(Item::decode_bounded(&alloc::vec![0; 30_000]), Err(ItemDecodeError::TooLong(30_000))));
     }
 }

@@ -331,7 +331,7 @@ pub struct WorkerRunArgs {
     #[arg(long, default_value = "127.0.0.1:8300")]
     pub operator_listen: String,
     /// The folder of the platform's report interface
-    #[arg(long, value_name = "DIR", default_value = "/sys/kernel/config/tsm")]
+    #[arg(long, value_name = "DIR", default_value = "/sys/kernel/config/tsm/report")]
     pub tsm: PathBuf,
     /// The platform's sealing key
     #[arg(long, value_name = "FILE")]

@@ -180,10 +180,6 @@ impl Checker<'_> {
             if known.role != Role::Worker {
                 return Err(format!("{worker} is registered in another role"));
             }
-            if known.registered_at > record.finalised_at {
-                // It may have renewed its registration since; the vote was accepted under the one before.
-                tracing::debug!(%worker, "registration is newer than the result");
-            }
             if known.valid_until <= now_ms / 1000 {
                 return Err(format!("the attestation of {worker} has lapsed"));
             }
@@ -246,8 +242,11 @@ impl Checker<'_> {
         let policy = Policy { anchor, terms: PolicyTerms { accepted, minimum_tcb_evaluation_number: 0 } };
         let collateral = verify_collateral(&raw, &anchor, now).map_err(text)?;
         let report = verify_evidence(&quote, &collateral, &policy, now).map_err(text)?;
-        if registration.identity != evidence.worker || registration.operator != record.operator {
-            return Err("it was made for another identity or operator".to_owned());
+        if registration.identity != evidence.worker
+            || registration.operator != record.operator
+            || registration.encryption_key != record.encryption_key
+        {
+            return Err("it was made for another identity, encryption key or operator".to_owned());
         }
         if report.report_data() != registration.report_data(self.pinned) {
             return Err("it does not bind this registration on this chain".to_owned());

@@ -4,13 +4,15 @@
 //! platform model or an older one.
 
 use crate::Shared;
-use codec::{DecodeAll, Encode};
+use codec::DecodeAll;
 use phala_attest::{
     claimed_fmspc, verify_collateral, Collateral, DevelopmentGenesis, Evidence, TrustAnchor, VerifiedCollateral,
 };
-use phala_client::{chain::ChainCall, Chain, ClientError, ErrorCode, Until};
-use phala_protocol::hash::{blake2_128, blake2_256};
-use phala_protocol::Hash;
+use phala_client::{
+    chain::{map_key, ChainCall},
+    Chain, ClientError, ErrorCode, Until,
+};
+use phala_protocol::{hash::blake2_256, Hash};
 use std::{
     collections::BTreeMap,
     path::PathBuf,
@@ -20,12 +22,6 @@ use std::{
 
 /// How often files and chain are compared.
 const INTERVAL: Duration = Duration::from_secs(30);
-/// `twox128("Attestation") || twox128("Collaterals")`, asserted by a test.
-const COLLATERALS: [u8; 32] = [
-    0x63, 0x10, 0xfe, 0xd4, 0x73, 0x19, 0xb6, 0x58, 0xf9, 0xb8, 0xb2, 0x50, 0x4e, 0x0d, 0x72, 0xec, 0x1a, 0x5f, 0xf4,
-    0x2d, 0x3f, 0xd0, 0x6c, 0x61, 0x0e, 0x0c, 0x32, 0x04, 0x8b, 0x32, 0x4e, 0x9d,
-];
-
 type Fmspc = [u8; 6];
 
 /// The operator's collateral files.
@@ -88,7 +84,7 @@ impl Collaterals {
         if self.settled.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&content) {
             return Ok(());
         }
-        let there: Option<VerifiedCollateral> = chain.storage(&key(&fmspc), None).await?;
+        let there: Option<VerifiedCollateral> = chain.storage(&map_key("Attestation", "Collaterals", &fmspc), None).await?;
         if there.is_none_or(|there| there.issued() < verified.issued()) {
             let call = ChainCall::submit_collateral(bytes.to_vec());
             match chain.submit(&shared.operator, &call, Until::InBlock).await {
@@ -116,10 +112,4 @@ fn verify(bytes: &[u8], genesis: &Hash) -> Result<VerifiedCollateral, ClientErro
     };
     let token = DevelopmentGenesis::for_genesis(*genesis, &[*genesis]).ok_or(intel.clone())?;
     verify_collateral(&collateral, &TrustAnchor::InsecureDevelopment(token), now).map_err(|_| intel)
-}
-
-/// `Attestation::Collaterals[fmspc]`.
-fn key(fmspc: &Fmspc) -> Vec<u8> {
-    let key = fmspc.encode();
-    [&COLLATERALS[..], &blake2_128(&key), &key].concat()
 }

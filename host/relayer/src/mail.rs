@@ -39,6 +39,17 @@ impl Mailbox {
     }
 }
 
+/// What became of a letter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Posted {
+    /// We do not serve whom it is for.
+    Unserved,
+    /// It waits, or was carried just now.
+    Known,
+    /// It waits since now.
+    New,
+}
+
 /// Mail for one TEE.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Letters {
@@ -68,27 +79,33 @@ impl Mail {
         self.boxes().entry(tee).or_default().arrived.clone()
     }
 
-    /// Mails a worker's request to its gatekeeper. False if we do not serve that gatekeeper.
-    pub(crate) fn ask(&self, inquiry: &KeyInquiry, collateral: Vec<u8>) -> bool {
+    /// Mails a worker's request to its gatekeeper.
+    pub(crate) fn ask(&self, inquiry: &KeyInquiry, collateral: Vec<u8>) -> Posted {
         let mut boxes = self.boxes();
-        let Some(mailbox) = boxes.get_mut(&inquiry.request.request.gatekeeper) else { return false };
+        let Some(mailbox) = boxes.get_mut(&inquiry.request.request.gatekeeper) else { return Posted::Unserved };
         let request = inquiry.request.request.signing_payload();
-        if !mailbox.is_on_its_way(&request) && mailbox.inquiries.len() < MAX_WAITING {
-            mailbox.inquiries.insert(request, KeyInquiry { collateral, ..inquiry.clone() });
-            mailbox.arrived.notify_one();
+        if mailbox.is_on_its_way(&request) || mailbox.inquiries.len() >= MAX_WAITING {
+            return Posted::Known;
         }
-        true
+        mailbox.arrived.notify_one();
+        match mailbox.inquiries.insert(request, KeyInquiry { collateral, ..inquiry.clone() }) {
+            Some(_) => Posted::Known,
+            None => Posted::New,
+        }
     }
 
-    /// Mails a gatekeeper's answer to its worker. False if we do not serve that worker.
-    pub(crate) fn answer(&self, worker: &WorkerId, request: &Hash, answer: &KeyAnswer) -> bool {
+    /// Mails a gatekeeper's answer to its worker.
+    pub(crate) fn answer(&self, worker: &WorkerId, request: &Hash, answer: &KeyAnswer) -> Posted {
         let mut boxes = self.boxes();
-        let Some(mailbox) = boxes.get_mut(worker) else { return false };
-        if !mailbox.is_on_its_way(request) && mailbox.answers.len() < MAX_WAITING {
-            mailbox.answers.insert(*request, answer.clone());
-            mailbox.arrived.notify_one();
+        let Some(mailbox) = boxes.get_mut(worker) else { return Posted::Unserved };
+        if mailbox.is_on_its_way(request) || mailbox.answers.len() >= MAX_WAITING {
+            return Posted::Known;
         }
-        true
+        mailbox.arrived.notify_one();
+        match mailbox.answers.insert(*request, answer.clone()) {
+            Some(_) => Posted::Known,
+            None => Posted::New,
+        }
     }
 
     /// Takes what waits for a TEE.
@@ -150,15 +167,16 @@ mod tests {
     #[test]
     fn carries_each_letter_once_until_it_is_lost() {
         let mail = Mail::default();
-        assert!(!mail.ask(&inquiry(), vec![7]), "we do not serve that gatekeeper yet");
+        assert_eq!(mail.ask(&inquiry(), vec![7]), Posted::Unserved);
         mail.open(GATEKEEPER);
-        assert!(mail.ask(&inquiry(), vec![7]) && mail.ask(&inquiry(), vec![7]));
+        assert_eq!(mail.ask(&inquiry(), vec![7]), Posted::New);
+        assert_eq!(mail.ask(&inquiry(), vec![7]), Posted::Known);
         let letters = mail.take(&GATEKEEPER);
         assert_eq!((letters.inquiries.len(), &letters.inquiries[0].collateral), (1, &vec![7]));
-        assert!(mail.ask(&inquiry(), vec![7]));
+        assert_eq!(mail.ask(&inquiry(), vec![7]), Posted::Known);
         assert!(mail.take(&GATEKEEPER).is_empty(), "it is on its way");
         mail.lost(&GATEKEEPER);
-        assert!(mail.ask(&inquiry(), vec![7]));
+        assert_eq!(mail.ask(&inquiry(), vec![7]), Posted::New);
         assert!(!mail.take(&GATEKEEPER).is_empty());
     }
 
@@ -167,9 +185,9 @@ mod tests {
         let mail = Mail::default();
         let arrived = mail.open(WORKER);
         let answer = KeyAnswer { encapsulated: vec![1], body: vec![2] };
-        assert!(mail.answer(&WORKER, &[9; 32], &answer));
+        assert_eq!(mail.answer(&WORKER, &[9; 32], &answer), Posted::New);
         tokio::time::timeout(Duration::from_secs(1), arrived.notified()).await.unwrap();
         assert_eq!(mail.take(&WORKER).answers, vec![([9; 32], answer.clone())]);
-        assert!(!mail.answer(&GATEKEEPER, &[9; 32], &answer));
+        assert_eq!(mail.answer(&GATEKEEPER, &[9; 32], &answer), Posted::Unserved);
     }
 }

@@ -3,6 +3,7 @@
 use crate::{
     delivery::{assemble, Assembled},
     link::Backoff,
+    mail::Posted,
     operator::Operator,
     outbox::{self, Pending},
     Shared,
@@ -129,19 +130,22 @@ fn take(shared: &Shared, status: &TeeStatus, outgoing: &Outbox) {
         match item {
             Outgoing::AskKeys(inquiry) => {
                 let collateral = shared.collaterals.for_evidence(&inquiry.evidence);
-                if collateral.is_empty() {
-                    tracing::warn!(worker = %status.identity, "no collateral for the worker's evidence; gatekeepers will refuse");
-                }
-                if !shared.mail.ask(inquiry, collateral) {
-                    let gatekeeper = inquiry.request.request.gatekeeper;
-                    tracing::debug!(%gatekeeper, "a request for keys is for a gatekeeper that this relayer does not serve");
-                }
-            }
-            Outgoing::AnswerKeys { worker, request, answer } => {
-                if !shared.mail.answer(worker, request, answer) {
-                    tracing::debug!(%worker, "an answer is for a worker that this relayer does not serve");
+                let without = collateral.is_empty();
+                let gatekeeper = inquiry.request.request.gatekeeper;
+                match shared.mail.ask(inquiry, collateral) {
+                    Posted::Unserved => tracing::debug!(%gatekeeper, "a request is for a gatekeeper that is not served here"),
+                    Posted::New if without => {
+                        tracing::warn!(worker = %status.identity, "no collateral for this worker's evidence: gatekeepers will refuse it");
+                    }
+                    Posted::New => tracing::info!(worker = %status.identity, %gatekeeper, "carrying a request for keys"),
+                    Posted::Known => {}
                 }
             }
+            Outgoing::AnswerKeys { worker, request, answer } => match shared.mail.answer(worker, request, answer) {
+                Posted::Unserved => tracing::debug!(%worker, "an answer is for a worker that is not served here"),
+                Posted::New => tracing::info!(%worker, "carrying an answer with keys"),
+                Posted::Known => {}
+            },
             for_the_chain => for_chain.push(for_the_chain.clone()),
         }
     }

@@ -62,8 +62,7 @@ impl Machine for PlatformMachine {
     }
 
     fn keep(&self, name: &str, secret: &Secret<Vec<u8>>) -> Result<(), MachineFault> {
-        let sealed =
-            self.seal.seal(name, secret.expose()).map_err(|error| MachineFault::Sealing(Box::new(error)))?;
+        let sealed = self.seal.seal(name, secret.expose()).map_err(|error| MachineFault::Sealing(Box::new(error)))?;
         self.write_whole(name, &sealed).map_err(|error| MachineFault::Sealing(Box::new(error)))
     }
 

@@ -55,10 +55,7 @@ fn measurement(arguments: &args::MachineArguments) -> Result<(), StartFailure> {
 }
 
 fn run(arguments: RunArguments) -> Result<(), StartFailure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(StartFailure::Runtime)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(StartFailure::Runtime)?;
     runtime.block_on(serve(arguments))
 }
 
@@ -76,7 +73,9 @@ async fn serve(arguments: RunArguments) -> Result<(), StartFailure> {
     let tee = Tee::start(settings, &anchor, machine)?;
     info!(identity = %tee.identity(), role = ?arguments.role, "started");
     if tee.is_development() {
-        warn!("INSECURE: this is a development network; its evidence may be simulated, and its secrets protect nothing");
+        warn!(
+            "INSECURE: this is a development network; its evidence may be simulated, and its secrets protect nothing"
+        );
     }
     let public = bind(arguments.listen).await?;
     let operator = bind(arguments.operator_listen).await?;

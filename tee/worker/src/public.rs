@@ -45,8 +45,11 @@ struct Public {
 
 /// The routes.
 pub(crate) fn router(service: Arc<Service>) -> Router {
-    let public =
-        Arc::new(Public { service, buckets: Buckets::default(), queries: Arc::new(Semaphore::new(MAX_CONCURRENT_QUERIES)) });
+    let public = Arc::new(Public {
+        service,
+        buckets: Buckets::default(),
+        queries: Arc::new(Semaphore::new(MAX_CONCURRENT_QUERIES)),
+    });
     let cors = CorsLayer::new()
         .allow_origin(Any)
         .allow_methods([Method::GET, Method::POST])

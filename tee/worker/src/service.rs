@@ -31,14 +31,7 @@ pub(crate) struct Stopped;
 impl Service {
     pub(crate) fn new(tee: Tee, operator: AccountId, role: Role) -> Self {
         let serving = RwLock::new(tee.serving());
-        Self {
-            tee: Mutex::new(tee),
-            serving,
-            seen: Seen::default(),
-            metrics: Metrics::default(),
-            operator,
-            role,
-        }
+        Self { tee: Mutex::new(tee), serving, seen: Seen::default(), metrics: Metrics::default(), operator, role }
     }
 
     /// Reads the TEE.
@@ -81,7 +74,9 @@ impl Service {
             Notice::Diverged { cluster, block } => {
                 error!(%cluster, block, "the chain's final result is not ours; stopped for this cluster");
             }
-            Notice::KeysGiven { worker, cluster, epoch } => info!(%worker, %cluster, epoch, "gave the keys of an epoch"),
+            Notice::KeysGiven { worker, cluster, epoch } => {
+                info!(%worker, %cluster, epoch, "gave the keys of an epoch")
+            }
             Notice::KeysRefused { worker, refusal } => warn!(%worker, %refusal, "refused keys"),
         }
     }

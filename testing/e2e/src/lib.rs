@@ -1,1 +1,2 @@
-//! Proves the stories end to end on real processes
+//! Proves the stories end to end on real processes.
+#![forbid(unsafe_code)]

@@ -45,11 +45,8 @@ pub mod pallet {
 
     #[pallet::config]
     pub trait Config:
-        frame_system::Config<
-            AccountId: Into<[u8; 32]> + Clone,
-            Hash: Into<[u8; 32]>,
-            RuntimeEvent: From<Event<Self>>,
-        > + pallet_timestamp::Config<Moment = u64>
+        frame_system::Config<AccountId: Into<[u8; 32]> + Clone, Hash: Into<[u8; 32]>, RuntimeEvent: From<Event<Self>>>
+        + pallet_timestamp::Config<Moment = u64>
     {
         /// Lists measurements, sets policy terms, records roots.
         type GovernanceOrigin: EnsureOrigin<Self::RuntimeOrigin>;

@@ -21,9 +21,7 @@ impl<T: Config> Pallet<T> {
     /// The record of a TEE that may act in `role` now: registered, not lapsed, its measurement allowed.
     pub fn active(worker: &WorkerId, role: Role) -> Option<WorkerRecord> {
         Workers::<T>::get(worker).filter(|record| {
-            record.role == role
-                && record.valid_until > Self::now_seconds()
-                && Self::is_allowed(&record.measurement)
+            record.role == role && record.valid_until > Self::now_seconds() && Self::is_allowed(&record.measurement)
         })
     }
 
@@ -98,9 +96,9 @@ impl<T: Config> Pallet<T> {
     fn ensure_recent(registration: &Registration) -> DispatchResult {
         let age = Self::now_block().checked_sub(registration.block).ok_or(Error::<T>::NotRecent)?;
         ensure!(age <= MAX_REGISTRATION_AGE_BLOCKS, Error::<T>::NotRecent);
-        let hash: Hash = frame_system::Pallet::<T>::block_hash(registration.block.saturated_into::<
-            frame_system::pallet_prelude::BlockNumberFor<T>,
-        >())
+        let hash: Hash = frame_system::Pallet::<T>::block_hash(
+            registration.block.saturated_into::<frame_system::pallet_prelude::BlockNumberFor<T>>(),
+        )
         .into();
         // Block 0 is never "recent": its hash is known before the chain starts.
         let known = hash != Hash::default() && !registration.block.is_zero();

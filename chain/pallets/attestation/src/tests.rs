@@ -16,7 +16,15 @@ use sp_runtime::{traits::IdentityLookup, AccountId32, BuildStorage, DispatchResu
 #[frame_support::runtime]
 mod runtime {
     #[runtime::runtime]
-    #[runtime::derive(RuntimeCall, RuntimeEvent, RuntimeError, RuntimeOrigin, RuntimeTask, RuntimeHoldReason, RuntimeFreezeReason)]
+    #[runtime::derive(
+        RuntimeCall,
+        RuntimeEvent,
+        RuntimeError,
+        RuntimeOrigin,
+        RuntimeTask,
+        RuntimeHoldReason,
+        RuntimeFreezeReason
+    )]
     pub struct Test;
 
     #[runtime::pallet_index(0)]
@@ -152,9 +160,8 @@ fn evidence_binds_chain_role_keys_operator_and_a_recent_block() {
         allow(&machine, 0, None);
         let good = registration(ALICE, 1);
         let proof = evidence(&machine, &good);
-        let attempt = |claimed: Registration| {
-            Attestation::register(signed(claimed.operator.0), claimed, Box::new(proof.clone()))
-        };
+        let attempt =
+            |claimed: Registration| Attestation::register(signed(claimed.operator.0), claimed, Box::new(proof.clone()));
         assert_noop!(attempt(Registration { role: Role::Gatekeeper, ..good }), Error::<Test>::WrongReportData);
         assert_noop!(attempt(Registration { identity: WorkerId([9; 32]), ..good }), Error::<Test>::WrongReportData);
         assert_noop!(attempt(Registration { encryption_key: [9; 32], ..good }), Error::<Test>::WrongReportData);
@@ -250,10 +257,7 @@ fn governance_alone_lists_measurements_and_sets_terms() {
         assert!(Attestation::set_terms(signed(ALICE), terms).is_err());
         assert!(Attestation::allow_measurement(signed(ALICE), [1; 32], [0; 32], 0, None).is_err());
         assert!(Attestation::remove_measurement(signed(ALICE), [1; 32]).is_err());
-        assert_noop!(
-            Attestation::remove_measurement(RuntimeOrigin::root(), [1; 32]),
-            Error::<Test>::NotListed
-        );
+        assert_noop!(Attestation::remove_measurement(RuntimeOrigin::root(), [1; 32]), Error::<Test>::NotListed);
     });
 }
 
@@ -268,9 +272,8 @@ fn root_needs_signatures_of_registered_seats_and_a_development_network_for_a_sin
         let sign = |root: &RootRecord| {
             vec![ed25519::Pair::from_seed(&[1; 32]).sign(&root.signing_payload(&Attestation::genesis())).0]
         };
-        let record = |root: &RootRecord, signatures| {
-            Attestation::record_root(RuntimeOrigin::root(), root.clone(), signatures)
-        };
+        let record =
+            |root: &RootRecord, signatures| Attestation::record_root(RuntimeOrigin::root(), root.clone(), signatures);
         assert_noop!(record(&root, sign(&root)), Error::<Test>::NotAGatekeeper);
         assert_ok!(register(&machine, claim));
         assert_noop!(record(&root, vec![[0; 64]]), Error::<Test>::NotAGatekeeper);

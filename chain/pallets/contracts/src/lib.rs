@@ -65,11 +65,8 @@ pub mod pallet {
 
     #[pallet::config]
     pub trait Config:
-        frame_system::Config<
-            AccountId: Into<[u8; 32]> + Clone,
-            Hash: Into<[u8; 32]>,
-            RuntimeEvent: From<Event<Self>>,
-        > + phala_pallet_attestation::Config
+        frame_system::Config<AccountId: Into<[u8; 32]> + Clone, Hash: Into<[u8; 32]>, RuntimeEvent: From<Event<Self>>>
+        + phala_pallet_attestation::Config
         + inbox::Config
     {
         /// Creates clusters and assigns replicas.
@@ -314,10 +311,7 @@ pub mod pallet {
         /// Stores a contract's WASM, against a deposit of its uploader.
         #[pallet::call_index(3)]
         #[pallet::weight(<T as Config>::WeightInfo::upload_code(code.len() as u32))]
-        pub fn upload_code(
-            origin: OriginFor<T>,
-            code: BoundedVec<u8, ConstU32<MAX_CODE_BYTES>>,
-        ) -> DispatchResult {
+        pub fn upload_code(origin: OriginFor<T>, code: BoundedVec<u8, ConstU32<MAX_CODE_BYTES>>) -> DispatchResult {
             let who = ensure_signed(origin)?;
             Self::do_upload_code(who, code.into_inner())
         }

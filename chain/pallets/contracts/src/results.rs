@@ -58,11 +58,8 @@ impl<T: Config> Pallet<T> {
             let Some(boundary) = inbox::Pallet::<T>::oldest_boundary(cluster) else { return };
             let votes = Votes::<T>::get((cluster, boundary.block));
             let Some(result) = Self::decided(cluster, &record, &votes) else { return };
-            let agreeing: Vec<_> = votes
-                .iter()
-                .filter(|vote| vote.result == result)
-                .map(|vote| (vote.worker, vote.signature))
-                .collect();
+            let agreeing: Vec<_> =
+                votes.iter().filter(|vote| vote.result == result).map(|vote| (vote.worker, vote.signature)).collect();
             Votes::<T>::remove((cluster, boundary.block));
             Self::record_final(cluster, record, result, agreeing);
         }

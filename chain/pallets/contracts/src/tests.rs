@@ -26,7 +26,15 @@ use sp_runtime::{traits::IdentityLookup, AccountId32, BuildStorage, DispatchResu
 #[frame_support::runtime]
 mod runtime {
     #[runtime::runtime]
-    #[runtime::derive(RuntimeCall, RuntimeEvent, RuntimeError, RuntimeOrigin, RuntimeTask, RuntimeHoldReason, RuntimeFreezeReason)]
+    #[runtime::derive(
+        RuntimeCall,
+        RuntimeEvent,
+        RuntimeError,
+        RuntimeOrigin,
+        RuntimeTask,
+        RuntimeHoldReason,
+        RuntimeFreezeReason
+    )]
     pub struct Test;
 
     #[runtime::pallet_index(0)]
@@ -174,8 +182,7 @@ fn envelope(epoch: Epoch) -> Vec<u8> {
 }
 
 fn result_at(block: u32, epoch: Epoch, prev: u8, next: u8) -> ClusterResult {
-    let boundary =
-        Inbox::boundary(CLUSTER, block).unwrap_or(Boundary { block, count: 0, link: [0; 32] });
+    let boundary = Inbox::boundary(CLUSTER, block).unwrap_or(Boundary { block, count: 0, link: [0; 32] });
     ClusterResult {
         cluster: CLUSTER,
         epoch,
@@ -210,10 +217,7 @@ fn storage_keys_are_the_ones_light_clients_read() {
     assert_eq!(Codes::<Test>::hashed_key_for(code), storage::code_key(&code));
     assert_eq!(Instances::<Test>::hashed_key_for(contract), storage::contract_key(&contract));
     assert_eq!(FinalResults::<Test>::hashed_key_for((CLUSTER, 7)), storage::final_result_key(CLUSTER, 7));
-    assert_eq!(
-        phala_pallet_inbox::Boundaries::<Test>::hashed_key_for((CLUSTER, 7)),
-        storage::boundary_key(CLUSTER, 7)
-    );
+    assert_eq!(phala_pallet_inbox::Boundaries::<Test>::hashed_key_for((CLUSTER, 7)), storage::boundary_key(CLUSTER, 7));
     assert_eq!(Workers::<Test>::hashed_key_for(WorkerId([3; 32])), storage::worker_key(&WorkerId([3; 32])));
     assert_eq!(Measurements::<Test>::hashed_key_for(MEASUREMENT), storage::measurement_key(&MEASUREMENT));
     assert_eq!(phala_pallet_attestation::Root::<Test>::hashed_key().to_vec(), storage::root_key());
@@ -391,7 +395,8 @@ fn final_results_are_kept_in_a_ring() {
 #[test]
 fn code_is_stored_once_against_a_deposit() {
     network(1, true).execute_with(|| {
-        let upload = |code: &[u8]| Contracts::upload_code(RuntimeOrigin::signed(ALICE), code.to_vec().try_into().unwrap());
+        let upload =
+            |code: &[u8]| Contracts::upload_code(RuntimeOrigin::signed(ALICE), code.to_vec().try_into().unwrap());
         let free = Balances::free_balance(&ALICE);
         assert_noop!(upload(b"not wasm"), Error::<Test>::NotWasm);
         assert_ok!(upload(WASM));

@@ -42,7 +42,10 @@ impl WeightInfo for () {
 
     fn open_epochs(number: u32) -> Weight {
         RocksDbWeight::get().reads_writes(1u64.saturating_add(2u64.saturating_mul(number.into())), 1).saturating_add(
-            RocksDbWeight::get().writes(3).saturating_add(Weight::from_parts(20_000_000, 4_000)).saturating_mul(number.into()),
+            RocksDbWeight::get()
+                .writes(3)
+                .saturating_add(Weight::from_parts(20_000_000, 4_000))
+                .saturating_mul(number.into()),
         )
     }
 

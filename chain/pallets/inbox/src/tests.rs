@@ -16,7 +16,15 @@ use sp_runtime::{traits::IdentityLookup, AccountId32, BuildStorage};
 #[frame_support::runtime]
 mod runtime {
     #[runtime::runtime]
-    #[runtime::derive(RuntimeCall, RuntimeEvent, RuntimeError, RuntimeOrigin, RuntimeTask, RuntimeHoldReason, RuntimeFreezeReason)]
+    #[runtime::derive(
+        RuntimeCall,
+        RuntimeEvent,
+        RuntimeError,
+        RuntimeOrigin,
+        RuntimeTask,
+        RuntimeHoldReason,
+        RuntimeFreezeReason
+    )]
     pub struct Test;
 
     #[runtime::pallet_index(0)]
@@ -105,12 +113,7 @@ fn messages(envelopes: Vec<Vec<u8>>) -> Messages {
 }
 
 fn push(fill: u8) -> sp_runtime::DispatchResult {
-    Inbox::push(
-        RuntimeOrigin::signed(ALICE),
-        CLUSTER,
-        GasClass::Small,
-        messages(vec![envelope(CLUSTER, 3, fill)]),
-    )
+    Inbox::push(RuntimeOrigin::signed(ALICE), CLUSTER, GasClass::Small, messages(vec![envelope(CLUSTER, 3, fill)]))
 }
 
 #[test]
@@ -153,7 +156,8 @@ fn head_is_the_hash_chain_of_what_the_offchain_index_serves() {
 #[test]
 fn refuses_what_is_not_for_the_open_epoch_of_the_cluster() {
     network().execute_with(|| {
-        let attempt = |envelopes| Inbox::push(RuntimeOrigin::signed(ALICE), CLUSTER, GasClass::Small, messages(envelopes));
+        let attempt =
+            |envelopes| Inbox::push(RuntimeOrigin::signed(ALICE), CLUSTER, GasClass::Small, messages(envelopes));
         assert_noop!(attempt(vec![]), Error::<Test>::Empty);
         assert_noop!(attempt(vec![vec![0; 40]]), Error::<Test>::Malformed);
         assert_noop!(attempt(vec![envelope(CLUSTER, 2, 1)]), Error::<Test>::WrongEpoch);

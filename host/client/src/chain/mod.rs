@@ -12,8 +12,8 @@ mod submit;
 
 pub use calls::ChainCall;
 pub use errors::{PalletError, SubmitError};
-pub(crate) use read::{decode as read_record, map_key};
-pub use read::{FinalisedHeads, HeadRef, InboxAnswer, JustifiedBlock};
+pub(crate) use read::decode as read_record;
+pub use read::{map_key, FinalisedHeads, HeadRef, InboxAnswer, JustifiedBlock};
 pub use submit::{ChainEvent, Included, Until};
 
 use crate::{ClientError, ErrorCode};

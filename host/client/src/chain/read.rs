@@ -250,7 +250,7 @@ struct ChangeSet {
 }
 
 /// Key of an entry of a `Blake2_128Concat` map of any pallet, for what `phala_protocol::storage` does not name.
-pub(crate) fn map_key(pallet: &str, item: &str, key: &[u8]) -> Vec<u8> {
+pub fn map_key(pallet: &str, item: &str, key: &[u8]) -> Vec<u8> {
     let mut full = sp_crypto_hashing::twox_128(pallet.as_bytes()).to_vec();
     full.extend_from_slice(&sp_crypto_hashing::twox_128(item.as_bytes()));
     full.extend_from_slice(&blake2_128(key));

@@ -90,6 +90,7 @@ fn replied() -> (Command, FinalRecord, AnswerContent) {
         outcome: Outcome::Returned(vec![1]),
         gas_used: 5,
         fee: 9,
+        events: vec![],
     };
     let replies = [reply(5, 76), reply(6, 77), reply(7, 78)];
     let leaves: Vec<Hash> = replies.iter().map(|reply| reply_leaf(&[8; 32], reply)).collect();
@@ -124,12 +125,12 @@ fn refuses_replies_to_others_of_others_and_altered_ones() {
         let content = AnswerContent::Reply { reply, salt, result, position, path };
         verify_reply(&command, &record, content, WorkerId([1; 32])).unwrap_err()
     };
-    assert_eq!(check(|command, ..| command.nonce = 1).code, ErrorCode::Unverified);
-    assert_eq!(check(|command, ..| command.sequence = 5).code, ErrorCode::Unverified);
-    assert_eq!(check(|_, record, ..| record.result.next = [9; 32]).code, ErrorCode::Unverified);
+    assert_eq!(check(|command, _, _, _| command.nonce = 1).code, ErrorCode::Unverified);
+    assert_eq!(check(|command, _, _, _| command.sequence = 5).code, ErrorCode::Unverified);
+    assert_eq!(check(|_, record, _, _| record.result.next = [9; 32]).code, ErrorCode::Unverified);
     assert_eq!(check(|_, _, reply, _| reply.outcome = Outcome::Returned(vec![2])).code, ErrorCode::Unverified);
     assert_eq!(check(|_, _, reply, _| reply.gas_used = 0).code, ErrorCode::Unverified);
-    assert_eq!(check(|.., salt| salt[0] = 0).code, ErrorCode::Unverified);
+    assert_eq!(check(|_, _, _, salt| salt[0] = 0).code, ErrorCode::Unverified);
     let (command, record, _) = replied();
     let pending = verify_reply(&command, &record, AnswerContent::Pending, WorkerId([1; 32])).unwrap_err();
     assert_eq!(pending.code, ErrorCode::Stale);

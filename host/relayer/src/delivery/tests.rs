@@ -1,0 +1,200 @@
+#![allow(clippy::unwrap_used, reason = "tests")]
+use super::*;
+use codec::Encode;
+use phala_protocol::{
+    attestation::Role,
+    finality::FinalityFragment,
+    gas::GasClass,
+    inbox::{Head, ItemHeader, ItemKind, ItemOrigin},
+    AccountId, WorkerId,
+};
+use std::sync::Mutex;
+
+const CLUSTER: ClusterId = ClusterId(1);
+
+/// A node in memory: items by block, cut at `page` an answer, finalised up to `height`.
+struct MockNode {
+    items: Vec<Vec<u8>>,
+    page: usize,
+    height: BlockNumber,
+    complete: bool,
+    proved: Mutex<Vec<(Vec<Vec<u8>>, Hash)>>,
+}
+
+fn item(sequence: u64, block: BlockNumber, bytes: usize) -> Vec<u8> {
+    let header = ItemHeader {
+        kind: ItemKind::Envelope(GasClass::Small),
+        origin: ItemOrigin::Account(AccountId([1; 32])),
+        sequence,
+        block,
+        time_ms: 1,
+        fee: 1,
+    };
+    Item { previous: [0; 32], header, message: vec![0; bytes] }.encode()
+}
+
+fn header(number: BlockNumber) -> Vec<u8> {
+    ([9u8; 32], Compact(number), [0u8; 64]).encode()
+}
+
+impl MockNode {
+    fn new(blocks: &[(BlockNumber, usize)], page: usize, height: BlockNumber) -> Self {
+        let blocks = blocks.iter().flat_map(|(block, count)| std::iter::repeat_n(*block, *count));
+        let items = blocks.enumerate().map(|(sequence, block)| item(sequence as u64, block, 10)).collect();
+        Self { items, page, height, complete: true, proved: Mutex::default() }
+    }
+}
+
+impl Node for MockNode {
+    async fn finality_proof(&self, from: BlockNumber) -> Result<Vec<u8>, ClientError> {
+        let fragment = FinalityFragment { header: header(self.height), justification: vec![] };
+        let fragments = if from < self.height { vec![fragment] } else { vec![] };
+        Ok(FinalityProof { fragments, complete: self.complete }.encode())
+    }
+
+    async fn items(&self, _: ClusterId, from: u64, limit: u32) -> Result<(u64, Vec<Vec<u8>>), ClientError> {
+        let from = from as usize;
+        let end = (from + self.page.min(limit as usize)).min(self.items.len());
+        Ok((self.items.len() as u64, self.items[from..end].to_vec()))
+    }
+
+    async fn proof(&self, keys: &[Vec<u8>], at: &Hash) -> Result<Vec<Vec<u8>>, ClientError> {
+        self.proved.lock().unwrap().push((keys.to_vec(), *at));
+        Ok(vec![vec![1]])
+    }
+
+    async fn code(&self, code: &CodeHash) -> Result<Option<Vec<u8>>, ClientError> {
+        Ok((code.0 == [5; 32]).then(|| vec![5; 10]))
+    }
+}
+
+fn status(height: BlockNumber, count: u64) -> TeeStatus {
+    TeeStatus {
+        identity: WorkerId([1; 32]),
+        role: Role::Worker,
+        genesis: [0; 32],
+        height,
+        head: [7; 32],
+        wanted_keys: vec![],
+        inboxes: vec![InboxCursor { cluster: CLUSTER, head: Head { count, link: [0; 32] }, ready: true }],
+        wanted_codes: vec![],
+        outgoing: vec![],
+    }
+}
+
+fn blocks_of(delivery: &Delivery) -> Vec<BlockNumber> {
+    delivery.items.iter().flat_map(|inbox| &inbox.items).map(|item| block_of(item).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn brings_whole_blocks_and_proves_their_boundaries_at_the_new_head() {
+    let node = MockNode::new(&[(3, 2), (5, 1)], 100, 9);
+    let mut status = status(4, 0);
+    status.wanted_keys = vec![b"wanted".to_vec()];
+    let assembled = assemble(&node, &status).await.unwrap();
+    assert!(assembled.has_news() && !assembled.more);
+    assert_eq!(blocks_of(&assembled.delivery), [3, 3, 5]);
+    let proved = node.proved.lock().unwrap();
+    let (keys, at) = &proved[0];
+    assert_eq!(*at, blake2_256(&header(9)));
+    for key in [
+        b"wanted".to_vec(),
+        storage::boundary_key(CLUSTER, 3),
+        storage::final_result_key(CLUSTER, 5),
+        storage::boundary_key(CLUSTER, 5),
+    ] {
+        assert!(keys.contains(&key));
+    }
+    assert_eq!(keys.len(), 5);
+}
+
+#[tokio::test]
+async fn a_block_that_an_answer_cuts_waits_whole_for_the_next_delivery() {
+    let node = MockNode::new(&[(3, 2), (5, 4), (6, 1)], 4, 9);
+    let first = assemble(&node, &status(4, 0)).await.unwrap();
+    assert_eq!(blocks_of(&first.delivery), [3, 3]);
+    assert!(first.more);
+    let second = assemble(&node, &status(9, 2)).await.unwrap();
+    assert!(second.delivery.finality.is_empty() && second.has_news());
+    assert_eq!(blocks_of(&second.delivery), [5, 5, 5, 5, 6], "an answer ends inside block 5, so the next one is asked for");
+}
+
+#[tokio::test]
+async fn a_block_larger_than_an_answer_is_fetched_until_it_is_whole() {
+    let node = MockNode::new(&[(3, 11), (5, 1)], 4, 9);
+    let assembled = assemble(&node, &status(4, 0)).await.unwrap();
+    assert_eq!(blocks_of(&assembled.delivery), [vec![3; 11], vec![5]].concat());
+    let assembled = assemble(&MockNode::new(&[(3, 11)], 4, 9), &status(4, 0)).await.unwrap();
+    assert_eq!(blocks_of(&assembled.delivery), [3; 11]);
+}
+
+#[tokio::test]
+async fn items_after_the_delivered_head_wait() {
+    let node = MockNode::new(&[(3, 1), (10, 2), (11, 1)], 2, 9);
+    let assembled = assemble(&node, &status(4, 0)).await.unwrap();
+    assert_eq!(blocks_of(&assembled.delivery), [3]);
+    let node = MockNode::new(&[(10, 5)], 2, 9);
+    let assembled = assemble(&node, &status(4, 0)).await.unwrap();
+    assert!(assembled.delivery.items.is_empty());
+}
+
+#[tokio::test]
+async fn nothing_is_brought_to_a_tee_that_is_not_ready_or_far_behind() {
+    let node = MockNode::new(&[(3, 1)], 9, 9);
+    let mut waiting = status(9, 0);
+    waiting.inboxes[0].ready = false;
+    let assembled = assemble(&node, &waiting).await.unwrap();
+    assert!(!assembled.has_news() && node.proved.lock().unwrap().is_empty());
+
+    let mut node = MockNode::new(&[(3, 1)], 9, 9);
+    node.complete = false;
+    let assembled = assemble(&node, &status(1, 0)).await.unwrap();
+    assert!(assembled.more && assembled.delivery.items.is_empty());
+}
+
+#[tokio::test]
+async fn brings_the_code_that_the_chain_has() {
+    let node = MockNode::new(&[], 9, 9);
+    let mut status = status(9, 0);
+    status.wanted_codes = vec![CodeHash([5; 32]), CodeHash([6; 32])];
+    let assembled = assemble(&node, &status).await.unwrap();
+    assert_eq!(assembled.delivery.codes, vec![vec![5; 10]]);
+}
+
+#[test]
+fn cuts_at_the_limits_but_never_inside_a_block() {
+    let fetched = |blocks: &[(BlockNumber, usize, usize)]| -> Vec<(BlockNumber, Vec<u8>)> {
+        blocks.iter().flat_map(|(block, count, bytes)| std::iter::repeat_n((*block, vec![0; *bytes]), *count)).collect()
+    };
+    let large = fetched(&[(1, 1, MAX_ITEM_BYTES + 1), (2, 1, 1)]);
+    let blocks = cut(&large, true, 9);
+    assert_eq!((blocks.numbers, blocks.more), (vec![1], true));
+    let many = fetched(&[(1, 300, 1), (2, 1, 1)]);
+    let blocks = cut(&many, true, 9);
+    assert_eq!((blocks.items.len(), blocks.more), (300, true));
+    let single: Vec<_> = (0..200).map(|block| (block, vec![0])).collect();
+    assert_eq!(cut(&single, true, 500).numbers.len(), MAX_BLOCKS);
+    assert_eq!(cut(&single, true, 3).numbers, [0, 1, 2, 3]);
+    assert_eq!(cut(&fetched(&[(1, 2, 1)]), false, 9), Blocks { more: true, ..Blocks::default() });
+}
+
+#[tokio::test]
+async fn malformed_answers_are_errors() {
+    struct Liar;
+    impl Node for Liar {
+        async fn finality_proof(&self, _: BlockNumber) -> Result<Vec<u8>, ClientError> {
+            Ok(FinalityProof { fragments: vec![], complete: true }.encode())
+        }
+        async fn items(&self, _: ClusterId, _: u64, _: u32) -> Result<(u64, Vec<Vec<u8>>), ClientError> {
+            Ok((u64::MAX, vec![vec![1, 2, 3]]))
+        }
+        async fn proof(&self, _: &[Vec<u8>], _: &Hash) -> Result<Vec<Vec<u8>>, ClientError> {
+            Ok(vec![])
+        }
+        async fn code(&self, _: &CodeHash) -> Result<Option<Vec<u8>>, ClientError> {
+            Ok(None)
+        }
+    }
+    let error = assemble(&Liar, &status(4, 0)).await.err().unwrap();
+    assert_eq!(error.code, ErrorCode::Unverified);
+}

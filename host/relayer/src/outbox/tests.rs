@@ -1,0 +1,84 @@
+#![allow(clippy::unwrap_used, reason = "tests")]
+use super::*;
+use phala_protocol::{
+    result::{Boundary, ClusterResult, SignedRekey},
+    result::Rekey,
+    ClusterId,
+};
+
+fn result(block: BlockNumber) -> Outgoing {
+    let result = ClusterResult {
+        cluster: ClusterId(0),
+        epoch: 1,
+        boundary: Boundary { block, count: 1, link: [0; 32] },
+        prev: [0; 32],
+        next: [0; 32],
+        replies_root: [0; 32],
+        egress_root: [0; 32],
+    };
+    Outgoing::Result(SignedResult { result, worker: WorkerId([1; 32]), signature: [0; 64] })
+}
+
+fn refusal(pallet: &str, error: &str) -> SubmitError {
+    SubmitError::Pallet(PalletError { pallet: pallet.into(), error: error.into() })
+}
+
+#[test]
+fn the_same_bytes_are_submitted_again_only_after_some_blocks() {
+    let mut submitted = Submitted::default();
+    let items = [result(1), result(2)];
+    assert_eq!(submitted.due(&items, 10), items);
+    assert!(submitted.due(&items, 10 + REPEAT_BLOCKS - 1).is_empty());
+    assert_eq!(submitted.due(&items, 10 + REPEAT_BLOCKS), items);
+}
+
+#[test]
+fn new_items_are_due_at_once_and_gone_ones_are_forgotten() {
+    let mut submitted = Submitted::default();
+    submitted.due(&[result(1)], 10);
+    assert_eq!(submitted.due(&[result(1), result(2)], 11), [result(2)]);
+    assert!(submitted.due(&[], 11).is_empty());
+    assert_eq!(submitted.due(&[result(1)], 11), [result(1)]);
+    submitted.forget(&[result(1)]);
+    assert_eq!(submitted.due(&[result(1)], 11), [result(1)]);
+}
+
+#[test]
+fn what_the_chain_has_already_counts_as_done() {
+    for (pallet, error) in [
+        ("Contracts", "AlreadyVoted"),
+        ("Contracts", "NoSuchBoundary"),
+        ("Attestation", "CollateralNotNewer"),
+        ("Attestation", "WrongEra"),
+    ] {
+        assert_eq!(judge(&refusal(pallet, error)), Settled::Done, "{error}");
+    }
+    assert_eq!(judge(&refusal("Contracts", "StillClosing")), Settled::Later);
+    assert_eq!(judge(&refusal("Attestation", "NoCollateral")), Settled::Later);
+    let unreachable = ClientError::new(ErrorCode::Unreachable, "gone");
+    assert_eq!(judge(&SubmitError::Client(unreachable)), Settled::Failed);
+    let unpaid = SubmitError::Rejected { code: ErrorCode::InsufficientFunds, message: String::new() };
+    assert_eq!(judge(&unpaid), Settled::Later);
+}
+
+#[test]
+fn a_root_is_complete_when_all_its_seats_have_signed_in_their_order() {
+    let seats = vec![WorkerId([2; 32]), WorkerId([1; 32])];
+    let root = RootRecord { era: 0, threshold: 2, seats: seats.clone(), share_list: [0; 32] };
+    let roots = Roots::default();
+    assert_eq!(roots.sign(&root, seats[1], [1; 64]), None);
+    assert_eq!(roots.sign(&root, WorkerId([9; 32]), [9; 64]), None, "no seat of it");
+    assert_eq!(roots.sign(&root, seats[0], [2; 64]), Some(vec![[2; 64], [1; 64]]));
+    let other = RootRecord { era: 1, ..root };
+    assert_eq!(roots.sign(&other, seats[0], [2; 64]), None);
+}
+
+#[test]
+fn items_are_told_apart_by_their_bytes() {
+    let rekey = |epoch| {
+        let rekey = Rekey { cluster: ClusterId(0), epoch, boundary: None, old: [0; 32], new: [1; 32] };
+        Outgoing::Rekey(SignedRekey { rekey, worker: WorkerId([1; 32]), signature: [0; 64] })
+    };
+    assert_ne!(name(&rekey(1)), name(&rekey(2)));
+    assert_eq!(name(&rekey(1)), name(&rekey(1)));
+}

@@ -1,1 +1,25 @@
-//! Tests.
+//! A small network in memory: a chain with real justifications and storage proofs, real TEEs on simulated machines, a relayer.
+//!
+//! INSECURE: machines are simulated, entropy is seeded, and the pallets' rules are played by hand (`chain.rs`); everything between
+//! a delivery and a status is the code that ships.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests"
+)]
+
+mod cargo;
+mod chain;
+mod client;
+mod epochs;
+mod inbox;
+mod machine;
+mod network;
+mod poison;
+mod queries;
+mod replicas;
+mod restart;
+mod story;

@@ -1,0 +1,41 @@
+//! What each command does. A command reads what it needs, does one thing, and gives its data to [`Output`].
+
+mod account;
+pub mod contract;
+mod doctor;
+mod logs;
+mod roles;
+mod status;
+mod stop;
+mod verify;
+mod worker;
+
+use crate::{
+    args::{Cli, Command},
+    dev,
+    error::CliError,
+    output::Output,
+};
+use clap::CommandFactory;
+
+/// Runs the command that was asked for.
+pub async fn run(cli: Cli, output: &Output) -> Result<(), CliError> {
+    let (global, output) = (&cli.global, *output);
+    match cli.command {
+        Command::Dev(args) => dev::run(global, &args, output).await,
+        Command::Stop(args) => stop::run(global, &args, output).await,
+        Command::Logs(args) => logs::run(global, &args).await,
+        Command::Status => status::run(global, output).await,
+        Command::Doctor => doctor::run(output).await,
+        Command::Account(command) => account::run(global, command, output).await,
+        Command::Contract(command) => contract::run(global, command, output).await,
+        Command::Verify(args) => verify::run(global, &args, output),
+        Command::Worker(command) => worker::run(global, command, output).await,
+        Command::Node(command) => roles::node(command),
+        Command::Relayer(command) => roles::relayer(global, command).await,
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "phala", &mut std::io::stdout());
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! `phala node run` and `phala relayer run`: single roles by hand, for networks on several machines.
+
+use crate::{
+    accounts,
+    args::{Global, NodeCommand, RelayerCommand},
+    error::CliError,
+    home, network,
+    output::note,
+};
+use phala_relayer::{RelayerConfig, TeeEndpoint};
+use std::{os::unix::process::CommandExt, process::Command};
+
+/// Becomes the node.
+pub fn node(command: NodeCommand) -> Result<(), CliError> {
+    let NodeCommand::Run { flags } = command;
+    become_program("phala-node", |command| command.args(flags))
+}
+
+/// Replaces this process, so that signals and exit codes are the program's own. Returns only if that fails.
+pub fn become_program(name: &str, prepare: impl FnOnce(&mut Command) -> &mut Command) -> Result<(), CliError> {
+    let program = home::program(name)?;
+    let mut command = Command::new(&program);
+    let error = prepare(&mut command).exec();
+    Err(CliError::environment(format!("cannot start {}: {error}", program.display())))
+}
+
+/// Runs a relayer until it is told to end.
+pub async fn relayer(global: &Global, command: RelayerCommand) -> Result<(), CliError> {
+    let RelayerCommand::Run(args) = command;
+    let shutdown = shutdown()?;
+    let node = node_url(global)?;
+    // The node may be the one that is still starting: it is waited for here as the relayer itself waits for it later.
+    let connect = async {
+        loop {
+            match network::connect(global).await {
+                Ok(connected) => return Ok(connected),
+                Err(error) if error.exit_code() == UNREACHABLE => {
+                    note(&format!("{}; trying again", error.message));
+                    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    };
+    tokio::pin!(shutdown);
+    let connected = tokio::select! {
+        connected = connect => connected?,
+        () = &mut shutdown => return Ok(()),
+    };
+    let tees = args.tees.iter().map(|url| TeeEndpoint { operator_url: url.clone() }).collect();
+    let mut config = RelayerConfig::new(node, tees, accounts::signer(global, &connected.network, &args.from).await?);
+    if let Some(sudo) = &args.sudo {
+        note("INSECURE: records roots with the chain's sudo key");
+        config.governance = Some(accounts::signer(global, &connected.network, sudo).await?);
+    }
+    config.collateral = args.collaterals;
+    drop(connected);
+    Ok(phala_relayer::run(config, shutdown).await?)
+}
+
+/// The exit class of what can be tried again.
+const UNREACHABLE: u8 = 6;
+
+fn node_url(global: &Global) -> Result<String, CliError> {
+    Ok(match network::select(global)? {
+        network::Selected::Url(url) => url,
+        network::Selected::File { file, .. } => file.node_ws,
+    })
+}
+
+/// Ready at Ctrl-C or SIGTERM.
+fn shutdown() -> Result<impl std::future::Future<Output = ()>, CliError> {
+    use tokio::signal::unix::{signal, SignalKind};
+    let listen = |kind| signal(kind).map_err(|error| CliError::environment(format!("cannot listen to signals: {error}")));
+    let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}

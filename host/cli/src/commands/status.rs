@@ -1,0 +1,163 @@
+//! `phala status`: height, finalised, workers, clusters, queue lengths. The chain's part is the node's word, and so for people.
+
+use crate::{
+    args::Global,
+    error::CliError,
+    network,
+    output::{table, Output},
+};
+use phala_client::worker::{WorkerEndpoint, WorkerInfo};
+use phala_protocol::{
+    attestation::{Assurance, Role},
+    chain_state::{ClusterRecord, WorkerRecord},
+    inbox::Head,
+    storage, ClusterId, WorkerId,
+};
+use serde_json::{json, Value};
+use std::collections::BTreeMap;
+
+/// Runs `phala status`.
+pub async fn run(global: &Global, output: Output) -> Result<(), CliError> {
+    let connected = network::connect(global).await?;
+    let chain = connected.network.chain();
+    let (best, finalised) = (chain.best_head().await?, chain.finalised_head().await?);
+    let at = Some(&finalised.hash);
+    let mut clusters: Vec<(ClusterId, ClusterRecord)> = chain.entries(&storage::CLUSTERS, at).await?;
+    clusters.sort_by_key(|(id, _)| *id);
+    let heads: BTreeMap<ClusterId, Head> = chain.entries(&storage::INBOX_HEADS, at).await?.into_iter().collect();
+    let mut machines: Vec<(WorkerId, WorkerRecord)> = chain.entries(&storage::WORKERS, at).await?;
+    machines.sort_by_key(|(id, record)| (record.role, *id));
+    let now = chain.storage::<u64>(&storage::TIMESTAMP_NOW, at).await?.unwrap_or_default() / 1000;
+
+    let mut answers = BTreeMap::new();
+    let mut silent = Vec::new();
+    for url in connected.all_workers() {
+        match WorkerEndpoint::new(&url)?.info().await {
+            Ok(info) => {
+                answers.insert(info.identity.clone(), (url, info));
+            }
+            Err(error) => silent.push((url, error.message)),
+        }
+    }
+    let insecure = connected.insecure() || machines.iter().any(|(_, record)| record.assurance == Assurance::Simulated);
+    let clusters: Vec<Value> = clusters.iter().map(|(id, record)| cluster(*id, record, heads.get(id))).collect();
+    let machines: Vec<Value> = machines.iter().map(|(id, record)| machine(id, record, now, &answers)).collect();
+    let json = json!({
+        "insecure": insecure,
+        "node": chain.url(),
+        "genesis": phala_protocol::ids::to_hex(connected.network.genesis()),
+        "height": best.number,
+        "finalised": finalised.number,
+        "workers": machines,
+        "clusters": clusters,
+        "silent": silent.iter().map(|(url, why)| json!({"url": url, "why": why})).collect::<Vec<_>>(),
+        "pids": connected.file.as_ref().map(|file| &file.pids),
+    });
+    output.data(&json, || text(&json));
+    Ok(())
+}
+
+fn cluster(id: ClusterId, record: &ClusterRecord, head: Option<&Head>) -> Value {
+    let count = head.map_or(0, |head| head.count);
+    let vote = match record.replicas.len() {
+        // One replica's word, or two that can only disagree.
+        0..=2 => "no vote".to_owned(),
+        replicas => format!("{} of {replicas}", record.majority()),
+    };
+    json!({
+        "cluster": id.0,
+        "epoch": record.epoch,
+        "era": record.era,
+        "replicas": record.replicas.iter().map(WorkerId::to_string).collect::<Vec<_>>(),
+        "vote": vote,
+        "items": count,
+        "queue": count.saturating_sub(record.final_count),
+    })
+}
+
+fn machine(id: &WorkerId, record: &WorkerRecord, now: u64, answers: &BTreeMap<String, (String, WorkerInfo)>) -> Value {
+    let answer = answers.get(&id.to_string());
+    json!({
+        "identity": id.to_string(),
+        "role": match record.role {
+            Role::Worker => "worker",
+            Role::Gatekeeper => "gatekeeper",
+        },
+        "assurance": match record.assurance {
+            Assurance::Simulated => "simulated",
+            Assurance::Hardware => "hardware",
+        },
+        "registered": record.valid_until > now,
+        "valid_for_seconds": record.valid_until.saturating_sub(now),
+        "url": answer.map(|(url, _)| url),
+        "height": answer.map(|(_, info)| info.height),
+        "serves": answer.map(|(_, info)| info.clusters.iter().map(|served| served.cluster).collect::<Vec<_>>()),
+    })
+}
+
+fn text(json: &Value) -> String {
+    let get = |value: &Value, name: &str| match value.get(name) {
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Null) | None => "-".to_owned(),
+        Some(other) => other.to_string(),
+    };
+    let rows = |list: &str, columns: &[&str]| -> Vec<Vec<String>> {
+        let items = json.get(list).and_then(Value::as_array).into_iter().flatten();
+        items.map(|item| columns.iter().map(|column| get(item, column)).collect()).collect()
+    };
+    let mut parts = Vec::new();
+    if json.get("insecure") == Some(&Value::Bool(true)) {
+        parts.push("INSECURE: TEEs of this network are simulated".to_owned());
+    }
+    parts.push(format!(
+        "chain at {}: height {}, finalised {}",
+        get(json, "node"),
+        get(json, "height"),
+        get(json, "finalised")
+    ));
+    let machines = rows("workers", &["role", "identity", "registered", "assurance", "height", "serves", "url"]);
+    parts.push(table(&["ROLE", "IDENTITY", "REGISTERED", "ASSURANCE", "HEIGHT", "SERVES", "URL"], &machines));
+    let clusters = rows("clusters", &["cluster", "epoch", "vote", "items", "queue"]);
+    parts.push(table(&["CLUSTER", "EPOCH", "VOTE", "ITEMS", "QUEUE"], &clusters));
+    for row in rows("silent", &["url", "why"]) {
+        parts.push(format!("does not answer: {}", row.join(": ")));
+    }
+    parts.join("\n\n")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    fn record(replicas: usize) -> ClusterRecord {
+        ClusterRecord {
+            era: 0,
+            epoch: 2,
+            opened_at: 5,
+            opened_count: 0,
+            final_count: 7,
+            bound_epoch: 2,
+            epoch_length: 10,
+            envelope_key: Vec::new(),
+            replicas: vec![WorkerId([1; 32]); replicas],
+        }
+    }
+
+    #[test]
+    fn a_cluster_shows_its_queue_and_that_one_replica_is_no_vote() {
+        let head = Head { count: 10, link: [0; 32] };
+        let shown = cluster(ClusterId(3), &record(1), Some(&head));
+        assert_eq!((shown["queue"].clone(), shown["vote"].clone()), (json!(3), json!("no vote")));
+        assert_eq!(cluster(ClusterId(3), &record(3), None)["vote"], "2 of 3");
+        assert_eq!(cluster(ClusterId(3), &record(3), None)["queue"], 0);
+    }
+
+    #[test]
+    fn people_are_told_that_it_is_insecure() {
+        let json = json!({"insecure": true, "height": 9, "finalised": 8, "workers": [], "clusters": [cluster(ClusterId(0), &record(1), None)]});
+        let text = text(&json);
+        assert!(text.starts_with("INSECURE"));
+        assert!(text.contains("height 9, finalised 8") && text.contains("no vote"));
+    }
+}

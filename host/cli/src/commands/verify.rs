@@ -1,0 +1,136 @@
+//! `phala verify`: judges a receipt offline, and says which link does not hold.
+
+use crate::{
+    args::{Global, VerifyArgs},
+    error::{io, CliError, Code},
+    network::{self, Selected},
+    output::{line, Output},
+};
+use phala_client::{
+    receipt::MAX_RECEIPT_BYTES,
+    verify::{verify_now, Verdict, LINKS},
+    ClientError, ErrorCode, Receipt,
+};
+use phala_protocol::Hash;
+use serde_json::json;
+
+/// Runs `phala verify`.
+pub fn run(global: &Global, args: &VerifyArgs, output: Output) -> Result<(), CliError> {
+    let path = &args.receipt;
+    let length = std::fs::metadata(path).map_err(io("read", path))?.len();
+    if length > MAX_RECEIPT_BYTES as u64 {
+        return Err(CliError::invalid(format!("{} is no receipt: it has {length} bytes", path.display())));
+    }
+    let bytes = std::fs::read(path).map_err(io("read", path))?;
+    let receipt = Receipt::from_json(&bytes).map_err(ClientError::from)?;
+    let verdict = verify_now(&receipt, &pinned(global, args)?)?;
+    judge(&verdict, args.allow_simulated, output)
+}
+
+/// The genesis that the user trusts: named, or that of the network's file. Never the receipt's own word.
+fn pinned(global: &Global, args: &VerifyArgs) -> Result<Hash, CliError> {
+    if let Some(text) = &args.genesis {
+        return network::hash(text).ok_or_else(|| CliError::invalid(format!("`{text}` is no genesis hash: 0x and 64 digits")));
+    }
+    match network::select(global) {
+        Ok(Selected::File { file, .. }) => Ok(file.pin()?.genesis),
+        Ok(Selected::Url(_)) => Err(CliError::invalid("which chain has the receipt to be of?")
+            .with_hint("name its genesis hash with --genesis: a node's word does not verify anything")),
+        Err(error) if error.code == Code::Client(ErrorCode::NotFound) => {
+            Err(error.with_hint("name the chain's genesis hash with --genesis, or a network's folder with --network"))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn judge(verdict: &Verdict, allow_simulated: bool, output: Output) -> Result<(), CliError> {
+    let details = json!({"holds": verdict.holds(), "simulated": verdict.simulated, "links": verdict.links});
+    let error = match verdict.failed() {
+        Some(failed) => {
+            let code = verdict.code().unwrap_or(ErrorCode::Unverified);
+            Some(CliError::new(code, format!("the link `{}` does not hold: {}", failed.name, failed.detail)))
+        }
+        None if !verdict.holds() => Some(CliError::new(ErrorCode::Internal, "not all links were checked")),
+        None if verdict.simulated && !allow_simulated => Some(
+            CliError::new(Code::Simulated, "every link holds, on INSECURE simulated evidence: nothing is proved")
+                .with_hint("--allow-simulated accepts it, on development networks"),
+        ),
+        None => None,
+    };
+    if !output.is_json() {
+        line(&report(verdict));
+    }
+    match error {
+        Some(mut error) => {
+            if let serde_json::Value::Object(details) = details {
+                error.details = details;
+            }
+            Err(error)
+        }
+        None => {
+            if output.is_json() {
+                output.data(&details, String::new);
+            }
+            Ok(())
+        }
+    }
+}
+
+/// One line for each link, in order; those after one that fails were not looked at.
+fn report(verdict: &Verdict) -> String {
+    let mut lines: Vec<String> = verdict
+        .links
+        .iter()
+        .map(|link| format!("{:<6}  {:<24}  {}", if link.ok { "ok" } else { "FAILED" }, link.name, link.detail))
+        .collect();
+    lines.extend(LINKS.iter().skip(verdict.links.len()).map(|name| format!("-       {name:<24}  not checked")));
+    if verdict.simulated {
+        lines.push("INSECURE: the evidence is simulated".to_owned());
+    }
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use phala_client::verify::Link;
+
+    fn verdict(failing: Option<usize>, simulated: bool) -> Verdict {
+        let count = failing.map_or(LINKS.len(), |index| index + 1);
+        let links = LINKS.iter().enumerate().take(count).map(|(index, name)| Link {
+            name,
+            ok: failing != Some(index),
+            detail: format!("detail {index}"),
+        });
+        Verdict { links: links.collect(), simulated }
+    }
+
+    #[test]
+    fn only_every_link_on_hardware_exits_with_zero() {
+        let output = Output::new(false);
+        assert!(judge(&verdict(None, false), false, output).is_ok());
+        assert!(judge(&verdict(None, true), true, output).is_ok());
+        let simulated = judge(&verdict(None, true), false, output).unwrap_err();
+        assert_eq!((simulated.code, simulated.exit_code()), (Code::Simulated, 8));
+        assert_eq!(simulated.details["holds"], true);
+        let failed = judge(&verdict(Some(4), true), true, output).unwrap_err();
+        assert_eq!((failed.code.as_str(), failed.exit_code()), ("unattested", 7));
+        assert!(failed.message.contains("evidence and root"));
+        assert_eq!(judge(&verdict(Some(9), false), true, output).unwrap_err().code.as_str(), "unverified");
+        let cut = Verdict { links: Vec::new(), simulated: false };
+        assert_eq!(judge(&cut, true, output).unwrap_err().exit_code(), 1);
+    }
+
+    #[test]
+    fn the_report_names_all_links_in_order_and_the_one_that_fails() {
+        let text = report(&verdict(Some(2), true));
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), LINKS.len() + 1);
+        for (line, name) in lines.iter().zip(LINKS) {
+            assert!(line.contains(name));
+        }
+        assert!(lines[1].starts_with("ok") && lines[2].starts_with("FAILED") && lines[3].contains("not checked"));
+        assert!(lines[10].starts_with("INSECURE"));
+    }
+}

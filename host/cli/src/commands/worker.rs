@@ -1,0 +1,142 @@
+//! `phala worker`: runs a worker by hand, shows what it says of itself beside what the chain proves, and registers it.
+
+use super::roles::become_program;
+use crate::{
+    accounts,
+    args::{Global, WorkerCommand, WorkerRunArgs},
+    error::{io, CliError},
+    home, network,
+    output::{table, Output},
+};
+use codec::{DecodeAll, Encode};
+use phala_client::{
+    chain::ChainCall,
+    worker::{WorkerEndpoint, WorkerInfo},
+    ClientError, ErrorCode, Until,
+};
+use phala_protocol::{
+    attestation::{Assurance, Registration, Role},
+    chain_state::WorkerRecord,
+    ids::to_hex,
+    storage, WorkerId,
+};
+use serde_json::json;
+
+/// Runs `phala worker`.
+pub async fn run(global: &Global, command: WorkerCommand, output: Output) -> Result<(), CliError> {
+    match command {
+        WorkerCommand::Run(args) => run_worker(global, args).await,
+        WorkerCommand::Status { url } => status(global, &url, output).await,
+        WorkerCommand::Register { url, from } => register(global, &url, &from, output).await,
+    }
+}
+
+/// Becomes the worker, with the network's genesis and anchor.
+async fn run_worker(global: &Global, args: WorkerRunArgs) -> Result<(), CliError> {
+    let operator = accounts::find(&args.operator)?;
+    let pin = match network::select(global)? {
+        network::Selected::File { file, .. } => file.pin()?,
+        network::Selected::Url(_) => network::connect(global).await?.network.pin().clone(),
+    };
+    std::fs::create_dir_all(&args.data).map_err(io("make", &args.data))?;
+    let anchor = args.data.join("anchor.scale");
+    home::write_whole(&anchor, &pin.anchor.encode())?;
+    become_program("phala-worker", |command| {
+        command
+            .args(["run", "--role", &args.role, "--genesis", &to_hex(&pin.genesis), "--operator", &operator.to_string()])
+            .arg("--anchor")
+            .arg(&anchor)
+            .args(["--cluster", &args.cluster.to_string()])
+            .arg("--data")
+            .arg(&args.data)
+            .args(["--listen", &args.listen, "--operator-listen", &args.operator_listen])
+            .arg("--tsm")
+            .arg(&args.tsm)
+            .arg("--sealing-key")
+            .arg(&args.sealing_key)
+    })
+}
+
+fn identity(info: &WorkerInfo) -> Result<WorkerId, CliError> {
+    network::hash(&info.identity)
+        .map(WorkerId)
+        .ok_or_else(|| CliError::new(ErrorCode::Unverified, "the worker says something malformed about its identity"))
+}
+
+async fn status(global: &Global, url: &str, output: Output) -> Result<(), CliError> {
+    let info = WorkerEndpoint::new(url)?.info().await?;
+    let connected = network::connect(global).await?;
+    let identity = identity(&info)?;
+    let (key, time) = (storage::worker_key(&identity), storage::TIMESTAMP_NOW.to_vec());
+    let proved = connected.network.read(&[key.clone(), time.clone()]).await?;
+    let record: Option<WorkerRecord> = proved.get(&key)?;
+    let now = proved.get::<u64>(&time)?.unwrap_or_default() / 1000;
+    let state = match &record {
+        None => "not registered".to_owned(),
+        Some(record) if record.valid_until <= now => "registration has lapsed: it must attest again".to_owned(),
+        Some(record) => format!("registered for another {} s", record.valid_until - now),
+    };
+    let insecure = record.as_ref().is_some_and(|record| record.assurance == Assurance::Simulated) || connected.insecure();
+    let behind = proved.height().saturating_sub(info.height);
+    let clusters: Vec<u32> = info.clusters.iter().map(|cluster| cluster.cluster).collect();
+    let json = json!({
+        "url": url,
+        "insecure": insecure,
+        "identity": identity.to_string(),
+        "role": info.role,
+        "state": state,
+        "registered": record.as_ref().is_some_and(|record| record.valid_until > now),
+        "operator": record.as_ref().map(|record| accounts::address(&record.operator)),
+        "measurement": record.as_ref().map(|record| to_hex(&record.measurement)),
+        "height": info.height,
+        "behind": behind,
+        "clusters": clusters,
+    });
+    output.data(&json, || {
+        let mut rows = vec![
+            vec!["identity".to_owned(), identity.to_string()],
+            vec!["says its role is".to_owned(), info.role.clone()],
+            vec!["on the chain".to_owned(), state.clone()],
+            vec!["height".to_owned(), format!("{} ({behind} behind)", info.height)],
+            vec!["serves clusters".to_owned(), format!("{clusters:?}")],
+        ];
+        if let Some(record) = &record {
+            rows.push(vec!["operator".to_owned(), accounts::address(&record.operator)]);
+            rows.push(vec!["measurement".to_owned(), to_hex(&record.measurement)]);
+        }
+        if insecure {
+            rows.push(vec!["INSECURE".to_owned(), "its TEE is simulated".to_owned()]);
+        }
+        table(&["", ""], &rows).trim_start().to_owned()
+    });
+    Ok(())
+}
+
+async fn register(global: &Global, url: &str, from: &str, output: Output) -> Result<(), CliError> {
+    let info = WorkerEndpoint::new(url)?.info().await?;
+    let bytes = |text: &Option<String>| hex::decode(text.as_deref()?.strip_prefix("0x")?).ok();
+    let (Some(registration), Some(evidence)) = (bytes(&info.registration), bytes(&info.evidence)) else {
+        return Err(CliError::new(ErrorCode::NotFound, "the worker shows no evidence yet")
+            .with_hint("it makes evidence once its relayer has brought it to the chain's head"));
+    };
+    let registration = Registration::decode_all(&mut &registration[..])
+        .map_err(|_| CliError::new(ErrorCode::Unverified, "the worker's registration is malformed"))?;
+    let connected = network::connect(global).await?;
+    let account = accounts::signer(global, &connected.network, from).await?;
+    if registration.operator != account.id() {
+        return Err(CliError::new(
+            ErrorCode::Unauthorised,
+            format!("the evidence names the operator {}", accounts::address(&registration.operator)),
+        ));
+    }
+    let call = ChainCall::register(&registration, &evidence);
+    let done = connected.network.chain().submit(&account, &call, Until::Finalised).await.map_err(ClientError::from)?;
+    let role = match registration.role {
+        Role::Worker => "worker",
+        Role::Gatekeeper => "gatekeeper",
+    };
+    output.data(&json!({"identity": registration.identity.to_string(), "role": role, "block": done.block}), || {
+        format!("registered the {role} {} in block {}", registration.identity, done.block)
+    });
+    Ok(())
+}

@@ -1,0 +1,135 @@
+//! The chain of a development network: its specification and anchor, made once, and what governance does on it by sudo.
+
+use super::plan::{Plan, TeePlan};
+use crate::{
+    error::{io, CliError},
+    home,
+};
+use phala_client::{
+    chain::ChainCall,
+    network::Pin,
+    Account, ErrorCode, Network, Until,
+};
+use phala_protocol::{
+    chain_state::{AllowedMeasurement, ClusterRecord, WorkerRecord},
+    ids::to_hex,
+    storage, ClusterId, Hash, WorkerId,
+};
+use std::{ffi::OsStr, path::Path, process::Stdio};
+use tokio::process::Command;
+
+/// Runs a program that ends by itself, and gives what it wrote to standard output.
+pub async fn output_of<S: AsRef<OsStr>>(program: &Path, args: impl IntoIterator<Item = S>) -> Result<Vec<u8>, CliError> {
+    let output = Command::new(program)
+        .args(args)
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output()
+        .await
+        .map_err(io("start", program))?;
+    if output.status.success() {
+        return Ok(output.stdout);
+    }
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let lines: Vec<&str> = errors.lines().rev().take(5).collect();
+    let lines: Vec<&str> = lines.into_iter().rev().collect();
+    Err(CliError::environment(format!("{} ended with {}: {}", program.display(), output.status, lines.join("\n"))))
+}
+
+/// Writes the chain's specification and anchor unless they are there: a network keeps its genesis whatever becomes of the binaries.
+pub async fn prepare(plan: &Plan) -> Result<Pin, CliError> {
+    let chain = plan.chain_file();
+    if !chain.exists() {
+        let name = if plan.nodes.len() == 1 { "dev" } else { "local" };
+        let json = output_of(&plan.programs.node, ["export-chain-spec", "--chain", name, "--raw"]).await?;
+        home::write_whole(&chain, &json)?;
+    }
+    let anchor = plan.folder.join("anchor.json");
+    if !anchor.exists() {
+        let args: [&OsStr; 5] = [
+            OsStr::new("export-genesis-anchor"),
+            OsStr::new("--chain"),
+            chain.as_os_str(),
+            OsStr::new("--format"),
+            OsStr::new("json"),
+        ];
+        home::write_whole(&anchor, &output_of(&plan.programs.node, args).await?)?;
+    }
+    let bytes = std::fs::read(&anchor).map_err(io("read", &anchor))?;
+    let damaged = |why: String| {
+        CliError::invalid(format!("{} is damaged: {why}", anchor.display())).with_hint("--fresh starts another network")
+    };
+    let json = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
+    let pin = Pin::from_json(&json).map_err(|error| damaged(error.message))?;
+    home::write_whole(&plan.anchor_file(), &codec::Encode::encode(&pin.anchor))?;
+    Ok(pin)
+}
+
+/// Makes each node's peer key unless it is there, and gives the nodes' addresses among peers, in order.
+pub async fn peer_addresses(plan: &Plan) -> Result<Vec<String>, CliError> {
+    let mut addresses = Vec::new();
+    for node in &plan.nodes {
+        let file = plan.peer_key(node);
+        let path = file.as_os_str();
+        if !file.exists() {
+            output_of(&plan.programs.node, [OsStr::new("key"), OsStr::new("generate-node-key"), OsStr::new("--file"), path])
+                .await?;
+        }
+        let id = output_of(&plan.programs.node, [OsStr::new("key"), OsStr::new("inspect-node-key"), OsStr::new("--file"), path])
+            .await?;
+        addresses.push(format!("/ip4/127.0.0.1/tcp/{}/p2p/{}", node.peers, String::from_utf8_lossy(&id).trim()));
+    }
+    Ok(addresses)
+}
+
+/// The measurement that the machine claims.
+pub async fn measurement(plan: &Plan, tee: &TeePlan) -> Result<Hash, CliError> {
+    let mut args = vec!["measurement".into()];
+    args.extend(plan.machine_args(tee));
+    let text = output_of(&plan.programs.worker, args).await?;
+    let text = String::from_utf8_lossy(&text);
+    crate::network::hash(text.trim())
+        .ok_or_else(|| CliError::new(ErrorCode::Internal, format!("`{}` is no measurement", text.trim())))
+}
+
+/// Puts the measurement on the allow-list unless it is there. Returns whether it had to.
+pub async fn allow(network: &Network, sudo: &Account, measurement: &Hash) -> Result<bool, CliError> {
+    let key = storage::measurement_key(measurement);
+    let known: Option<AllowedMeasurement> = network.read(std::slice::from_ref(&key)).await?.get(&key)?;
+    if known.is_some_and(|known| known.sunset.is_none()) {
+        return Ok(false);
+    }
+    let call = ChainCall::allow_measurement(*measurement, [0; 32], 0, None);
+    network.chain().submit_sudo(sudo, &call, Until::Finalised).await.map_err(phala_client::ClientError::from)?;
+    Ok(true)
+}
+
+/// A TEE's registration if it is in force now.
+pub async fn registration(network: &Network, identity: &WorkerId) -> Result<Option<WorkerRecord>, CliError> {
+    let key = storage::worker_key(identity);
+    let time = storage::TIMESTAMP_NOW.to_vec();
+    let proved = network.read(&[key.clone(), time.clone()]).await?;
+    let record: Option<WorkerRecord> = proved.get(&key)?;
+    let now_ms: u64 = proved.get(&time)?.unwrap_or_default();
+    Ok(record.filter(|record| record.valid_until > now_ms / 1000))
+}
+
+/// Creates the cluster with this replica, or assigns the replica to it, unless it is so.
+pub async fn assign(network: &Network, sudo: &Account, cluster: ClusterId, worker: WorkerId) -> Result<(), CliError> {
+    let key = storage::cluster_key(cluster);
+    let known: Option<ClusterRecord> = network.read(std::slice::from_ref(&key)).await?.get(&key)?;
+    let call = match known {
+        Some(record) if record.replicas == [worker] => return Ok(()),
+        Some(_) => ChainCall::assign_replicas(cluster, &[worker]),
+        None => ChainCall::create_cluster(&[worker]),
+    };
+    network.chain().submit_sudo(sudo, &call, Until::Finalised).await.map_err(phala_client::ClientError::from)?;
+    let now: Option<ClusterRecord> = network.read(std::slice::from_ref(&key)).await?.get(&key)?;
+    match now {
+        Some(record) if record.replicas == [worker] => Ok(()),
+        _ => Err(CliError::new(
+            ErrorCode::Internal,
+            format!("cluster {cluster} does not have the replica {} that it was given", to_hex(&worker.0)),
+        )),
+    }
+}

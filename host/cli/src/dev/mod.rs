@@ -1,0 +1,241 @@
+//! `phala dev`: a whole network on this machine, in the foreground. INSECURE: its TEEs are simulated and its keys are published.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`folder`] | who holds the network's folder, what it was made with |
+//! | [`plan`], [`ports`] | which processes, which flags, which ports |
+//! | [`process`], [`supervisor`] | starting, watching and ending processes |
+//! | [`chain`], [`bootstrap`] | the steps from nothing to a usable network |
+//! | [`network_file`] | what is left for the other commands to read |
+//!
+//! Guarantees: Ctrl-C and SIGTERM, at any moment, end every process that was started and exit with 0; what was reached is kept, so that
+//! starting again goes on; one line on standard output under `--json`, and only once the network can be used.
+
+mod bootstrap;
+mod chain;
+pub mod folder;
+pub mod network_file;
+mod plan;
+mod ports;
+pub mod process;
+mod progress;
+mod supervisor;
+
+use crate::{
+    args::{DevArgs, Global},
+    error::CliError,
+    home,
+    output::{note, Output},
+};
+use folder::{Folder, Settings};
+use network_file::NetworkFile;
+use plan::{Plan, Programs};
+use std::path::{Path, PathBuf};
+use supervisor::Supervisor;
+use tokio::signal::unix::{signal, Signal, SignalKind};
+
+const INSECURE: &str = "INSECURE: a development network. Its TEEs are simulated, its keys are published, its chain has a sudo key:
+INSECURE: anybody can read and forge everything in it. Put no secret into it.";
+
+/// Where the network lives.
+pub fn base_path(named: Option<&PathBuf>) -> Result<PathBuf, CliError> {
+    match named {
+        Some(path) => home::absolute(path),
+        None => Ok(home::folder()?.join("dev")),
+    }
+}
+
+/// Runs until it is told to end.
+pub async fn run(_global: &Global, args: &DevArgs, output: Output) -> Result<(), CliError> {
+    let mut ending = Ending::new()?;
+    let folder = Folder::take(&base_path(args.base_path.as_ref())?)?;
+    let left = process::end_left_over(&folder.path().join(supervisor::PIDS)).await?;
+    if !left.is_empty() {
+        note(&format!("note: ended what a `phala dev` that was killed left running: {}", left.join(", ")));
+    }
+    if args.fresh {
+        folder.wipe()?;
+    }
+    let mut settings = settings(&folder, args)?;
+    note(INSECURE);
+    note(&format!("network in {}", folder.path().display()));
+    let plan = Plan::new(folder.path(), Programs::find()?, &settings, args)?;
+    folder.keep(&settings)?;
+    let mut supervisor = Supervisor::new(folder.path());
+    let brought = tokio::select! {
+        up = bootstrap::bring_up(&folder, &mut settings, &plan, &mut supervisor) => Some(up),
+        () = ending.asked() => None,
+    };
+    let result = match brought {
+        Some(Ok(file)) => serve(file, folder.path(), &supervisor, &mut ending, output).await,
+        Some(Err(error)) => Err(error),
+        None => Ok(()),
+    };
+    note("stopping");
+    supervisor.stop().await;
+    forget_pids(folder.path());
+    note("stopped");
+    result
+}
+
+/// What the network was or is to be made with.
+fn settings(folder: &Folder, args: &DevArgs) -> Result<Settings, CliError> {
+    let Some(mut known) = folder.settings()? else {
+        return Ok(Settings {
+            authorities: args.authorities.unwrap_or(1),
+            workers: args.workers.unwrap_or(2),
+            token: None,
+        });
+    };
+    if args.authorities.is_some_and(|wanted| wanted != known.authorities) {
+        return Err(CliError::invalid(format!("this network was made with {} authorities", known.authorities))
+            .with_hint("--fresh forgets it and makes another; --base-path makes one beside it"));
+    }
+    known.workers = args.workers.unwrap_or(known.workers);
+    Ok(known)
+}
+
+/// Says what there is, and keeps saying it in the network file until it is time to end.
+async fn serve(
+    mut file: NetworkFile,
+    folder: &Path,
+    supervisor: &Supervisor,
+    ending: &mut Ending,
+    output: Output,
+) -> Result<(), CliError> {
+    let mut changes = supervisor.changes();
+    file.pids = pids(supervisor);
+    file.write(folder)?;
+    home::remember(folder)?;
+    announce(&file, output);
+    loop {
+        tokio::select! {
+            () = ending.asked() => return Ok(()),
+            changed = changes.changed() => {
+                if changed.is_err() {
+                    return Ok(());
+                }
+                file.pids = pids(supervisor);
+                file.write(folder)?;
+            }
+        }
+    }
+}
+
+fn pids(supervisor: &Supervisor) -> std::collections::BTreeMap<String, u32> {
+    let mut pids = supervisor.pids();
+    pids.insert("dev".to_owned(), std::process::id());
+    pids
+}
+
+/// A stopped network has no processes.
+fn forget_pids(folder: &Path) {
+    if let Ok(mut file) = NetworkFile::read(folder) {
+        file.pids.clear();
+        if let Err(error) = file.write(folder) {
+            note(&format!("note: {}", error.message));
+        }
+    }
+}
+
+fn announce(file: &NetworkFile, output: Output) {
+    let workers: Vec<&str> = file.workers.iter().map(|worker| worker.http.as_str()).collect();
+    let json = serde_json::json!({
+        "ready": true,
+        "node_ws": file.node_ws,
+        "workers": workers,
+        "contracts": file.contracts,
+        "accounts": file.accounts,
+    });
+    output.data(&json, || {
+        let phala = home::called();
+        let mut lines = vec![
+            String::new(),
+            "INSECURE development network is ready.".to_owned(),
+            format!("  chain     {}", file.node_wss.join(" ")),
+        ];
+        for worker in &file.workers {
+            lines.push(format!("  {}  {}  cluster {} (one replica: no vote)", worker.name, worker.http, worker.cluster));
+        }
+        for (name, id) in &file.contracts {
+            lines.push(format!("  {name}     {id}"));
+        }
+        lines.push(format!("  accounts  {} (funded, INSECURE: their keys are published)", file.accounts.join(" ")));
+        lines.push(format!("  folder    {}", file.base_path.display()));
+        lines.push(String::new());
+        lines.push("Try, in another terminal:".to_owned());
+        for line in [
+            "status",
+            "contract query token balance --from alice",
+            "contract call token transfer bob 100 --from alice --wait --receipt receipt.json",
+            "contract query token balance --from bob",
+            "verify receipt.json --allow-simulated",
+        ] {
+            lines.push(format!("  {phala} {line}"));
+        }
+        lines.push(String::new());
+        lines.push("Ctrl-C stops it; starting it again goes on from here; --fresh forgets it.".to_owned());
+        lines.join("\n")
+    });
+}
+
+/// The signals that ask us to end.
+struct Ending {
+    signals: [Signal; 3],
+}
+
+impl Ending {
+    fn new() -> Result<Self, CliError> {
+        let listen = |kind| signal(kind).map_err(|error| CliError::environment(format!("cannot listen to signals: {error}")));
+        let signals =
+            [listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?, listen(SignalKind::hangup())?];
+        Ok(Self { signals })
+    }
+
+    async fn asked(&mut self) {
+        let [interrupt, terminate, hangup] = &mut self.signals;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    const ARGS: DevArgs = DevArgs {
+        fresh: false,
+        base_path: None,
+        authorities: None,
+        workers: None,
+        node_port: None,
+        worker_port: None,
+    };
+
+    #[test]
+    fn starting_again_needs_no_flags_and_refuses_another_number_of_authorities() {
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = Folder::take(temporary.path()).unwrap();
+        let first = settings(&folder, &DevArgs { authorities: Some(4), workers: Some(3), ..ARGS }).unwrap();
+        folder.keep(&first).unwrap();
+        let again = settings(&folder, &ARGS).unwrap();
+        assert_eq!((again.authorities, again.workers), (4, 3));
+        let error = settings(&folder, &DevArgs { authorities: Some(1), ..ARGS }).unwrap_err();
+        assert!(error.hint.unwrap().contains("--fresh"));
+        assert_eq!(settings(&folder, &DevArgs { workers: Some(5), ..ARGS }).unwrap().workers, 5);
+    }
+
+    #[test]
+    fn a_stopped_network_names_no_processes() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut file = NetworkFile::new(folder.path(), &network_file::tests::pin());
+        file.pids.insert("node-0".to_owned(), 1);
+        file.write(folder.path()).unwrap();
+        forget_pids(folder.path());
+        assert!(NetworkFile::read(folder.path()).unwrap().pids.is_empty());
+    }
+}

@@ -1,0 +1,284 @@
+//! Which processes a development network has, with which flags, on which ports.
+
+use super::{folder::Settings, ports::Ports, process::Spec, supervisor::Supervisor};
+use crate::{args::DevArgs, error::CliError, home};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
+
+/// The development account that operates and pays for everything, and holds the sudo key.
+pub const OPERATOR: &str = "alice";
+/// Names of the authorities' development keys, as flags of the node.
+const AUTHORITIES: [&str; 4] = ["alice", "bob", "charlie", "dave"];
+
+const NODE_PORT: u16 = 9944;
+const PEER_PORT: u16 = 30333;
+const WORKER_PORT: u16 = 8100;
+const GATEKEEPER_PORT: u16 = 8200;
+const OPERATOR_PORT: u16 = 8300;
+
+/// The programs that are run.
+pub struct Programs {
+    /// The chain node.
+    pub node: PathBuf,
+    /// The measured binary, without the links that lead to it.
+    pub worker: PathBuf,
+    /// INSECURE: the simulated machine.
+    pub insecure_tee: PathBuf,
+    /// This program.
+    pub phala: PathBuf,
+}
+
+impl Programs {
+    /// Finds them beside this program.
+    pub fn find() -> Result<Self, CliError> {
+        let real = |name: &str| {
+            let path = home::program(name)?;
+            std::fs::canonicalize(&path).map_err(crate::error::io("find", &path))
+        };
+        Ok(Self {
+            node: real("phala-node")?,
+            worker: real("phala-worker")?,
+            insecure_tee: real("phala-insecure-tee")?,
+            phala: std::env::current_exe()
+                .map_err(|error| CliError::environment(format!("cannot find this program: {error}")))?,
+        })
+    }
+}
+
+/// A node's place.
+pub struct NodePlan {
+    /// What it is called.
+    pub name: String,
+    /// The key it has.
+    pub authority: &'static str,
+    /// Its WebSocket port.
+    pub rpc: u16,
+    /// Its port for peers.
+    pub peers: u16,
+}
+
+/// A worker's or gatekeeper's place.
+pub struct TeePlan {
+    /// What it is called: `gatekeeper`, `worker-0`.
+    pub name: String,
+    /// Its role, as the worker's flag.
+    pub role: &'static str,
+    /// The cluster that it serves.
+    pub cluster: u32,
+    /// Its public port.
+    pub http: u16,
+    /// Its relayer's port.
+    pub operator: u16,
+}
+
+/// The network's processes.
+pub struct Plan {
+    /// Its folder.
+    pub folder: PathBuf,
+    /// What is run.
+    pub programs: Programs,
+    /// The nodes, the first one with the key of Alice.
+    pub nodes: Vec<NodePlan>,
+    /// The gatekeeper.
+    pub gatekeeper: TeePlan,
+    /// The workers.
+    pub workers: Vec<TeePlan>,
+}
+
+impl Plan {
+    /// Chooses ports.
+    pub fn new(folder: &Path, programs: Programs, settings: &Settings, args: &DevArgs) -> Result<Self, CliError> {
+        let mut ports = Ports::default();
+        let mut nodes = Vec::new();
+        for (index, authority) in (0u16..).zip(AUTHORITIES).take(settings.authorities as usize) {
+            let named = args.node_port.filter(|_| index == 0);
+            let name = format!("node-{index}");
+            let rpc = ports.pick(named, NODE_PORT + index, &name)?;
+            let peers = ports.preferably(PEER_PORT + index, &format!("peers of {name}"))?;
+            nodes.push(NodePlan { name, authority, rpc, peers });
+        }
+        // Named ports first, so that no default takes one of them.
+        let mut http = Vec::new();
+        for index in (0u16..).take(settings.workers as usize) {
+            let named = args.worker_port.map(|port| port.saturating_add(index));
+            http.push(ports.pick(named, WORKER_PORT + index, &format!("worker-{index}"))?);
+        }
+        let mut operator = |ports: &mut Ports, index: u16, name: &str| {
+            ports.preferably(OPERATOR_PORT + index, &format!("relayer's side of {name}"))
+        };
+        let gatekeeper = TeePlan {
+            name: "gatekeeper".to_owned(),
+            role: "gatekeeper",
+            cluster: 0,
+            http: ports.preferably(GATEKEEPER_PORT, "gatekeeper")?,
+            operator: operator(&mut ports, 0, "gatekeeper")?,
+        };
+        let mut workers = Vec::new();
+        for (index, http) in (0u16..).zip(http) {
+            let name = format!("worker-{index}");
+            let operator = operator(&mut ports, index + 1, &name)?;
+            workers.push(TeePlan { name, role: "worker", cluster: index.into(), http, operator });
+        }
+        Ok(Self { folder: folder.to_owned(), programs, nodes, gatekeeper, workers })
+    }
+
+    /// The chain's specification.
+    pub fn chain_file(&self) -> PathBuf {
+        self.folder.join("chain.json")
+    }
+
+    /// The anchor as workers read it.
+    pub fn anchor_file(&self) -> PathBuf {
+        self.folder.join("anchor.scale")
+    }
+
+    /// The machine's simulated report interface.
+    pub fn tee_folder(&self, tee: &TeePlan) -> PathBuf {
+        self.folder.join("tee").join(&tee.name)
+    }
+
+    /// The collateral that the machine's simulator gives.
+    pub fn collateral(&self, tee: &TeePlan) -> PathBuf {
+        self.tee_folder(tee).join("collateral")
+    }
+
+    /// All TEEs, the gatekeeper first.
+    pub fn tees(&self) -> impl Iterator<Item = &TeePlan> {
+        std::iter::once(&self.gatekeeper).chain(&self.workers)
+    }
+
+    /// WebSocket addresses of the nodes.
+    pub fn node_urls(&self) -> Vec<String> {
+        self.nodes.iter().map(|node| format!("ws://127.0.0.1:{}", node.rpc)).collect()
+    }
+
+    /// The key file of a node's identity among its peers.
+    pub fn peer_key(&self, node: &NodePlan) -> PathBuf {
+        self.folder.join("nodes").join(format!("{}.key", node.name))
+    }
+
+    /// How a node is run; `bootnodes` are the other nodes' addresses.
+    pub fn node(&self, supervisor: &Supervisor, node: &NodePlan, bootnodes: &[String]) -> Spec {
+        let mut args = words(&["--chain"]);
+        args.push(self.chain_file().into());
+        args.push("--base-path".into());
+        args.push(self.folder.join("nodes").join(&node.name).into());
+        args.push(format!("--{}", node.authority).into());
+        args.extend(words(&["--rpc-port", &node.rpc.to_string(), "--port", &node.peers.to_string()]));
+        args.push("--node-key-file".into());
+        args.push(self.peer_key(node).into());
+        args.extend(words(&["--no-telemetry", "--no-prometheus", "--no-mdns"]));
+        if !bootnodes.is_empty() {
+            args.push("--bootnodes".into());
+            args.extend(bootnodes.iter().map(OsString::from));
+        }
+        self.spec(supervisor, &node.name, &self.programs.node, args)
+    }
+
+    /// INSECURE: how a simulated machine is run.
+    pub fn insecure_tee(&self, supervisor: &Supervisor, tee: &TeePlan) -> Spec {
+        let args = vec![
+            "--dir".into(),
+            self.tee_folder(tee).into(),
+            "--measure".into(),
+            self.programs.worker.clone().into(),
+            "--machine".into(),
+            tee.name.clone().into(),
+        ];
+        self.spec(supervisor, &format!("tee-{}", tee.name), &self.programs.insecure_tee, args)
+    }
+
+    /// How a worker or gatekeeper is run.
+    pub fn tee(&self, supervisor: &Supervisor, tee: &TeePlan, genesis: &str, operator: &str) -> Spec {
+        let mut args = words(&["run", "--role", tee.role, "--genesis", genesis, "--operator", operator]);
+        args.push("--anchor".into());
+        args.push(self.anchor_file().into());
+        args.extend(words(&["--cluster", &tee.cluster.to_string()]));
+        args.push("--data".into());
+        args.push(self.folder.join("workers").join(&tee.name).into());
+        args.extend(words(&["--listen", &format!("127.0.0.1:{}", tee.http)]));
+        args.extend(words(&["--operator-listen", &format!("127.0.0.1:{}", tee.operator)]));
+        args.extend(self.machine_args(tee));
+        self.spec(supervisor, &tee.name, &self.programs.worker, args)
+    }
+
+    /// The flags by which a worker finds its simulated machine.
+    pub fn machine_args(&self, tee: &TeePlan) -> Vec<OsString> {
+        let folder = self.tee_folder(tee);
+        vec![
+            "--tsm".into(),
+            folder.join("report").into(),
+            "--sealing-key".into(),
+            folder.join("keys").join("sealing").into(),
+        ]
+    }
+
+    /// How the relayer is run.
+    pub fn relayer(&self, supervisor: &Supervisor) -> Spec {
+        let url = self.node_urls().into_iter().next().unwrap_or_default();
+        let mut args = words(&["relayer", "run", "--network", &url, "--from", OPERATOR, "--sudo", OPERATOR]);
+        for tee in self.tees() {
+            args.extend(words(&["--tee", &format!("http://127.0.0.1:{}", tee.operator)]));
+        }
+        // The machines are of one model: one collateral serves all.
+        args.push("--collateral".into());
+        args.push(self.collateral(&self.gatekeeper).into());
+        self.spec(supervisor, "relayer", &self.programs.phala, args)
+    }
+
+    fn spec(&self, supervisor: &Supervisor, name: &str, program: &Path, args: Vec<OsString>) -> Spec {
+        Spec { name: name.to_owned(), program: program.to_owned(), args, log: supervisor.log(name) }
+    }
+}
+
+fn words(words: &[&str]) -> Vec<OsString> {
+    words.iter().map(OsString::from).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use std::collections::BTreeSet;
+
+    fn plan(authorities: u32, workers: u32) -> Plan {
+        let programs =
+            Programs { node: "n".into(), worker: "w".into(), insecure_tee: "t".into(), phala: "p".into() };
+        let args = DevArgs {
+            fresh: false,
+            base_path: None,
+            authorities: None,
+            workers: None,
+            node_port: None,
+            worker_port: None,
+        };
+        let settings = Settings { authorities, workers, token: None };
+        Plan::new(Path::new("/x"), programs, &settings, &args).unwrap()
+    }
+
+    #[test]
+    fn no_two_listeners_share_a_port_and_each_worker_has_its_cluster() {
+        let plan = plan(4, 3);
+        let mut ports: Vec<u16> = plan.nodes.iter().flat_map(|node| [node.rpc, node.peers]).collect();
+        ports.extend(plan.tees().flat_map(|tee| [tee.http, tee.operator]));
+        assert_eq!(ports.iter().collect::<BTreeSet<_>>().len(), ports.len());
+        assert_eq!(plan.workers.iter().map(|tee| tee.cluster).collect::<Vec<_>>(), [0, 1, 2]);
+        assert_eq!(plan.nodes.iter().map(|node| node.authority).collect::<Vec<_>>(), AUTHORITIES);
+    }
+
+    #[test]
+    fn a_process_is_told_where_everything_is() {
+        let plan = plan(1, 1);
+        let supervisor = Supervisor::new(Path::new("/x"));
+        let spec = plan.tee(&supervisor, &plan.workers[0], "0x01", "0x02");
+        let text: Vec<_> = spec.args.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+        let line = text.join(" ");
+        assert!(line.starts_with("run --role worker --genesis 0x01 --operator 0x02 --anchor /x/anchor.scale --cluster 0"));
+        assert!(line.ends_with("--tsm /x/tee/worker-0/report --sealing-key /x/tee/worker-0/keys/sealing"));
+        assert_eq!(spec.log, Path::new("/x/logs/worker-0.log"));
+        let relayer = plan.relayer(&supervisor);
+        assert!(relayer.args.windows(2).any(|pair| pair == ["--sudo", "alice"]));
+    }
+}

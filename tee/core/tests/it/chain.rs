@@ -1,0 +1,311 @@
+//! The chain: real headers, justifications and proofs over records that follow the pallets' rules, played by hand.
+//!
+//! One cluster. What the rules leave out, because its own pallets' tests have it: fees beyond a constant, deposits, evidence at
+//! registration, weights. What a TEE sends is judged as the pallets judge it.
+
+use crate::machine::START;
+use codec::Encode;
+use phala_crypto::signature::ed25519;
+use phala_light_client::testing::TestChain;
+use phala_protocol::{
+    attestation::{Assurance, Registration, Role},
+    chain_state::{AllowedMeasurement, BoundaryRecord, ClusterRecord, FinalRecord, RootRecord, WorkerRecord},
+    envelope::announcement_payload,
+    finality::GenesisAnchor,
+    gas::GasClass,
+    ids::BlockNumber,
+    inbox::{ChainMessage, Head, Item, ItemHeader, ItemKind, ItemOrigin},
+    result::{Boundary, ClusterResult, SignedRekey, SignedResult},
+    storage, AccountId, ClusterId, CodeHash, ContractId, Epoch, Hash, WorkerId,
+};
+use std::collections::BTreeMap;
+
+pub const CLUSTER: ClusterId = ClusterId(0);
+/// What every push is charged.
+pub const FEE: u128 = 100_000_000;
+/// Blocks of an epoch.
+pub const EPOCH_LENGTH: BlockNumber = 60;
+const BLOCK_MS: u64 = 6_000;
+
+pub struct MockChain {
+    pub blocks: TestChain,
+    /// Storage writes of the block under construction.
+    changes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    time_ms: u64,
+    measurement: Hash,
+    workers: BTreeMap<WorkerId, WorkerRecord>,
+    root: Option<RootRecord>,
+    pub cluster: Option<ClusterRecord>,
+    pub head: Head,
+    pub items: Vec<Item>,
+    boundaries: BTreeMap<BlockNumber, BoundaryRecord>,
+    announcements: BTreeMap<WorkerId, Vec<u8>>,
+    opening: Option<(Epoch, Vec<u8>)>,
+    votes: BTreeMap<BlockNumber, Vec<SignedResult>>,
+    rekeys: Vec<SignedRekey>,
+    commitment: Option<Hash>,
+    pub finals: BTreeMap<BlockNumber, FinalRecord>,
+    pub codes: BTreeMap<CodeHash, Vec<u8>>,
+    /// Results and announcements are let in; a test may hold them back.
+    pub open_to_results: bool,
+}
+
+impl MockChain {
+    pub fn new(seed: u64, measurement: Hash) -> Self {
+        let listed = AllowedMeasurement { source: [0; 32], listed_at: 0, not_before: 0, sunset: None };
+        let genesis = [
+            (storage::DEVELOPMENT.to_vec(), vec![1]),
+            (storage::TIMESTAMP_NOW.to_vec(), (START * 1_000).encode()),
+            (storage::measurement_key(&measurement), listed.encode()),
+        ];
+        let mut chain = Self {
+            blocks: TestChain::new(seed, 3, genesis),
+            changes: BTreeMap::new(),
+            time_ms: START * 1_000,
+            measurement,
+            workers: BTreeMap::new(),
+            root: None,
+            cluster: None,
+            head: Head::empty(CLUSTER),
+            items: Vec::new(),
+            boundaries: BTreeMap::new(),
+            announcements: BTreeMap::new(),
+            opening: None,
+            votes: BTreeMap::new(),
+            rekeys: Vec::new(),
+            commitment: None,
+            finals: BTreeMap::new(),
+            codes: BTreeMap::new(),
+            open_to_results: true,
+        };
+        chain.next_block();
+        chain
+    }
+
+    pub fn genesis(&self) -> Hash {
+        self.blocks.genesis_hash()
+    }
+
+    pub fn anchor(&self) -> GenesisAnchor {
+        let authorities_proof = self.blocks.read_proof(0, &[&storage::GRANDPA_AUTHORITIES, &storage::DEVELOPMENT]);
+        GenesisAnchor { header: self.blocks.header(0).encode(), authorities_proof }
+    }
+
+    /// The epoch that opens with the next block.
+    pub fn opening(&self) -> Option<Epoch> {
+        self.opening.as_ref().map(|(epoch, _)| *epoch)
+    }
+
+    /// Number of the block under construction.
+    pub fn number(&self) -> BlockNumber {
+        self.blocks.best() + 1
+    }
+
+    pub fn epoch(&self) -> Epoch {
+        self.cluster.as_ref().map_or(0, |record| record.epoch)
+    }
+
+    /// Ends the block under construction, and begins the next as `on_initialize` does.
+    pub fn next_block(&mut self) {
+        self.blocks.build_block(std::mem::take(&mut self.changes));
+        self.time_ms += BLOCK_MS;
+        self.put(storage::TIMESTAMP_NOW.to_vec(), &self.time_ms.clone());
+        if let Some((epoch, key)) = self.opening.take() {
+            let (now, count) = (self.number(), self.head.count);
+            self.announcements.clear();
+            self.rekeys.clear();
+            self.change_cluster(|record| {
+                assert_eq!(record.next_epoch(), epoch);
+                record.epoch = epoch;
+                record.opened_at = now;
+                record.opened_count = count;
+                record.envelope_key = key;
+            });
+        }
+    }
+
+    fn put(&mut self, key: Vec<u8>, value: &impl Encode) {
+        self.changes.insert(key, Some(value.encode()));
+    }
+
+    fn change_cluster(&mut self, change: impl FnOnce(&mut ClusterRecord)) {
+        let mut record = self.cluster.clone().unwrap();
+        change(&mut record);
+        self.put(storage::cluster_key(CLUSTER), &record);
+        self.cluster = Some(record);
+    }
+
+    pub fn create_cluster(&mut self, replicas: Vec<WorkerId>) {
+        assert!(replicas.iter().all(|worker| self.workers.contains_key(worker)));
+        let record = ClusterRecord {
+            era: 0,
+            epoch: 0,
+            opened_at: 0,
+            opened_count: 0,
+            final_count: 0,
+            bound_epoch: 0,
+            epoch_length: EPOCH_LENGTH,
+            envelope_key: Vec::new(),
+            replicas,
+        };
+        self.put(storage::cluster_key(CLUSTER), &record);
+        self.cluster = Some(record);
+    }
+
+    pub fn assign(&mut self, replicas: Vec<WorkerId>) {
+        self.announcements.clear();
+        self.rekeys.clear();
+        self.change_cluster(|record| record.replicas = replicas);
+    }
+
+    /// Without the checks of evidence; gatekeepers make those.
+    pub fn register(&mut self, registration: &Registration, evidence: &[u8]) {
+        assert!(!evidence.is_empty());
+        assert_eq!(registration.block_hash, self.blocks.header(registration.block).hash().0);
+        let record = WorkerRecord {
+            role: registration.role,
+            operator: registration.operator,
+            encryption_key: registration.encryption_key,
+            measurement: self.measurement,
+            hardware: [0; 32],
+            assurance: Assurance::Simulated,
+            registered_at: self.number(),
+            valid_until: self.time_ms / 1_000 + 86_400,
+        };
+        self.put(storage::worker_key(&registration.identity), &record);
+        self.workers.insert(registration.identity, record);
+    }
+
+    pub fn record_root(&mut self, root: RootRecord, signature: &[u8; 64]) {
+        if self.root.is_some() {
+            return;
+        }
+        assert!(root.seats.len() == 1 && root.threshold == 1 && root.era == 0);
+        assert_eq!(self.workers[&root.seats[0]].role, Role::Gatekeeper);
+        ed25519::verify(&root.seats[0].0, &root.signing_payload(&self.genesis()), signature).unwrap();
+        self.put(storage::root_key(), &root);
+        self.root = Some(root);
+    }
+
+    /// False when the pallet would refuse it.
+    pub fn announce(&mut self, worker: WorkerId, epoch: Epoch, key: Vec<u8>, signature: &[u8; 64]) -> bool {
+        let record = self.cluster.clone().unwrap();
+        let due = self.number() >= record.next_epoch_due() && !record.is_closing() && epoch == record.next_epoch();
+        if !due || !record.replicas.contains(&worker) || self.announcements.contains_key(&worker) {
+            return false;
+        }
+        let payload = announcement_payload(&self.genesis(), CLUSTER, epoch, &key);
+        ed25519::verify(&worker.0, &payload, signature).unwrap();
+        self.announcements.insert(worker, key.clone());
+        if self.announcements.values().filter(|other| **other == key).count() >= record.majority() {
+            self.opening = Some((epoch, key));
+        }
+        true
+    }
+
+    pub fn push(&mut self, class: GasClass, payer: AccountId, envelope: Vec<u8>) -> u64 {
+        self.append(ItemKind::Envelope(class), ItemOrigin::Account(payer), envelope)
+    }
+
+    pub fn upload(&mut self, code: &[u8]) -> CodeHash {
+        let hash = CodeHash::of(code);
+        self.codes.insert(hash, code.to_vec());
+        hash
+    }
+
+    pub fn instantiate(&mut self, deployer: AccountId, code: CodeHash, contract: ContractId, init: Vec<u8>) -> u64 {
+        assert!(self.codes.contains_key(&code));
+        let message = ChainMessage::Instantiate { contract, deployer, code, init }.encode();
+        self.append(ItemKind::Chain(GasClass::Medium), ItemOrigin::ContractsPallet, message)
+    }
+
+    fn append(&mut self, kind: ItemKind, origin: ItemOrigin, message: Vec<u8>) -> u64 {
+        let (block, sequence) = (self.number(), self.head.count);
+        let header = ItemHeader { kind, origin, sequence, block, time_ms: self.time_ms, fee: FEE };
+        let next = self.head.pushed(&header, &message).unwrap();
+        self.items.push(Item { previous: self.head.link, header, message });
+        self.head = next;
+        self.put(storage::inbox_head_key(CLUSTER), &next);
+        let gas = self.boundaries.get(&block).map_or(0, |record| record.gas) + kind.gas_class().gas();
+        let record = BoundaryRecord { head: next, gas, next: None };
+        self.put(storage::boundary_key(CLUSTER, block), &record);
+        self.boundaries.insert(block, record);
+        sequence
+    }
+
+    fn boundary(&self, block: BlockNumber) -> Option<Boundary> {
+        let head = self.boundaries.get(&block)?.head;
+        Some(Boundary { block, count: head.count, link: head.link })
+    }
+
+    /// False when the pallet would refuse it.
+    pub fn submit_result(&mut self, signed: SignedResult) -> bool {
+        let (result, record) = (signed.result, self.cluster.clone().unwrap());
+        let block = result.boundary.block;
+        if !self.open_to_results || self.boundary(block) != Some(result.boundary) || block >= self.number() {
+            return false;
+        }
+        assert_eq!(result.epoch, record.epoch_at(block), "signed for the wrong epoch");
+        ed25519::verify(&signed.worker.0, &result.signing_payload(&self.genesis()), &signed.signature).unwrap();
+        let votes = self.votes.entry(block).or_default();
+        if !record.replicas.contains(&signed.worker) || votes.iter().any(|vote| vote.worker == signed.worker) {
+            return false;
+        }
+        votes.push(signed);
+        self.finalise_in_order();
+        true
+    }
+
+    fn finalise_in_order(&mut self) {
+        while let Some(block) = self.boundaries.keys().next().copied() {
+            let record = self.cluster.clone().unwrap();
+            let votes = self.votes.get(&block).cloned().unwrap_or_default();
+            let agreeing = |result: &ClusterResult| votes.iter().filter(|vote| vote.result == *result).count();
+            let decided = votes.iter().map(|vote| vote.result).find(|result| agreeing(result) >= record.majority());
+            let Some(result) = decided else { return };
+            if self.commitment.is_some_and(|last| last != result.prev || record.bound_epoch != result.epoch) {
+                return;
+            }
+            self.finalise(result, votes);
+        }
+    }
+
+    /// Makes `result` final, whoever voted for it.
+    pub fn finalise(&mut self, result: ClusterResult, votes: Vec<SignedResult>) {
+        let block = result.boundary.block;
+        self.commitment = Some(result.next);
+        let votes = votes.into_iter().filter(|vote| vote.result == result).map(|vote| (vote.worker, vote.signature));
+        let replicas = self.cluster.as_ref().unwrap().replicas.len() as u32;
+        let record = FinalRecord { result, votes: votes.collect(), replicas, finalised_at: self.number() };
+        self.put(storage::final_result_key(CLUSTER, block), &record);
+        self.finals.insert(block, record);
+        self.boundaries.remove(&block);
+        self.changes.insert(storage::boundary_key(CLUSTER, block), None);
+        self.change_cluster(|record| {
+            record.final_count = result.boundary.count;
+            record.bound_epoch = result.epoch;
+        });
+    }
+
+    /// False when the pallet would refuse it.
+    pub fn submit_rekey(&mut self, signed: SignedRekey) -> bool {
+        let (rekey, record) = (signed.rekey, self.cluster.clone().unwrap());
+        let due = rekey.epoch == record.epoch
+            && record.final_count >= record.opened_count
+            && record.bound_epoch < record.epoch
+            && record.replicas.contains(&signed.worker)
+            && self.rekeys.iter().all(|other| other.worker != signed.worker);
+        if !self.open_to_results || !due || self.commitment != Some(rekey.old) {
+            return false;
+        }
+        ed25519::verify(&signed.worker.0, &rekey.signing_payload(&self.genesis()), &signed.signature).unwrap();
+        self.rekeys.push(signed);
+        if self.rekeys.iter().filter(|other| other.rekey == rekey).count() >= record.majority() {
+            self.commitment = Some(rekey.new);
+            self.rekeys.clear();
+            self.change_cluster(|record| record.bound_epoch = rekey.epoch);
+            self.finalise_in_order();
+        }
+        true
+    }
+}

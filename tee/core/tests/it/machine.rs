@@ -1,0 +1,99 @@
+//! INSECURE: a simulated machine that keeps its "sealed" secrets in a map and its store in a temporary folder.
+
+use codec::Encode;
+use phala_attest::Evidence;
+use phala_core::{Machine, MachineFault};
+use phala_crypto::Secret;
+use phala_insecure_tee::InsecureMachine;
+use phala_light_client::testing::TestRandom;
+use phala_protocol::ClusterId;
+use phala_state::{ClusterStore, Entropy, EntropyError, OpenError, Options, StorageKey};
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{Arc, Mutex},
+};
+use tempfile::TempDir;
+
+/// Chain time at which everything begins, in seconds.
+pub const START: u64 = 1_790_000_000;
+
+#[derive(Clone)]
+struct Seeded(Arc<Mutex<TestRandom>>);
+
+impl Seeded {
+    fn fill_all(&self, buffer: &mut [u8]) {
+        let mut random = self.0.lock().unwrap();
+        for chunk in buffer.chunks_mut(32) {
+            chunk.copy_from_slice(&random.bytes()[..chunk.len()]);
+        }
+    }
+}
+
+impl Entropy for Seeded {
+    fn fill(&self, buffer: &mut [u8]) -> Result<(), EntropyError> {
+        self.fill_all(buffer);
+        Ok(())
+    }
+}
+
+pub struct MemoryMachine {
+    simulated: InsecureMachine,
+    random: Seeded,
+    kept: Mutex<BTreeMap<String, Vec<u8>>>,
+    folder: TempDir,
+}
+
+impl MemoryMachine {
+    pub fn new(seed: u64) -> Arc<Self> {
+        Arc::new(Self {
+            simulated: InsecureMachine::new(&format!("machine {seed}"), b"phala-worker", START).unwrap(),
+            random: Seeded(Arc::new(Mutex::new(TestRandom::new(seed)))),
+            kept: Mutex::default(),
+            folder: TempDir::new().unwrap(),
+        })
+    }
+
+    pub fn measurement(&self) -> [u8; 32] {
+        self.simulated.measurement()
+    }
+
+    pub fn collateral(&self) -> Vec<u8> {
+        self.simulated.collateral().encode()
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// What it keeps under a name that begins with `prefix`.
+    pub fn sealed(&self, prefix: &str) -> Vec<u8> {
+        let kept = self.kept.lock().unwrap();
+        kept.iter().find(|(name, _)| name.starts_with(prefix)).map(|(_, bytes)| bytes.clone()).unwrap()
+    }
+}
+
+impl Machine for MemoryMachine {
+    fn evidence(&self, report_data: &[u8; 64]) -> Result<Vec<u8>, MachineFault> {
+        Ok(Evidence::TdxDcap(self.simulated.quote(*report_data).try_into().unwrap()).encode())
+    }
+
+    fn entropy(&self, buffer: &mut [u8]) -> Result<(), MachineFault> {
+        self.random.fill_all(buffer);
+        Ok(())
+    }
+
+    fn keep(&self, name: &str, secret: &Secret<Vec<u8>>) -> Result<(), MachineFault> {
+        self.kept.lock().unwrap().insert(name.to_owned(), secret.expose().clone());
+        Ok(())
+    }
+
+    fn kept(&self, name: &str) -> Result<Option<Secret<Vec<u8>>>, MachineFault> {
+        Ok(self.kept.lock().unwrap().get(name).cloned().map(Secret::new))
+    }
+
+    fn open_store(&self, cluster: ClusterId, key: StorageKey) -> Result<ClusterStore, OpenError> {
+        let path = self.folder.path().join(format!("cluster-{cluster}.redb"));
+        ClusterStore::open(path, key, Box::new(self.random.clone()), Options::default())
+    }
+}

@@ -1,0 +1,251 @@
+//! Items that are wrong in every way: each gets its own error reply, and the next item executes.
+
+use crate::{
+    chain::{CLUSTER, FEE},
+    client::{seal_as, seal_to, Account},
+    network::Network,
+};
+use codec::Encode;
+use phala_crypto::envelope::Destination;
+use phala_protocol::{
+    call::Call,
+    envelope::EnvelopeKind,
+    gas::GasClass,
+    query::AnswerContent,
+    result::{Failure, Outcome, Reply},
+    AccountId, ContractId,
+};
+
+/// First byte of an input: keep the input in storage.
+pub const KEEP: u8 = 0;
+/// First byte of an input: trap.
+pub const TRAP: u8 = 1;
+/// First byte of an input: never end.
+pub const LOOP: u8 = 2;
+/// First byte of an input: refuse.
+pub const REVERT: u8 = 3;
+
+/// A contract that does what the first byte of its input says.
+pub const CONTRACT: &str = r#"(module
+    (import "phala" "input_len" (func $input_len (result i32)))
+    (import "phala" "input_read" (func $input_read (param i32)))
+    (import "phala" "result_read" (func $result_read (param i32)))
+    (import "phala" "output_write" (func $output_write (param i32 i32)))
+    (import "phala" "storage_get" (func $storage_get (param i32 i32) (result i32)))
+    (import "phala" "storage_set" (func $storage_set (param i32 i32 i32 i32)))
+    (memory (export "memory") 1)
+    (data (i32.const 0) "kept")
+    (func $run (result i32)
+        (call $input_read (i32.const 16))
+        (if (i32.eq (i32.load8_u (i32.const 16)) (i32.const 1)) (then unreachable))
+        (if (i32.eq (i32.load8_u (i32.const 16)) (i32.const 2)) (then (loop $again (br $again))))
+        (call $storage_set (i32.const 0) (i32.const 4) (i32.const 16) (call $input_len))
+        (i32.eq (i32.load8_u (i32.const 16)) (i32.const 3)))
+    (func (export "deploy") (result i32) (call $run))
+    (func (export "call") (result i32) (call $run))
+    (func (export "query") (result i32) (local $length i32)
+        (call $input_read (i32.const 16))
+        (if (i32.ne (i32.load8_u (i32.const 16)) (i32.const 0)) (then (return (call $run))))
+        (local.set $length (call $storage_get (i32.const 0) (i32.const 4)))
+        (call $result_read (i32.const 1024))
+        (call $output_write (i32.const 1024) (local.get $length))
+        (i32.const 0)))"#;
+
+pub fn code() -> Vec<u8> {
+    wat::parse_str(CONTRACT).unwrap()
+}
+
+/// What a bad item is made of, and the reply that it has to get.
+struct Scene {
+    network: Network,
+    alice: Account,
+    contract: ContractId,
+    expected: Vec<Reply>,
+}
+
+impl Scene {
+    fn new(seed: u64) -> Self {
+        let mut network = Network::ready(seed, 1);
+        let mut alice = Account::new(1);
+        let contract = network.deploy(&mut alice, &code(), vec![KEEP]);
+        Self { network, alice, contract, expected: Vec::new() }
+    }
+
+    fn expect(&mut self, caller: Option<(AccountId, u64)>, failure: Failure, gas_used: u64) {
+        let sequence = self.network.chain.head.count - 1;
+        let outcome = Outcome::Failed(failure);
+        self.expected.push(Reply { sequence, caller, outcome, gas_used, fee: FEE, events: Vec::new() });
+    }
+
+    /// Pushes bytes that cannot be traced to an account.
+    fn anonymous(&mut self, envelope: Vec<u8>, failure: Failure) {
+        self.network.chain.push(GasClass::Small, AccountId([9; 32]), envelope);
+        self.expect(None, failure, 0);
+    }
+
+    /// Pushes a signed call with one thing wrong.
+    fn call(&mut self, payload: Vec<u8>, failure: Failure, gas_used: u64, change: impl FnOnce(&mut Call)) {
+        let mut call = self.alice.call(&self.network, self.contract, payload);
+        change(&mut call);
+        let nonce = call.nonce;
+        let envelope = self.alice.seal(&self.network, call);
+        self.network.chain.push(GasClass::Small, self.alice.id(), envelope);
+        self.expect(Some((self.alice.id(), nonce)), failure, gas_used);
+    }
+}
+
+#[test]
+fn every_poisoned_item_gets_its_own_failure_and_the_next_item_executes() {
+    let mut scene = Scene::new(20);
+    let gas = GasClass::Small.gas();
+    let genesis = scene.network.chain.genesis();
+    let call = scene.alice.call(&scene.network, scene.contract, vec![KEEP]);
+    let good = scene.alice.sign(&scene.network, call).encode();
+    let used = scene.alice.next_nonce;
+    let open = Destination { genesis, cluster: CLUSTER, epoch: 1 };
+
+    // What no key opens, or what holds no call.
+    let length = seal_as(&scene.network, EnvelopeKind::Call, &good).len();
+    scene.anonymous(Vec::new(), Failure::Malformed);
+    scene.anonymous(vec![0xff; length], Failure::Malformed);
+    let mut garbage = seal_as(&scene.network, EnvelopeKind::Call, &good);
+    garbage[11..].fill(0xa5);
+    scene.anonymous(garbage, Failure::Undecryptable);
+    let mut altered = seal_as(&scene.network, EnvelopeKind::Call, &good);
+    *altered.last_mut().unwrap() ^= 1;
+    scene.anonymous(altered, Failure::Undecryptable);
+    let mut longer = seal_as(&scene.network, EnvelopeKind::Call, &good);
+    longer.push(0);
+    scene.anonymous(longer, Failure::Malformed);
+    for elsewhere in [
+        Destination { epoch: 2, ..open },
+        Destination { cluster: phala_protocol::ClusterId(1), ..open },
+        Destination { genesis: [0; 32], ..open },
+    ] {
+        let envelope = seal_to(&scene.network, &elsewhere, EnvelopeKind::Call, &good);
+        scene.anonymous(envelope, Failure::Undecryptable);
+    }
+    // Sealed for another epoch, with a header that says the open one.
+    let mut relabelled = seal_to(&scene.network, &Destination { epoch: 2, ..open }, EnvelopeKind::Call, &good);
+    relabelled[6] = 1;
+    scene.anonymous(relabelled, Failure::Undecryptable);
+    let empty = seal_as(&scene.network, EnvelopeKind::Call, &[]);
+    scene.anonymous(empty, Failure::Malformed);
+    let no_call = seal_as(&scene.network, EnvelopeKind::Call, &[7; 200]);
+    scene.anonymous(no_call, Failure::Malformed);
+    let trailing = seal_as(&scene.network, EnvelopeKind::Call, &[&good[..], &[0]].concat());
+    scene.anonymous(trailing, Failure::Malformed);
+    let session = seal_as(&scene.network, EnvelopeKind::SessionOpen, &good);
+    scene.anonymous(session, Failure::UnsupportedKind);
+
+    // What an account did not say, or says again.
+    let forged = scene.alice.call(&scene.network, scene.contract, vec![KEEP, 66]);
+    let mut forged = scene.alice.sign(&scene.network, forged);
+    forged.call.payload.push(67);
+    let forged = seal_as(&scene.network, EnvelopeKind::Call, &forged.encode());
+    scene.anonymous(forged, Failure::BadSignature);
+    let first = seal_as(&scene.network, EnvelopeKind::Call, &good);
+    scene.network.chain.push(GasClass::Small, scene.alice.id(), first.clone());
+    let outcome = Outcome::Returned(Vec::new());
+    let sequence = scene.network.chain.head.count - 1;
+    let (caller, events) = (Some((scene.alice.id(), used)), Vec::new());
+    scene.expected.push(Reply { sequence, caller, outcome, gas_used: 0, fee: FEE, events });
+    let first_index = scene.expected.len() - 1;
+    scene.anonymous(first, Failure::NonceUsed);
+
+    // What an account says in vain.
+    let now = scene.network.chain.number();
+    scene.call(vec![KEEP], Failure::Expired, 0, |call| call.valid_until = now - 1);
+    scene.call(vec![KEEP], Failure::GasOverClass, 0, |call| call.gas_limit = gas + 1);
+    scene.call(vec![KEEP], Failure::FeeOverMax, 0, |call| call.max_fee = FEE - 1);
+    scene.call(vec![KEEP], Failure::NoSuchContract, 0, |call| call.contract = ContractId([1; 32]));
+    scene.call(vec![KEEP], Failure::NoSuchContract, 0, |call| call.contract = ContractId([0; 32]));
+    scene.call(vec![TRAP], Failure::Trapped, gas, |_| {});
+    scene.call(vec![LOOP], Failure::OutOfGas, gas, |_| {});
+    scene.call(vec![KEEP], Failure::OutOfGas, 0, |call| call.gas_limit = 0);
+    scene.call(vec![KEEP], Failure::OutOfGas, 10, |call| call.gas_limit = 10);
+
+    let last = scene.alice.push(&mut scene.network, scene.contract, vec![KEEP, 1, 2, 3]);
+    scene.network.settle();
+    let (network, mut alice) = (scene.network, scene.alice);
+    let mut reply_to = |nonce| match alice.ask_reply(&network, nonce) {
+        AnswerContent::Reply { reply, .. } => reply,
+        other => panic!("no reply: {other:?}"),
+    };
+    // The gas of what succeeded is the engine's to say; everything else of every reply is not.
+    scene.expected[first_index].gas_used = reply_to(used).gas_used;
+    let last = reply_to(last);
+    assert_eq!(last.outcome, Outcome::Returned(Vec::new()));
+    scene.expected.push(last);
+    for reply in scene.expected.iter().filter(|reply| reply.caller.is_some()) {
+        assert_eq!(reply_to(reply.caller.unwrap().1), *reply);
+    }
+    assert_eq!(network.last_final().replies_root, network.insecure_replies_root(1, &scene.expected));
+    assert_eq!(alice.ask_contract(&network, scene.contract, vec![KEEP]), AnswerContent::Output(vec![KEEP, 1, 2, 3]));
+}
+
+#[test]
+fn poisoned_chain_messages_create_nothing() {
+    let mut network = Network::ready(21, 1);
+    let (mut alice, mut mallory) = (Account::new(1), Account::new(6));
+    let good = network.chain.upload(&code());
+    let genesis = network.chain.genesis();
+    let id = |salt: u8| ContractId::derive(&genesis, CLUSTER, &alice.id(), &good, &[salt; 32]);
+    let (first, second, third, fourth) = (id(1), id(2), id(3), id(4));
+
+    // A stranger's constructor for the deployer's contract, and the deployer's own for another contract.
+    let call = mallory.call(&network, first, vec![KEEP]);
+    let stranger = mallory.seal(&network, call);
+    network.chain.instantiate(alice.id(), good, first, stranger);
+    let call = alice.call(&network, first, vec![KEEP]);
+    let misdirected = alice.seal(&network, call);
+    network.chain.instantiate(alice.id(), good, second, misdirected);
+    let misdirected = alice.next_nonce;
+    // A constructor that gives up, and code that is none.
+    let call = alice.call(&network, third, vec![TRAP]);
+    let trapping = alice.seal(&network, call);
+    network.chain.instantiate(alice.id(), good, third, trapping);
+    let trapping = alice.next_nonce;
+    let bad = network.chain.upload(b"\0asm\x01\0\0\0 this is no module");
+    let call = alice.call(&network, fourth, vec![KEEP]);
+    let codeless = alice.seal(&network, call);
+    network.chain.instantiate(alice.id(), bad, fourth, codeless);
+    let codeless = alice.next_nonce;
+    // And one that works, twice.
+    let call = alice.call(&network, first, vec![KEEP, 1]);
+    let works = alice.seal(&network, call);
+    network.chain.instantiate(alice.id(), good, first, works);
+    let works = alice.next_nonce;
+    let call = alice.call(&network, first, vec![KEEP, 2]);
+    let again = alice.seal(&network, call);
+    network.chain.instantiate(alice.id(), good, first, again);
+    let again = alice.next_nonce;
+    network.settle();
+
+    let outcome = |account: &mut Account, nonce| match account.ask_reply(&network, nonce) {
+        AnswerContent::Reply { reply, .. } => reply.outcome,
+        other => panic!("no reply: {other:?}"),
+    };
+    assert_eq!(outcome(&mut mallory, 1), Outcome::Failed(Failure::WrongConstructor));
+    assert_eq!(outcome(&mut alice, misdirected), Outcome::Failed(Failure::WrongConstructor));
+    assert_eq!(outcome(&mut alice, trapping), Outcome::Failed(Failure::Trapped));
+    assert_eq!(outcome(&mut alice, codeless), Outcome::Failed(Failure::BadCode));
+    assert_eq!(outcome(&mut alice, works), Outcome::Returned(Vec::new()));
+    assert_eq!(outcome(&mut alice, again), Outcome::Failed(Failure::ContractExists));
+    assert_eq!(alice.ask_contract(&network, first, vec![KEEP]), AnswerContent::Output(vec![KEEP, 1]));
+    let missing = AnswerContent::Refused(phala_protocol::query::QueryRefusal::NotFound);
+    for nowhere in [second, third, fourth, ContractId([0; 32])] {
+        assert_eq!(alice.ask_contract(&network, nowhere, vec![KEEP]), missing);
+    }
+}
+
+#[test]
+fn a_command_that_fails_writes_nothing() {
+    let mut scene = Scene::new(22);
+    let reverted = scene.alice.push(&mut scene.network, scene.contract, vec![REVERT, 5]);
+    scene.network.settle();
+    let AnswerContent::Reply { reply, .. } = scene.alice.ask_reply(&scene.network, reverted) else { panic!("no reply") };
+    assert_eq!(reply.outcome, Outcome::Reverted(Vec::new()));
+    let kept = scene.alice.ask_contract(&scene.network, scene.contract, vec![KEEP]);
+    assert_eq!(kept, AnswerContent::Output(vec![KEEP]));
+}
