@@ -9,7 +9,7 @@ use phala_protocol::{
     finality::GenesisAnchor,
     storage::{DEVELOPMENT, GRANDPA_AUTHORITIES},
 };
-use phala_runtime::Block;
+use phala_runtime::OpaqueBlock as Block;
 use sc_chain_spec::construct_genesis_block;
 use sc_executor::read_embedded_version;
 use sc_executor_common::runtime_blob::RuntimeBlob;

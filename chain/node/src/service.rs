@@ -9,7 +9,7 @@
 //! - a development chain goes on authoring without peers.
 
 use crate::{chain_spec, rpc};
-use phala_runtime::{Block, Hash, RuntimeApi};
+use phala_runtime::{Hash, OpaqueBlock as Block, RuntimeApi};
 use sc_client_api::BlockBackend;
 use sc_consensus_babe::{BabeBlockImport, BabeLink, SlotProportion};
 use sc_consensus_grandpa::{self as grandpa, SharedVoterState};

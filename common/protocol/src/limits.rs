@@ -27,6 +27,8 @@ pub const NONCE_WINDOW: u64 = 64;
 pub const MAX_QUERY_LIFETIME_BLOCKS: u32 = 600;
 /// Bytes of a sealed query.
 pub const MAX_QUERY_BYTES: usize = 24 * 1024;
+/// Bytes of a reply's output and events, so that an answer with its proof fits the largest size class.
+pub const MAX_REPLY_BYTES: usize = 12 * 1024;
 /// Age, in blocks, of the finalised block that a registration's report data names.
 pub const MAX_REGISTRATION_AGE_BLOCKS: u32 = 600;
 /// Fragments of one finality proof.

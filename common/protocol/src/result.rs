@@ -107,6 +107,8 @@ pub struct Reply {
     pub sequence: u64,
     /// Who called, and the call's nonce; none when the item could not be opened.
     pub caller: Option<(AccountId, u64)>,
+    /// The contract that was called or created; none when the item could not be opened.
+    pub contract: Option<ContractId>,
     /// What happened.
     pub outcome: Outcome,
     /// Gas used.
@@ -199,6 +201,10 @@ pub enum Failure {
     #[codec(index = 13)]
     #[error("the constructor's call is not the deployer's for this contract")]
     WrongConstructor,
+    /// Output and events are together longer than a reply may be.
+    #[codec(index = 14)]
+    #[error("output and events are together longer than a reply may be")]
+    ReplyTooLong,
 }
 
 /// The leaf that a boundary's `replies_root` commits for one reply.
@@ -243,6 +249,7 @@ mod tests {
         let reply = Reply {
             sequence: 0,
             caller: None,
+            contract: None,
             outcome: Outcome::Failed(Failure::Undecryptable),
             gas_used: 0,
             fee: 0,

@@ -32,7 +32,7 @@ pub struct Global {
     pub password_file: Option<PathBuf>,
     /// A worker's address, beside those that network.json names; can be repeated
     #[arg(long = "worker", global = true, value_name = "URL")]
-    pub workers: Vec<String>,
+    pub more_workers: Vec<String>,
 }
 
 /// What to do.
@@ -207,7 +207,7 @@ pub struct DeployArgs {
     /// The contract's WebAssembly
     pub file: PathBuf,
     /// The constructor's arguments: JSON, or names of accounts
-    #[arg(allow_hyphen_values = true)]
+    #[arg(allow_negative_numbers = true)]
     pub args: Vec<String>,
     /// Who deploys and pays
     #[arg(long)]
@@ -228,7 +228,7 @@ pub struct CallArgs {
     /// The method
     pub method: String,
     /// Its arguments: JSON, or names of accounts
-    #[arg(allow_hyphen_values = true)]
+    #[arg(allow_negative_numbers = true)]
     pub args: Vec<String>,
     /// Who signs and pays
     #[arg(long)]
@@ -252,7 +252,7 @@ pub struct QueryArgs {
     /// The read-only method
     pub method: String,
     /// Its arguments: JSON, or names of accounts
-    #[arg(allow_hyphen_values = true)]
+    #[arg(allow_negative_numbers = true)]
     pub args: Vec<String>,
     /// Who asks
     #[arg(long)]
@@ -402,6 +402,7 @@ mod tests {
 
         let cli = parse("phala contract call token transfer bob 5 --from alice --wait --receipt r.json").unwrap();
         let Command::Contract(ContractCommand::Call(call)) = cli.command else { panic!() };
+        assert!(parse("phala contract call c add -5 --from alice").is_ok());
         assert_eq!((call.method.as_str(), call.args.len(), call.wait), ("transfer", 2, true));
 
         let cli = parse("phala contract query token balance --from bob --network ws://127.0.0.1:1").unwrap();
@@ -413,7 +414,9 @@ mod tests {
 
     #[test]
     fn refuses_other_numbers_of_authorities_and_workers() {
-        assert!(parse("phala dev --authorities 4 --workers 3").is_ok());
+        let cli = parse("phala dev --authorities 4 --workers 3 --node-port 9 --worker-port 8").unwrap();
+        let Command::Dev(dev) = cli.command else { panic!() };
+        assert_eq!((dev.authorities, dev.workers, dev.node_port, dev.worker_port), (Some(4), Some(3), Some(9), Some(8)));
         assert!(parse("phala dev --authorities 2").is_err());
         assert!(parse("phala dev --workers 0").is_err());
         assert!(parse("phala contract call token transfer").is_err());

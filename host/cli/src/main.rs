@@ -6,7 +6,6 @@
 #![forbid(unsafe_code)]
 
 mod accounts;
-
 mod args;
 mod commands;
 mod dev;
@@ -29,7 +28,7 @@ fn main() -> ExitCode {
     let _ = tracing_subscriber::fmt()
         .with_env_filter(
             tracing_subscriber::EnvFilter::try_from_env("PHALA_LOG")
-                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn")),
+                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(usual_filter(&cli.command))),
         )
         .with_writer(std::io::stderr)
         .with_ansi(false)
@@ -56,6 +55,14 @@ fn run(cli: args::Cli, output: &output::Output) -> Result<(), CliError> {
     result
 }
 
+/// What is logged when `PHALA_LOG` does not say: a relayer's work is its log.
+fn usual_filter(command: &args::Command) -> &'static str {
+    match command {
+        args::Command::Relayer(_) => "info",
+        _ => "warn",
+    }
+}
+
 /// Help and version are answers, the rest is a wrong command line.
 fn misused(error: &clap::Error, json: bool) -> ExitCode {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
@@ -64,7 +71,8 @@ fn misused(error: &clap::Error, json: bool) -> ExitCode {
     }
     if json {
         let text = error.render().to_string();
-        let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+        let said = text.lines().take_while(|line| !line.starts_with("Usage:")).map(str::trim).filter(|line| !line.is_empty());
+        let message = said.collect::<Vec<_>>().join(" ").trim_start_matches("error: ").to_owned();
         let failure = CliError::new(Code::Usage, message).with_hint("`phala --help` shows what there is");
         output::Output::new(true).error(&failure);
     } else {

@@ -17,12 +17,7 @@ use std::path::{Path, PathBuf};
 /// What the user chose.
 pub enum Selected {
     /// A network file.
-    File {
-        /// The folder that it lies in.
-        folder: PathBuf,
-        /// What it says.
-        file: Box<NetworkFile>,
-    },
+    File(Box<NetworkFile>),
     /// A node's address.
     Url(String),
 }
@@ -62,9 +57,7 @@ pub fn select(global: &Global) -> Result<Selected, CliError> {
     if let Some(url) = global.network.as_ref().filter(|text| is_url(text)) {
         return Ok(Selected::Url(url.clone()));
     }
-    let folder = folder(global)?;
-    let file = Box::new(NetworkFile::read(&folder)?);
-    Ok(Selected::File { folder, file })
+    Ok(Selected::File(Box::new(NetworkFile::read(&folder(global)?)?)))
 }
 
 fn is_url(text: &str) -> bool {
@@ -73,7 +66,7 @@ fn is_url(text: &str) -> bool {
 
 /// Connects to the network that the user means.
 pub async fn connect(global: &Global) -> Result<Connected, CliError> {
-    let more_workers = global.workers.clone();
+    let more_workers = global.more_workers.clone();
     match select(global)? {
         Selected::Url(url) => {
             let network = Network::connect_unpinned(&url).await?;
@@ -83,7 +76,7 @@ pub async fn connect(global: &Global) -> Result<Connected, CliError> {
             ));
             Ok(Connected { network, file: None, more_workers })
         }
-        Selected::File { file, .. } => {
+        Selected::File(file) => {
             let network = connect_any(&file.nodes(), &file.pin()?).await?;
             Ok(Connected { network, file: Some(file), more_workers })
         }

@@ -55,12 +55,7 @@ pub struct CommandOptions {
 
 impl Default for CommandOptions {
     fn default() -> Self {
-        Self {
-            gas_limit: GasClass::Medium.gas(),
-            max_fee: None,
-            lifetime: 600,
-            timeout: Duration::from_secs(180),
-        }
+        Self { gas_limit: GasClass::Medium.gas(), max_fee: None, lifetime: 600, timeout: Duration::from_secs(180) }
     }
 }
 
@@ -233,7 +228,10 @@ impl Network {
     /// Stores `wasm` unless the chain has it. Returns its hash.
     pub async fn upload_code(&self, account: &Account, wasm: &[u8]) -> Result<CodeHash, ClientError> {
         if wasm.len() > phala_protocol::limits::MAX_CODE_BYTES as usize {
-            return Err(ClientError::new(ErrorCode::OverLimit, format!("code of {} bytes is over 512 KiB", wasm.len())));
+            return Err(ClientError::new(
+                ErrorCode::OverLimit,
+                format!("code of {} bytes is over 512 KiB", wasm.len()),
+            ));
         }
         let code = CodeHash::of(wasm);
         let key = phala_protocol::storage::code_key(&code);
@@ -423,7 +421,8 @@ fn verify_reply(
     let AnswerContent::Reply { reply, salt, result, position, path } = content else {
         return Err(ClientError::new(ErrorCode::Stale, "the worker does not have the reply yet"));
     };
-    let unverified = |why: &str| ClientError::new(ErrorCode::Unverified, format!("the worker's reply does not hold: {why}"));
+    let unverified =
+        |why: &str| ClientError::new(ErrorCode::Unverified, format!("the worker's reply does not hold: {why}"));
     if result != record.result {
         return Err(unverified("it rests on another result than the final one"));
     }

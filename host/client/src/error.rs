@@ -174,7 +174,8 @@ mod tests {
     fn codes_and_exit_codes_are_those_of_the_specification() {
         let page = include_str!("../../../SPECIFICATION.md");
         for code in ErrorCode::ALL {
-            let row = page.lines().find(|line| line.starts_with("| ") && line.contains(&format!("`{}`", code.as_str())));
+            let row =
+                page.lines().find(|line| line.starts_with("| ") && line.contains(&format!("`{}`", code.as_str())));
             assert!(row.unwrap().starts_with(&format!("| {} |", code.exit_code())), "{}", code.as_str());
         }
     }

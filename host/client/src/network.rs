@@ -89,7 +89,11 @@ impl Network {
         if *chain.genesis() != pin.genesis {
             return Err(ClientError::new(
                 ErrorCode::Unverified,
-                format!("the node at {url} is on the chain {}, not on {}", to_hex(chain.genesis()), to_hex(&pin.genesis)),
+                format!(
+                    "the node at {url} is on the chain {}, not on {}",
+                    to_hex(chain.genesis()),
+                    to_hex(&pin.genesis)
+                ),
             )
             .with_hint("a network that was started afresh has a new genesis: use its new network file"));
         }
@@ -177,9 +181,11 @@ impl Network {
 
     /// A contract's code: the bytes are those of the hash.
     pub async fn code(&self, code: &CodeHash) -> Result<Vec<u8>, ClientError> {
-        let wasm: Vec<u8> = self.chain.storage(&storage::code_key(code), None).await?.ok_or_else(|| {
-            ClientError::new(ErrorCode::NotFound, format!("the chain has no code {code}"))
-        })?;
+        let wasm: Vec<u8> = self
+            .chain
+            .storage(&storage::code_key(code), None)
+            .await?
+            .ok_or_else(|| ClientError::new(ErrorCode::NotFound, format!("the chain has no code {code}")))?;
         if CodeHash::of(&wasm) != *code {
             return Err(ClientError::new(ErrorCode::Unverified, "the node gives other code than that of the hash"));
         }
@@ -187,7 +193,11 @@ impl Network {
     }
 
     /// The result of the boundary at `block`, once it is final.
-    pub async fn final_result(&self, cluster: ClusterId, block: BlockNumber) -> Result<Option<FinalRecord>, ClientError> {
+    pub async fn final_result(
+        &self,
+        cluster: ClusterId,
+        block: BlockNumber,
+    ) -> Result<Option<FinalRecord>, ClientError> {
         let key = storage::final_result_key(cluster, block);
         self.read(std::slice::from_ref(&key)).await?.get(&key)
     }
@@ -206,10 +216,8 @@ mod tests {
 
     #[test]
     fn pins_round_trip_and_refuse_other_json() {
-        let pin = Pin {
-            genesis: [1; 32],
-            anchor: GenesisAnchor { header: vec![1, 2], authorities_proof: vec![vec![3]] },
-        };
+        let pin =
+            Pin { genesis: [1; 32], anchor: GenesisAnchor { header: vec![1, 2], authorities_proof: vec![vec![3]] } };
         assert_eq!(Pin::from_json(&pin.to_json()).unwrap(), pin);
         let json = serde_json::json!({"genesisHash": "0x00", "anchor": "0x"});
         assert_eq!(Pin::from_json(&json).unwrap_err().code, ErrorCode::Invalid);

@@ -26,8 +26,8 @@ use phala_protocol::{
     envelope::SizeClass,
     ids::BlockNumber,
     query::{
-        answer_payload, signing_payload, Answer, AnswerContent, Query, QueryHeader, QueryKey, QueryRefusal, QueryRequest,
-        SealedAnswer, SealedQuery, SignedQuery, VERSION,
+        answer_payload, signing_payload, Answer, AnswerContent, Query, QueryHeader, QueryKey, QueryRefusal,
+        QueryRequest, SealedAnswer, SealedQuery, SignedQuery, VERSION,
     },
     storage, ClusterId, Hash, WorkerId,
 };
@@ -66,7 +66,8 @@ impl AttestedWorker {
         let info = endpoint.info().await?;
         let served = info.clusters.iter().find(|served| served.cluster == cluster.0);
         let key = served.and_then(|served| served.query_key.as_deref()).ok_or_else(|| {
-            endpoint.error(ErrorCode::Busy, format!("has no query key of cluster {cluster}"))
+            endpoint
+                .error(ErrorCode::Busy, format!("has no query key of cluster {cluster}"))
                 .with_hint("it does not serve the cluster, or is still waiting for the epoch's keys")
         })?;
         let malformed = || endpoint.error(ErrorCode::Unattested, "shows no well-formed query key".to_owned());
@@ -81,13 +82,13 @@ impl AttestedWorker {
         let cluster_record: Option<ClusterRecord> = proved.get(&cluster_key)?;
         let now_ms: u64 = proved.get(&time_key)?.unwrap_or_default();
         let unattested = |why: &str| {
-            endpoint.error(ErrorCode::Unattested, format!("cannot be trusted: {why}"))
+            endpoint
+                .error(ErrorCode::Unattested, format!("cannot be trusted: {why}"))
                 .with_hint("ask another worker of the cluster")
         };
         let record = record.ok_or_else(|| unattested("the chain has not registered it"))?;
-        let cluster_record = cluster_record.ok_or_else(|| {
-            ClientError::new(ErrorCode::NotFound, format!("there is no cluster {cluster}"))
-        })?;
+        let cluster_record = cluster_record
+            .ok_or_else(|| ClientError::new(ErrorCode::NotFound, format!("there is no cluster {cluster}")))?;
         let measurement_key = storage::measurement_key(&record.measurement);
         let allowed = network.read(std::slice::from_ref(&measurement_key)).await?.get(&measurement_key)?;
         judge(network.genesis(), cluster, &key, &record, &cluster_record, allowed, now_ms, proved.height())

@@ -110,7 +110,12 @@ impl From<ReceiptError> for ClientError {
 
 impl Receipt {
     /// Storage keys that a receipt proves: the result, chain time, the contract, its workers, and their measurements.
-    pub fn keys(result: &ClusterResult, contract: &ContractId, workers: &[WorkerId], measurements: &[Hash]) -> Vec<Vec<u8>> {
+    pub fn keys(
+        result: &ClusterResult,
+        contract: &ContractId,
+        workers: &[WorkerId],
+        measurements: &[Hash],
+    ) -> Vec<Vec<u8>> {
         let mut keys = vec![
             storage::final_result_key(result.cluster, result.boundary.block),
             storage::TIMESTAMP_NOW.to_vec(),

@@ -11,8 +11,8 @@
 use crate::{query::is_accepted, receipt::EvidenceOf, ErrorCode, Receipt};
 use codec::{Decode, DecodeAll, Encode};
 use phala_attest::{
-    verify_collateral, verify_evidence, AcceptedStatuses, Collateral, DevelopmentGenesis, Evidence, Policy, PolicyTerms,
-    TcbStatus, TrustAnchor,
+    verify_collateral, verify_evidence, AcceptedStatuses, Collateral, DevelopmentGenesis, Evidence, Policy,
+    PolicyTerms, TcbStatus, TrustAnchor,
 };
 use phala_crypto::{merkle, signature::ed25519};
 use phala_light_client::{encode_proof, verify_anchor, verify_storage, LightClient, VerifiedHeader};
@@ -144,7 +144,11 @@ impl Checker<'_> {
 
     fn genesis(&self) -> Found<LightClient> {
         if self.receipt.genesis != *self.pinned {
-            return Err(format!("the receipt is of the chain {}, not of {}", to_hex(&self.receipt.genesis), to_hex(self.pinned)));
+            return Err(format!(
+                "the receipt is of the chain {}, not of {}",
+                to_hex(&self.receipt.genesis),
+                to_hex(self.pinned)
+            ));
         }
         let light = verify_anchor(self.pinned, &self.receipt.anchor).map_err(text)?;
         Ok((light, to_hex(self.pinned)))
@@ -297,7 +301,8 @@ impl Checker<'_> {
 
     fn included(&self) -> Found<()> {
         let Receipt { record, reply, salt, position: (index, count), path, .. } = self.receipt;
-        let first = record.result.boundary.count.checked_sub((*count).into()).ok_or("there are more replies than items")?;
+        let first =
+            record.result.boundary.count.checked_sub((*count).into()).ok_or("there are more replies than items")?;
         if first.checked_add((*index).into()) != Some(reply.sequence) {
             return Err("the reply is to another item of the inbox".to_owned());
         }
@@ -337,7 +342,9 @@ impl State<'_> {
     fn get<T: Decode>(&self, key: &[u8]) -> Result<Option<T>, String> {
         let storage = verify_storage(self.header, &self.proof).map_err(text)?;
         let value = storage.get(key).map_err(text)?;
-        value.map(|mut value| T::decode_all(&mut value).map_err(|_| "a record of the state is malformed".to_owned())).transpose()
+        value
+            .map(|mut value| T::decode_all(&mut value).map_err(|_| "a record of the state is malformed".to_owned()))
+            .transpose()
     }
 }
 

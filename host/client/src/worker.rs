@@ -80,8 +80,9 @@ impl WorkerEndpoint {
     /// Asks who it is and what it serves.
     pub async fn info(&self) -> Result<WorkerInfo, ClientError> {
         let body = self.answer(self.http.get(format!("{}/v1/info", self.url))).await?;
-        serde_json::from_slice(&body)
-            .map_err(|error| self.error(ErrorCode::Unverified, format!("says something malformed about itself: {error}")))
+        serde_json::from_slice(&body).map_err(|error| {
+            self.error(ErrorCode::Unverified, format!("says something malformed about itself: {error}"))
+        })
     }
 
     /// Hands over a sealed query and returns the sealed answer.
@@ -94,8 +95,11 @@ impl WorkerEndpoint {
 
     async fn answer(&self, request: reqwest::RequestBuilder) -> Result<Vec<u8>, ClientError> {
         let unreachable = |error: reqwest::Error| {
-            self.error(ErrorCode::Unreachable, format!("does not answer: {}", crate::error::chain_of(&error.without_url())))
-                .with_hint("`phala status` shows which workers run")
+            self.error(
+                ErrorCode::Unreachable,
+                format!("does not answer: {}", crate::error::chain_of(&error.without_url())),
+            )
+            .with_hint("`phala status` shows which workers run")
         };
         let mut response = request.send().await.map_err(unreachable)?;
         let status = response.status();
@@ -168,7 +172,8 @@ mod tests {
 
     #[test]
     fn info_needs_little_and_ignores_the_rest() {
-        let json = r#"{"genesis":"0x00","identity":"0x01","new":1,"clusters":[{"cluster":0,"epoch":3,"query_key":"0x02"}]}"#;
+        let json =
+            r#"{"genesis":"0x00","identity":"0x01","new":1,"clusters":[{"cluster":0,"epoch":3,"query_key":"0x02"}]}"#;
         let info: WorkerInfo = serde_json::from_str(json).unwrap();
         assert_eq!((info.clusters[0].epoch, info.evidence), (3, None));
     }

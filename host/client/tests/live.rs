@@ -1,11 +1,7 @@
 //! Against a running development node: `PHALA_TEST_NODE=ws://127.0.0.1:9944 cargo test -p phala-client --test live -- --ignored`.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use phala_client::{
-    chain::ChainCall,
-    network::Pin,
-    Account, Chain, ErrorCode, Network, Until,
-};
+use phala_client::{chain::ChainCall, network::Pin, Account, Chain, ErrorCode, Network, Until};
 use phala_protocol::{storage, ClusterId};
 use std::sync::Arc;
 
@@ -63,7 +59,7 @@ async fn refusals_have_codes() {
     let code = |error: phala_client::chain::SubmitError| phala_client::ClientError::from(error).code;
     let error = chain.submit(&poor, &transfer(1), Until::InBlock).await.unwrap_err();
     assert_eq!(code(error), ErrorCode::InsufficientFunds);
-    let error = chain.submit(&alice, &transfer(u128::MAX / 4), Until::InBlock).await.unwrap_err();
+    let error = chain.submit(&alice, &transfer(20_000_000_000_000_000_000), Until::InBlock).await.unwrap_err();
     assert_eq!(code(error), ErrorCode::InsufficientFunds);
     let remark = ChainCall::raw("System", "set_heap_pages", 64_u64.to_le_bytes().to_vec());
     let error = chain.submit(&alice, &remark, Until::InBlock).await.unwrap_err();

@@ -84,7 +84,8 @@ impl Collaterals {
         if self.settled.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&content) {
             return Ok(());
         }
-        let there: Option<VerifiedCollateral> = chain.storage(&map_key("Attestation", "Collaterals", &fmspc), None).await?;
+        let there: Option<VerifiedCollateral> =
+            chain.storage(&map_key("Attestation", "Collaterals", &fmspc), None).await?;
         if there.is_none_or(|there| there.issued() < verified.issued()) {
             let call = ChainCall::submit_collateral(bytes.to_vec());
             match chain.submit(&shared.operator, &call, Until::InBlock).await {

@@ -74,11 +74,8 @@ struct Shared {
 
 /// Relays until `shutdown` is ready. Node and TEEs may come and go meanwhile; only a configuration that can never work is an error.
 pub async fn run(config: RelayerConfig, shutdown: impl Future<Output = ()>) -> Result<(), ClientError> {
-    let endpoints = config
-        .tees
-        .iter()
-        .map(|tee| operator::Operator::new(&tee.operator_url))
-        .collect::<Result<Vec<_>, _>>()?;
+    let endpoints =
+        config.tees.iter().map(|tee| operator::Operator::new(&tee.operator_url)).collect::<Result<Vec<_>, _>>()?;
     tracing::info!(node = config.node, tees = endpoints.len(), operator = config.operator.address(), "relaying");
     let shared = Arc::new(Shared {
         link: NodeLink::new(config.node),

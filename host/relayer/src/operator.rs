@@ -50,7 +50,10 @@ impl Operator {
         }
         if !status.is_success() {
             let text: String = String::from_utf8_lossy(&body).chars().take(500).collect();
-            return Err(ClientError::new(ErrorCode::Refused, format!("the TEE at {} refuses: {status} {text}", self.url)));
+            return Err(ClientError::new(
+                ErrorCode::Refused,
+                format!("the TEE at {} refuses: {status} {text}", self.url),
+            ));
         }
         TeeStatus::decode_all_with_depth_limit(16, &mut body.as_slice())
             .map_err(|_| ClientError::new(ErrorCode::Unverified, "the TEE's status is malformed"))

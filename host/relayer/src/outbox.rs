@@ -11,13 +11,8 @@ use phala_client::{
     ClientError, ErrorCode, Until,
 };
 use phala_protocol::{
-    chain_state::RootRecord,
-    hash::blake2_256,
-    ids::BlockNumber,
-    limits::MAX_RESULTS_PER_SUBMIT,
-    relay::Outgoing,
-    result::SignedResult,
-    Hash, WorkerId,
+    chain_state::RootRecord, hash::blake2_256, ids::BlockNumber, limits::MAX_RESULTS_PER_SUBMIT, relay::Outgoing,
+    result::SignedResult, Hash, WorkerId,
 };
 use std::{
     collections::BTreeMap,
@@ -171,7 +166,12 @@ async fn submit_one(shared: &Shared, call: &ChainCall) -> Result<(), ClientError
 }
 
 /// Records a root once all of its seats have signed, if we may.
-async fn record_root(shared: &Shared, root: &RootRecord, seat: WorkerId, signature: [u8; 64]) -> Result<(), ClientError> {
+async fn record_root(
+    shared: &Shared,
+    root: &RootRecord,
+    seat: WorkerId,
+    signature: [u8; 64],
+) -> Result<(), ClientError> {
     let Some(signatures) = shared.roots.sign(root, seat, signature) else {
         tracing::info!(era = root.era, "a root waits for the signatures of its other seats");
         return Ok(());

@@ -85,7 +85,11 @@ async fn round(
     if status.genesis != *chain.genesis() {
         return Err(ClientError::new(
             ErrorCode::Refused,
-            format!("the TEE follows the chain {}, the node is on {}", to_hex(&status.genesis), to_hex(chain.genesis())),
+            format!(
+                "the TEE follows the chain {}, the node is on {}",
+                to_hex(&status.genesis),
+                to_hex(chain.genesis())
+            ),
         ));
     }
     let arrived = shared.mail.open(status.identity);
@@ -133,11 +137,15 @@ fn take(shared: &Shared, status: &TeeStatus, outgoing: &Outbox) {
                 let without = collateral.is_empty();
                 let gatekeeper = inquiry.request.request.gatekeeper;
                 match shared.mail.ask(inquiry, collateral) {
-                    Posted::Unserved => tracing::debug!(%gatekeeper, "a request is for a gatekeeper that is not served here"),
+                    Posted::Unserved => {
+                        tracing::debug!(%gatekeeper, "a request is for a gatekeeper that is not served here")
+                    }
                     Posted::New if without => {
                         tracing::warn!(worker = %status.identity, "no collateral for this worker's evidence: gatekeepers will refuse it");
                     }
-                    Posted::New => tracing::info!(worker = %status.identity, %gatekeeper, "carrying a request for keys"),
+                    Posted::New => {
+                        tracing::info!(worker = %status.identity, %gatekeeper, "carrying a request for keys")
+                    }
                     Posted::Known => {}
                 }
             }

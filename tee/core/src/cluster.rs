@@ -263,7 +263,9 @@ impl Cluster {
         let Some(record) = self.record.as_ref().filter(|record| record.epoch > 0) else { return Ok(()) };
         let (open_epoch, opened_count) = (record.epoch, record.opened_count);
         if self.store.is_none() {
-            let epoch = self.stored_generation.unwrap_or(open_epoch);
+            // Of an epoch that is not the one before any more: the open one's key gives the error that says so.
+            let before = self.stored_generation.filter(|stored| stored.checked_add(1) == Some(open_epoch));
+            let epoch = before.unwrap_or(open_epoch);
             let Some(keys) = self.epochs.get(epoch) else { return Ok(()) };
             let key = StorageKey::derive(epoch, &keys.storage, around.identity.machine_secret().expose());
             match around.machine.open_store(self.id, key) {
@@ -273,7 +275,11 @@ impl Cluster {
                     self.stored_generation = Some(stored);
                     return Ok(());
                 }
-                Err(error) => return Err(error.into()),
+                Err(error) => {
+                    // The generation was the host's word.
+                    self.stored_generation = None;
+                    return Err(error.into());
+                }
             }
         }
         let Some(store) = self.store.as_ref() else { return Ok(()) };

@@ -19,6 +19,7 @@ use phala_protocol::{
     call::{signing_payload, SignedCall},
     envelope::{public_key_hash, Envelope, EnvelopeKind},
     inbox::{ChainMessage, Item, ItemHeader, ItemKind},
+    limits::MAX_REPLY_BYTES,
     result::{ContractEvent, Failure, Outcome, Reply},
     AccountId, ClusterId, CodeHash, ContractId, Epoch, Hash,
 };
@@ -67,7 +68,7 @@ type World = Arc<ClusterWorld<Underway>>;
 
 /// Executes one item.
 pub(crate) fn execute_item(context: &Context<'_>, world: &World, item: &Item) -> Result<Executed, ExecutionFault> {
-    let mut run = Run { context, world, header: &item.header, caller: None, new_code: None };
+    let mut run = Run { context, world, header: &item.header, caller: None, contract: None, new_code: None };
     let ended = match item.header.kind {
         ItemKind::Envelope(_) => run.envelope(&item.message)?,
         ItemKind::Chain(_) => run.chain_message(&item.message)?,
@@ -79,6 +80,7 @@ pub(crate) fn execute_item(context: &Context<'_>, world: &World, item: &Item) ->
     let reply = Reply {
         sequence: item.header.sequence,
         caller: run.caller,
+        contract: run.contract,
         outcome,
         gas_used,
         fee: item.header.fee,
@@ -95,6 +97,7 @@ struct Run<'a> {
     world: &'a World,
     header: &'a ItemHeader,
     caller: Option<(AccountId, u64)>,
+    contract: Option<ContractId>,
     new_code: Option<CodeHash>,
 }
 
@@ -139,12 +142,13 @@ impl Run<'_> {
             Err(error) => return Err(ExecutionFault::Compiler(error)),
         };
         let execution = self.execute(&compiled, Entry::Deploy, signed)?;
-        if matches!(execution.outcome, phala_vm::Outcome::Returned(_)) {
+        let settled = self.settle(execution)?;
+        if matches!(settled.0, Outcome::Returned(_)) {
             let listed = self.world.source.list(&contract, &Deployed { code, deployer });
             listed.map_err(StateFault::Limit)?;
             self.new_code = Some(code);
         }
-        self.settle(execution).map(Ok)
+        Ok(Ok(settled))
     }
 
     /// Opens an envelope and checks all that can be checked before the contract is known.
@@ -166,10 +170,11 @@ impl Run<'_> {
             return Ok(Err(Failure::BadSignature));
         }
         self.caller = Some((signed.account, signed.call.nonce));
+        self.contract = Some(signed.call.contract);
         // From here on the account has spoken: the nonce is used whatever follows.
         if !self.world.source.take_nonce(&signed.account, signed.call.nonce)? {
             // The reply to the nonce's first use stays the account's; this one belongs to nobody.
-            self.caller = None;
+            (self.caller, self.contract) = (None, None);
             return Ok(Err(Failure::NonceUsed));
         }
         if self.header.block > signed.call.valid_until {
@@ -202,6 +207,15 @@ impl Run<'_> {
     }
 
     fn settle(&self, execution: Execution) -> Result<(Outcome, u64, Vec<ContractEvent>), ExecutionFault> {
+        let output = match &execution.outcome {
+            phala_vm::Outcome::Returned(bytes) | phala_vm::Outcome::Reverted(bytes) => bytes.len(),
+            phala_vm::Outcome::Trapped(_) | phala_vm::Outcome::OutOfGas => 0,
+        };
+        let events: usize = execution.events.iter().map(|event| event.data.len() + size_of::<ContractId>()).sum();
+        if output.saturating_add(events) > MAX_REPLY_BYTES {
+            // A reply that no answer can carry would be lost on its caller: the command fails, and writes nothing.
+            return Ok((Outcome::Failed(Failure::ReplyTooLong), execution.gas_used, Vec::new()));
+        }
         self.world.source.apply(execution.writes).map_err(StateFault::Limit)?;
         let outcome = match execution.outcome {
             phala_vm::Outcome::Returned(output) => Outcome::Returned(output),

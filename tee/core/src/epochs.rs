@@ -67,6 +67,7 @@ impl Epochs {
     }
 
     /// Makes requests for `epoch` to all seats of `root`, unless they are under way.
+    #[expect(clippy::too_many_arguments, reason = "one call site, which has all of it at hand")]
     pub(crate) fn ask(
         &mut self,
         epoch: Epoch,

@@ -4,11 +4,19 @@
 //! development one. The delay that other networks put before a new measurement is tested on its own function.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
-use crate::{open_grant, policy::is_allowed, Facts, GrantError, Grants, Refusal, Seat, SeatError, MEASUREMENT_DELAY_BLOCKS};
+use crate::{
+    open_grant, policy::is_allowed, Facts, GrantError, Grants, Refusal, Seat, SeatError, MEASUREMENT_DELAY_BLOCKS,
+};
 use codec::{Decode, Encode};
 use curve25519_dalek::scalar::Scalar;
 use phala_attest::{AcceptedStatuses, DevelopmentGenesis, Evidence, PolicyTerms};
-use phala_crypto::{hpke, prf::KeyShare, signature::ed25519::IdentityKey, xwing::{DecapsulationKey, EncapsulationKey}, Secret};
+use phala_crypto::{
+    hpke,
+    prf::KeyShare,
+    signature::ed25519::IdentityKey,
+    xwing::{DecapsulationKey, EncapsulationKey},
+    Secret,
+};
 use phala_insecure_tee::InsecureMachine;
 use phala_protocol::{
     attestation::{encryption_key_hash, Assurance, Registration, Role},
@@ -69,7 +77,14 @@ impl Worker {
     }
 
     fn request(&self, epoch: Epoch) -> KeyRequest {
-        KeyRequest { genesis: GENESIS, worker: self.id(), gatekeeper: GATEKEEPER, cluster: CLUSTER, epoch, nonce: [5; 32] }
+        KeyRequest {
+            genesis: GENESIS,
+            worker: self.id(),
+            gatekeeper: GATEKEEPER,
+            cluster: CLUSTER,
+            epoch,
+            nonce: [5; 32],
+        }
     }
 
     fn sign(&self, request: KeyRequest) -> SignedKeyRequest {
@@ -181,8 +196,12 @@ fn keys_repeat_exactly_and_differ_by_cluster_epoch_and_root() {
     let later = keys(&seat, worker.request(6), |facts| facts.head.0 = 1_080);
     let other_root = Seat::lone(token(GENESIS), 0, &Secret::new([10; 32])).unwrap();
     let other_era = Seat::lone(token(GENESIS), 1, &Secret::new([9; 32])).unwrap();
-    let others =
-        [keys(&seat, elsewhere, |_| {}), later, keys(&other_root, worker.request(5), |_| {}), keys(&other_era, worker.request(5), |_| {})];
+    let others = [
+        keys(&seat, elsewhere, |_| {}),
+        later,
+        keys(&other_root, worker.request(5), |_| {}),
+        keys(&other_era, worker.request(5), |_| {}),
+    ];
     for other in others.map(all) {
         assert!(base.iter().all(|key| !other.contains(key)));
     }
@@ -191,9 +210,8 @@ fn keys_repeat_exactly_and_differ_by_cluster_epoch_and_root() {
 #[test]
 fn the_input_of_a_key_binds_the_genesis() {
     let share = KeyShare::from_bytes(1, &Secret::new([1; 32])).unwrap();
-    let point = |genesis| {
-        share.partial(&crate::seat::prf_input(&genesis, 0, CLUSTER, 5, KeyPurpose::Storage), &[0; 32]).point
-    };
+    let point =
+        |genesis| share.partial(&crate::seat::prf_input(&genesis, 0, CLUSTER, 5, KeyPurpose::Storage), &[0; 32]).point;
     assert_eq!(point(GENESIS), point(GENESIS));
     assert_ne!(point(GENESIS), point([8; 32]));
 }
@@ -434,7 +452,11 @@ fn a_worker_refuses_what_does_not_answer_it() {
     assert_eq!(forged(|grant| grant.evaluations[0].proof[0] ^= 1), wrong);
     assert_eq!(forged(|grant| grant.evaluations[0].point = [0; 32]), wrong);
     assert_eq!(forged(|grant| grant.evaluations.swap(0, 1)), None, "order means nothing");
-    assert_eq!(forged(|grant| grant.evaluations[0].purpose = KeyPurpose::Commit), wrong, "each is proved for its purpose");
+    assert_eq!(
+        forged(|grant| grant.evaluations[0].purpose = KeyPurpose::Commit),
+        wrong,
+        "each is proved for its purpose"
+    );
     let longer = [grant.encode(), vec![0]].concat();
     assert_eq!(open(&request, &root, &forge(&worker, &request, &longer)), Some(GrantError::Malformed));
     assert_eq!(open(&request, &root, &forge(&worker, &request, &[])), Some(GrantError::Malformed));

@@ -1,2 +1,179 @@
-//! Proves the stories end to end on real processes.
+//! Runs the binaries as a user does, for the stories in `tests/it`.
+//!
+//! It knows the command line and nothing else of the workspace. Guarantees: every process it starts is ended by its number when
+//! the test ends, also when the test fails; every wait is bounded. The binaries are those that `scripts/build` linked into `bin/`.
+//! Does not: build anything.
 #![forbid(unsafe_code)]
+
+use serde_json::Value;
+use std::{
+    io::{BufRead, BufReader, Read},
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
+
+/// How long a network may take to be usable.
+const READY_WITHIN: Duration = Duration::from_secs(240);
+/// How long it may take to end.
+const ENDED_WITHIN: Duration = Duration::from_secs(60);
+
+/// The repository.
+pub fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// A binary that `scripts/build` made.
+pub fn binary(name: &str) -> PathBuf {
+    let path = repository().join("bin").join(name);
+    assert!(path.exists(), "{} is missing: run scripts/build first", path.display());
+    path
+}
+
+/// A running `phala dev`.
+pub struct Network {
+    process: Child,
+    /// Its base path.
+    pub base: PathBuf,
+    /// The line it printed when it was usable.
+    pub ready: Value,
+}
+
+impl Network {
+    /// Starts `phala dev --json --base-path BASE` with `arguments` and waits until it is usable.
+    pub fn start(base: &Path, arguments: &[&str]) -> Self {
+        let mut process = Command::new(binary("phala"))
+            .args(["dev", "--json", "--base-path"])
+            .arg(base)
+            .args(arguments)
+            .env("PHALA_HOME", base.join("home"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .expect("phala starts");
+        let stdout = process.stdout.take().expect("stdout is piped");
+        let (sender, lines) = mpsc::channel();
+        thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        let mut network = Self { process, base: base.to_owned(), ready: Value::Null };
+        let line = lines.recv_timeout(READY_WITHIN).expect("the network is usable in time");
+        network.ready = serde_json::from_str(&line).expect("the line is JSON");
+        assert_eq!(network.ready["ready"], true);
+        network
+    }
+
+    /// Runs `phala --json --network BASE ARGUMENTS`.
+    pub fn phala(&self, arguments: &[&str]) -> Run {
+        phala(&self.base, arguments)
+    }
+
+    /// Ends it as Ctrl-C would; its exit code.
+    pub fn stop(mut self) -> Option<i32> {
+        self.end()
+    }
+
+    fn end(&mut self) -> Option<i32> {
+        if let Ok(Some(status)) = self.process.try_wait() {
+            return status.code();
+        }
+        signal(self.process.id(), "-TERM");
+        let given_up = Instant::now() + ENDED_WITHIN;
+        while Instant::now() < given_up {
+            if let Ok(Some(status)) = self.process.try_wait() {
+                return status.code();
+            }
+            thread::sleep(Duration::from_millis(100));
+        }
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        None
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Sends a signal to one process, by its number.
+pub fn signal(process: u32, name: &str) {
+    let _ = Command::new("kill").args([name, &process.to_string()]).status();
+}
+
+/// What a command came to.
+#[derive(Debug)]
+pub struct Run {
+    /// Its exit code.
+    pub code: Option<i32>,
+    /// What it printed as data, if that is JSON.
+    pub json: Value,
+    /// Everything it printed, for failures.
+    pub text: String,
+}
+
+impl Run {
+    fn of(output: Output) -> Self {
+        let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+        let json = serde_json::from_str(stdout.trim()).unwrap_or(Value::Null);
+        let text = format!("{stdout}{}", String::from_utf8_lossy(&output.stderr));
+        Self { code: output.status.code(), json, text }
+    }
+
+    /// The data of a command that succeeded.
+    pub fn data(self) -> Value {
+        assert_eq!(self.code, Some(0), "{}", self.text);
+        self.json
+    }
+}
+
+/// Runs `phala --json --network NETWORK ARGUMENTS`.
+pub fn phala(network: &Path, arguments: &[&str]) -> Run {
+    let output = Command::new(binary("phala"))
+        .arg("--json")
+        .arg("--network")
+        .arg(network)
+        .args(arguments)
+        .env("PHALA_HOME", network.join("home"))
+        .stdin(Stdio::null())
+        .output()
+        .expect("phala runs");
+    Run::of(output)
+}
+
+/// Waits until `check` holds, trying it twice a second.
+pub fn wait_until(what: &str, within: Duration, mut check: impl FnMut() -> bool) {
+    let given_up = Instant::now() + within;
+    while !check() {
+        assert!(Instant::now() < given_up, "{what}: not within {within:?}");
+        thread::sleep(Duration::from_millis(500));
+    }
+}
+
+/// All bytes of all files below `folder`.
+pub fn bytes_below(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.is_dir() && !path.is_symlink() {
+                folders.push(path);
+            } else if let Ok(mut file) = std::fs::File::open(&path) {
+                let mut bytes = Vec::new();
+                if file.read_to_end(&mut bytes).is_ok() {
+                    found.push((path, bytes));
+                }
+            }
+        }
+    }
+    found
+}

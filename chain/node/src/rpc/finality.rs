@@ -13,7 +13,7 @@ use phala_protocol::{
     finality::{FinalityFragment, FinalityProof},
     limits,
 };
-use phala_runtime::{Block, BlockNumber, Hash, Header};
+use phala_runtime::{BlockNumber, Hash, Header, OpaqueBlock as Block};
 use sc_client_api::Backend as _;
 use sc_consensus_grandpa::{best_justification, find_scheduled_change, SharedAuthoritySet, GRANDPA_ENGINE_ID};
 use sp_blockchain::{Backend as _, HeaderBackend};

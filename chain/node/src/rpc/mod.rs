@@ -11,7 +11,7 @@ use crate::service::{Backend, Client, Pool};
 use jsonrpsee::{core::RegisterMethodError, RpcModule};
 use pallet_transaction_payment_rpc::{TransactionPayment, TransactionPaymentApiServer};
 use phala::PhalaApiServer;
-use phala_runtime::{Block, BlockNumber, Hash};
+use phala_runtime::{BlockNumber, Hash, OpaqueBlock as Block};
 use sc_consensus_grandpa::{FinalityProofProvider, GrandpaJustificationStream, SharedAuthoritySet, SharedVoterState};
 use sc_consensus_grandpa_rpc::{Grandpa, GrandpaApiServer};
 use sc_rpc::SubscriptionTaskExecutor;

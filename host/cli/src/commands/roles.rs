@@ -64,7 +64,7 @@ const UNREACHABLE: u8 = 6;
 fn node_url(global: &Global) -> Result<String, CliError> {
     Ok(match network::select(global)? {
         network::Selected::Url(url) => url,
-        network::Selected::File { file, .. } => file.node_ws,
+        network::Selected::File(file) => file.node_ws,
     })
 }
 

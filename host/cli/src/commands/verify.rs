@@ -33,7 +33,7 @@ fn pinned(global: &Global, args: &VerifyArgs) -> Result<Hash, CliError> {
         return network::hash(text).ok_or_else(|| CliError::invalid(format!("`{text}` is no genesis hash: 0x and 64 digits")));
     }
     match network::select(global) {
-        Ok(Selected::File { file, .. }) => Ok(file.pin()?.genesis),
+        Ok(Selected::File(file)) => Ok(file.pin()?.genesis),
         Ok(Selected::Url(_)) => Err(CliError::invalid("which chain has the receipt to be of?")
             .with_hint("name its genesis hash with --genesis: a node's word does not verify anything")),
         Err(error) if error.code == Code::Client(ErrorCode::NotFound) => {

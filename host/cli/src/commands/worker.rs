@@ -35,7 +35,7 @@ pub async fn run(global: &Global, command: WorkerCommand, output: Output) -> Res
 async fn run_worker(global: &Global, args: WorkerRunArgs) -> Result<(), CliError> {
     let operator = accounts::find(&args.operator)?;
     let pin = match network::select(global)? {
-        network::Selected::File { file, .. } => file.pin()?,
+        network::Selected::File(file) => file.pin()?,
         network::Selected::Url(_) => network::connect(global).await?.network.pin().clone(),
     };
     std::fs::create_dir_all(&args.data).map_err(io("make", &args.data))?;

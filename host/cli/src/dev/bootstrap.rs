@@ -259,13 +259,12 @@ async fn wait<T, F: Future<Output = Result<Option<T>, CliError>>>(
     mut look: impl FnMut() -> F,
 ) -> Result<T, CliError> {
     let started = Instant::now();
-    let mut last: Option<CliError> = None;
     loop {
-        match look().await {
+        let last = match look().await {
             Ok(Some(found)) => return Ok(found),
-            Ok(None) => last = None,
-            Err(error) => last = Some(error),
-        }
+            Ok(None) => None,
+            Err(error) => Some(error),
+        };
         if let Some(error) = supervisor.failing() {
             return Err(error);
         }

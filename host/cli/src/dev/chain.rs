@@ -71,12 +71,15 @@ pub async fn peer_addresses(plan: &Plan) -> Result<Vec<String>, CliError> {
     for node in &plan.nodes {
         let file = plan.peer_key(node);
         let path = file.as_os_str();
+        let key = |words: &[&'static str]| {
+            let words = words.iter().map(OsStr::new);
+            words.chain([OsStr::new("--file"), path]).map(OsStr::to_owned).collect::<Vec<_>>()
+        };
         if !file.exists() {
-            output_of(&plan.programs.node, [OsStr::new("key"), OsStr::new("generate-node-key"), OsStr::new("--file"), path])
-                .await?;
+            // The node asks for a chain even here, and does not use it.
+            output_of(&plan.programs.node, key(&["key", "generate-node-key", "--chain", "dev"])).await?;
         }
-        let id = output_of(&plan.programs.node, [OsStr::new("key"), OsStr::new("inspect-node-key"), OsStr::new("--file"), path])
-            .await?;
+        let id = output_of(&plan.programs.node, key(&["key", "inspect-node-key"])).await?;
         addresses.push(format!("/ip4/127.0.0.1/tcp/{}/p2p/{}", node.peers, String::from_utf8_lossy(&id).trim()));
     }
     Ok(addresses)

@@ -105,7 +105,7 @@ impl Plan {
             let named = args.worker_port.map(|port| port.saturating_add(index));
             http.push(ports.pick(named, WORKER_PORT + index, &format!("worker-{index}"))?);
         }
-        let mut operator = |ports: &mut Ports, index: u16, name: &str| {
+        let operator = |ports: &mut Ports, index: u16, name: &str| {
             ports.preferably(OPERATOR_PORT + index, &format!("relayer's side of {name}"))
         };
         let gatekeeper = TeePlan {

@@ -114,6 +114,11 @@ async fn end(managed: Vec<Managed>) {
     }
 }
 
+/// Ready when the process is to end, or nobody is left to say so.
+async fn asked(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
 async fn keep_running(spec: Spec, shared: Arc<Shared>, mut stop: watch::Receiver<bool>) {
     let mut pause = FIRST_PAUSE;
     let mut deaths = 0;
@@ -130,7 +135,7 @@ async fn keep_running(spec: Spec, shared: Arc<Shared>, mut stop: watch::Receiver
                             Err(error) => format!("is lost: {error}"),
                         }
                     }
-                    _ = stop.wait_for(|stop| *stop) => {
+                    () = asked(&mut stop) => {
                         process::end(&mut child).await;
                         shared.ended(&spec.name);
                         return;
@@ -144,7 +149,7 @@ async fn keep_running(spec: Spec, shared: Arc<Shared>, mut stop: watch::Receiver
             shared.recovered(&spec.name);
         }
         deaths += 1;
-        let lines = spec.last_lines(15);
+        let lines = spec.last_lines(8);
         note(&format!("{} {why}; the end of {}:\n{lines}", spec.name, spec.log.display()));
         if deaths >= HOPELESS {
             shared.fails(&spec, &why);
@@ -152,7 +157,7 @@ async fn keep_running(spec: Spec, shared: Arc<Shared>, mut stop: watch::Receiver
         note(&format!("{} starts again in {} s", spec.name, pause.as_secs()));
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
-            _ = stop.wait_for(|stop| *stop) => return,
+            () = asked(&mut stop) => return,
         }
         pause = (pause * 2).min(LONGEST_PAUSE);
     }

@@ -220,7 +220,8 @@ fn decode_integer(bits: u32, signed: bool, input: &mut &[u8]) -> Option<Value> {
     let negative = signed && bytes.last().is_some_and(|byte| byte & 0x80 != 0);
     let mut extended = [if negative { 0xff } else { 0 }; 16];
     extended.get_mut(..bytes.len())?.copy_from_slice(bytes);
-    let text = if signed { i128::from_le_bytes(extended).to_string() } else { u128::from_le_bytes(extended).to_string() };
+    let text =
+        if signed { i128::from_le_bytes(extended).to_string() } else { u128::from_le_bytes(extended).to_string() };
     if bits <= 32 {
         return text.parse::<i64>().ok().map(Value::from);
     }

@@ -83,7 +83,13 @@ fn accounts_are_names_addresses_or_hex() {
 fn refuses_what_does_not_fit_and_names_the_place() {
     assert_eq!(refuse(json!("u8"), json!(256)), "argument `x`: expected u8, got 256");
     assert_eq!(refuse(json!("u128"), json!(1.5)), "argument `x`: expected u128 as a decimal string, got 1.5");
-    for (kind, value) in [("u8", json!(-1)), ("i8", json!(128)), ("i16", json!("-32769")), ("u64", json!("18446744073709551616")), ("u64", json!(1e3))] {
+    for (kind, value) in [
+        ("u8", json!(-1)),
+        ("i8", json!(128)),
+        ("i16", json!("-32769")),
+        ("u64", json!("18446744073709551616")),
+        ("u64", json!(1e3)),
+    ] {
         refuse(json!(kind), value);
     }
     assert!(refuse(json!({"vec": {"struct": [["a", "bool"]]}}), json!([{"a": true}, {"a": 1}]))
@@ -97,7 +103,9 @@ fn refuses_what_does_not_fit_and_names_the_place() {
 #[test]
 fn hostile_bytes_are_refused_without_looping() {
     let huge = [0xfe, 0xff, 0xff, 0xff];
-    for kind in [json!({"vec": "unit"}), json!({"vec": "u8"}), json!({"vec": {"tuple": []}}), json!("string"), json!("bytes")] {
+    for kind in
+        [json!({"vec": "unit"}), json!({"vec": "u8"}), json!({"vec": {"tuple": []}}), json!("string"), json!("bytes")]
+    {
         let kind = Type::parse(&kind).unwrap();
         assert!(convert::decode(&kind, &mut &huge[..], "value").is_err(), "{kind}");
     }
@@ -123,7 +131,10 @@ fn methods_encode_their_name_and_arguments() {
     );
     assert!(transfer.encode_input(&[json!("bob"), json!("x")], &names).unwrap_err().to_string().contains("`amount`"));
     let error = token.method(Kind::Call, "balance").unwrap_err().to_string();
-    assert_eq!(error, "the contract has no call `balance`; it has: transfer(to: account, amount: u128), balance() -> u128");
+    assert_eq!(
+        error,
+        "the contract has no call `balance`; it has: transfer(to: account, amount: u128), balance() -> u128"
+    );
     assert_eq!(token.method(Kind::Constructor, "create").unwrap().arguments.len(), 1);
 }
 

@@ -18,7 +18,8 @@ use phala_protocol::AccountId;
 use serde::{Deserialize, Serialize};
 
 /// `(log2 N, p, r)` that polkadot.js accepts.
-const SCRYPT_PARAMETERS: [(u8, u32, u32); 6] = [(13, 10, 8), (14, 5, 8), (15, 3, 8), (15, 1, 8), (16, 2, 8), (17, 1, 8)];
+const SCRYPT_PARAMETERS: [(u8, u32, u32); 6] =
+    [(13, 10, 8), (14, 5, 8), (15, 3, 8), (15, 1, 8), (16, 2, 8), (17, 1, 8)];
 /// What new files are written with: the strongest of them, as polkadot.js writes today.
 const WRITTEN_PARAMETERS: (u8, u32, u32) = (17, 1, 8);
 const PARAMETER_BYTES: usize = 32 + 12 + 24;

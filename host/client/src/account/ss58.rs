@@ -99,10 +99,7 @@ mod tests {
 
     #[test]
     fn refuses_mistyped_and_short_addresses() {
-        assert_eq!(
-            parse_account("5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQZ"),
-            Err(AddressError::Checksum)
-        );
+        assert_eq!(parse_account("5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQZ"), Err(AddressError::Checksum));
         assert_eq!(parse_account("0x00"), Err(AddressError::Length));
         assert_eq!(parse_account("0OIl"), Err(AddressError::Text));
         assert_eq!(parse_account(""), Err(AddressError::Text));

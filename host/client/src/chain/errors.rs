@@ -60,7 +60,9 @@ impl From<SubmitError> for ClientError {
             SubmitError::Dispatch { code, .. } | SubmitError::Rejected { code, .. } => {
                 let hinted = Self::new(*code, error.to_string());
                 match code {
-                    ErrorCode::InsufficientFunds => hinted.with_hint("`phala account balance` shows what the account has"),
+                    ErrorCode::InsufficientFunds => {
+                        hinted.with_hint("`phala account balance` shows what the account has")
+                    }
                     _ => hinted,
                 }
             }
@@ -80,7 +82,10 @@ impl From<SubmitError> for ClientError {
 fn judge(pallet: &str, error: &str) -> (ErrorCode, Option<&'static str>) {
     use ErrorCode::*;
     match (pallet, error) {
-        ("Inbox", "NotOpen") => (Busy, Some("the cluster's first epoch has not opened yet: wait for its workers, or choose another cluster")),
+        ("Inbox", "NotOpen") => (
+            Busy,
+            Some("the cluster's first epoch has not opened yet: wait for its workers, or choose another cluster"),
+        ),
         ("Inbox", "WrongEpoch") => (Stale, Some("the epoch has changed; send the command again")),
         ("Inbox", "Busy") => (Busy, Some("the cluster has too much work waiting; try again later")),
         ("Inbox", "TooLong") => (OverLimit, Some("the message is longer than an inbox item may be")),
@@ -89,10 +94,14 @@ fn judge(pallet: &str, error: &str) -> (ErrorCode, Option<&'static str>) {
         ("Contracts", "CodeExists") => (Refused, Some("the code is stored already; instantiate it")),
         ("Contracts", "ContractExists") => (Refused, Some("use another salt")),
         ("Contracts", "NotWasm") => (Invalid, Some("the file is no WebAssembly; build it with `phala contract build`")),
-        ("Contracts", "NotAWorker") | ("Attestation", "NotAGatekeeper") => (Unattested, Some("register it with evidence first")),
+        ("Contracts", "NotAWorker") | ("Attestation", "NotAGatekeeper") => {
+            (Unattested, Some("register it with evidence first"))
+        }
         ("Contracts", "TooEarly" | "StillClosing") => (Busy, Some("the open epoch must be finished first")),
         ("Attestation", "NoCollateral") => (Unattested, Some("submit the platform's collateral first")),
-        ("Attestation", "CollateralRefused" | "UntrustedRoot" | "EvidenceRefused" | "WrongReportData") => (Unattested, None),
+        ("Attestation", "CollateralRefused" | "UntrustedRoot" | "EvidenceRefused" | "WrongReportData") => {
+            (Unattested, None)
+        }
         ("Attestation", "NotRecent") => (Stale, Some("make new evidence over a recent block")),
         ("Attestation", "MeasurementNotAllowed") => (Unattested, Some("governance must list the measurement first")),
         ("Attestation", "NotTheOperator" | "HardwareInUse" | "IdentityInUse") => (Unauthorised, None),

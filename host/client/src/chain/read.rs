@@ -5,7 +5,7 @@ use crate::{ClientError, ErrorCode};
 use codec::{Decode, DecodeAll, Encode};
 use phala_protocol::{
     finality::GenesisAnchor,
-    hash::{blake2_256, blake2_128},
+    hash::{blake2_128, blake2_256},
     ids::{to_hex, Balance, BlockNumber},
     storage::{self, Prefix},
     AccountId, ClusterId, Hash,
@@ -52,13 +52,23 @@ pub struct JustifiedBlock {
     pub justification: Vec<u8>,
 }
 
-/// Bytes as JSON-RPC writes them.
+/// Bytes as JSON-RPC writes them: hexadecimal, or for a block's extrinsics a list of numbers.
 struct HexBytes(Vec<u8>);
 
 impl<'de> Deserialize<'de> for HexBytes {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        hex::decode(text.strip_prefix("0x").unwrap_or(&text)).map(Self).map_err(serde::de::Error::custom)
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Form {
+            Text(String),
+            Numbers(Vec<u8>),
+        }
+        match Form::deserialize(deserializer)? {
+            Form::Text(text) => {
+                hex::decode(text.strip_prefix("0x").unwrap_or(&text)).map(Self).map_err(serde::de::Error::custom)
+            }
+            Form::Numbers(bytes) => Ok(Self(bytes)),
+        }
     }
 }
 
@@ -106,6 +116,22 @@ impl Chain {
     async fn header(&self, hash: &Hash) -> Result<SubstrateHeader<H256>, ClientError> {
         let header: Option<SubstrateHeader<H256>> = self.request("chain_getHeader", params![H256(*hash)]).await?;
         header.ok_or_else(|| ClientError::new(ErrorCode::NotFound, format!("the node has no block {}", to_hex(hash))))
+    }
+
+    /// The extrinsics of a block.
+    pub(crate) async fn body(&self, hash: &Hash) -> Result<Vec<Vec<u8>>, ClientError> {
+        #[derive(Deserialize)]
+        struct Signed {
+            block: Body,
+        }
+        #[derive(Deserialize)]
+        struct Body {
+            extrinsics: Vec<HexBytes>,
+        }
+        let signed: Option<Signed> = self.request("chain_getBlock", params![H256(*hash)]).await?;
+        let signed = signed
+            .ok_or_else(|| ClientError::new(ErrorCode::NotFound, format!("the node has no block {}", to_hex(hash))))?;
+        Ok(bytes(signed.block.extrinsics))
     }
 
     /// Announces finalised heads from now on.
@@ -209,7 +235,10 @@ impl Chain {
     pub async fn fetch_anchor(&self) -> Result<GenesisAnchor, ClientError> {
         let header = self.header(&self.genesis).await?.encode();
         if blake2_256(&header) != self.genesis {
-            return Err(ClientError::new(ErrorCode::Unverified, "the node's genesis header is not that of its genesis hash"));
+            return Err(ClientError::new(
+                ErrorCode::Unverified,
+                "the node's genesis header is not that of its genesis hash",
+            ));
         }
         let authorities_proof = self.read_proof(&[storage::GRANDPA_AUTHORITIES.to_vec()], &self.genesis).await?;
         Ok(GenesisAnchor { header, authorities_proof })
@@ -270,6 +299,15 @@ fn malformed() -> ClientError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_are_read_in_both_forms() {
+        for json in ["\"0x0aff\"", "\"0aff\"", "[10, 255]"] {
+            assert!(serde_json::from_str::<HexBytes>(json).is_ok_and(|bytes| bytes.0 == [10, 255]), "{json}");
+        }
+        assert!(serde_json::from_str::<HexBytes>("\"0xzz\"").is_err());
+        assert!(serde_json::from_str::<HexBytes>("[256]").is_err());
+    }
 
     #[test]
     fn keys_by_name_are_those_of_the_protocol() {

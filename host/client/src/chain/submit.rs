@@ -6,13 +6,14 @@
 
 use super::{errors, params, Chain, ChainCall, SubmitError};
 use crate::{account::ss58, Account, ClientError, ErrorCode};
-use phala_protocol::{ids::BlockNumber, Hash};
+use phala_protocol::{hash::blake2_256, ids::BlockNumber, Hash};
 use std::time::Duration;
 use subxt::{
+    backend::BlockRef,
     client::OnlineClientAtBlockImpl,
     config::{polkadot::PolkadotExtrinsicParamsBuilder, PolkadotConfig},
-    error::{BackendError, DispatchError, ExtrinsicError, RpcError, TransactionEventsError},
-    extrinsics::ExtrinsicEvents,
+    error::{BackendError, DispatchError, ExtrinsicError, RpcError},
+    events::Phase,
     transactions::{TransactionInBlock, TransactionProgress, TransactionStatus},
     utils::{AccountId32, MultiSignature},
 };
@@ -76,7 +77,9 @@ impl Chain {
                 match self.follow(progress, until).await? {
                     Some(block) => return self.outcome(block).await,
                     // Another extrinsic of the account took the nonce: ours can never be included.
-                    None if attempt < MAX_ATTEMPTS => tracing::debug!(call = call.label(), "nonce was taken, signing again"),
+                    None if attempt < MAX_ATTEMPTS => {
+                        tracing::debug!(call = call.label(), "nonce was taken, signing again")
+                    }
                     None => return Err(nonce_lost(call)),
                 }
             }
@@ -88,7 +91,12 @@ impl Chain {
     }
 
     /// Like [`Self::submit`] through `Sudo`: as the chain's root, on networks that have a sudo key.
-    pub async fn submit_sudo(&self, account: &Account, call: &ChainCall, until: Until) -> Result<Included, SubmitError> {
+    pub async fn submit_sudo(
+        &self,
+        account: &Account,
+        call: &ChainCall,
+        until: Until,
+    ) -> Result<Included, SubmitError> {
         let client = self.client.at_current_block().await.map_err(|error| errors::other(&error))?;
         let inner = client.tx().call_data(call).map_err(|error| errors::other(&error))?;
         let included = self.submit(account, &ChainCall::raw("Sudo", "sudo", inner), until).await?;
@@ -100,7 +108,10 @@ impl Chain {
                     DispatchError::decode_from(error, client.metadata()).map_err(|error| errors::other(&error))?;
                 Err(errors::dispatch_error(&error))
             }
-            _ => Err(ClientError::new(ErrorCode::Unverified, "the runtime does not say what became of the sudo call").into()),
+            _ => {
+                Err(ClientError::new(ErrorCode::Unverified, "the runtime does not say what became of the sudo call")
+                    .into())
+            }
         }
     }
 
@@ -148,8 +159,7 @@ impl Chain {
             .nonce(nonce)
             .mortal_from_unchecked(LIFETIME_BLOCKS, client.block_number(), client.block_hash())
             .build();
-        let mut signable =
-            client.tx().create_signable_offline(call, params).map_err(|error| errors::other(&error))?;
+        let mut signable = client.tx().create_signable_offline(call, params).map_err(|error| errors::other(&error))?;
         let payload = signable.signer_payload().map_err(|error| errors::other(&error))?;
         let signature = MultiSignature::Sr25519(account.sign(&payload)?);
         signable
@@ -173,30 +183,41 @@ impl Chain {
         Err(ClientError::new(ErrorCode::Unreachable, "the node stopped telling what became of the extrinsic").into())
     }
 
-    async fn outcome(&self, block: InBlock) -> Result<Included, SubmitError> {
-        let events = match block.wait_for_success().await {
-            Ok(events) => events,
-            Err(TransactionEventsError::ExtrinsicFailed(error)) => return Err(errors::dispatch_error(&error)),
-            Err(error) => return Err(errors::other(&error).into()),
-        };
-        let block_hash = block.block_hash().0;
-        let number = self.height(&block_hash).await?;
-        Ok(Included { block: number, block_hash, events: plain_events(&events)? })
-    }
-}
-
-fn plain_events(events: &ExtrinsicEvents<PolkadotConfig>) -> Result<Vec<ChainEvent>, ClientError> {
-    events
-        .iter()
-        .map(|event| {
+    /// What became of an extrinsic that is in a block. The body is read here and not by subxt, which takes extrinsics in
+    /// hexadecimal only, whereas this node's `chain_getBlock` lists their bytes as numbers.
+    async fn outcome(&self, in_block: InBlock) -> Result<Included, SubmitError> {
+        let (block_hash, extrinsic_hash) = (in_block.block_hash().0, in_block.extrinsic_hash().0);
+        let block = self.height(&block_hash).await?;
+        let body = self.body(&block_hash).await?;
+        let index = body.iter().position(|extrinsic| blake2_256(extrinsic) == extrinsic_hash).ok_or_else(|| {
+            ClientError::new(ErrorCode::Unverified, "the node names a block that does not hold the extrinsic")
+        })?;
+        let reference = BlockRef::from_hash(in_block.block_hash());
+        let at = self
+            .client
+            .at_block_hash_and_number(reference, block.into())
+            .await
+            .map_err(|error| errors::other(&error))?;
+        let all = at.events().fetch().await.map_err(|error| errors::other(&error))?;
+        let mut events = Vec::new();
+        for event in all.iter() {
             let event = event.map_err(|error| errors::other(&error))?;
-            Ok(ChainEvent {
+            if !matches!(event.phase(), Phase::ApplyExtrinsic(of) if of as usize == index) {
+                continue;
+            }
+            if event.pallet_name() == "System" && event.event_name() == "ExtrinsicFailed" {
+                let error = DispatchError::decode_from(event.field_bytes(), at.metadata())
+                    .map_err(|error| errors::other(&error))?;
+                return Err(errors::dispatch_error(&error));
+            }
+            events.push(ChainEvent {
                 pallet: event.pallet_name().to_owned(),
                 name: event.event_name().to_owned(),
                 fields: event.field_bytes().to_vec(),
-            })
-        })
-        .collect()
+            });
+        }
+        Ok(Included { block, block_hash, events })
+    }
 }
 
 fn nonce_lost(call: &ChainCall) -> SubmitError {

@@ -75,15 +75,8 @@ fn refuses_a_closed_cluster_and_a_long_command() {
 
 fn replied() -> (Command, FinalRecord, AnswerContent) {
     let account = Account::development("alice").unwrap().id();
-    let command = Command {
-        cluster: CLUSTER,
-        contract: ContractId([2; 32]),
-        account,
-        nonce: 77,
-        sequence: 6,
-        block: 30,
-        fee: 9,
-    };
+    let command =
+        Command { cluster: CLUSTER, contract: ContractId([2; 32]), account, nonce: 77, sequence: 6, block: 30, fee: 9 };
     let reply = |sequence, nonce| Reply {
         sequence,
         caller: Some((account, nonce)),
@@ -143,5 +136,8 @@ fn failures_have_the_codes_of_the_specification() {
     assert_eq!(code(Failure::OutOfGas), ErrorCode::OutOfGas);
     assert_eq!(code(Failure::NonceUsed), ErrorCode::Expired);
     let error = failure_error(&Failed::Reverted(vec![0, 1]), Some("InsufficientBalance"));
-    assert_eq!((error.code, error.message.as_str()), (ErrorCode::ContractError, "the contract refuses: InsufficientBalance"));
+    assert_eq!(
+        (error.code, error.message.as_str()),
+        (ErrorCode::ContractError, "the contract refuses: InsufficientBalance")
+    );
 }

@@ -100,10 +100,7 @@ fn refuses_answers_to_other_questions_old_ones_and_others_signatures() {
     assert_eq!(check(&good, &WorkerId([3; 32])), Err("the answer is not signed by the worker"));
     assert!(check(&good[..good.len() - 1], &worker.id()).is_err());
     let (_, another) = seal(&GENESIS, &worker.key(), &question, &[8; 64]).unwrap();
-    assert_eq!(
-        open(&GENESIS, &worker.id(), &payload, 40, &another, &good),
-        Err("the answer does not open")
-    );
+    assert_eq!(open(&GENESIS, &worker.id(), &payload, 40, &another, &good), Err("the answer does not open"));
 }
 
 #[test]

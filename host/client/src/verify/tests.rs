@@ -15,6 +15,9 @@ const MEASUREMENT: Hash = [6; 32];
 /// A GRANDPA set of four lets one be absent; three sets follow one another.
 const AUTHORITIES: usize = 4;
 
+/// The link that breaks, and how.
+type Case<T> = (&'static str, fn(&mut T));
+
 /// What the chain's state says, before it is put into a chain.
 struct Facts {
     result: ClusterResult,
@@ -161,7 +164,7 @@ fn simulated_workers_are_flagged_and_the_links_hold() {
 
 #[test]
 fn names_the_link_that_the_chains_state_breaks() {
-    let cases: [(&str, fn(&mut Facts)); 8] = [
+    let cases: [Case<Facts>; 8] = [
         ("worker registered", |facts| facts.worker.role = Role::Gatekeeper),
         ("worker registered", |facts| facts.now_ms = 2_000_000),
         ("worker registered", |facts| facts.record.votes.clear()),
@@ -178,7 +181,7 @@ fn names_the_link_that_the_chains_state_breaks() {
 
 #[test]
 fn names_the_link_that_a_forger_breaks() {
-    let cases: [(&str, fn(&mut Receipt)); 12] = [
+    let cases: [Case<Receipt>; 12] = [
         ("genesis", |receipt| receipt.anchor.header[40] ^= 1),
         ("authority sets", |receipt| receipt.finality.clear()),
         ("authority sets", |receipt| receipt.finality[0].justification[60] ^= 1),

@@ -116,7 +116,11 @@ async fn a_block_that_an_answer_cuts_waits_whole_for_the_next_delivery() {
     assert!(first.more);
     let second = assemble(&node, &status(9, 2)).await.unwrap();
     assert!(second.delivery.finality.is_empty() && second.has_news());
-    assert_eq!(blocks_of(&second.delivery), [5, 5, 5, 5, 6], "an answer ends inside block 5, so the next one is asked for");
+    assert_eq!(
+        blocks_of(&second.delivery),
+        [5, 5, 5, 5, 6],
+        "an answer ends inside block 5, so the next one is asked for"
+    );
 }
 
 #[tokio::test]

@@ -1,8 +1,8 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 use super::*;
 use phala_protocol::{
-    result::{Boundary, ClusterResult, SignedRekey},
     result::Rekey,
+    result::{Boundary, ClusterResult, SignedRekey},
     ClusterId,
 };
 

@@ -32,6 +32,18 @@ fn open_epoch(network: &mut Network, epoch: Epoch) {
     });
 }
 
+/// Up to the block before the one in which the next epoch opens.
+fn run_to_opening(network: &mut Network) {
+    for _ in 0..100 {
+        (0..network.nodes.len()).for_each(|index| network.deliver(index).unwrap());
+        if network.chain.opening().is_some() {
+            return;
+        }
+        network.chain.next_block();
+    }
+    panic!("no epoch opens");
+}
+
 fn kept(network: &Network, account: &mut Account, contract: ContractId) -> Vec<u8> {
     match account.ask_contract(network, contract, vec![KEEP]) {
         AnswerContent::Output(output) => output,
@@ -114,10 +126,8 @@ fn a_worker_that_was_down_takes_over_the_store_of_the_epoch_before() {
     let mut network = Network::ready(33, 1);
     let mut alice = Account::new(1);
     let contract = network.deploy(&mut alice, &code(), vec![KEEP, 1]);
-    let due = network.chain.cluster.as_ref().unwrap().next_epoch_due();
-    network.run_until(|network| network.chain.number() >= due);
     // The worker announces, and dies before it sees the epoch open.
-    network.deliver(WORKER).unwrap();
+    run_to_opening(&mut network);
     network.nodes[WORKER].tee = None;
     network.run(5);
     assert_eq!(network.chain.epoch(), 2);
@@ -137,7 +147,7 @@ fn a_restart_between_the_first_items_of_an_epoch_and_its_binding_loses_nothing()
     let mut network = Network::ready(34, 1);
     let mut alice = Account::new(1);
     let contract = network.deploy(&mut alice, &code(), vec![KEEP, 1]);
-    network.run_until(|network| network.chain.opening().is_some());
+    run_to_opening(&mut network);
     network.chain.open_to_results = false;
     network.run(3);
     assert_eq!(network.chain.epoch(), 2);

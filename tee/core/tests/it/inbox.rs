@@ -36,10 +36,8 @@ fn executed(network: &Network) -> u64 {
 }
 
 fn not_the_inbox(result: &Result<(), DeliveryError>) -> bool {
-    let expected = matches!(
-        result,
-        Err(DeliveryError::Cluster(CLUSTER, ClusterError::Boundary(BoundaryError::NotTheInbox)))
-    );
+    let expected =
+        matches!(result, Err(DeliveryError::Cluster(CLUSTER, ClusterError::Boundary(BoundaryError::NotTheInbox))));
     expected && result.as_ref().is_err_and(DeliveryError::is_the_relayers)
 }
 

@@ -15,6 +15,7 @@ mod cargo;
 mod chain;
 mod client;
 mod epochs;
+mod gate;
 mod inbox;
 mod machine;
 mod network;

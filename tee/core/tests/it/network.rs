@@ -15,8 +15,8 @@ use phala_crypto::{
 use phala_protocol::{
     attestation::Role,
     domain,
-    keys::{KeyAnswer, KeyPurpose, PrfInput},
     inbox::Item,
+    keys::{KeyAnswer, KeyPurpose, PrfInput},
     relay::{Delivery, InboxItems, KeyInquiry, Outgoing},
     result::{reply_leaf, ClusterResult, Reply},
     storage, AccountId, CodeHash, ContractId, Epoch, Hash, WorkerId,
@@ -53,8 +53,10 @@ pub struct Network {
     pub chain: MockChain,
     /// The gatekeeper, then the workers.
     pub nodes: Vec<Node>,
-    inquiries: Vec<KeyInquiry>,
-    answers: BTreeMap<WorkerId, Vec<(Hash, KeyAnswer)>>,
+    /// On their way to the gatekeeper.
+    pub inquiries: Vec<KeyInquiry>,
+    /// On their way to the workers.
+    pub answers: BTreeMap<WorkerId, Vec<(Hash, KeyAnswer)>>,
     /// Codes that the relayer does not bring.
     pub withheld: BTreeSet<CodeHash>,
 }

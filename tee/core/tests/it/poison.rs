@@ -74,7 +74,8 @@ impl Scene {
     fn expect(&mut self, caller: Option<(AccountId, u64)>, failure: Failure, gas_used: u64) {
         let sequence = self.network.chain.head.count - 1;
         let outcome = Outcome::Failed(failure);
-        self.expected.push(Reply { sequence, caller, outcome, gas_used, fee: FEE, events: Vec::new() });
+        let contract = caller.map(|_| self.contract);
+        self.expected.push(Reply { sequence, caller, contract, outcome, gas_used, fee: FEE, events: Vec::new() });
     }
 
     /// Pushes bytes that cannot be traced to an account.
@@ -149,7 +150,8 @@ fn every_poisoned_item_gets_its_own_failure_and_the_next_item_executes() {
     let outcome = Outcome::Returned(Vec::new());
     let sequence = scene.network.chain.head.count - 1;
     let (caller, events) = (Some((scene.alice.id(), used)), Vec::new());
-    scene.expected.push(Reply { sequence, caller, outcome, gas_used: 0, fee: FEE, events });
+    let contract = Some(scene.contract);
+    scene.expected.push(Reply { sequence, caller, contract, outcome, gas_used: 0, fee: FEE, events });
     let first_index = scene.expected.len() - 1;
     scene.anonymous(first, Failure::NonceUsed);
 
@@ -244,7 +246,9 @@ fn a_command_that_fails_writes_nothing() {
     let mut scene = Scene::new(22);
     let reverted = scene.alice.push(&mut scene.network, scene.contract, vec![REVERT, 5]);
     scene.network.settle();
-    let AnswerContent::Reply { reply, .. } = scene.alice.ask_reply(&scene.network, reverted) else { panic!("no reply") };
+    let AnswerContent::Reply { reply, .. } = scene.alice.ask_reply(&scene.network, reverted) else {
+        panic!("no reply")
+    };
     assert_eq!(reply.outcome, Outcome::Reverted(Vec::new()));
     let kept = scene.alice.ask_contract(&scene.network, scene.contract, vec![KEEP]);
     assert_eq!(kept, AnswerContent::Output(vec![KEEP]));

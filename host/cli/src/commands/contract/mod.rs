@@ -1,0 +1,78 @@
+//! `phala contract`: from an empty folder to a deployed contract, its commands, queries and receipts.
+
+mod build;
+mod call;
+pub mod deploy;
+mod new;
+mod query;
+mod show;
+pub mod toolchain;
+
+use crate::{
+    accounts,
+    args::{ContractCommand, Global, Limits},
+    error::CliError,
+    output::Output,
+    values,
+};
+use phala_client::{
+    abi::{Kind, Method},
+    ClientError, CommandOptions, Metadata, Network,
+};
+use phala_protocol::{chain_state::ContractRecord, ContractId};
+use std::time::Duration;
+
+/// Runs `phala contract`.
+pub async fn run(global: &Global, command: ContractCommand, output: Output) -> Result<(), CliError> {
+    match command {
+        ContractCommand::New { name } => new::run(&name, output),
+        ContractCommand::Build { folder } => build::run(&folder, output).await,
+        ContractCommand::Deploy(args) => deploy::run(global, &args, output).await,
+        ContractCommand::Call(args) => call::run(global, &args, output).await,
+        ContractCommand::Query(args) => query::run(global, &args, output).await,
+        ContractCommand::List => show::list(global, output).await,
+        ContractCommand::Info { contract } => show::info(global, &contract, output).await,
+        ContractCommand::Estimate { cluster, contract } => {
+            show::estimate(global, cluster, contract.as_deref(), output).await
+        }
+    }
+}
+
+/// A contract's record, and what its code says about itself.
+async fn described(network: &Network, contract: &ContractId) -> Result<(ContractRecord, Metadata), CliError> {
+    let record = network.contract(contract).await?;
+    let wasm = network.code(&record.code).await?;
+    Ok((record, Metadata::from_wasm(&wasm).map_err(ClientError::from)?))
+}
+
+/// The method's input from the words of the command line.
+fn encode(method: &Method, words: &[String]) -> Result<Vec<u8>, CliError> {
+    let values = values::read(method, words)?;
+    Ok(method.encode_input(&values, &accounts::by_name).map_err(ClientError::from)?)
+}
+
+/// The method `name`, with a better word where it is of the other kind.
+fn method<'a>(metadata: &'a Metadata, kind: Kind, name: &str) -> Result<&'a Method, CliError> {
+    metadata.method(kind, name).map_err(|error| {
+        let error = CliError::from(ClientError::from(error));
+        let other = match kind {
+            Kind::Call => (Kind::Query, "it is a query: use `phala contract query`"),
+            _ => (Kind::Call, "it changes state: use `phala contract call`"),
+        };
+        match metadata.method(other.0, name) {
+            Ok(_) => error.with_hint(other.1),
+            Err(_) => error,
+        }
+    })
+}
+
+/// What a command may spend, as the client takes it.
+fn options(limits: &Limits) -> CommandOptions {
+    let defaults = CommandOptions::default();
+    CommandOptions {
+        gas_limit: limits.gas_limit.unwrap_or(defaults.gas_limit),
+        max_fee: limits.max_fee,
+        timeout: Duration::from_secs(limits.timeout),
+        ..defaults
+    }
+}

@@ -1,0 +1,129 @@
+//! The gatekeeper and its askers, over a real chain.
+
+use crate::{
+    chain::CLUSTER,
+    machine::MemoryMachine,
+    network::{Network, GATEKEEPER, WORKER},
+};
+use codec::Encode;
+use phala_core::{Notice, Settings, StartError, Tee};
+use phala_gatekeeper::Refusal;
+use phala_light_client::testing::TestChain;
+use phala_protocol::{
+    attestation::Role,
+    finality::GenesisAnchor,
+    relay::{Delivery, KeyInquiry, Outgoing},
+    storage, AccountId, Hash, WorkerId,
+};
+
+/// A network in which the worker has just asked for its first keys.
+fn asked(seed: u64) -> (Network, KeyInquiry) {
+    let mut network = Network::new(seed, 1);
+    network.run_until(|network| network.nodes.iter().all(|node| node.tee().registration().is_some()));
+    let worker = network.nodes[WORKER].id();
+    network.chain.create_cluster(vec![worker]);
+    network.run_until(|network| !network.inquiries.is_empty());
+    let inquiry = network.inquiries.pop().unwrap();
+    network.inquiries.clear();
+    (network, inquiry)
+}
+
+/// What the gatekeeper says to an inquiry, once it has seen the facts.
+fn judge(network: &mut Network, inquiry: &KeyInquiry) -> Notice {
+    network.nodes[GATEKEEPER].notices.clear();
+    network.inquiries = vec![inquiry.clone()];
+    for _ in 0..5 {
+        network.deliver(GATEKEEPER).unwrap();
+        if let Some(notice) = network.nodes[GATEKEEPER].notices.pop() {
+            return notice;
+        }
+        network.chain.next_block();
+    }
+    panic!("the gatekeeper says nothing");
+}
+
+#[test]
+fn an_inquiry_is_judged_by_the_gatekeepers_own_head() {
+    let (mut network, inquiry) = asked(80);
+    let worker = network.nodes[WORKER].id();
+    let mut refused = |change: fn(&mut KeyInquiry), refusal| {
+        let mut altered = inquiry.clone();
+        change(&mut altered);
+        let worker = altered.request.request.worker;
+        assert_eq!(judge(&mut network, &altered), Notice::KeysRefused { worker, refusal });
+    };
+    refused(|inquiry| inquiry.request.signature[0] ^= 1, Refusal::BadSignature);
+    refused(|inquiry| inquiry.request.request.epoch = 2, Refusal::BadSignature);
+    refused(|inquiry| inquiry.request.request.worker = WorkerId([7; 32]), Refusal::BadSignature);
+    refused(|inquiry| inquiry.request.encryption_key[0] ^= 1, Refusal::BadEncryptionKey);
+    refused(|inquiry| inquiry.evidence[700] ^= 1, Refusal::Evidence);
+    refused(|inquiry| inquiry.collateral.clear(), Refusal::Collateral);
+    refused(|inquiry| inquiry.registration.operator = AccountId([7; 32]), Refusal::WrongReportData);
+
+    network.chain.assign(vec![WorkerId([7; 32])]);
+    network.chain.next_block();
+    let unassigned = Notice::KeysRefused { worker, refusal: Refusal::NotAssigned };
+    assert_eq!(judge(&mut network, &inquiry), unassigned);
+    network.chain.assign(vec![worker]);
+    network.chain.next_block();
+    let given = Notice::KeysGiven { worker, cluster: CLUSTER, epoch: 1 };
+    assert_eq!(judge(&mut network, &inquiry), given);
+
+    // Once given, the same bytes are repeated for a while, and nothing is evaluated again.
+    let answers = |network: &Network| -> Vec<Outgoing> {
+        let outgoing = network.nodes[GATEKEEPER].tee().status().outgoing.into_iter();
+        outgoing.filter(|item| matches!(item, Outgoing::AnswerKeys { .. })).collect()
+    };
+    let first = answers(&network);
+    assert_eq!(first.len(), 1);
+    network.inquiries = vec![inquiry];
+    network.deliver(GATEKEEPER).unwrap();
+    network.deliver(GATEKEEPER).unwrap();
+    assert!(network.nodes[GATEKEEPER].notices.is_empty());
+    assert_eq!(answers(&network), first);
+}
+
+#[test]
+fn an_answer_to_the_process_before_is_worth_nothing() {
+    let (mut network, inquiry) = asked(81);
+    judge(&mut network, &inquiry);
+    let worker = network.nodes[WORKER].id();
+    let old = network.answers.remove(&worker).unwrap();
+    network.start(WORKER);
+    let keys = |network: &Network| {
+        network.nodes[WORKER].notices.iter().filter(|notice| matches!(notice, Notice::EpochKeys { .. })).count()
+    };
+    let paused = Delivery { answers: old, ..Delivery::default() };
+    for _ in 0..4 {
+        let delivery = network.delivery(WORKER);
+        network.bring(WORKER, Delivery { answers: paused.answers.clone(), ..delivery }).unwrap();
+        network.chain.next_block();
+    }
+    assert_eq!(keys(&network), 0);
+    assert!(network.nodes[WORKER].tee().status().outgoing.iter().any(|item| matches!(item, Outgoing::AskKeys(_))));
+    network.run_until(|network| network.worker().tee().status().inboxes[0].ready);
+    assert_eq!(keys(&network), 1, "an answer of its own is");
+}
+
+#[test]
+fn only_a_development_genesis_makes_a_seat_of_one() {
+    let marker = [(storage::DEVELOPMENT.to_vec(), vec![1u8])];
+    let start = |chain: &TestChain, keys: &[&[u8]], genesis: Hash| {
+        let anchor = GenesisAnchor { header: chain.header(0).encode(), authorities_proof: chain.read_proof(0, keys) };
+        let settings = Settings { genesis, role: Role::Gatekeeper, operator: AccountId([0; 32]), cluster: CLUSTER };
+        Tee::start(settings, &anchor, MemoryMachine::new(82))
+    };
+    let both: [&[u8]; 2] = [&storage::GRANDPA_AUTHORITIES, &storage::DEVELOPMENT];
+    let development = TestChain::new(82, 3, marker);
+    let tee = start(&development, &both, development.genesis_hash()).unwrap();
+    assert!(tee.is_development() && tee.has_seat());
+
+    let other = TestChain::new(83, 3, []);
+    let tee = start(&other, &both, other.genesis_hash()).unwrap();
+    assert!(!tee.is_development() && !tee.has_seat());
+    // A host that hides the marker, or shows another chain's genesis, starts nothing.
+    assert!(matches!(start(&development, &both[..1], development.genesis_hash()), Err(StartError::Anchor(_))));
+    assert!(matches!(start(&development, &both, other.genesis_hash()), Err(StartError::Anchor(_))));
+    let unmarked = TestChain::new(84, 3, [(storage::DEVELOPMENT.to_vec(), vec![0u8])]);
+    assert!(!start(&unmarked, &both, unmarked.genesis_hash()).unwrap().is_development());
+}

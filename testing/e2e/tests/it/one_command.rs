@@ -1,0 +1,110 @@
+//! The first thing anyone does: start a network, use the sample token, verify a receipt, stop, start again, kill a part at rest.
+
+use phala_e2e::{bytes_below, phala, signal, wait_until, Network};
+use serde_json::Value;
+use std::{path::Path, time::Duration};
+
+/// Exit code of `phala verify` when every link holds but the evidence is simulated.
+const SIMULATED: i32 = 8;
+
+fn balance(network: &Network, account: &str) -> Value {
+    let token = network.ready["contracts"]["token"].as_str().unwrap();
+    network.phala(&["contract", "query", token, "balance", "--from", account]).data()["value"].clone()
+}
+
+fn transfer(network: &Network, amount: &str, receipt: &Path) -> Value {
+    let token = network.ready["contracts"]["token"].as_str().unwrap();
+    let receipt = receipt.to_str().unwrap();
+    let arguments = format!(r#"["bob", "{amount}"]"#);
+    network
+        .phala(&[
+            "contract", "call", token, "transfer", &arguments, "--from", "alice", "--wait", "--receipt", receipt,
+        ])
+        .data()
+}
+
+#[test]
+fn a_sealed_token_transfer_is_final_private_and_verifiable_and_survives_restarts() {
+    let folder = tempfile::tempdir().unwrap();
+    let network = Network::start(folder.path(), &["--fresh"]);
+    assert!(network.ready["node_ws"].as_str().unwrap().starts_with("ws://127.0.0.1:"));
+    assert!(network.ready["workers"].as_array().unwrap().len() >= 2);
+    assert!(network.ready["accounts"].as_array().unwrap().iter().any(|name| name == "ferdie"));
+
+    // Call, query, receipt.
+    assert_eq!(balance(&network, "bob"), "0");
+    let receipt = folder.path().join("receipt.json");
+    let called = transfer(&network, "271828", &receipt);
+    assert!(called["block"].as_u64().is_some() && called["fee"].as_str().is_some(), "{called}");
+    assert_eq!(balance(&network, "bob"), "271828");
+
+    // The receipt verifies, says that it is simulated, and names the link that an altered one breaks.
+    let path = receipt.to_str().unwrap();
+    let verified = phala(folder.path(), &["verify", path]);
+    assert_eq!(verified.code, Some(SIMULATED), "{}", verified.text);
+    let verified = phala(folder.path(), &["verify", path, "--allow-simulated"]);
+    assert_eq!(verified.code, Some(0), "{}", verified.text);
+    let text = std::fs::read_to_string(&receipt).unwrap();
+    let mut altered: Value = serde_json::from_str(&text).unwrap();
+    let genesis = altered["genesis"].as_str().unwrap().to_owned();
+    altered["genesis"] = genesis.replace(&genesis[2..4], if &genesis[2..4] == "00" { "11" } else { "00" }).into();
+    let forged = folder.path().join("forged.json");
+    std::fs::write(&forged, altered.to_string()).unwrap();
+    let refused = phala(folder.path(), &["verify", forged.to_str().unwrap(), "--allow-simulated"]);
+    assert!(refused.code != Some(0) && refused.code != Some(SIMULATED), "{}", refused.text);
+    assert!(refused.text.contains("genesis"), "{}", refused.text);
+
+    // Failures are typed.
+    let token = network.ready["contracts"]["token"].as_str().unwrap().to_owned();
+    let nothing = format!("0x{}", "00".repeat(32));
+    let missing = network.phala(&["contract", "query", &nothing, "balance", "--from", "bob"]);
+    assert_eq!((missing.code, &missing.json["error"]["code"]), (Some(3), &Value::from("not_found")));
+    let too_much = r#"["bob", "340282366920938463463374607431768211455"]"#;
+    let refused = network.phala(&["contract", "call", &token, "transfer", too_much, "--from", "ferdie", "--wait"]);
+    assert_eq!((refused.code, &refused.json["error"]["code"]), (Some(5), &Value::from("contract_error")));
+
+    // Status says what it is.
+    let status = network.phala(&["status"]).data();
+    assert_eq!(status["insecure"], true);
+
+    // Kill one part at a time, at rest: the network goes on.
+    for role in ["worker-0", "relayer", "node"] {
+        let pids: Value =
+            serde_json::from_str::<Value>(&std::fs::read_to_string(folder.path().join("network.json")).unwrap())
+                .unwrap()["pids"]
+                .clone();
+        let (_, pid) = pids
+            .as_object()
+            .unwrap()
+            .iter()
+            .find(|(name, _)| name.starts_with(role))
+            .unwrap_or_else(|| panic!("no {role} in {pids}"));
+        signal(u32::try_from(pid.as_u64().unwrap()).unwrap(), "-KILL");
+        wait_until(&format!("a transfer after {role} was killed"), Duration::from_secs(120), || {
+            let arguments = r#"["charlie", "1"]"#;
+            let from = ["--from", "alice", "--wait"];
+            let mut command = vec!["contract", "call", token.as_str(), "transfer", arguments];
+            command.extend(from);
+            network.phala(&command).code == Some(0)
+        });
+    }
+
+    // Stop, look at what is on the disk, start again from the same state.
+    assert_eq!(network.stop(), Some(0));
+    let canary = 271_828u128.to_le_bytes();
+    let worker_files: Vec<_> = bytes_below(folder.path())
+        .into_iter()
+        .filter(|(path, _)| path.extension().is_some_and(|extension| extension == "store" || extension == "sealed"))
+        .collect();
+    assert!(!worker_files.is_empty(), "the workers keep their state on disk");
+    for (path, bytes) in &worker_files {
+        let found = bytes.windows(canary.len()).any(|window| window == canary);
+        assert!(!found, "the transferred amount stands in {}", path.display());
+    }
+    let network = Network::start(folder.path(), &[]);
+    assert_eq!(network.ready["contracts"]["token"], token.as_str());
+    assert_eq!(balance(&network, "bob"), "271828");
+    transfer(&network, "1", &receipt);
+    assert_eq!(balance(&network, "bob"), "271829");
+    assert_eq!(network.stop(), Some(0));
+}
