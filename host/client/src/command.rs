@@ -142,6 +142,7 @@ pub fn failure_error(failed: &Failed, refusal: Option<&str>) -> ClientError {
                 Failure::Expired | Failure::NonceUsed => (ErrorCode::Expired, Some("send it again")),
                 Failure::NoSuchContract => (ErrorCode::NotFound, Some("its constructor may have failed")),
                 Failure::GasOverClass | Failure::FeeOverMax => (ErrorCode::OverLimit, Some("allow a higher fee")),
+                Failure::ReplyTooLong => (ErrorCode::OverLimit, Some("ask the contract for less at once")),
                 Failure::BadSignature => (ErrorCode::Unauthorised, None),
                 _ => (ErrorCode::Refused, None),
             };
@@ -428,6 +429,9 @@ fn verify_reply(
     }
     if reply.caller != Some((command.account, command.nonce)) {
         return Err(unverified("it is to another command"));
+    }
+    if reply.contract != Some(command.contract) {
+        return Err(unverified("it is of another contract"));
     }
     if reply.sequence != command.sequence {
         return Err(unverified("it is to another item of the inbox"));

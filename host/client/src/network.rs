@@ -27,7 +27,7 @@ pub struct Pin {
 }
 
 impl Pin {
-    /// Reads what `phala-node anchor` writes: an object with `genesisHash` and `anchor`.
+    /// Reads what `phala-node export-genesis-anchor` writes: an object with `genesisHash` and `anchor`.
     pub fn from_json(json: &serde_json::Value) -> Result<Self, ClientError> {
         let invalid = || ClientError::new(ErrorCode::Invalid, "not an anchor: `genesisHash` and `anchor` are expected");
         let bytes = |name: &str| {

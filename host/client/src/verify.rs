@@ -4,9 +4,9 @@
 //! ground that does not hold. Holding a [`Verdict`] whose [`Verdict::holds`] is true proves that the chain with that genesis finalised a
 //! state in which more than half of the cluster's replicas - registered, allow-listed TEEs - signed a result that commits this reply.
 //!
-//! It does not prove: that the chain is still there or the newest; that replicas that lied together did not; *which contract* was
-//! called - the reply names its sender and nonce, the sender names the contract. With [`Verdict::simulated`] "TEE" means "a program with
-//! a published key". Whoever made the receipt controls all of it but the pinned hash and the entropy.
+//! It does not prove: that the chain is still there or the newest; that replicas that lied together did not. With
+//! [`Verdict::simulated`] "TEE" means "a program with a published key". Whoever made the receipt controls all of it but the pinned
+//! hash and the entropy.
 
 use crate::{query::is_accepted, receipt::EvidenceOf, ErrorCode, Receipt};
 use codec::{Decode, DecodeAll, Encode};
@@ -315,7 +315,10 @@ impl Checker<'_> {
     }
 
     fn code(&self, state: &State<'_>) -> Found<()> {
-        let Receipt { contract, code, record, .. } = self.receipt;
+        let Receipt { contract, code, record, reply, .. } = self.receipt;
+        if reply.contract != Some(*contract) {
+            return Err("the reply is of another contract".to_owned());
+        }
         let known: ContractRecord =
             state.get(&storage::contract_key(contract))?.ok_or(format!("there is no contract {contract}"))?;
         if known.code != *code {
@@ -324,7 +327,7 @@ impl Checker<'_> {
         if known.cluster != record.result.cluster {
             return Err("the contract is in another cluster than the result".to_owned());
         }
-        Ok(((), format!("{code} of contract {contract}, which the sender names")))
+        Ok(((), format!("{code} of contract {contract}")))
     }
 }
 

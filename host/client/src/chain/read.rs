@@ -231,7 +231,7 @@ impl Chain {
     }
 
     /// The anchor of the chain *as this node tells it*, from its genesis state: whoever pins it trusts the node once. Nodes that
-    /// prune their state do not have it; then it comes from `phala-node anchor`.
+    /// prune their state do not have it; then it comes from `phala-node export-genesis-anchor`.
     pub async fn fetch_anchor(&self) -> Result<GenesisAnchor, ClientError> {
         let header = self.header(&self.genesis).await?.encode();
         if blake2_256(&header) != self.genesis {

@@ -80,6 +80,7 @@ fn replied() -> (Command, FinalRecord, AnswerContent) {
     let reply = |sequence, nonce| Reply {
         sequence,
         caller: Some((account, nonce)),
+        contract: Some(ContractId([2; 32])),
         outcome: Outcome::Returned(vec![1]),
         gas_used: 5,
         fee: 9,

@@ -45,6 +45,7 @@ fn facts(genesis: &Hash) -> Facts {
     let reply = |sequence| Reply {
         sequence,
         caller: Some((AccountId([7; 32]), sequence + 100)),
+        contract: Some(CONTRACT),
         outcome: Outcome::Returned(vec![1, 2]),
         gas_used: 9,
         fee: 10,
@@ -181,7 +182,7 @@ fn names_the_link_that_the_chains_state_breaks() {
 
 #[test]
 fn names_the_link_that_a_forger_breaks() {
-    let cases: [Case<Receipt>; 12] = [
+    let cases: [Case<Receipt>; 13] = [
         ("genesis", |receipt| receipt.anchor.header[40] ^= 1),
         ("authority sets", |receipt| receipt.finality.clear()),
         ("authority sets", |receipt| receipt.finality[0].justification[60] ^= 1),
@@ -194,6 +195,7 @@ fn names_the_link_that_a_forger_breaks() {
         ("reply included", |receipt| receipt.reply.outcome = Outcome::Returned(vec![9])),
         ("reply included", |receipt| receipt.position = (0, 3)),
         ("code hash", |receipt| receipt.code = CodeHash([9; 32])),
+        ("code hash", |receipt| receipt.contract = ContractId([9; 32])),
     ];
     for (name, edit) in cases {
         let mut receipt = receipt_with(|_| ());

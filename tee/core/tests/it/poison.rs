@@ -71,10 +71,11 @@ impl Scene {
         Self { network, alice, contract, expected: Vec::new() }
     }
 
-    fn expect(&mut self, caller: Option<(AccountId, u64)>, failure: Failure, gas_used: u64) {
+    fn expect(&mut self, called: Option<(AccountId, u64, ContractId)>, failure: Failure, gas_used: u64) {
+        let caller = called.map(|(account, nonce, _)| (account, nonce));
+        let contract = called.map(|(_, _, contract)| contract);
         let sequence = self.network.chain.head.count - 1;
         let outcome = Outcome::Failed(failure);
-        let contract = caller.map(|_| self.contract);
         self.expected.push(Reply { sequence, caller, contract, outcome, gas_used, fee: FEE, events: Vec::new() });
     }
 
@@ -88,10 +89,10 @@ impl Scene {
     fn call(&mut self, payload: Vec<u8>, failure: Failure, gas_used: u64, change: impl FnOnce(&mut Call)) {
         let mut call = self.alice.call(&self.network, self.contract, payload);
         change(&mut call);
-        let nonce = call.nonce;
+        let (nonce, contract) = (call.nonce, call.contract);
         let envelope = self.alice.seal(&self.network, call);
         self.network.chain.push(GasClass::Small, self.alice.id(), envelope);
-        self.expect(Some((self.alice.id(), nonce)), failure, gas_used);
+        self.expect(Some((self.alice.id(), nonce, contract)), failure, gas_used);
     }
 }
 
