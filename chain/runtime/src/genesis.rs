@@ -115,7 +115,7 @@ pub fn preset_names() -> Vec<PresetId> {
 /// chain, a sudo key or a well-known key.
 pub fn verify_built() -> Result<(), String> {
     let slot: u64 = network::SlotDuration::get();
-    if slot < 500 || slot % 2 != 0 {
+    if slot < 500 || !slot.is_multiple_of(2) {
         return Err(format!("network.slotMilliseconds is {slot}: give an even number, 500 or more"));
     }
     if network::EpochDuration::get() < 10 {

@@ -107,6 +107,7 @@ pub struct Answer {
 }
 
 /// The content of an answer.
+#[expect(clippy::large_enum_variant, reason = "one lives at a time, between decoding and use")]
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum AnswerContent {
     /// The contract's output.

@@ -8,7 +8,7 @@ use crate::{
     error::{io, CliError},
     home,
 };
-use phala_client::{account::KeyFile, account::ss58, Account, ErrorCode, Network};
+use phala_client::{account::ss58, account::KeyFile, Account, ErrorCode, Network};
 use phala_protocol::{storage, AccountId};
 use std::{
     fs::{self, OpenOptions},
@@ -93,17 +93,17 @@ pub fn read_key_file(path: &std::path::Path) -> Result<KeyFile, CliError> {
         return Err(CliError::invalid(format!("{} is no key file: it has {length} bytes", path.display())));
     }
     let json = fs::read(path).map_err(io("read", path))?;
-    serde_json::from_slice(&json).map_err(|error| {
-        CliError::invalid(format!("{} is no key file of polkadot.js: {error}", path.display()))
-    })
+    serde_json::from_slice(&json)
+        .map_err(|error| CliError::invalid(format!("{} is no key file of polkadot.js: {error}", path.display())))
 }
 
 /// Names become file names.
 fn check_name(name: &str) -> Result<(), CliError> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
     if name.is_empty() || name.len() > 64 || !name.bytes().all(plain) {
-        return Err(CliError::invalid(format!("`{name}` is no name for an account"))
-            .with_hint("use letters, digits, - and _"));
+        return Err(
+            CliError::invalid(format!("`{name}` is no name for an account")).with_hint("use letters, digits, - and _")
+        );
     }
     Ok(())
 }

@@ -129,7 +129,8 @@ mod tests {
     fn codes_of_the_command_line_are_those_of_the_specification() {
         let page = include_str!("../../../SPECIFICATION.md");
         for code in [Code::Usage, Code::Simulated, Code::Environment, Code::PortInUse] {
-            let row = page.lines().find(|line| line.starts_with("| ") && line.contains(&format!("`{}`", code.as_str())));
+            let row =
+                page.lines().find(|line| line.starts_with("| ") && line.contains(&format!("`{}`", code.as_str())));
             assert!(row.unwrap().starts_with(&format!("| {} |", code.exit_code())), "{}", code.as_str());
         }
     }
@@ -138,10 +139,7 @@ mod tests {
     fn json_has_code_message_and_hint_and_nothing_else() {
         let error = CliError::from(ClientError::new(ErrorCode::Stale, "old").with_hint("again"));
         assert_eq!(error.exit_code(), 6);
-        assert_eq!(
-            error.to_json(),
-            json!({"error": {"code": "stale", "message": "old", "hint": "again"}})
-        );
+        assert_eq!(error.to_json(), json!({"error": {"code": "stale", "message": "old", "hint": "again"}}));
         assert_eq!(CliError::new(Code::Usage, "x").to_json()["error"]["hint"], Value::Null);
     }
 }

@@ -71,7 +71,8 @@ fn misused(error: &clap::Error, json: bool) -> ExitCode {
     }
     if json {
         let text = error.render().to_string();
-        let said = text.lines().take_while(|line| !line.starts_with("Usage:")).map(str::trim).filter(|line| !line.is_empty());
+        let said =
+            text.lines().take_while(|line| !line.starts_with("Usage:")).map(str::trim).filter(|line| !line.is_empty());
         let message = said.collect::<Vec<_>>().join(" ").trim_start_matches("error: ").to_owned();
         let failure = CliError::new(Code::Usage, message).with_hint("`phala --help` shows what there is");
         output::Output::new(true).error(&failure);

@@ -104,7 +104,8 @@ impl Connected {
     /// Workers that may serve `cluster`, those first that the file names for it.
     pub fn workers_of(&self, cluster: ClusterId) -> Result<Vec<WorkerEndpoint>, CliError> {
         let named = self.file.iter().flat_map(|file| &file.workers);
-        let mut urls: Vec<&String> = named.filter(|worker| worker.cluster == cluster.0).map(|worker| &worker.http).collect();
+        let mut urls: Vec<&String> =
+            named.filter(|worker| worker.cluster == cluster.0).map(|worker| &worker.http).collect();
         urls.extend(&self.more_workers);
         if urls.is_empty() {
             return Err(CliError::new(ErrorCode::NotFound, format!("no worker of cluster {cluster} is known here"))

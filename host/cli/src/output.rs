@@ -64,8 +64,7 @@ pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     std::iter::once(&header)
         .chain(rows)
         .map(|row| {
-            let cells: Vec<String> =
-                row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+            let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
             cells.join("  ").trim_end().to_owned()
         })
         .collect::<Vec<_>>()

@@ -11,10 +11,7 @@ use serde_json::Value;
 pub fn read(method: &Method, words: &[String]) -> Result<Vec<Value>, CliError> {
     if let [only] = words {
         if let Ok(Value::Array(values)) = serde_json::from_str(only) {
-            let takes_a_list = matches!(
-                &method.arguments[..],
-                [(_, Type::Vec(_) | Type::Array(..) | Type::Tuple(_))]
-            );
+            let takes_a_list = matches!(&method.arguments[..], [(_, Type::Vec(_) | Type::Array(..) | Type::Tuple(_))]);
             if !takes_a_list || values.len() == 1 && values.iter().all(Value::is_array) {
                 return Ok(values);
             }
@@ -32,7 +29,9 @@ fn value(kind: Option<&Type>, word: &str) -> Result<Value, CliError> {
     };
     Ok(match kind {
         // Digits stay text: a JSON reader would round what is over 2^64.
-        Some(Type::Integer { .. } | Type::String | Type::Bytes | Type::Account | Type::Contract) => Value::String(text()),
+        Some(Type::Integer { .. } | Type::String | Type::Bytes | Type::Account | Type::Contract) => {
+            Value::String(text())
+        }
         Some(Type::Option(_)) if word == "null" => Value::Null,
         Some(Type::Option(item)) => value(Some(item), word)?,
         Some(Type::Bool | Type::Enum(_)) | None => json.unwrap_or_else(|_| Value::String(word.to_owned())),
@@ -106,7 +105,10 @@ mod tests {
         let list = method(vec![Type::Vec(Box::new(U128))]);
         assert_eq!(read(&list, &words(&["[\"1\", 2]"])).unwrap(), [json!(["1", 2])]);
         assert_eq!(read(&list, &words(&["[[1]]"])).unwrap(), [json!([1])]);
-        assert_eq!(read(&method(vec![Type::Option(Box::new(Type::String))]), &words(&["null"])).unwrap(), [Value::Null]);
+        assert_eq!(
+            read(&method(vec![Type::Option(Box::new(Type::String))]), &words(&["null"])).unwrap(),
+            [Value::Null]
+        );
         assert!(read(&list, &words(&["not json"])).is_err());
     }
 

@@ -399,8 +399,8 @@ impl Cluster {
     /// The next epoch's envelope key, when it is due and this epoch is settled.
     fn announcement(&self, record: &ClusterRecord, around: &Around<'_>) -> Option<Outgoing> {
         let (now, _) = around.chain.head();
-        let settled = record.epoch == 0
-            || (!record.is_closing() && self.store.as_ref()?.view().generation() == record.epoch);
+        let settled =
+            record.epoch == 0 || (!record.is_closing() && self.store.as_ref()?.view().generation() == record.epoch);
         if !settled || now < record.next_epoch_due() {
             return None;
         }

@@ -131,10 +131,7 @@ impl Run<'_> {
         }
         let codes: &Codes = &self.world.codes;
         let view = self.world.source.batch().base().clone();
-        let bytes = codes
-            .bytes(&code, &view)
-            .map_err(StateFault::Read)?
-            .ok_or(ExecutionFault::CodeMissing(code))?;
+        let bytes = codes.bytes(&code, &view).map_err(StateFault::Read)?.ok_or(ExecutionFault::CodeMissing(code))?;
         let compiled = match codes.compiled(&code, &bytes) {
             Ok(compiled) => compiled,
             Err(error) if error.is_deterministic() => return Ok(Err(Failure::BadCode)),

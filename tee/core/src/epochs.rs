@@ -78,13 +78,13 @@ impl Epochs {
         identity: &Identity,
         machine: &dyn Machine,
     ) -> Result<(), MachineFault> {
-        self.asked.retain(|_, asked| {
-            asked.signed.request.epoch != epoch || now.saturating_sub(asked.at) < RETRY_BLOCKS
-        });
+        self.asked
+            .retain(|_, asked| asked.signed.request.epoch != epoch || now.saturating_sub(asked.at) < RETRY_BLOCKS);
         for gatekeeper in &root.seats {
-            let under_way = self.asked.values().any(|asked| {
-                asked.signed.request.epoch == epoch && asked.signed.request.gatekeeper == *gatekeeper
-            });
+            let under_way = self
+                .asked
+                .values()
+                .any(|asked| asked.signed.request.epoch == epoch && asked.signed.request.gatekeeper == *gatekeeper);
             if under_way {
                 continue;
             }

@@ -25,12 +25,12 @@ mod serving;
 mod tee;
 mod world;
 
+pub use boundary::BoundaryError;
 pub use chain::{Chain, ChainError};
 pub use cluster::{ClusterError, ClusterHealth};
+pub use command::ExecutionFault;
 pub use identity::Identity;
 pub use machine::{Machine, MachineFault};
-pub use boundary::BoundaryError;
-pub use command::ExecutionFault;
 pub use serving::{QueryFault, Seen, Serving};
-pub use world::StateFault;
 pub use tee::{DeliveryError, Notice, Settings, StartError, Tee};
+pub use world::StateFault;

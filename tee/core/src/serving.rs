@@ -26,8 +26,8 @@ use phala_protocol::{
     ids::BlockNumber,
     limits::MAX_QUERY_LIFETIME_BLOCKS,
     query::{
-        answer_payload, signing_payload, Answer, AnswerContent, QueryDecodeError, QueryKey, QueryRefusal,
-        QueryRequest, SealedAnswer, SealedQuery, SignedQuery,
+        answer_payload, signing_payload, Answer, AnswerContent, QueryDecodeError, QueryKey, QueryRefusal, QueryRequest,
+        SealedAnswer, SealedQuery, SignedQuery,
     },
     result::ClusterResult,
     AccountId, ClusterId, ContractId, Epoch, Hash,
@@ -171,17 +171,11 @@ impl Serving {
         let (plaintext, exporter) =
             context.open(&sealed.header.encode(), &sealed.body).map_err(|_| QueryFault::Undecryptable)?;
         let data = unpad(plaintext.expose()).map_err(|_| QueryFault::NotAQuery)?;
-        let signed =
-            SignedQuery::decode_all(&mut data.expose().as_slice()).map_err(|_| QueryFault::NotAQuery)?;
+        let signed = SignedQuery::decode_all(&mut data.expose().as_slice()).map_err(|_| QueryFault::NotAQuery)?;
         Ok((signed, exporter))
     }
 
-    fn refuse(
-        &self,
-        signed: &SignedQuery,
-        payload: &Hash,
-        seen: &Seen,
-    ) -> Result<Option<QueryRefusal>, QueryFault> {
+    fn refuse(&self, signed: &SignedQuery, payload: &Hash, seen: &Seen) -> Result<Option<QueryRefusal>, QueryFault> {
         let query = &signed.query;
         if query.worker != self.identity.id()
             || sr25519::verify_wallet(&signed.account.0, payload, &signed.signature).is_err()
@@ -208,12 +202,7 @@ impl Serving {
         }
     }
 
-    fn contract(
-        &self,
-        contract: ContractId,
-        payload: &[u8],
-        caller: AccountId,
-    ) -> Result<AnswerContent, QueryFault> {
+    fn contract(&self, contract: ContractId, payload: &[u8], caller: AccountId) -> Result<AnswerContent, QueryFault> {
         let world = Arc::new(ClusterWorld { source: self.view.clone(), codes: self.codes.clone() });
         let state_fault = |error: StateFault| QueryFault::Failed(Box::new(error));
         let Some(code) = world.compiled(&contract).map_err(state_fault)? else {
@@ -249,8 +238,8 @@ impl Serving {
             return Ok(AnswerContent::Pending);
         };
         // The view is of a final state, so every reply in it is of a final result.
-        let stored = StoredReply::decode(&mut bytes.as_slice())
-            .map_err(|_| QueryFault::Failed(Box::new(StateFault::Entry)))?;
+        let stored =
+            StoredReply::decode(&mut bytes.as_slice()).map_err(|_| QueryFault::Failed(Box::new(StateFault::Entry)))?;
         let StoredReply { reply, salt, result, position, path } = stored;
         Ok(AnswerContent::Reply { reply, salt, result, position, path })
     }

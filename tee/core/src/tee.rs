@@ -275,13 +275,8 @@ impl Tee {
                 gate.observe(&records, &self.chain, &self.identity, &*self.machine, root, notices)?;
             }
             Part::Worker(cluster) => {
-                let mut around = Around {
-                    chain: &self.chain,
-                    identity: &self.identity,
-                    machine: &*self.machine,
-                    root,
-                    notices,
-                };
+                let mut around =
+                    Around { chain: &self.chain, identity: &self.identity, machine: &*self.machine, root, notices };
                 let id = self.settings.cluster;
                 let failed = |error| DeliveryError::Cluster(id, error);
                 cluster.observe(&records, &mut around).map_err(failed)?;

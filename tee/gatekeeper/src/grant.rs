@@ -78,8 +78,7 @@ pub fn open_grant(
     let mut partials = Vec::with_capacity(grant.evaluations.len());
     for evaluation in &grant.evaluations {
         let input = prf_input(&request.genesis, grant.era, request.cluster, request.epoch, evaluation.purpose);
-        let partial =
-            PartialEvaluation { index: grant.index, point: evaluation.point, proof: evaluation.proof };
+        let partial = PartialEvaluation { index: grant.index, point: evaluation.point, proof: evaluation.proof };
         let verified = verify_partial(&public, &input, &partial).map_err(|_| GrantError::WrongEvaluation)?;
         partials.push((evaluation.purpose, verified));
     }

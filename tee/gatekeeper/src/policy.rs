@@ -12,9 +12,9 @@ use phala_crypto::signature::ed25519;
 use phala_protocol::{
     attestation::{encryption_key_hash, Role},
     chain_state::{AllowedMeasurement, ClusterRecord, RootRecord, WorkerRecord},
+    ids::BlockNumber,
     keys::KeyPurpose,
     relay::KeyInquiry,
-    ids::BlockNumber,
     Hash, WorkerId,
 };
 
@@ -113,10 +113,8 @@ pub(crate) fn verify_inquiry(inquiry: &KeyInquiry, facts: &Facts) -> Result<Vec<
     }
     verify_machine(inquiry, facts, worker)?;
 
-    let allowed: Vec<_> = KeyPurpose::ALL
-        .into_iter()
-        .filter(|purpose| cluster.may_have(request.epoch, *purpose, facts.head.0))
-        .collect();
+    let allowed: Vec<_> =
+        KeyPurpose::ALL.into_iter().filter(|purpose| cluster.may_have(request.epoch, *purpose, facts.head.0)).collect();
     if allowed.is_empty() {
         return Err(Refusal::EpochNotOpen);
     }

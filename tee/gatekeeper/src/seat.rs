@@ -79,8 +79,7 @@ impl Seat {
     /// A seat from unsealed bytes.
     pub fn from_secret_bytes(bytes: &Secret<Vec<u8>>) -> Result<Self, SeatError> {
         let stored = Stored::decode_all(&mut bytes.expose().as_slice()).map_err(|_| SeatError::Malformed)?;
-        let share =
-            KeyShare::from_bytes(stored.index, &Secret::new(stored.share)).map_err(|_| SeatError::Malformed)?;
+        let share = KeyShare::from_bytes(stored.index, &Secret::new(stored.share)).map_err(|_| SeatError::Malformed)?;
         Ok(Self { era: stored.era, threshold: stored.threshold, share, shares: stored.shares })
     }
 

@@ -4,6 +4,7 @@
 //! the test ends, also when the test fails; every wait is bounded. The binaries are those that `scripts/build` linked into `bin/`.
 //! Does not: build anything.
 #![forbid(unsafe_code)]
+#![allow(clippy::expect_used, reason = "it serves tests, and a failure here is theirs")]
 
 use serde_json::Value;
 use std::{

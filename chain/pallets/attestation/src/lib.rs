@@ -22,6 +22,7 @@ pub use pallet::*;
 pub use registry::signed_by;
 pub use weights::WeightInfo;
 
+#[allow(clippy::expect_used, reason = "FRAME's macros expand to it")]
 #[frame_support::pallet]
 pub mod pallet {
     use super::WeightInfo;

@@ -22,6 +22,7 @@ mod weights;
 pub use pallet::*;
 pub use weights::WeightInfo;
 
+#[allow(clippy::expect_used, reason = "FRAME's macros expand to it")]
 #[frame_support::pallet]
 pub mod pallet {
     use super::WeightInfo;

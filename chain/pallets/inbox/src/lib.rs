@@ -33,6 +33,7 @@ pub trait Clusters {
     fn replicas(cluster: ClusterId) -> u32;
 }
 
+#[allow(clippy::expect_used, reason = "FRAME's macros expand to it")]
 #[frame_support::pallet]
 pub mod pallet {
     use super::*;

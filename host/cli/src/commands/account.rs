@@ -27,7 +27,8 @@ pub async fn run(global: &Global, command: AccountCommand, output: Output) -> Re
         AccountCommand::Import { file, name } => {
             let key = accounts::read_key_file(&file)?;
             // Opened once, so that what is kept is known to be usable, and by whom.
-            let account = Account::from_key_file(&key, &accounts::password(global, false)?).map_err(ClientError::from)?;
+            let account =
+                Account::from_key_file(&key, &accounts::password(global, false)?).map_err(ClientError::from)?;
             let name = name.unwrap_or_else(|| account.name().to_owned());
             let path = Store::open()?.add(&name, &key)?;
             output.data(&json!({"name": name, "address": account.address(), "file": path}), || {
@@ -37,8 +38,11 @@ pub async fn run(global: &Global, command: AccountCommand, output: Output) -> Re
         }
         AccountCommand::Export { name } => {
             let file = Store::open()?.find(&name)?.ok_or_else(|| {
-                CliError::new(phala_client::ErrorCode::NotFound, format!("there is no account `{name}` on this machine"))
-                    .with_hint("`phala account list` shows which there are")
+                CliError::new(
+                    phala_client::ErrorCode::NotFound,
+                    format!("there is no account `{name}` on this machine"),
+                )
+                .with_hint("`phala account list` shows which there are")
             })?;
             let json = serde_json::to_string(&file)
                 .map_err(|error| CliError::new(phala_client::ErrorCode::Internal, error.to_string()))?;
@@ -57,10 +61,12 @@ pub async fn run(global: &Global, command: AccountCommand, output: Output) -> Re
             let connected = network::connect(global).await?;
             let from = accounts::signer(global, &connected.network, &from).await?;
             let call = ChainCall::transfer(&to, amount);
-            let sent = connected.network.chain().submit(&from, &call, Until::Finalised).await.map_err(ClientError::from)?;
-            output.data(&json!({"block": sent.block, "to": accounts::address(&to), "amount": amount.to_string()}), || {
-                format!("sent {} to {} in block {}", pha(amount), accounts::address(&to), sent.block)
-            });
+            let sent =
+                connected.network.chain().submit(&from, &call, Until::Finalised).await.map_err(ClientError::from)?;
+            output.data(
+                &json!({"block": sent.block, "to": accounts::address(&to), "amount": amount.to_string()}),
+                || format!("sent {} to {} in block {}", pha(amount), accounts::address(&to), sent.block),
+            );
             Ok(())
         }
     }

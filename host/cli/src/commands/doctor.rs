@@ -31,14 +31,16 @@ pub async fn run(output: Output) -> Result<(), CliError> {
             json!({"check": check.what, "ok": check.found.is_ok(), "needed": check.needed, "found": found, "fix": fix})
         })
         .collect();
-    let missing: Vec<&str> = checks.iter().filter(|check| check.needed && check.found.is_err()).map(|check| check.what).collect();
+    let missing: Vec<&str> =
+        checks.iter().filter(|check| check.needed && check.found.is_err()).map(|check| check.what).collect();
     if missing.is_empty() || !output.is_json() {
         output.data(&json!({"ok": missing.is_empty(), "checks": json}), || report(&checks));
     }
     if missing.is_empty() {
         return Ok(());
     }
-    let mut error = CliError::environment(format!("missing: {}", missing.join(", "))).with_hint("./scripts/build installs and makes what is missing");
+    let mut error = CliError::environment(format!("missing: {}", missing.join(", ")))
+        .with_hint("./scripts/build installs and makes what is missing");
     error.details.insert("checks".to_owned(), json.into());
     Err(error)
 }
@@ -76,9 +78,9 @@ async fn checks() -> Vec<Check> {
     let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 9944));
     checks.push(Check {
         what: "default node port",
-        found: port.map(|_| "9944 is free".to_owned()).map_err(|error| {
-            (format!("9944: {error}"), "nothing to do: `phala dev` picks another and says so")
-        }),
+        found: port
+            .map(|_| "9944 is free".to_owned())
+            .map_err(|error| (format!("9944: {error}"), "nothing to do: `phala dev` picks another and says so")),
         needed: false,
     });
     checks

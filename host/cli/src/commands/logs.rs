@@ -73,7 +73,9 @@ async fn follow(logs: &[(String, PathBuf)], one: bool) -> Result<(), CliError> {
             let from = if now < *read { 0 } else { *read };
             let mut file = File::open(path).map_err(io("open", path))?;
             let mut bytes = Vec::new();
-            file.seek(SeekFrom::Start(from)).and_then(|_| file.take(now - from).read_to_end(&mut bytes)).map_err(io("read", path))?;
+            file.seek(SeekFrom::Start(from))
+                .and_then(|_| file.take(now - from).read_to_end(&mut bytes))
+                .map_err(io("read", path))?;
             *read = now;
             for text in String::from_utf8_lossy(&bytes).lines() {
                 line(&if one { text.to_owned() } else { format!("{name} | {text}") });

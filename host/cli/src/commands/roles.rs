@@ -71,7 +71,8 @@ fn node_url(global: &Global) -> Result<String, CliError> {
 /// Ready at Ctrl-C or SIGTERM.
 fn shutdown() -> Result<impl std::future::Future<Output = ()>, CliError> {
     use tokio::signal::unix::{signal, SignalKind};
-    let listen = |kind| signal(kind).map_err(|error| CliError::environment(format!("cannot listen to signals: {error}")));
+    let listen =
+        |kind| signal(kind).map_err(|error| CliError::environment(format!("cannot listen to signals: {error}")));
     let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
     Ok(async move {
         tokio::select! {

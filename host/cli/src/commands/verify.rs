@@ -30,7 +30,8 @@ pub fn run(global: &Global, args: &VerifyArgs, output: Output) -> Result<(), Cli
 /// The genesis that the user trusts: named, or that of the network's file. Never the receipt's own word.
 fn pinned(global: &Global, args: &VerifyArgs) -> Result<Hash, CliError> {
     if let Some(text) = &args.genesis {
-        return network::hash(text).ok_or_else(|| CliError::invalid(format!("`{text}` is no genesis hash: 0x and 64 digits")));
+        return network::hash(text)
+            .ok_or_else(|| CliError::invalid(format!("`{text}` is no genesis hash: 0x and 64 digits")));
     }
     match network::select(global) {
         Ok(Selected::File(file)) => Ok(file.pin()?.genesis),

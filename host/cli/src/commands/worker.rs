@@ -43,7 +43,15 @@ async fn run_worker(global: &Global, args: WorkerRunArgs) -> Result<(), CliError
     home::write_whole(&anchor, &pin.anchor.encode())?;
     become_program("phala-worker", |command| {
         command
-            .args(["run", "--role", &args.role, "--genesis", &to_hex(&pin.genesis), "--operator", &operator.to_string()])
+            .args([
+                "run",
+                "--role",
+                &args.role,
+                "--genesis",
+                &to_hex(&pin.genesis),
+                "--operator",
+                &operator.to_string(),
+            ])
             .arg("--anchor")
             .arg(&anchor)
             .args(["--cluster", &args.cluster.to_string()])
@@ -76,7 +84,8 @@ async fn status(global: &Global, url: &str, output: Output) -> Result<(), CliErr
         Some(record) if record.valid_until <= now => "registration has lapsed: it must attest again".to_owned(),
         Some(record) => format!("registered for another {} s", record.valid_until - now),
     };
-    let insecure = record.as_ref().is_some_and(|record| record.assurance == Assurance::Simulated) || connected.insecure();
+    let insecure =
+        record.as_ref().is_some_and(|record| record.assurance == Assurance::Simulated) || connected.insecure();
     let behind = proved.height().saturating_sub(info.height);
     let clusters: Vec<u32> = info.clusters.iter().map(|cluster| cluster.cluster).collect();
     let json = json!({

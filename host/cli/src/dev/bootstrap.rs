@@ -104,6 +104,9 @@ pub async fn bring_up(
     }
     for (worker, _) in &workers {
         serving(supervisor, &network, worker).await?;
+        if let Some(blocks) = plan.epoch_blocks {
+            chain::set_epoch_length(&network, &sudo, ClusterId(worker.cluster), blocks).await?;
+        }
     }
 
     progress.step("deploying the sample token");

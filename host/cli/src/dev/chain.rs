@@ -5,11 +5,7 @@ use crate::{
     error::{io, CliError},
     home,
 };
-use phala_client::{
-    chain::ChainCall,
-    network::Pin,
-    Account, ErrorCode, Network, Until,
-};
+use phala_client::{chain::ChainCall, network::Pin, Account, ErrorCode, Network, Until};
 use phala_protocol::{
     chain_state::{AllowedMeasurement, ClusterRecord, WorkerRecord},
     ids::to_hex,
@@ -19,7 +15,10 @@ use std::{ffi::OsStr, path::Path, process::Stdio};
 use tokio::process::Command;
 
 /// Runs a program that ends by itself, and gives what it wrote to standard output.
-pub async fn output_of<S: AsRef<OsStr>>(program: &Path, args: impl IntoIterator<Item = S>) -> Result<Vec<u8>, CliError> {
+pub async fn output_of<S: AsRef<OsStr>>(
+    program: &Path,
+    args: impl IntoIterator<Item = S>,
+) -> Result<Vec<u8>, CliError> {
     let output = Command::new(program)
         .args(args)
         .stdin(Stdio::null())
@@ -115,6 +114,18 @@ pub async fn registration(network: &Network, identity: &WorkerId) -> Result<Opti
     let record: Option<WorkerRecord> = proved.get(&key)?;
     let now_ms: u64 = proved.get(&time)?.unwrap_or_default();
     Ok(record.filter(|record| record.valid_until > now_ms / 1000))
+}
+
+/// Sets how many blocks an epoch of the cluster stays open at least.
+pub async fn set_epoch_length(
+    network: &Network,
+    sudo: &Account,
+    cluster: ClusterId,
+    blocks: u32,
+) -> Result<(), CliError> {
+    let call = ChainCall::set_epoch_length(cluster, blocks);
+    network.chain().submit_sudo(sudo, &call, Until::InBlock).await.map_err(phala_client::ClientError::from)?;
+    Ok(())
 }
 
 /// Creates the cluster with this replica, or assigns the replica to it, unless it is so.

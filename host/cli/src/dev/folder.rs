@@ -19,12 +19,13 @@ use std::{
 const SETTINGS: &str = "dev.json";
 const LOCK: &str = "lock";
 /// All that `phala dev` makes in the folder, the lock aside.
-const MADE: [&str; 10] = [
+const MADE: [&str; 11] = [
     super::network_file::NAME,
     "chain.json",
     "anchor.json",
     "anchor.scale",
     "pids.json",
+    "programs",
     "nodes",
     "tee",
     "workers",
@@ -130,7 +131,8 @@ impl Folder {
         let path = self.path.join(SETTINGS);
         match fs::read(&path) {
             Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| {
-                CliError::invalid(format!("{} is damaged: {error}", path.display())).with_hint("--fresh starts another network")
+                CliError::invalid(format!("{} is damaged: {error}", path.display()))
+                    .with_hint("--fresh starts another network")
             }),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(io("read", &path)(error)),

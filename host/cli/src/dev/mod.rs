@@ -34,7 +34,8 @@ use std::path::{Path, PathBuf};
 use supervisor::Supervisor;
 use tokio::signal::unix::{signal, Signal, SignalKind};
 
-const INSECURE: &str = "INSECURE: a development network. Its TEEs are simulated, its keys are published, its chain has a sudo key:
+const INSECURE: &str =
+    "INSECURE: a development network. Its TEEs are simulated, its keys are published, its chain has a sudo key:
 INSECURE: anybody can read and forge everything in it. Put no secret into it.";
 
 /// Where the network lives.
@@ -59,8 +60,10 @@ pub async fn run(_global: &Global, args: &DevArgs, output: Output) -> Result<(),
     let mut settings = settings(&folder, args)?;
     note(INSECURE);
     note(&format!("network in {}", folder.path().display()));
-    let plan = Plan::new(folder.path(), Programs::find()?, &settings, args)?;
+    let mut programs = Programs::find()?;
     folder.keep(&settings)?;
+    programs.keep_worker(folder.path())?;
+    let plan = Plan::new(folder.path(), programs, &settings, args)?;
     let mut supervisor = Supervisor::new(folder.path());
     let brought = tokio::select! {
         up = bootstrap::bring_up(&folder, &mut settings, &plan, &mut supervisor) => Some(up),
@@ -155,7 +158,8 @@ fn announce(file: &NetworkFile, output: Output) {
             format!("  chain     {}", file.node_wss.join(" ")),
         ];
         for worker in &file.workers {
-            lines.push(format!("  {}  {}  cluster {} (one replica: no vote)", worker.name, worker.http, worker.cluster));
+            lines
+                .push(format!("  {}  {}  cluster {} (one replica: no vote)", worker.name, worker.http, worker.cluster));
         }
         for (name, id) in &file.contracts {
             lines.push(format!("  {name}     {id}"));
@@ -186,7 +190,8 @@ struct Ending {
 
 impl Ending {
     fn new() -> Result<Self, CliError> {
-        let listen = |kind| signal(kind).map_err(|error| CliError::environment(format!("cannot listen to signals: {error}")));
+        let listen =
+            |kind| signal(kind).map_err(|error| CliError::environment(format!("cannot listen to signals: {error}")));
         let signals =
             [listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?, listen(SignalKind::hangup())?];
         Ok(Self { signals })
@@ -214,6 +219,7 @@ mod tests {
         workers: None,
         node_port: None,
         worker_port: None,
+        epoch_blocks: None,
     };
 
     #[test]

@@ -164,7 +164,11 @@ pub mod tests {
         let mut file = NetworkFile::new(folder.path(), &pin());
         file.node_ws = "ws://127.0.0.1:1".to_owned();
         file.node_wss = vec!["ws://127.0.0.1:1".to_owned(), "ws://127.0.0.1:2".to_owned()];
-        file.workers.push(Machine { name: "worker-0".to_owned(), http: "http://127.0.0.1:3".to_owned(), ..Machine::default() });
+        file.workers.push(Machine {
+            name: "worker-0".to_owned(),
+            http: "http://127.0.0.1:3".to_owned(),
+            ..Machine::default()
+        });
         file.pids.insert("worker-0".to_owned(), 42);
         file.write(folder.path()).unwrap();
         let read = NetworkFile::read(folder.path()).unwrap();

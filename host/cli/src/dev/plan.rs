@@ -1,7 +1,12 @@
 //! Which processes a development network has, with which flags, on which ports.
 
 use super::{folder::Settings, ports::Ports, process::Spec, supervisor::Supervisor};
-use crate::{args::DevArgs, error::CliError, home};
+use crate::{
+    args::DevArgs,
+    error::{io, CliError},
+    home,
+    output::note,
+};
 use std::{
     ffi::OsString,
     path::{Path, PathBuf},
@@ -35,7 +40,7 @@ impl Programs {
     pub fn find() -> Result<Self, CliError> {
         let real = |name: &str| {
             let path = home::program(name)?;
-            std::fs::canonicalize(&path).map_err(crate::error::io("find", &path))
+            std::fs::canonicalize(&path).map_err(io("find", &path))
         };
         Ok(Self {
             node: real("phala-node")?,
@@ -44,6 +49,27 @@ impl Programs {
             phala: std::env::current_exe()
                 .map_err(|error| CliError::environment(format!("cannot find this program: {error}")))?,
         })
+    }
+
+    /// Makes the network in `folder` run the worker that it was made with: what a TEE seals - its identity, a gatekeeper's root -
+    /// opens for the same measurement only, so that a worker that was built anew could not go on from there.
+    pub fn keep_worker(&mut self, folder: &Path) -> Result<(), CliError> {
+        let kept = folder.join("programs").join("phala-worker");
+        if kept.exists() {
+            let read = |path: &Path| std::fs::read(path).map_err(io("read", path));
+            if read(&kept)? != read(&self.worker)? {
+                note("note: phala-worker was built anew; this network goes on with the one that it was made with,");
+                note("note: because what is sealed opens for no other. --fresh starts a network with the new one.");
+            }
+        } else {
+            let partial = kept.with_extension("partial");
+            let programs = folder.join("programs");
+            std::fs::create_dir_all(&programs).map_err(io("make", &programs))?;
+            std::fs::copy(&self.worker, &partial).map_err(io("copy", &self.worker))?;
+            std::fs::rename(&partial, &kept).map_err(io("write", &kept))?;
+        }
+        self.worker = kept;
+        Ok(())
     }
 }
 
@@ -85,6 +111,8 @@ pub struct Plan {
     pub gatekeeper: TeePlan,
     /// The workers.
     pub workers: Vec<TeePlan>,
+    /// The least length of the clusters' epochs in blocks, if it is to be set.
+    pub epoch_blocks: Option<u32>,
 }
 
 impl Plan {
@@ -121,7 +149,7 @@ impl Plan {
             let operator = operator(&mut ports, index + 1, &name)?;
             workers.push(TeePlan { name, role: "worker", cluster: index.into(), http, operator });
         }
-        Ok(Self { folder: folder.to_owned(), programs, nodes, gatekeeper, workers })
+        Ok(Self { folder: folder.to_owned(), programs, nodes, gatekeeper, workers, epoch_blocks: args.epoch_blocks })
     }
 
     /// The chain's specification.
@@ -244,8 +272,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     fn plan(authorities: u32, workers: u32) -> Plan {
-        let programs =
-            Programs { node: "n".into(), worker: "w".into(), insecure_tee: "t".into(), phala: "p".into() };
+        let programs = Programs { node: "n".into(), worker: "w".into(), insecure_tee: "t".into(), phala: "p".into() };
         let args = DevArgs {
             fresh: false,
             base_path: None,
@@ -253,6 +280,7 @@ mod tests {
             workers: None,
             node_port: None,
             worker_port: None,
+            epoch_blocks: None,
         };
         let settings = Settings { authorities, workers, token: None };
         Plan::new(Path::new("/x"), programs, &settings, &args).unwrap()
@@ -269,13 +297,31 @@ mod tests {
     }
 
     #[test]
+    fn a_network_goes_on_with_the_worker_that_it_was_made_with() {
+        let folder = tempfile::tempdir().unwrap();
+        let built = folder.path().join("built");
+        let programs =
+            || Programs { node: "n".into(), worker: built.clone(), insecure_tee: "t".into(), phala: "p".into() };
+        std::fs::write(&built, b"old").unwrap();
+        let mut first = programs();
+        first.keep_worker(folder.path()).unwrap();
+        std::fs::write(&built, b"new").unwrap();
+        let mut second = programs();
+        second.keep_worker(folder.path()).unwrap();
+        assert_eq!(second.worker, first.worker);
+        assert_eq!(std::fs::read(&second.worker).unwrap(), b"old");
+    }
+
+    #[test]
     fn a_process_is_told_where_everything_is() {
         let plan = plan(1, 1);
         let supervisor = Supervisor::new(Path::new("/x"));
         let spec = plan.tee(&supervisor, &plan.workers[0], "0x01", "0x02");
         let text: Vec<_> = spec.args.iter().map(|word| word.to_string_lossy().into_owned()).collect();
         let line = text.join(" ");
-        assert!(line.starts_with("run --role worker --genesis 0x01 --operator 0x02 --anchor /x/anchor.scale --cluster 0"));
+        assert!(
+            line.starts_with("run --role worker --genesis 0x01 --operator 0x02 --anchor /x/anchor.scale --cluster 0")
+        );
         assert!(line.ends_with("--tsm /x/tee/worker-0/report --sealing-key /x/tee/worker-0/keys/sealing"));
         assert_eq!(spec.log, Path::new("/x/logs/worker-0.log"));
         let relayer = plan.relayer(&supervisor);

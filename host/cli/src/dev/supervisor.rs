@@ -177,7 +177,7 @@ impl Shared {
     }
 
     fn fails(&self, spec: &Spec, why: &str) {
-        let error = CliError::environment(format!("{} does not run: it {why}", spec.name))
+        let error = CliError::environment(format!("{} does not run: it {why}: {}", spec.name, spec.last_lines(1)))
             .with_hint(format!("see the whole log in {}", spec.log.display()));
         lock(&self.failing).insert(spec.name.clone(), error);
     }

@@ -1,3 +1,4 @@
+//! Conversion between JSON and the contract ABI, on a metadata of every type.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 use super::{convert, *};
 use crate::account::Account;

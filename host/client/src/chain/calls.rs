@@ -92,6 +92,11 @@ impl ChainCall {
         Self::new("Contracts", "create_cluster", replicas)
     }
 
+    /// Sets the least length of a cluster's epochs, in blocks; governance only.
+    pub fn set_epoch_length(cluster: ClusterId, blocks: u32) -> Self {
+        Self::new("Contracts", "set_epoch_length", (cluster, blocks))
+    }
+
     /// Assigns a cluster's replicas; governance only.
     pub fn assign_replicas(cluster: ClusterId, replicas: &[WorkerId]) -> Self {
         Self::new("Contracts", "assign_replicas", (cluster, replicas))

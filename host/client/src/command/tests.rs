@@ -1,3 +1,4 @@
+//! Sealing a command, and judging the reply to it, without a network.
 #![allow(clippy::unwrap_used, reason = "tests")]
 use super::*;
 use phala_crypto::{envelope::open_envelope, signature::sr25519, xwing::DecapsulationKey};

@@ -1,3 +1,4 @@
+//! Queries against a worker made in the test.
 #![allow(clippy::unwrap_used, reason = "tests")]
 use super::*;
 use phala_crypto::{signature::ed25519::IdentityKey, xwing::DecapsulationKey};

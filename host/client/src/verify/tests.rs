@@ -1,3 +1,4 @@
+//! Receipts over a chain made in the test: the good one, and one broken link at a time.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 use super::*;
 use crate::receipt::ReceiptError;

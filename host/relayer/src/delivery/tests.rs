@@ -1,3 +1,4 @@
+//! Cutting deliveries at whole blocks.
 #![allow(clippy::unwrap_used, reason = "tests")]
 use super::*;
 use codec::Encode;

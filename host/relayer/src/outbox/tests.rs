@@ -1,3 +1,4 @@
+//! What is submitted, repeated, and taken as done.
 #![allow(clippy::unwrap_used, reason = "tests")]
 use super::*;
 use phala_protocol::{

@@ -1,3 +1,4 @@
+//! The radix tree against its naive definition.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 use super::*;

@@ -17,9 +17,7 @@ fn transfer(network: &Network, amount: &str, receipt: &Path) -> Value {
     let receipt = receipt.to_str().unwrap();
     let arguments = format!(r#"["bob", "{amount}"]"#);
     network
-        .phala(&[
-            "contract", "call", token, "transfer", &arguments, "--from", "alice", "--wait", "--receipt", receipt,
-        ])
+        .phala(&["contract", "call", token, "transfer", &arguments, "--from", "alice", "--wait", "--receipt", receipt])
         .data()
 }
 

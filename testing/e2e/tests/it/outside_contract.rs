@@ -9,11 +9,8 @@ fn a_contract_made_outside_the_repository_works_over_an_epoch_change() {
     let folder = tempfile::tempdir().unwrap();
     let network = Network::start(&folder.path().join("network"), &["--fresh", "--epoch-blocks", "30"]);
 
-    let made = Command::new(binary("phala"))
-        .args(["contract", "new", "diary"])
-        .current_dir(folder.path())
-        .output()
-        .unwrap();
+    let made =
+        Command::new(binary("phala")).args(["contract", "new", "diary"]).current_dir(folder.path()).output().unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     let project = folder.path().join("diary");
     let built = Command::new(binary("phala"))

@@ -62,8 +62,9 @@ pub async fn build(folder: &Path, toolchain: &Toolchain) -> Result<Built, CliErr
         .await
         .map_err(|error| CliError::environment(format!("cannot start cargo: {error}")))?;
     if !status.success() {
-        return Err(CliError::invalid(format!("the contract in {} does not build", folder.display()))
-            .with_hint("cargo says why above; a dependency has to be there before: run `cargo fetch` once with network"));
+        return Err(CliError::invalid(format!("the contract in {} does not build", folder.display())).with_hint(
+            "cargo says why above; a dependency has to be there before: run `cargo fetch` once with network",
+        ));
     }
     let made = target.join(TARGET).join("release").join(format!("{library}.wasm"));
     let wasm = fs::read(&made).map_err(io("read", &made))?;
@@ -115,9 +116,10 @@ async fn library(folder: &Path, toolchain: &Toolchain) -> Result<String, CliErro
     let cargo: Cargo = serde_json::from_slice(&output.stdout).map_err(|_| unread())?;
     // Links on the way to the folder are resolved by cargo and not by us.
     let real = fs::canonicalize(&manifest).map_err(io("find", &manifest))?;
-    let package = cargo.packages.into_iter().find(|package| {
-        fs::canonicalize(&package.manifest_path).is_ok_and(|path| path == real)
-    });
+    let package = cargo
+        .packages
+        .into_iter()
+        .find(|package| fs::canonicalize(&package.manifest_path).is_ok_and(|path| path == real));
     let targets = package.into_iter().flat_map(|package| package.targets);
     let library = targets.into_iter().find(|target| target.crate_types.iter().any(|kind| kind == "cdylib"));
     library.map(|library| library.name.replace('-', "_")).ok_or_else(|| {

@@ -39,7 +39,13 @@ pub async fn run(global: &Global, args: &CallArgs, output: Output) -> Result<(),
             "fee": command.fee.to_string(),
         });
         output.data(&json, || {
-            format!("item {} of cluster {} in block {}, fee {}", command.sequence, command.cluster, command.block, pha(command.fee))
+            format!(
+                "item {} of cluster {} in block {}, fee {}",
+                command.sequence,
+                command.cluster,
+                command.block,
+                pha(command.fee)
+            )
         });
         return Ok(());
     }

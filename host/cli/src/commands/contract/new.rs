@@ -69,7 +69,9 @@ fn write(folder: &Path, name: &str) -> Result<(), CliError> {
     match fs::create_dir(folder) {
         Ok(()) => {}
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-            return Err(CliError::invalid(format!("{} exists already", folder.display())).with_hint("choose another name"))
+            return Err(
+                CliError::invalid(format!("{} exists already", folder.display())).with_hint("choose another name")
+            )
         }
         Err(error) => return Err(io("make", folder)(error)),
     }
@@ -98,8 +100,7 @@ mod tests {
             .map(|file| format!("phala-sdk/src/{}", file.unwrap().file_name().to_str().unwrap()))
             .collect();
         there.sort();
-        let inside: Vec<&str> =
-            FILES.iter().map(|(to, _)| *to).filter(|to| to.starts_with("phala-sdk/src/")).collect();
+        let inside: Vec<&str> = FILES.iter().map(|(to, _)| *to).filter(|to| to.starts_with("phala-sdk/src/")).collect();
         assert_eq!(inside, there);
     }
 

@@ -77,7 +77,9 @@ fn show(answer: &VerifiedAnswer, method: &phala_client::abi::Method, output: Out
             Ok(())
         }
         AnswerContent::Reverted(bytes) => {
-            let why = method.decode_error(bytes).map_or_else(|_| phala_protocol::ids::to_hex(bytes), |error| error.to_string());
+            let why = method
+                .decode_error(bytes)
+                .map_or_else(|_| phala_protocol::ids::to_hex(bytes), |error| error.to_string());
             Err(CliError::new(ErrorCode::ContractError, format!("the contract refuses: {why}")))
         }
         _ => Err(CliError::new(ErrorCode::Unverified, "the worker answers something else than was asked")),

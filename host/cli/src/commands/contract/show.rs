@@ -15,7 +15,8 @@ use serde_json::{json, Value};
 /// Lists contracts, by the node's word.
 pub async fn list(global: &Global, output: Output) -> Result<(), CliError> {
     let connected = network::connect(global).await?;
-    let mut all: Vec<(ContractId, ContractRecord)> = connected.network.chain().entries(&storage::INSTANCES, None).await?;
+    let mut all: Vec<(ContractId, ContractRecord)> =
+        connected.network.chain().entries(&storage::INSTANCES, None).await?;
     all.sort_by_key(|(id, record)| (record.created_at, *id));
     let name_of = |id: &ContractId| {
         let named = connected.file.iter().flat_map(|file| &file.contracts);
@@ -91,7 +92,9 @@ pub async fn info(global: &Global, contract: &str, output: Output) -> Result<(),
             String::new(),
             format!("constructor  {}", metadata.constructor.signature()),
         ];
-        lines.extend(metadata.messages.iter().map(|method| format!("{:<11}  {}", kind(method.kind), method.signature())));
+        lines.extend(
+            metadata.messages.iter().map(|method| format!("{:<11}  {}", kind(method.kind), method.signature())),
+        );
         if connected.insecure() {
             lines.push("INSECURE: it runs on simulated TEEs".to_owned());
         }

@@ -1,0 +1,47 @@
+//! The lines that scripts rely on, as clap reads them.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+use super::*;
+use clap::CommandFactory;
+
+fn parse(line: &str) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(line.split_whitespace())
+}
+
+#[test]
+fn the_grammar_is_sound() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn lines_that_scripts_rely_on_are_read() {
+    let cli = parse("phala dev --fresh --base-path /tmp/x --json").unwrap();
+    assert!(cli.global.json);
+    let Command::Dev(dev) = cli.command else { panic!() };
+    assert!(dev.fresh && dev.base_path == Some("/tmp/x".into()));
+    assert_eq!((dev.authorities, dev.workers, dev.node_port), (None, None, None));
+
+    let cli = parse("phala --json contract deploy f.wasm 100 --from alice --cluster 1").unwrap();
+    let Command::Contract(ContractCommand::Deploy(deploy)) = cli.command else { panic!() };
+    assert_eq!((deploy.args, deploy.cluster, deploy.from.as_str()), (vec!["100".to_owned()], 1, "alice"));
+
+    let cli = parse("phala contract call token transfer bob 5 --from alice --wait --receipt r.json").unwrap();
+    let Command::Contract(ContractCommand::Call(call)) = cli.command else { panic!() };
+    assert!(parse("phala contract call c add -5 --from alice").is_ok());
+    assert_eq!((call.method.as_str(), call.args.len(), call.wait), ("transfer", 2, true));
+
+    let cli = parse("phala contract query token balance --from bob --network ws://127.0.0.1:1").unwrap();
+    assert_eq!(cli.global.network.as_deref(), Some("ws://127.0.0.1:1"));
+
+    let cli = parse("phala verify r.json --allow-simulated").unwrap();
+    assert!(matches!(cli.command, Command::Verify(VerifyArgs { allow_simulated: true, .. })));
+}
+
+#[test]
+fn refuses_other_numbers_of_authorities_and_workers() {
+    let cli = parse("phala dev --authorities 4 --workers 3 --node-port 9 --worker-port 8").unwrap();
+    let Command::Dev(dev) = cli.command else { panic!() };
+    assert_eq!((dev.authorities, dev.workers, dev.node_port, dev.worker_port), (Some(4), Some(3), Some(9), Some(8)));
+    assert!(parse("phala dev --authorities 2").is_err());
+    assert!(parse("phala dev --workers 0").is_err());
+    assert!(parse("phala contract call token transfer").is_err());
+}
