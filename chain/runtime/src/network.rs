@@ -10,7 +10,7 @@
 
 pub use pallet::*;
 
-#[allow(missing_docs, reason = "FRAME's macros generate undocumented items")]
+#[allow(missing_docs, clippy::expect_used, reason = "FRAME's macros expand to undocumented items and to expects")]
 #[frame_support::pallet]
 mod pallet {
     use frame_support::{pallet_prelude::*, traits::BuildGenesisConfig};
