@@ -33,7 +33,7 @@ use std::{collections::VecDeque, sync::Arc};
 /// Results that may wait to become final before the worker stops executing.
 const MAX_PENDING: usize = 16;
 /// Rows that one delivery re-seals after a key change.
-const SWEEP_AT_ONCE: usize = 256;
+const SWEEP_AT_ONCE: usize = 1_024;
 
 /// Why a cluster cannot go on now.
 #[derive(Debug, thiserror::Error)]
@@ -44,8 +44,8 @@ pub enum ClusterError {
     /// A boundary could not be executed.
     #[error("a boundary was not executed")]
     Boundary(#[from] BoundaryError),
-    /// The items' boundary is not proved by the delivery.
-    #[error("the delivery does not prove the boundary at block {0}")]
+    /// The items' boundary, or the cluster's record beside it, is not proved by the delivery.
+    #[error("the delivery does not prove the boundary at block {0} and the cluster's record")]
     BoundaryNotProved(BlockNumber),
     /// The machine failed.
     #[error("the machine failed")]
@@ -283,12 +283,18 @@ impl Cluster {
             }
         }
         let Some(store) = self.store.as_ref() else { return Ok(()) };
+        // Before a new key, so that a ring that is full of older ones still empties.
+        store.sweep(SWEEP_AT_ONCE)?;
         if store.view().generation() < open_epoch && self.meta.head.count >= opened_count {
             let Some(keys) = self.epochs.get(open_epoch) else { return Ok(()) };
-            store.rekey(StorageKey::derive(open_epoch, &keys.storage, around.identity.machine_secret().expose()))?;
-            self.stored_generation = None;
+            let key = StorageKey::derive(open_epoch, &keys.storage, around.identity.machine_secret().expose());
+            match store.rekey(key) {
+                Ok(()) => self.stored_generation = None,
+                // The store stays under its present key until sweeping has made room.
+                Err(RekeyError::RingFull) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
-        store.sweep(SWEEP_AT_ONCE)?;
         self.renew_query_key(open_epoch, around)
     }
 
@@ -352,6 +358,10 @@ impl Cluster {
         around: &mut Around<'_>,
     ) -> Result<bool, ClusterError> {
         let (Some(record), Some(store)) = (self.record.as_ref(), self.store.as_ref()) else { return Ok(false) };
+        // The epoch of the items is this head's word, never an earlier one's: a host that withholds the record gets nothing executed.
+        if records.get::<ClusterRecord>(&storage::cluster_key(self.id))? == Shown::Nothing {
+            return Err(ClusterError::BoundaryNotProved(block));
+        }
         let (boundary, final_epoch) =
             proved_boundary(self.id, block, records)?.ok_or(ClusterError::BoundaryNotProved(block))?;
         verify_items(&self.meta.head, &boundary, items)?;

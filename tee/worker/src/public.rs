@@ -100,7 +100,7 @@ async fn metrics(State(public): State<Arc<Public>>) -> Response {
 }
 
 async fn query(State(public): State<Arc<Public>>, body: Bytes) -> Response {
-    let Ok(_permit) = public.queries.clone().try_acquire_owned() else {
+    let Ok(permit) = public.queries.clone().try_acquire_owned() else {
         public.service.metrics.queried(false);
         return refusal(StatusCode::SERVICE_UNAVAILABLE, "busy", "the worker executes enough queries", "try again");
     };
@@ -113,7 +113,12 @@ async fn query(State(public): State<Arc<Public>>, body: Bytes) -> Response {
             "wait until /v1/health says healthy",
         );
     };
-    let answered = blocking(public.service.clone(), move |service| serving.answer(&body, &service.seen)).await;
+    let answered = blocking(public.service.clone(), move |service| {
+        // Held as long as the work, not as long as the asker waits.
+        let _permit = permit;
+        serving.answer(&body, &service.seen)
+    })
+    .await;
     public.service.metrics.queried(matches!(answered, Ok(Ok(_))));
     match answered {
         Ok(Ok(answer)) => ([(header::CONTENT_TYPE, "application/octet-stream")], answer.encode()).into_response(),

@@ -137,6 +137,11 @@ fn items_need_a_proof_of_their_boundary() {
     let refused = network.bring(WORKER, other).unwrap_err();
     assert!(matches!(refused, DeliveryError::Cluster(_, ClusterError::BoundaryNotProved(_))), "{refused:?}");
     assert!(refused.is_the_relayers());
+    let block = Item::decode_bounded(&honest.items[0].items[0]).unwrap().header.block;
+    // Without the cluster's record of the same head the epoch would be an earlier head's word.
+    let stale = Delivery { proof: network.prove(&[storage::boundary_key(CLUSTER, block)]), ..honest.clone() };
+    let refused = network.bring(WORKER, stale).unwrap_err();
+    assert!(matches!(refused, DeliveryError::Cluster(_, ClusterError::BoundaryNotProved(_))), "{refused:?}");
     assert_eq!(executed(&network), 1);
 
     for garbage in [vec![], vec![0xff; 40], [honest.items[0].items[0].clone(), vec![0]].concat()] {
