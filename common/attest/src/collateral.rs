@@ -103,6 +103,11 @@ impl VerifiedCollateral {
         self.tcb.evaluation_number.min(self.qe.evaluation_number)
     }
 
+    /// The higher of the two evaluation numbers: whether one of the documents was published ahead of its release.
+    pub fn latest_evaluation_number(&self) -> u32 {
+        self.tcb.evaluation_number.max(self.qe.evaluation_number)
+    }
+
     /// SHA-256 of the certificate of the authority whose processors it covers.
     pub const fn pck_authority_hash(&self) -> [u8; 32] {
         self.authority.certificate_hash

@@ -236,7 +236,15 @@ pub fn verify_evidence(
     }
 }
 
-/// The platform model that evidence claims to come from: which collateral to verify it with. Proves nothing.
+/// The platform model that evidence claims to come from, and SHA-256 of the certificate of the authority that it claims certified
+/// its processor: which collateral to verify it with. Proves nothing.
+pub fn claimed_model(evidence: &Evidence) -> Result<([u8; 6], [u8; 32]), Refusal> {
+    match evidence {
+        Evidence::TdxDcap(quote) => Ok((tdx::claimed_fmspc(quote)?, tdx::claimed_authority(quote)?)),
+    }
+}
+
+/// The platform model that evidence claims to come from. Proves nothing.
 pub fn claimed_fmspc(evidence: &Evidence) -> Result<[u8; 6], Refusal> {
     match evidence {
         Evidence::TdxDcap(quote) => tdx::claimed_fmspc(quote),

@@ -57,6 +57,7 @@ struct ModuleDocument {
 #[serde(rename_all = "camelCase")]
 struct ComponentLevelDocument {
     tcb: ComponentTcbDocument,
+    tcb_date: String,
     tcb_status: String,
     #[serde(rename = "advisoryIDs", default)]
     advisory_ids: Vec<String>,
@@ -71,6 +72,7 @@ struct ComponentTcbDocument {
 #[serde(rename_all = "camelCase")]
 struct PlatformLevelDocument {
     tcb: PlatformTcbDocument,
+    tcb_date: String,
     tcb_status: String,
     #[serde(rename = "advisoryIDs", default)]
     advisory_ids: Vec<String>,
@@ -165,6 +167,10 @@ pub(crate) fn read_qe_identity(text: &[u8]) -> Result<QeIdentity, DocumentFault>
 fn read_module(document: &ModuleDocument) -> Result<ModuleIdentity, DocumentFault> {
     let version = document.id.strip_prefix("TDX_").ok_or(DocumentFault::WrongId)?;
     let [version] = hex_array(version)?;
+    // One byte of a quote's sixteen says the module's security version.
+    if document.tcb_levels.iter().any(|level| level.tcb.isvsvn > u8::MAX.into()) {
+        return Err(DocumentFault::Json);
+    }
     Ok(ModuleIdentity {
         version,
         signer: ModuleSigner {
@@ -194,6 +200,7 @@ fn read_component_levels<const LIMIT: usize>(
             let status = TcbStatus::from_name(&document.tcb_status)
                 .filter(|status| valid(*status))
                 .ok_or(DocumentFault::Status)?;
+            document_date(&document.tcb_date)?;
             Ok(ComponentLevel {
                 svn: document.tcb.isvsvn,
                 status,
@@ -208,6 +215,7 @@ fn read_component_levels<const LIMIT: usize>(
 }
 
 fn read_platform_level(document: &PlatformLevelDocument) -> Result<PlatformLevel, DocumentFault> {
+    document_date(&document.tcb_date)?;
     Ok(PlatformLevel {
         cpu_svn: read_components(&document.tcb.sgxtcbcomponents)?,
         pce_svn: document.tcb.pcesvn,

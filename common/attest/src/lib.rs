@@ -48,7 +48,7 @@ pub use anchor::{
 };
 pub use certificate::CertificateFault;
 pub use collateral::{verify_collateral, Collateral, CollateralRefusal, DocumentFault, SignerRole, VerifiedCollateral};
-pub use evidence::{claimed_fmspc, verify_evidence, Evidence, Refusal, Vendor, VerifiedReport};
+pub use evidence::{claimed_fmspc, claimed_model, verify_evidence, Evidence, Refusal, Vendor, VerifiedReport};
 pub use list::{List, TooLong};
 pub use pck::PckFault;
 pub use pem::PemFault;

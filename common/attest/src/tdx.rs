@@ -144,6 +144,13 @@ pub(crate) fn claimed_fmspc(bytes: &[u8]) -> Result<[u8; 6], Refusal> {
     Ok(read_extension(&leaf).map_err(Refusal::PckExtension)?.fmspc)
 }
 
+/// SHA-256 of the second certificate of a quote's own, unverified PCK chain.
+pub(crate) fn claimed_authority(bytes: &[u8]) -> Result<[u8; 32], Refusal> {
+    let quote = decode_quote(bytes)?;
+    let chain = decode_chain(quote.pck_chain).map_err(Refusal::PckChain)?;
+    Ok(Sha256::digest(chain.get(1).ok_or(Refusal::PckChainLength)?).into())
+}
+
 fn check_collateral(collateral: &VerifiedCollateral, policy: &Policy, now: u64) -> Result<(), Refusal> {
     if collateral.root != policy.anchor.root() {
         return Err(match collateral.root.assurance() {

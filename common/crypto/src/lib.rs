@@ -14,6 +14,7 @@
 //! | [`xwing`] | hybrid KEM, X25519 and ML-KEM-768 | draft-connolly-cfrg-xwing-kem, FIPS 203, RFC 7748 |
 //! | [`hpke`] | key schedule over that KEM, one message | RFC 9180, draft-ietf-hpke-pq |
 //! | [`envelope`] | sealed commands | [`phala_protocol::envelope`] |
+//! | [`session`] | commands of an open session | [`phala_protocol::envelope`] |
 //! | [`kdf`] | key derivation and keyed commitments | RFC 5869, RFC 2104 |
 //! | [`aead`] | AES-256-GCM and AES-256-GCM-SIV | NIST SP 800-38D, RFC 8452 |
 //! | [`prf`] | verifiable threshold PRF over Ristretto | RFC 9496, RFC 9380, Chaum-Pedersen 1992 |
@@ -30,6 +31,7 @@ pub mod kdf;
 pub mod merkle;
 pub mod prf;
 pub mod secret;
+pub mod session;
 pub mod signature;
 pub mod xwing;
 

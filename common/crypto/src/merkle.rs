@@ -21,27 +21,53 @@ use phala_protocol::{domain, hash, hash_value, Hash};
 /// The most nodes a proof can have: one for each bit of the count.
 pub const MAX_PROOF_NODES: usize = 64;
 
-/// The root of `entries`.
-pub fn root<T: AsRef<[u8]>>(entries: &[T]) -> Hash {
-    let mut level = leaves(entries);
-    while level.len() > 1 {
-        level = parents(&level);
-    }
-    root_of(entries.len() as u64, level.first().unwrap_or(&[0; 32]))
+/// The whole tree over a list: its root, and a proof for each entry at the cost of copying it.
+pub struct Tree {
+    /// The leaves, then each level above, up to the top.
+    levels: Vec<Vec<Hash>>,
+    count: u64,
 }
 
-/// The proof that `entries[index]` stands there: the siblings on the way up, lowest first. `None` beyond the end.
-pub fn prove<T: AsRef<[u8]>>(entries: &[T], index: u64) -> Option<Vec<Hash>> {
-    let mut position = usize::try_from(index).ok().filter(|position| *position < entries.len())?;
-    let mut level = leaves(entries);
-    let mut proof = Vec::new();
-    while level.len() > 1 {
-        // The last node of an odd level has no sibling: it rises unchanged, and the verifier knows where from the count.
-        proof.extend(level.get(position ^ 1));
-        level = parents(&level);
-        position /= 2;
+impl Tree {
+    /// The tree over `entries`.
+    pub fn of<T: AsRef<[u8]>>(entries: &[T]) -> Self {
+        let mut level = leaves(entries);
+        let mut levels = Vec::new();
+        while level.len() > 1 {
+            let above = parents(&level);
+            levels.push(core::mem::replace(&mut level, above));
+        }
+        levels.push(level);
+        Self { levels, count: entries.len() as u64 }
     }
-    Some(proof)
+
+    /// The root.
+    pub fn root(&self) -> Hash {
+        let top = self.levels.last().and_then(|level| level.first());
+        root_of(self.count, top.unwrap_or(&[0; 32]))
+    }
+
+    /// The proof of the entry at `index`: the siblings on the way up, lowest first. `None` beyond the end.
+    pub fn prove(&self, index: u64) -> Option<Vec<Hash>> {
+        let mut position = usize::try_from(index).ok().filter(|_| index < self.count)?;
+        let mut proof = Vec::with_capacity(self.levels.len());
+        for level in self.levels.iter().filter(|level| level.len() > 1) {
+            // The last node of an odd level has no sibling: it rises unchanged, and the verifier knows where from the count.
+            proof.extend(level.get(position ^ 1));
+            position /= 2;
+        }
+        Some(proof)
+    }
+}
+
+/// The root of `entries`.
+pub fn root<T: AsRef<[u8]>>(entries: &[T]) -> Hash {
+    Tree::of(entries).root()
+}
+
+/// The proof that `entries[index]` stands there. For more than one proof make the [`Tree`] once.
+pub fn prove<T: AsRef<[u8]>>(entries: &[T], index: u64) -> Option<Vec<Hash>> {
+    Tree::of(entries).prove(index)
 }
 
 /// Checks that `entry` stands at `index` of the list of `count` entries that `root` commits to.

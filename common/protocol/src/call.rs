@@ -1,28 +1,47 @@
 //! A command, and what its account signs.
 //!
-//! The signature covers label, genesis, cluster, the hash of the epoch's envelope key and the whole call (contract, nonce,
-//! validity, limits, payload), so that whoever opened an envelope cannot re-seal its call to another chain, cluster or epoch.
+//! The signature covers label, genesis, cluster, the hash of the epoch's envelope key and the whole call (purpose, contract,
+//! nonce, validity, gas class, limits, payload), so that whoever opened an envelope cannot re-seal its call to another chain,
+//! cluster or epoch. Purpose and gas class are what the public wrapper says too, and anyone may wrap a copy of an envelope:
+//! signed, they tell a worker that a wrapper is not the account's, so that it takes neither the nonce nor the contract id.
 //!
 //! Guarantees: bounded decoding. Does not verify the signature: `phala_crypto::signature` does. The sender controls all of it.
 
 use crate::{
-    domain, hash_value,
+    domain,
+    gas::GasClass,
+    hash_value,
     ids::{AccountId, Balance, BlockNumber, ClusterId, ContractId},
     Hash,
 };
 use alloc::vec::Vec;
 use codec::{Decode, Encode};
 
+/// What an account signs a call for: the kind of inbox item that may carry it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum CallPurpose {
+    /// A command to a contract that exists, carried by an item of kind [`crate::inbox::ItemKind::Envelope`].
+    #[codec(index = 0)]
+    Command,
+    /// The constructor of a new contract, carried by [`crate::inbox::ChainMessage::Instantiate`].
+    #[codec(index = 1)]
+    Constructor,
+}
+
 /// A command to a contract, before it is signed and sealed.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Call {
+    /// What it is signed for; an item of another kind does not execute it.
+    pub purpose: CallPurpose,
     /// The contract that is called.
     pub contract: ContractId,
     /// Used once per account and cluster, within a window of [`crate::limits::NONCE_WINDOW`].
     pub nonce: u64,
     /// The last block that may include the command.
     pub valid_until: BlockNumber,
-    /// Gas the command may use; must be covered by the item's public gas class.
+    /// The public gas class of its item; an item of another class does not execute it.
+    pub gas_class: GasClass,
+    /// Gas the command may use, within the class.
     pub gas_limit: u64,
     /// The most that may be charged for the class, in 10^-12 PHA.
     pub max_fee: Balance,
@@ -53,7 +72,8 @@ pub struct SessionOpen {
 /// The plaintext of an envelope of kind `SessionCommand`.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct SessionCommand {
-    /// What is called. Its nonce is the session's counter.
+    /// What is called. Its nonce is one of the account's, like that of any other call: replies are found by it, and it is what makes
+    /// the command execute once. The session's own number is not in here: the tag stands for it.
     pub call: Call,
     /// Ed25519 by the session key over [`session_command_payload`].
     pub signature: [u8; 64],
@@ -83,13 +103,31 @@ pub fn session_command_payload(genesis: &Hash, cluster: ClusterId, tag: &[u8; 16
 impl SignedCall {
     /// Decodes an envelope's plaintext, and nothing after it.
     pub fn decode_exact(bytes: &[u8]) -> Result<Self, CallDecodeError> {
-        let mut rest = bytes;
-        let signed = Self::decode(&mut rest).map_err(|_| CallDecodeError::Malformed)?;
-        if rest.is_empty() {
-            Ok(signed)
-        } else {
-            Err(CallDecodeError::TrailingBytes(rest.len()))
-        }
+        decode_exact(bytes)
+    }
+}
+
+impl SessionOpen {
+    /// Decodes an envelope's plaintext, and nothing after it.
+    pub fn decode_exact(bytes: &[u8]) -> Result<Self, CallDecodeError> {
+        decode_exact(bytes)
+    }
+}
+
+impl SessionCommand {
+    /// Decodes an envelope's plaintext, and nothing after it.
+    pub fn decode_exact(bytes: &[u8]) -> Result<Self, CallDecodeError> {
+        decode_exact(bytes)
+    }
+}
+
+fn decode_exact<T: Decode>(bytes: &[u8]) -> Result<T, CallDecodeError> {
+    let mut rest = bytes;
+    let value = T::decode(&mut rest).map_err(|_| CallDecodeError::Malformed)?;
+    if rest.is_empty() {
+        Ok(value)
+    } else {
+        Err(CallDecodeError::TrailingBytes(rest.len()))
     }
 }
 
@@ -110,9 +148,11 @@ mod tests {
 
     fn call() -> Call {
         Call {
+            purpose: CallPurpose::Command,
             contract: ContractId([1; 32]),
             nonce: 2,
             valid_until: 3,
+            gas_class: GasClass::Small,
             gas_limit: 4,
             max_fee: 5,
             payload: alloc::vec![6],
@@ -128,7 +168,9 @@ mod tests {
             signing_payload(&[0; 32], ClusterId(0), &[8; 32], &call()),
             session_payload(&[0; 32], ClusterId(0), &[9; 32], &call(), &[0; 32]),
         ];
-        let edits: [fn(&mut Call); 6] = [
+        let edits: [fn(&mut Call); 8] = [
+            |c| c.purpose = CallPurpose::Constructor,
+            |c| c.gas_class = GasClass::Medium,
             |c| c.contract = ContractId([2; 32]),
             |c| c.nonce = 0,
             |c| c.valid_until = 0,
@@ -152,5 +194,9 @@ mod tests {
         bytes.push(0);
         assert_eq!(SignedCall::decode_exact(&bytes), Err(CallDecodeError::TrailingBytes(1)));
         assert_eq!(SignedCall::decode_exact(&bytes[..10]), Err(CallDecodeError::Malformed));
+        let mut bytes = SessionCommand { call: call(), signature: [2; 64] }.encode();
+        assert!(SessionCommand::decode_exact(&bytes).is_ok());
+        bytes.push(0);
+        assert_eq!(SessionCommand::decode_exact(&bytes), Err(CallDecodeError::TrailingBytes(1)));
     }
 }

@@ -52,6 +52,8 @@ domains! {
     SESSION_SECRET = "PHALA/session/secret/v1";
     /// One-time tag of a session command.
     SESSION_TAG = "PHALA/session/tag/v1";
+    /// AEAD key of one session command.
+    SESSION_KEY = "PHALA/session/key/v1";
     /// What a session key signs.
     SESSION_SIGN = "PHALA/session/sign/v1";
     /// What an account signs to ask a query.
@@ -62,6 +64,8 @@ domains! {
     QUERY_ANSWER_KEY = "PHALA/query/answer-key/v1";
     /// What a worker signs under a query's answer.
     QUERY_ANSWER = "PHALA/query/answer/v1";
+    /// What a worker remembers of a query that it answered.
+    QUERY_SEEN = "PHALA/query/seen/v1";
     /// What a worker signs to certify its query key of an epoch.
     QUERY_KEY = "PHALA/query/key/v1";
     /// What a replica signs as its result.
@@ -86,6 +90,8 @@ domains! {
     ENCRYPTION_KEY = "PHALA/attestation/encryption-key/v1";
     /// Coefficients of a batch verification.
     SIGNATURE_BATCH = "PHALA/signature/batch/v1";
+    /// Randomness of a batch verification of accounts' signatures.
+    ACCOUNT_BATCH = "PHALA/signature/accounts/v1";
     /// Hedging of a signature's nonce.
     SIGNATURE_NONCE = "PHALA/signature/nonce/v1";
     /// Input of the threshold PRF.

@@ -7,7 +7,7 @@
 //! ```
 //! Integers are little-endian. Every length follows from kind and size class, so there is no length field to lie with.
 //! The plaintext is `length u16 | data | zeros` up to the class. AAD = label, version, kind, genesis, cluster, epoch, size
-//! class and, for kind 2, the tag.
+//! class and, for kind 2, the tag. How tags and keys of kind 2 follow from the opener is the text of `phala_crypto::session`.
 //!
 //! Guarantees: [`Envelope::decode_exact`] accepts exactly one encoding per envelope. It does not open anything: the AEAD
 //! decides. Whoever pushes controls every byte. Visible to all: cluster, epoch, kind, size class.

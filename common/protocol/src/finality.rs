@@ -5,7 +5,7 @@
 
 use crate::limits;
 use alloc::vec::Vec;
-use codec::{Decode, Encode};
+use codec::{Compact, Decode, Encode};
 
 /// A header and the justification that finalises it, both in the chain's SCALE encoding.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -31,13 +31,15 @@ impl FinalityProof {
         if bytes.len() > limits::MAX_FINALITY_PROOF_BYTES {
             return Err(FinalityDecodeError::TooLong(bytes.len()));
         }
+        // The count first: two million empty fragments fit the bytes, and take a hundred megabytes of memory.
+        let Compact(count) = Compact::<u32>::decode(&mut &bytes[..]).map_err(|_| FinalityDecodeError::Malformed)?;
+        if count as usize > limits::MAX_FINALITY_FRAGMENTS {
+            return Err(FinalityDecodeError::TooManyFragments(count as usize));
+        }
         let mut rest = bytes;
         let proof = Self::decode(&mut rest).map_err(|_| FinalityDecodeError::Malformed)?;
         if !rest.is_empty() {
             return Err(FinalityDecodeError::TrailingBytes(rest.len()));
-        }
-        if proof.fragments.len() > limits::MAX_FINALITY_FRAGMENTS {
-            return Err(FinalityDecodeError::TooManyFragments(proof.fragments.len()));
         }
         Ok(proof)
     }

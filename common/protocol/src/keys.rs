@@ -54,7 +54,7 @@ pub struct PrfInput {
 }
 
 /// A worker's request for the keys of one epoch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking)]
 pub struct KeyRequest {
     /// The chain.
     pub genesis: Hash,
@@ -71,7 +71,7 @@ pub struct KeyRequest {
 }
 
 /// A request under its worker's signature, with the key that the answer is sealed to.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking)]
 pub struct SignedKeyRequest {
     /// What is asked.
     pub request: KeyRequest,
@@ -117,7 +117,7 @@ pub struct KeyGrant {
 }
 
 /// A sealed answer: HPKE single-shot to the worker's encryption key, AAD being the request's payload.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking)]
 pub struct KeyAnswer {
     /// The X-Wing ciphertext.
     pub encapsulated: Vec<u8>,

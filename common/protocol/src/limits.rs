@@ -18,11 +18,17 @@ pub const MAX_EVIDENCE_BYTES: u32 = 16 * 1024;
 pub const MAX_COLLATERAL_BYTES: u32 = 96 * 1024;
 /// Results in one `submit_results`.
 pub const MAX_RESULTS_PER_SUBMIT: u32 = 16;
-/// Final results that chain state keeps per cluster; older ones are proved against an archived block.
+/// Final results that chain state keeps per cluster at least, and more while a replica that is behind may need them; older ones
+/// are proved against an archived block.
 pub const FINAL_RESULTS_KEPT: u32 = 256;
 /// Width of the window of an account's nonces in a cluster: any nonce above the highest used one, or at most 63 below it, is
 /// accepted once.
 pub const NONCE_WINDOW: u64 = 64;
+/// Sessions that an account may have open in a cluster; one more ends the oldest.
+pub const MAX_SESSIONS_PER_ACCOUNT: usize = 4;
+/// Width of the window of a session's numbers: a command's number is at most this much above the highest used one, and at most this
+/// much below it.
+pub const SESSION_WINDOW: u64 = 32;
 /// Blocks that a query may name as its lifetime: a nonce is remembered that long.
 pub const MAX_QUERY_LIFETIME_BLOCKS: u32 = 600;
 /// Bytes of a sealed query.

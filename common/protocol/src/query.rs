@@ -4,7 +4,9 @@
 //! version u8 | cluster u32 | epoch u32 | size class u8 | X-Wing ciphertext | AEAD body of the padded SignedQuery
 //! ```
 //! Sealed to the worker's query key of the epoch, which its identity signs. An answer is sealed under the HPKE export, padded to a
-//! size class, and signed by the identity: it is *one attested machine's word* and says so.
+//! size class, and signed by the identity: it is *one attested machine's word* and says so. The export belongs to the query, and
+//! whoever carries a query can bring it twice: it then gets two answers under one key, of which the second (a refusal) says
+//! nothing that the carrier does not know. The cipher must survive that, which AES-256-GCM would not.
 //!
 //! Guarantees: bounded decoding. Freshness is the asker's `min_height`; a nonce is remembered until `valid_until`. Somebody
 //! else's data and a contract that does not exist are refused in the same words. The asker and the host control what arrives.
@@ -173,12 +175,16 @@ pub enum QueryRefusal {
     #[codec(index = 7)]
     #[error("the query is not signed by its account for this worker")]
     Unauthorised,
+    /// The worker remembers as many queries of this lifetime as it can.
+    #[codec(index = 8)]
+    #[error("too many queries of this lifetime are outstanding; ask with a shorter one")]
+    Crowded,
 }
 
 /// A sealed answer, as HTTP carries it.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct SealedAnswer {
-    /// AES-256-GCM under the query's exported key, nonce zero (the key is used once), over the padded [`Answer`].
+    /// AES-256-GCM-SIV under the query's exported key, nonce zero, over the padded [`Answer`].
     pub body: Vec<u8>,
     /// Ed25519 by the worker over [`answer_payload`].
     pub signature: [u8; 64],

@@ -16,10 +16,12 @@ use crate::{
     Hash,
 };
 use alloc::vec::Vec;
-use codec::{Decode, DecodeLimit, Encode};
+use codec::{Decode, DecodeWithMemLimit, DecodeWithMemTracking, Encode};
 
 /// Bytes of one delivery.
 pub const MAX_DELIVERY_BYTES: usize = 16 * 1024 * 1024;
+/// Bytes of memory of one delivery. An empty part is one byte on the wire and 24 in memory; honest parts have hundreds.
+const MAX_DELIVERY_MEMORY: usize = MAX_DELIVERY_BYTES * 5 / 4;
 
 /// What a TEE says to its relayer.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -108,7 +110,7 @@ pub enum Outgoing {
 }
 
 /// A request for keys with the evidence that the gatekeeper verifies itself.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking)]
 pub struct KeyInquiry {
     /// The request.
     pub request: SignedKeyRequest,
@@ -121,7 +123,7 @@ pub struct KeyInquiry {
 }
 
 /// Items of one inbox, whole boundaries at a time.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking)]
 pub struct InboxItems {
     /// The cluster.
     pub cluster: ClusterId,
@@ -130,7 +132,7 @@ pub struct InboxItems {
 }
 
 /// What a relayer brings.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking)]
 pub struct Delivery {
     /// SCALE of [`crate::finality::FinalityProof`] from the TEE's head on; empty when there is nothing newer.
     pub finality: Vec<u8>,
@@ -153,7 +155,11 @@ impl Delivery {
         if bytes.len() > MAX_DELIVERY_BYTES {
             return Err(DeliveryDecodeError::TooLong(bytes.len()));
         }
-        Self::decode_all_with_depth_limit(16, &mut &bytes[..]).map_err(|_| DeliveryDecodeError::Malformed)
+        let mut rest = bytes;
+        match Self::decode_with_mem_limit(&mut rest, MAX_DELIVERY_MEMORY) {
+            Ok(delivery) if rest.is_empty() => Ok(delivery),
+            _ => Err(DeliveryDecodeError::Malformed),
+        }
     }
 }
 

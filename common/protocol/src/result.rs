@@ -193,9 +193,9 @@ pub enum Failure {
     #[codec(index = 11)]
     #[error("the command ran out of gas")]
     OutOfGas,
-    /// A session kind, which this version does not execute.
+    /// A kind of envelope that an item of this kind does not carry.
     #[codec(index = 12)]
-    #[error("this kind of envelope is not supported yet")]
+    #[error("this kind of envelope is not executed here")]
     UnsupportedKind,
     /// The constructor's envelope is not the deployer's for this contract.
     #[codec(index = 13)]
@@ -205,6 +205,30 @@ pub enum Failure {
     #[codec(index = 14)]
     #[error("output and events are together longer than a reply may be")]
     ReplyTooLong,
+    /// The call was signed for an item of another kind: somebody else wrapped a copy of it.
+    #[codec(index = 15)]
+    #[error("the call was signed for another kind of item; this copy used up nothing")]
+    WrongPurpose,
+    /// The call was signed for another public gas class: somebody else wrapped a copy of it.
+    #[codec(index = 16)]
+    #[error("the call was signed for another gas class; this copy used up nothing")]
+    WrongClass,
+}
+
+impl Failure {
+    /// Whether the item was refused for what its public wrapper says. Such an item used up nothing, not even the call's nonce:
+    /// until `valid_until` has passed, another item may still carry the same call and execute it.
+    pub const fn leaves_nonce(&self) -> bool {
+        matches!(
+            self,
+            Self::Expired
+                | Self::GasOverClass
+                | Self::FeeOverMax
+                | Self::WrongConstructor
+                | Self::WrongPurpose
+                | Self::WrongClass
+        )
+    }
 }
 
 /// The leaf that a boundary's `replies_root` commits for one reply.
