@@ -5,6 +5,7 @@
 //! leaves the boundary either done or not begun. The host controls which items arrive.
 
 use crate::{
+    ahead::Ahead,
     codes::{record_key, Codes},
     command::{execute_item, Context, Executed, ExecutionFault},
     identity::Identity,
@@ -16,14 +17,17 @@ use phala_protocol::{
     domain,
     ids::BlockNumber,
     inbox::{Head, Item},
-    result::{reply_leaf, Boundary, ClusterResult, Reply, SignedResult},
+    result::{reply_leaf, Boundary, ClusterResult, Outcome, Reply, SignedResult},
     AccountId, Epoch, Hash,
 };
 use phala_state::{ClusterStore, CommitError, ReadError};
+use phala_vm::on_contract_stack;
 use std::sync::Arc;
 
 /// Blocks for which replies are kept for their accounts.
 const REPLY_BLOCKS: BlockNumber = 14_400;
+/// Sessions of epochs that are over which one boundary removes at most, beside two for each of its items.
+const ENDED_SESSIONS: usize = 4;
 /// Boundaries whose replies one commit forgets at most.
 const FORGET_AT_ONCE: u64 = 4;
 
@@ -106,30 +110,40 @@ pub(crate) fn execute_boundary(
     let prev = commitment(commit_key, &meta.last, &view.root());
 
     let world = Arc::new(ClusterWorld { source: Underway::new(batch), codes: codes.clone() });
-    let mut replies = Vec::with_capacity(items.len());
-    let mut records = Vec::new();
-    for item in items {
-        let Executed { reply, new_code } = execute_item(context, &world, item)?;
-        if let Some(code) = new_code {
-            if let Some(bytes) = codes.bytes(&code, &view)? {
-                records.push((record_key(&code), Some(bytes.to_vec())));
+    // More at once than one item can open, so that what is left of an epoch's sessions goes away.
+    let ending = ENDED_SESSIONS.saturating_add(items.len().saturating_mul(2));
+    world.source.end_sessions(context.epoch, ending).map_err(ExecutionFault::State)?;
+    let ahead = Ahead::of(context, items).ok_or(ExecutionFault::Keys)?;
+    let (mut replies, mut records) = (Vec::with_capacity(items.len()), Vec::new());
+    // One thread for all of them: to start one costs as much as a transfer's execution.
+    on_contract_stack(|| {
+        for item in items {
+            let Executed { reply, new_code } = execute_item(context, &ahead, &world, item)?;
+            if let Some(code) = new_code {
+                if let Some(bytes) = codes.bytes(&code, &view)? {
+                    records.push((record_key(&code), Some(bytes.to_vec())));
+                }
             }
+            replies.push(reply);
         }
-        replies.push(reply);
-    }
+        Ok::<_, BoundaryError>(())
+    })
+    .map_err(ExecutionFault::Engine)??;
+    drop(ahead);
     // Executions have ended and dropped their clones; were one left, the boundary is tried again.
     let mut batch = Arc::into_inner(world).ok_or(ExecutionFault::Held)?.source.into_batch();
     let root = batch.root()?;
 
     let salts: Vec<[u8; 32]> = replies.iter().map(|reply| salt(commit_key, reply.sequence)).collect();
     let leaves: Vec<Hash> = replies.iter().zip(&salts).map(|(reply, salt)| reply_leaf(salt, reply)).collect();
+    let tree = merkle::Tree::of(&leaves);
     let result = ClusterResult {
         cluster: context.cluster,
         epoch: context.epoch,
         boundary: to,
         prev,
         next: commitment(commit_key, &Some(to), &root),
-        replies_root: merkle::root(&leaves),
+        replies_root: tree.root(),
         egress_root: merkle::root::<Hash>(&[]),
     };
     let signed = SignedResult {
@@ -143,8 +157,12 @@ pub(crate) fn execute_boundary(
     for (index, (reply, salt)) in replies.into_iter().zip(salts).enumerate() {
         let Some((account, nonce)) = reply.caller else { continue };
         let position = (index as u32, items.len() as u32);
-        let path = merkle::prove(&leaves, index as u64).unwrap_or_default();
-        let key = reply_key(&account, nonce);
+        let path = tree.prove(index as u64).unwrap_or_default();
+        let key = match &reply.outcome {
+            // The account's command may still execute; its reply must neither be shown as this nor be forgotten with it.
+            Outcome::Failed(failure) if failure.leaves_nonce() => refusal_key(&account, nonce),
+            _ => reply_key(&account, nonce),
+        };
         records.push((key.clone(), Some(StoredReply { reply, salt, result, position, path }.encode())));
         kept_keys.push(key);
     }
@@ -185,9 +203,14 @@ pub(crate) fn commitment(commit_key: &Secret<[u8; 32]>, boundary: &Option<Bounda
     kdf::hmac_commit(commit_key, domain::COMMITMENT, &(boundary, root).encode())
 }
 
-/// Key of the record that keeps a reply.
+/// Key of the record that keeps the reply to the item that used up a nonce.
 pub(crate) fn reply_key(account: &AccountId, nonce: u64) -> Vec<u8> {
     [b"reply/".as_slice(), &account.0, &nonce.to_be_bytes()].concat()
+}
+
+/// Key of the record that keeps the reply to the last item that was refused with a nonce still free.
+pub(crate) fn refusal_key(account: &AccountId, nonce: u64) -> Vec<u8> {
+    [b"refused/".as_slice(), &account.0, &nonce.to_be_bytes()].concat()
 }
 
 fn kept_key(number: u64) -> Vec<u8> {

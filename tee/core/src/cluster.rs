@@ -27,12 +27,12 @@ use phala_protocol::{
     result::{Boundary, ClusterResult, Rekey, SignedRekey},
     storage, ClusterId, CodeHash, Epoch, Hash,
 };
-use phala_state::{ClusterStore, CommitError, OpenError, RekeyError, StorageKey, View};
+use phala_state::{ClusterStore, CommitError, OpenError, RekeyError, StorageKey, SweepProgress, View};
 use std::{collections::VecDeque, sync::Arc};
 
 /// Results that may wait to become final before the worker stops executing.
 const MAX_PENDING: usize = 16;
-/// Rows that one delivery re-seals after a key change.
+/// Entries that one delivery looks at, at least, while some are still under the keys of an epoch before.
 const SWEEP_AT_ONCE: usize = 1_024;
 
 /// Why a cluster cannot go on now.
@@ -67,6 +67,17 @@ pub enum ClusterError {
     Diverged(BlockNumber),
 }
 
+impl ClusterError {
+    /// Whether the store's driver may be unusable, or the file ahead of what is in memory: it has to be opened again.
+    pub(crate) fn leaves_the_store_in_doubt(&self) -> bool {
+        match self {
+            Self::Boundary(error) => !matches!(error, BoundaryError::NotTheInbox | BoundaryError::Keys),
+            Self::Rekey(_) | Self::Sweep(_) => true,
+            _ => false,
+        }
+    }
+}
+
 /// What the operator sees of a cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClusterHealth {
@@ -99,6 +110,8 @@ pub(crate) struct Cluster {
     /// The newest block at which the chain had no final result after `final_state`: how fresh an answer is. The head may be newer,
     /// for a host can show a header without the records below it, or put an older disk back.
     current_at: Option<BlockNumber>,
+    /// The head at which the store was last swept; 0 before the first time.
+    swept_at: BlockNumber,
     codes: Arc<Codes>,
     wanted_codes: Vec<CodeHash>,
     query_key: Option<(Epoch, Arc<DecapsulationKey>)>,
@@ -126,6 +139,7 @@ impl Cluster {
             views: VecDeque::new(),
             final_state: None,
             current_at: None,
+            swept_at: 0,
             codes,
             wanted_codes: Vec::new(),
             query_key: None,
@@ -261,7 +275,7 @@ impl Cluster {
     /// Opens the store when its key is here, moves it to the open epoch's key, and re-seals a little.
     pub(crate) fn tend_store(&mut self, around: &mut Around<'_>) -> Result<(), ClusterError> {
         let Some(record) = self.record.as_ref().filter(|record| record.epoch > 0) else { return Ok(()) };
-        let (open_epoch, opened_count) = (record.epoch, record.opened_count);
+        let (open_epoch, opened_count, next_due) = (record.epoch, record.opened_count, record.next_epoch_due());
         if self.store.is_none() {
             // Of an epoch that is not the one before any more: the open one's key gives the error that says so.
             let before = self.stored_generation.filter(|stored| stored.checked_add(1) == Some(open_epoch));
@@ -283,10 +297,12 @@ impl Cluster {
             }
         }
         let Some(store) = self.store.as_ref() else { return Ok(()) };
-        // Before a new key, so that a ring that is full of older ones still empties.
-        store.sweep(SWEEP_AT_ONCE)?;
+        store.sweep(sweep_share(store.unswept(), self.swept_at, around.chain.head().0, next_due))?;
+        self.swept_at = around.chain.head().0;
         if store.view().generation() < open_epoch && self.meta.head.count >= opened_count {
             let Some(keys) = self.epochs.get(open_epoch) else { return Ok(()) };
+            // A host that brought too little in the epoch now closed does not pile up its keys: what is left is done here.
+            while store.sweep(SWEEP_AT_ONCE.saturating_mul(16))? != SweepProgress::Done {}
             let key = StorageKey::derive(open_epoch, &keys.storage, around.identity.machine_secret().expose());
             match store.rekey(key) {
                 Ok(()) => self.stored_generation = None,
@@ -296,6 +312,15 @@ impl Cluster {
             }
         }
         self.renew_query_key(open_epoch, around)
+    }
+
+    /// Lets go of a store after a failure: the next delivery opens the file as it is then, and what it holds is served again once the
+    /// chain has confirmed it. A full disk stops a cluster as long as it is full, and no longer.
+    pub(crate) fn close_store(&mut self) {
+        (self.store, self.final_state, self.current_at) = (None, None, None);
+        self.views.clear();
+        self.wanted_codes.clear();
+        self.meta = Self::new(self.id, self.codes.clone()).meta;
     }
 
     fn opened(&mut self, store: ClusterStore) -> Result<(), ClusterError> {
@@ -322,31 +347,28 @@ impl Cluster {
         Ok(())
     }
 
-    /// Executes delivered items, one boundary after the other.
-    pub(crate) fn execute(
+    /// What of delivered items the worker has not executed yet: relayers repeat themselves, which is no fault.
+    pub(crate) fn fresh<'a>(&self, items: &'a [Item]) -> &'a [Item] {
+        let old = items.iter().take_while(|item| item.header.sequence < self.meta.head.count).count();
+        items.get(old..).unwrap_or_default()
+    }
+
+    /// Executes the first boundary of `items`. Returns how many items that were; none if nothing more can be executed now.
+    pub(crate) fn execute_next(
         &mut self,
-        items: Vec<Item>,
+        items: &[Item],
         records: &Records<'_>,
         around: &mut Around<'_>,
-    ) -> Result<(), ClusterError> {
-        let mut rest = items.as_slice();
-        // What the worker has executed already is no fault: relayers repeat themselves.
-        while rest.first().is_some_and(|item| item.header.sequence < self.meta.head.count) {
-            rest = rest.get(1..).unwrap_or_default();
+    ) -> Result<Option<usize>, ClusterError> {
+        let Some(first) = items.first() else { return Ok(None) };
+        if !self.cursor().ready {
+            return Ok(None);
         }
-        while let Some(first) = rest.first() {
-            if !self.cursor().ready {
-                return Ok(());
-            }
-            let block = first.header.block;
-            let length = rest.iter().take_while(|item| item.header.block == block).count();
-            let (now, later) = rest.split_at_checked(length).unwrap_or((rest, &[]));
-            if !self.execute_block(block, now, records, around)? {
-                return Ok(());
-            }
-            rest = later;
-        }
-        Ok(())
+        let block = first.header.block;
+        let length = items.iter().take_while(|item| item.header.block == block).count();
+        let boundary = items.get(..length).unwrap_or_default();
+        let executed = self.execute_block(block, boundary, records, around)?;
+        Ok(executed.then_some(length))
     }
 
     /// Executes a block's items. False if keys or code are missing: nothing was done, and what follows cannot be.
@@ -475,6 +497,15 @@ impl Cluster {
     }
 }
 
+/// How many of `unswept` entries to look at now, so that none is left when the next epoch is due: their share of the blocks that are
+/// left, for each block since the last time.
+fn sweep_share(unswept: u64, swept_at: BlockNumber, now: BlockNumber, next_due: BlockNumber) -> usize {
+    let left = u64::from(next_due.saturating_sub(now)).max(1);
+    let passed = if swept_at == 0 { 1 } else { u64::from(now.saturating_sub(swept_at)).max(1) };
+    let share = unswept.div_ceil(left).saturating_mul(passed).min(unswept);
+    usize::try_from(share).unwrap_or(usize::MAX).max(SWEEP_AT_ONCE)
+}
+
 /// The boundary that the proof shows for `block`: waiting for a result, or covered by a final one, which also names its epoch.
 fn proved_boundary(
     cluster: ClusterId,
@@ -487,4 +518,37 @@ fn proved_boundary(
     }
     let key = storage::final_result_key(cluster, block);
     Ok(records.get::<FinalRecord>(&key)?.value().map(|record| (record.result.boundary, Some(record.result.epoch))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{sweep_share, SWEEP_AT_ONCE};
+
+    #[test]
+    fn a_sweep_ends_before_the_next_epoch_is_due_whatever_the_size_and_however_often_the_relayer_comes() {
+        for (entries, length, step) in [
+            (0u64, 60u32, 1u32),
+            (500, 60, 1),
+            (2_000_000, 60, 1),
+            (2_000_000, 60, 7),
+            (50_000_000, 600, 11),
+            (9_999, 10, 3),
+        ] {
+            let (mut unswept, mut swept_at, mut now) = (entries, 100, 100);
+            while now + step < 100 + length {
+                now += step;
+                let share = sweep_share(unswept, swept_at, now, 100 + length);
+                assert!(share >= SWEEP_AT_ONCE);
+                unswept = unswept.saturating_sub(share as u64);
+                swept_at = now;
+            }
+            // What rounding leaves is less than what one more delivery does anyway.
+            assert!(
+                unswept <= entries * u64::from(step) / u64::from(length) + SWEEP_AT_ONCE as u64,
+                "{unswept} of {entries}"
+            );
+        }
+        assert_eq!(sweep_share(1_000_000, 0, 100, 100), 1_000_000, "all of it when the epoch is due");
+        assert!(sweep_share(1_000_000, 0, 100, 160) < 20_000, "not all at once after a start");
+    }
 }

@@ -1,23 +1,35 @@
 //! One inbox item: from sealed bytes to a reply.
 //!
 //! Guarantees: every item gets exactly one reply, whatever it holds; the checks run in one fixed order on every replica; a nonce is
-//! used up as soon as its account's signature holds, whatever becomes of the command, so that no item executes twice; a command that
-//! fails writes nothing but its nonce. Whoever pushed the item controls its bytes; its header is what the verified link commits.
+//! used up as soon as its account's signature *and* the item's public wrapper hold, whatever becomes of the command, so that no call
+//! executes twice; a command that fails writes nothing but its nonce.
+//!
+//! The wrapper - kind of item, gas class, fee, inclusion block - is chosen by whoever pushes, and an envelope that waits in a pool can
+//! be copied into another wrapper. What an account did not ask for therefore uses up nothing of the account's: neither nonce, nor
+//! contract id, nor the reply to its command, which a refusal is never kept in place of.
+//!
+//! Whoever pushed the item controls its bytes; its header is what the verified link commits.
 //! An `Err` is this machine's fault and says nothing about the item: the boundary is tried again.
 
 use crate::{
+    ahead::Ahead,
     codes::Codes,
     epochs::EpochKeys,
+    sessions::{Numbered, Session},
     world::{ClusterWorld, Deployed, StateFault, Underway},
 };
 use codec::DecodeAll;
 use phala_crypto::{
-    envelope::{open_envelope, Destination},
-    signature::sr25519,
+    envelope::{open_envelope, Destination, Opened},
+    session::SessionSecret,
+    signature::ed25519,
 };
 use phala_protocol::{
-    call::{signing_payload, SignedCall},
-    envelope::{public_key_hash, Envelope, EnvelopeKind},
+    call::{
+        session_command_payload, session_payload, signing_payload, Call, CallPurpose, SessionCommand, SessionOpen,
+        SignedCall,
+    },
+    envelope::{Envelope, EnvelopeKind},
     inbox::{ChainMessage, Item, ItemHeader, ItemKind},
     limits::MAX_REPLY_BYTES,
     result::{ContractEvent, Failure, Outcome, Reply},
@@ -52,6 +64,9 @@ pub enum ExecutionFault {
     /// An execution that ended still holds the state: a defect of ours.
     #[error("an execution that ended still holds the state")]
     Held,
+    /// A nonce that was free a moment ago is not: a defect of ours.
+    #[error("a nonce was used up while its item was executed")]
+    Nonce,
     /// A contract's code has not been delivered.
     #[error("the code {0} has not been delivered")]
     CodeMissing(CodeHash),
@@ -67,8 +82,13 @@ pub(crate) struct Executed {
 type World = Arc<ClusterWorld<Underway>>;
 
 /// Executes one item.
-pub(crate) fn execute_item(context: &Context<'_>, world: &World, item: &Item) -> Result<Executed, ExecutionFault> {
-    let mut run = Run { context, world, header: &item.header, caller: None, contract: None, new_code: None };
+pub(crate) fn execute_item(
+    context: &Context<'_>,
+    ahead: &Ahead,
+    world: &World,
+    item: &Item,
+) -> Result<Executed, ExecutionFault> {
+    let mut run = Run { context, ahead, world, header: &item.header, caller: None, contract: None, new_code: None };
     let ended = match item.header.kind {
         ItemKind::Envelope(_) => run.envelope(&item.message)?,
         ItemKind::Chain(_) => run.chain_message(&item.message)?,
@@ -92,8 +112,35 @@ pub(crate) fn execute_item(context: &Context<'_>, world: &World, item: &Item) ->
 /// Outer error: this machine's. Inner error: the sender's.
 type Ended = Result<Result<(Outcome, u64, Vec<ContractEvent>), Failure>, ExecutionFault>;
 
+/// A call, and that its account said it.
+struct Said {
+    account: AccountId,
+    call: Call,
+    how: How,
+}
+
+/// By what an account said a call.
+enum How {
+    /// Its own signature.
+    Signed,
+    /// Its own signature, which also opens a session.
+    Opens(Session),
+    /// The key of a session that is open, under one of its numbers.
+    InSession(Numbered, Session),
+}
+
+fn said_by_account(ahead: &Ahead, signed: SignedCall, payload: &Hash, how: How) -> Result<Said, Failure> {
+    let SignedCall { account, call, signature } = signed;
+    if ahead.verify(&account.0, payload, &signature) {
+        Ok(Said { account, call, how })
+    } else {
+        Err(Failure::BadSignature)
+    }
+}
+
 struct Run<'a> {
     context: &'a Context<'a>,
+    ahead: &'a Ahead,
     world: &'a World,
     header: &'a ItemHeader,
     caller: Option<(AccountId, u64)>,
@@ -103,13 +150,16 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn envelope(&mut self, message: &[u8]) -> Ended {
-        let signed = match self.open(message)? {
-            Ok(signed) => signed,
+        let said = match self.open(message)? {
+            Ok(said) => said,
             Err(failure) => return Ok(Err(failure)),
         };
-        let contract = signed.call.contract;
-        let Some(code) = self.world.compiled(&contract)? else { return Ok(Err(Failure::NoSuchContract)) };
-        let execution = self.execute(&code, Entry::Call, signed)?;
+        if let Some(failure) = self.wrapper_failure(&said.call, CallPurpose::Command) {
+            return Ok(Err(failure));
+        }
+        let (account, call) = self.use_up(said)?;
+        let Some(code) = self.world.compiled(&call.contract)? else { return Ok(Err(Failure::NoSuchContract)) };
+        let execution = self.execute(&code, Entry::Call, account, call)?;
         self.settle(execution).map(Ok)
     }
 
@@ -119,13 +169,21 @@ impl Run<'_> {
         else {
             return Ok(Err(Failure::Malformed));
         };
-        let signed = match self.open(&init)? {
-            Ok(signed) => signed,
+        if Envelope::decode_exact(&init).is_ok_and(|envelope| envelope.header.kind != EnvelopeKind::Call) {
+            return Ok(Err(Failure::UnsupportedKind));
+        }
+        let said = match self.open(&init)? {
+            Ok(said) => said,
             Err(failure) => return Ok(Err(failure)),
         };
-        if signed.account != deployer || signed.call.contract != contract {
+        // The chain's word is who deploys what; whose envelope it carries is anybody's choice.
+        if said.account != deployer || said.call.contract != contract {
             return Ok(Err(Failure::WrongConstructor));
         }
+        if let Some(failure) = self.wrapper_failure(&said.call, CallPurpose::Constructor) {
+            return Ok(Err(failure));
+        }
+        let (account, call) = self.use_up(said)?;
         if self.world.deployed(&contract)?.is_some() {
             return Ok(Err(Failure::ContractExists));
         }
@@ -138,7 +196,7 @@ impl Run<'_> {
             // Other replicas compile it: a reply now would fork from them.
             Err(error) => return Err(ExecutionFault::Compiler(error)),
         };
-        let execution = self.execute(&compiled, Entry::Deploy, signed)?;
+        let execution = self.execute(&compiled, Entry::Deploy, account, call)?;
         let settled = self.settle(execution)?;
         if matches!(settled.0, Outcome::Returned(_)) {
             let listed = self.world.source.list(&contract, &Deployed { code, deployer });
@@ -148,52 +206,131 @@ impl Run<'_> {
         Ok(Ok(settled))
     }
 
-    /// Opens an envelope and checks all that can be checked before the contract is known.
-    fn open(&mut self, message: &[u8]) -> Result<Result<SignedCall, Failure>, ExecutionFault> {
-        let Context { genesis, cluster, epoch, keys } = *self.context;
+    /// Opens an envelope and checks that its account said what is inside, and has not said it before.
+    fn open(&mut self, message: &[u8]) -> Result<Result<Said, Failure>, ExecutionFault> {
         let Ok(envelope) = Envelope::decode_exact(message) else { return Ok(Err(Failure::Malformed)) };
-        if envelope.header.kind != EnvelopeKind::Call {
-            return Ok(Err(Failure::UnsupportedKind));
-        }
-        let envelope_key = keys.envelope.as_ref().ok_or(ExecutionFault::Keys)?;
-        let destination = Destination { genesis: *genesis, cluster, epoch };
-        let Ok(opened) = open_envelope(envelope_key, &destination, &envelope) else {
-            return Ok(Err(Failure::Undecryptable));
+        let opened = match envelope.header.kind {
+            EnvelopeKind::Call => self.signed(&envelope)?,
+            EnvelopeKind::SessionOpen => self.session_open(&envelope)?,
+            EnvelopeKind::SessionCommand => self.session_command(&envelope)?,
         };
-        let Ok(signed) = SignedCall::decode_exact(opened.data.expose()) else { return Ok(Err(Failure::Malformed)) };
-        let key_hash = public_key_hash(envelope_key.public_key());
-        let payload = signing_payload(genesis, cluster, &key_hash, &signed.call);
-        if sr25519::verify_wallet(&signed.account.0, &payload, &signed.signature).is_err() {
-            return Ok(Err(Failure::BadSignature));
-        }
-        self.caller = Some((signed.account, signed.call.nonce));
-        self.contract = Some(signed.call.contract);
-        // From here on the account has spoken: the nonce is used whatever follows.
-        if !self.world.source.take_nonce(&signed.account, signed.call.nonce)? {
+        let said = match opened {
+            Ok(said) => said,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        if !self.world.source.nonce_is_free(&said.account, said.call.nonce)? {
             // The reply to the nonce's first use stays the account's; this one belongs to nobody.
-            (self.caller, self.contract) = (None, None);
             return Ok(Err(Failure::NonceUsed));
         }
-        if self.header.block > signed.call.valid_until {
-            return Ok(Err(Failure::Expired));
-        }
-        if signed.call.gas_limit > self.header.kind.gas_class().gas() {
-            return Ok(Err(Failure::GasOverClass));
-        }
-        if self.header.fee > signed.call.max_fee {
-            return Ok(Err(Failure::FeeOverMax));
-        }
-        Ok(Ok(signed))
+        self.caller = Some((said.account, said.call.nonce));
+        self.contract = Some(said.call.contract);
+        Ok(Ok(said))
     }
 
-    fn execute(&self, code: &CompiledContract, entry: Entry, signed: SignedCall) -> Result<Execution, ExecutionFault> {
+    fn destination(&self) -> Destination {
+        Destination { genesis: *self.context.genesis, cluster: self.context.cluster, epoch: self.context.epoch }
+    }
+
+    /// Hands the content of an envelope to `take`: opened ahead of its turn, or now.
+    fn with_content(
+        &self,
+        envelope: &Envelope,
+        take: impl FnOnce(&Opened) -> Result<Said, Failure>,
+    ) -> Result<Result<Said, Failure>, ExecutionFault> {
+        // What the chain carries for a deployer has the item's number too, and is not what was opened under it.
+        let ahead = self.ahead.opened(self.header.sequence);
+        if let Some(opened) = ahead.filter(|_| matches!(self.header.kind, ItemKind::Envelope(_))) {
+            return Ok(take(opened));
+        }
+        let envelope_key = self.context.keys.envelope.as_ref().ok_or(ExecutionFault::Keys)?;
+        let opened = open_envelope(envelope_key, &self.destination(), envelope);
+        Ok(opened.map_err(|_| Failure::Undecryptable).and_then(|opened| take(&opened)))
+    }
+
+    fn signed(&self, envelope: &Envelope) -> Result<Result<Said, Failure>, ExecutionFault> {
+        self.with_content(envelope, |opened| {
+            let signed = SignedCall::decode_exact(opened.data.expose()).map_err(|_| Failure::Malformed)?;
+            let Context { genesis, cluster, .. } = *self.context;
+            let payload = signing_payload(genesis, cluster, self.ahead.key_hash(), &signed.call);
+            said_by_account(self.ahead, signed, &payload, How::Signed)
+        })
+    }
+
+    fn session_open(&self, envelope: &Envelope) -> Result<Result<Said, Failure>, ExecutionFault> {
+        self.with_content(envelope, |opened| {
+            let opening = SessionOpen::decode_exact(opened.data.expose()).map_err(|_| Failure::Malformed)?;
+            let SessionOpen { signed, session_key } = opening;
+            let Context { genesis, cluster, epoch, .. } = *self.context;
+            let payload = session_payload(genesis, cluster, self.ahead.key_hash(), &signed.call, &session_key);
+            let session = Session::new(signed.account, session_key, epoch, &SessionSecret::of_opener(&opened.exporter));
+            said_by_account(self.ahead, signed, &payload, How::Opens(session))
+        })
+    }
+
+    /// A tag that no session has, and one that is somebody else's garbage, fail alike.
+    fn session_command(&self, envelope: &Envelope) -> Result<Result<Said, Failure>, ExecutionFault> {
+        let Context { genesis, cluster, epoch, .. } = *self.context;
+        let found = self.world.source.session(&envelope.opening)?;
+        let Some((numbered, session)) = found.filter(|(_, session)| session.epoch == epoch) else {
+            return Ok(Err(Failure::Undecryptable));
+        };
+        let Ok(opened) = session.secret().open_command(&self.destination(), numbered.number, envelope) else {
+            return Ok(Err(Failure::Undecryptable));
+        };
+        let Ok(SessionCommand { call, signature }) = SessionCommand::decode_exact(opened.expose()) else {
+            return Ok(Err(Failure::Malformed));
+        };
+        let Ok(tag) = envelope.opening.as_slice().try_into() else { return Ok(Err(Failure::Malformed)) };
+        let payload = session_command_payload(genesis, cluster, tag, &call);
+        if ed25519::verify(&session.key, &payload, &signature).is_err() {
+            return Ok(Err(Failure::BadSignature));
+        }
+        Ok(Ok(Said { account: session.account, call, how: How::InSession(numbered, session) }))
+    }
+
+    /// Why the item's public wrapper is not one that the account asked for. Whoever pushed it chose that, so the caller must not
+    /// have used up anything yet: every failure here is one that [`Failure::leaves_nonce`].
+    fn wrapper_failure(&self, call: &Call, purpose: CallPurpose) -> Option<Failure> {
+        let class = self.header.kind.gas_class();
+        let checks = [
+            (call.purpose != purpose, Failure::WrongPurpose),
+            (self.header.block > call.valid_until, Failure::Expired),
+            (class != call.gas_class, Failure::WrongClass),
+            (call.gas_limit > class.gas(), Failure::GasOverClass),
+            (self.header.fee > call.max_fee, Failure::FeeOverMax),
+        ];
+        checks.into_iter().find_map(|(failed, failure)| failed.then_some(failure))
+    }
+
+    /// Uses up what the call may be said by once: its nonce, and a session's number. From here on the account has spoken, and a session
+    /// is open, whatever becomes of the call.
+    fn use_up(&self, said: Said) -> Result<(AccountId, Call), ExecutionFault> {
+        let Said { account, call, how } = said;
+        if !self.world.source.take_nonce(&account, call.nonce)? {
+            return Err(ExecutionFault::Nonce);
+        }
+        match how {
+            How::Signed => {}
+            How::Opens(session) => self.world.source.open_session(self.header.sequence, session)?,
+            How::InSession(numbered, session) => self.world.source.use_number(numbered, session)?,
+        }
+        Ok((account, call))
+    }
+
+    fn execute(
+        &self,
+        code: &CompiledContract,
+        entry: Entry,
+        caller: AccountId,
+        call: Call,
+    ) -> Result<Execution, ExecutionFault> {
         let request = Request {
-            contract: signed.call.contract,
-            caller: signed.account,
+            contract: call.contract,
+            caller,
             value: 0,
             entry,
-            input: signed.call.payload,
-            gas_limit: signed.call.gas_limit,
+            input: call.payload,
+            gas_limit: call.gas_limit,
             context: BlockContext {
                 cluster: self.context.cluster,
                 block_number: self.header.block,

@@ -11,6 +11,7 @@
 //! Does not: log (it returns [`Notice`]s), read files, or talk to anyone; [`Machine`] is all it asks of the outside.
 #![forbid(unsafe_code)]
 
+mod ahead;
 mod boundary;
 mod chain;
 mod cluster;
@@ -21,7 +22,9 @@ mod gate;
 mod identity;
 mod machine;
 mod nonces;
+mod seen;
 mod serving;
+mod sessions;
 mod tee;
 mod world;
 
@@ -31,6 +34,7 @@ pub use cluster::{ClusterError, ClusterHealth};
 pub use command::ExecutionFault;
 pub use identity::Identity;
 pub use machine::{Machine, MachineFault};
-pub use serving::{QueryFault, Seen, Serving};
+pub use seen::Seen;
+pub use serving::{QueryFault, Serving};
 pub use tee::{DeliveryError, Notice, Settings, StartError, Tee};
 pub use world::StateFault;

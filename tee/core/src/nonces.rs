@@ -15,6 +15,11 @@ pub(crate) struct NonceWindow {
 }
 
 impl NonceWindow {
+    /// Whether `nonce` can still be taken.
+    pub(crate) fn is_free(mut self, nonce: u64) -> bool {
+        self.take(nonce)
+    }
+
     /// Marks `nonce` used. False if it was, or lies before the window.
     pub(crate) fn take(&mut self, nonce: u64) -> bool {
         if self.used == 0 {
@@ -67,6 +72,7 @@ mod tests {
         for _ in 0..20_000 {
             let nonce = highest.unwrap_or(0).saturating_sub(70) + random(100);
             let expected = highest.is_none_or(|highest| nonce + 64 > highest) && !used.contains(&nonce);
+            assert_eq!(window.is_free(nonce), expected, "asking changes nothing");
             assert_eq!(window.take(nonce), expected, "nonce {nonce} after {highest:?}");
             if expected {
                 used.insert(nonce);

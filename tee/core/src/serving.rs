@@ -1,19 +1,20 @@
 //! Answering queries, beside and never before the commands.
 //!
 //! Guarantees: a query runs on the last state whose result is final, through the engine's read-only entry, as the account that
-//! signed it; its nonce is remembered until it expires; somebody else's reply and a contract that does not exist get the same
+//! signed it; its nonce is remembered until it expires ([`crate::seen`]); somebody else's reply and a contract that does not exist get the same
 //! answer. Answers are sealed to the asker and signed: one attested machine's word. Whoever reaches the listener controls the bytes.
 //! Does not: block or wait for execution - a [`Serving`] is a snapshot.
 
 use crate::{
-    boundary::{reply_key, StoredReply},
+    boundary::{refusal_key, reply_key, StoredReply},
     codes::Codes,
     identity::Identity,
+    seen::{Room, Seen},
     world::{ClusterWorld, StateFault},
 };
 use codec::{Decode, DecodeAll, Encode};
 use phala_crypto::{
-    aead::GcmKey,
+    aead::SivKey,
     envelope::{pad, unpad},
     hpke::{self, Exporter},
     signature::sr25519,
@@ -34,15 +35,10 @@ use phala_protocol::{
 };
 use phala_state::View;
 use phala_vm::{execute, BlockContext, Entry, Fault, Outcome, Request};
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::Arc;
 
 /// Gas of one query: a class bound, never a price.
 const QUERY_GAS: u64 = 100_000_000;
-/// Nonces remembered; beyond them queries are refused until some expire.
-const MAX_NONCES: usize = 100_000;
 
 /// Why a query got no sealed answer at all.
 #[derive(Debug, thiserror::Error)]
@@ -59,37 +55,12 @@ pub enum QueryFault {
     /// What opened is not a signed query.
     #[error("the query holds no well-formed signed question")]
     NotAQuery,
-    /// Too many queries wait to expire.
-    #[error("the worker remembers too many queries; try again later")]
-    Busy,
     /// The worker failed.
     #[error("the worker could not execute the query now; try again")]
     Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The answer is longer than any size class.
     #[error("the answer is longer than an answer may be")]
     TooLong,
-}
-
-/// The nonces of queries that have not expired yet.
-#[derive(Default)]
-pub struct Seen(Mutex<BTreeMap<(AccountId, [u8; 16]), BlockNumber>>);
-
-impl Seen {
-    /// Takes a nonce; false if it was taken.
-    fn take(&self, key: (AccountId, [u8; 16]), until: BlockNumber, now: BlockNumber) -> Result<bool, QueryFault> {
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen.len() >= MAX_NONCES {
-            seen.retain(|_, until| *until >= now);
-        }
-        if seen.len() >= MAX_NONCES {
-            return Err(QueryFault::Busy);
-        }
-        if seen.contains_key(&key) {
-            return Ok(false);
-        }
-        seen.insert(key, until);
-        Ok(true)
-    }
 }
 
 /// A snapshot of what a worker answers from. Clones share it.
@@ -156,7 +127,7 @@ impl Serving {
         }
         let (signed, exporter) = self.open(&sealed)?;
         let payload = signing_payload(&self.genesis, self.cluster, &signed.query);
-        let content = match self.refuse(&signed, &payload, seen)? {
+        let content = match self.refuse(&signed, &payload, seen) {
             Some(refusal) => AnswerContent::Refused(refusal),
             None => self.run(&signed)?,
         };
@@ -175,24 +146,25 @@ impl Serving {
         Ok((signed, exporter))
     }
 
-    fn refuse(&self, signed: &SignedQuery, payload: &Hash, seen: &Seen) -> Result<Option<QueryRefusal>, QueryFault> {
+    fn refuse(&self, signed: &SignedQuery, payload: &Hash, seen: &Seen) -> Option<QueryRefusal> {
         let query = &signed.query;
         if query.worker != self.identity.id()
             || sr25519::verify_wallet(&signed.account.0, payload, &signed.signature).is_err()
         {
-            return Ok(Some(QueryRefusal::Unauthorised));
+            return Some(QueryRefusal::Unauthorised);
         }
         let latest = self.height.saturating_add(MAX_QUERY_LIFETIME_BLOCKS);
         if query.valid_until < self.height || query.valid_until > latest {
-            return Ok(Some(QueryRefusal::Expired));
+            return Some(QueryRefusal::Expired);
         }
         if query.min_height > self.height {
-            return Ok(Some(QueryRefusal::Stale));
+            return Some(QueryRefusal::Stale);
         }
-        if !seen.take((signed.account, query.nonce), query.valid_until, self.height)? {
-            return Ok(Some(QueryRefusal::Replayed));
+        match seen.take(&signed.account, &query.nonce, query.valid_until, self.height) {
+            Room::Taken => None,
+            Room::Used => Some(QueryRefusal::Replayed),
+            Room::Crowded => Some(QueryRefusal::Crowded),
         }
-        Ok(None)
     }
 
     fn run(&self, signed: &SignedQuery) -> Result<AnswerContent, QueryFault> {
@@ -234,9 +206,12 @@ impl Serving {
 
     fn reply(&self, account: &AccountId, nonce: u64) -> Result<AnswerContent, QueryFault> {
         let failed = |error| QueryFault::Failed(Box::new(error));
-        let Some(bytes) = self.view.record(&reply_key(account, nonce)).map_err(failed)? else {
-            return Ok(AnswerContent::Pending);
+        let executed = self.view.record(&reply_key(account, nonce)).map_err(failed)?;
+        let found = match executed {
+            Some(bytes) => Some(bytes),
+            None => self.view.record(&refusal_key(account, nonce)).map_err(failed)?,
         };
+        let Some(bytes) = found else { return Ok(AnswerContent::Pending) };
         // The view is of a final state, so every reply in it is of a final result.
         let stored =
             StoredReply::decode(&mut bytes.as_slice()).map_err(|_| QueryFault::Failed(Box::new(StateFault::Entry)))?;
@@ -249,7 +224,8 @@ impl Serving {
         let encoded = answer.encode();
         let size = SizeClass::holding(encoded.len()).ok_or(QueryFault::TooLong)?;
         let padded = pad(&encoded, size).map_err(|_| QueryFault::TooLong)?;
-        let key = GcmKey::new(&exporter.export::<32>(domain::QUERY_ANSWER_KEY.as_bytes()));
+        // A query that is brought again gets a second answer under the same key and nonce: only SIV survives that.
+        let key = SivKey::new(&exporter.export::<32>(domain::QUERY_ANSWER_KEY.as_bytes()));
         let body = key.seal(&[0; 12], &[], padded.expose()).map_err(|_| QueryFault::TooLong)?;
         Ok(SealedAnswer { body, signature })
     }

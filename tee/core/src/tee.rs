@@ -5,7 +5,7 @@
 
 use crate::{
     boundary::BoundaryError,
-    chain::{Chain, ChainError, Shown},
+    chain::{Chain, ChainError, Records, Shown},
     cluster::{Around, Cluster, ClusterError, ClusterHealth},
     codes::Codes,
     gate::Gate,
@@ -20,7 +20,8 @@ use phala_protocol::{
     chain_state::{RootRecord, WorkerRecord},
     ids::BlockNumber,
     inbox::{Item, ItemDecodeError},
-    relay::{Delivery, KeyInquiry, Outgoing, TeeStatus},
+    keys::KeyAnswer,
+    relay::{Delivery, InboxItems, KeyInquiry, Outgoing, TeeStatus},
     storage, AccountId, ClusterId, Epoch, Hash, WorkerId,
 };
 use phala_vm::EngineError;
@@ -149,6 +150,41 @@ pub enum StartError {
     Engine(#[from] EngineError),
 }
 
+/// What a delivery brings for a worker's cluster, beside items.
+struct Brought {
+    id: ClusterId,
+    answers: Vec<(Hash, KeyAnswer)>,
+    codes: Vec<Vec<u8>>,
+}
+
+impl Brought {
+    fn take(
+        self,
+        cluster: &mut Cluster,
+        known: &Codes,
+        records: &Records<'_>,
+        around: &mut Around<'_>,
+    ) -> Result<(), DeliveryError> {
+        let failed = |error| DeliveryError::Cluster(self.id, error);
+        cluster.observe(records, around).map_err(failed)?;
+        for (payload, answer) in &self.answers {
+            cluster.answered(payload, answer, around);
+        }
+        cluster.tend_store(around).map_err(failed)?;
+        for code in self.codes {
+            known.deliver(cluster.wanted_codes(), code);
+        }
+        Ok(())
+    }
+}
+
+/// Lets go of a store that `taken` leaves in doubt.
+fn close_if_in_doubt<T>(cluster: &mut Cluster, taken: &Result<T, DeliveryError>) {
+    if matches!(taken, Err(DeliveryError::Cluster(_, error)) if error.leaves_the_store_in_doubt()) {
+        cluster.close_store();
+    }
+}
+
 enum Part {
     Worker(Box<Cluster>),
     Gatekeeper(Box<Gate>),
@@ -229,14 +265,34 @@ impl Tee {
         }
     }
 
+    /// Hash of the genesis block of the chain it follows.
+    pub fn genesis(&self) -> Hash {
+        self.settings.genesis
+    }
+
     /// Takes a delivery. Also returns what happened, whether or not all of it was taken.
     pub fn deliver(&mut self, delivery: Delivery) -> (Vec<Notice>, Result<(), DeliveryError>) {
+        self.deliver_watched(delivery, &mut |_| {})
+    }
+
+    /// Takes a delivery, and shows itself to `watch` in between: after the chain's records were taken, and after every boundary. A
+    /// delivery can take many seconds, in which others want to know how things stand, and to ask the newest final state.
+    pub fn deliver_watched(
+        &mut self,
+        delivery: Delivery,
+        watch: &mut dyn FnMut(&Self),
+    ) -> (Vec<Notice>, Result<(), DeliveryError>) {
         let mut notices = Vec::new();
-        let result = self.take(delivery, &mut notices);
+        let result = self.take(delivery, &mut notices, watch);
         (notices, result)
     }
 
-    fn take(&mut self, delivery: Delivery, notices: &mut Vec<Notice>) -> Result<(), DeliveryError> {
+    fn take(
+        &mut self,
+        delivery: Delivery,
+        notices: &mut Vec<Notice>,
+        watch: &mut dyn FnMut(&Self),
+    ) -> Result<(), DeliveryError> {
         let Delivery { finality, proof, items, codes, answers, inquiries } = delivery;
         if !finality.is_empty() {
             self.chain.advance(&finality, &draw(&*self.machine)?)?;
@@ -266,35 +322,74 @@ impl Tee {
                 self.registered = shown;
             }
         }
+        let worked = self.work(&records, items, Brought { id: self.settings.cluster, answers, codes }, notices, watch);
+        // Whatever became of the work: a machine whose cluster is stuck must not lose its registration as well.
+        let attested = self.attest();
+        worked.and(attested)
+    }
+
+    /// Does what its role is, beside the chain's `records`.
+    fn work(
+        &mut self,
+        records: &Records<'_>,
+        items: Vec<InboxItems>,
+        brought: Brought,
+        notices: &mut Vec<Notice>,
+        watch: &mut dyn FnMut(&Self),
+    ) -> Result<(), DeliveryError> {
         let root = match &self.root {
             Shown::Value(root) => Some(root),
             Shown::Nothing | Shown::Absent => None,
         };
         match &mut self.part {
             Part::Gatekeeper(gate) => {
-                gate.observe(&records, &self.chain, &self.identity, &*self.machine, root, notices)?;
+                gate.observe(records, &self.chain, &self.identity, &*self.machine, root, notices)?;
             }
             Part::Worker(cluster) => {
                 let mut around =
                     Around { chain: &self.chain, identity: &self.identity, machine: &*self.machine, root, notices };
-                let id = self.settings.cluster;
-                let failed = |error| DeliveryError::Cluster(id, error);
-                cluster.observe(&records, &mut around).map_err(failed)?;
-                for (payload, answer) in &answers {
-                    cluster.answered(payload, answer, &mut around);
-                }
-                cluster.tend_store(&mut around).map_err(failed)?;
-                for code in codes {
-                    self.codes.deliver(cluster.wanted_codes(), code);
-                }
-                for inbox in items.into_iter().filter(|inbox| inbox.cluster == id) {
-                    let decoded: Result<Vec<_>, _> =
-                        inbox.items.iter().map(|bytes| Item::decode_bounded(bytes)).collect();
-                    cluster.execute(decoded?, &records, &mut around).map_err(failed)?;
-                }
+                let taken = brought.take(cluster, &self.codes, records, &mut around);
+                close_if_in_doubt(cluster, &taken);
+                taken?;
             }
         }
-        self.attest()
+        watch(self);
+        if matches!(self.part, Part::Worker(_)) {
+            let id = self.settings.cluster;
+            for inbox in items.into_iter().filter(|inbox| inbox.cluster == id) {
+                let decoded: Result<Vec<_>, _> = inbox.items.iter().map(|bytes| Item::decode_bounded(bytes)).collect();
+                self.execute(&decoded?, records, notices, watch)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Executes a worker's items, one boundary after the other.
+    fn execute(
+        &mut self,
+        items: &[Item],
+        records: &Records<'_>,
+        notices: &mut Vec<Notice>,
+        watch: &mut dyn FnMut(&Self),
+    ) -> Result<(), DeliveryError> {
+        let mut rest = None;
+        loop {
+            let root = match &self.root {
+                Shown::Value(root) => Some(root),
+                Shown::Nothing | Shown::Absent => None,
+            };
+            let Part::Worker(cluster) = &mut self.part else { return Ok(()) };
+            let mut around =
+                Around { chain: &self.chain, identity: &self.identity, machine: &*self.machine, root, notices };
+            let now = rest.unwrap_or_else(|| cluster.fresh(items));
+            let executed = cluster
+                .execute_next(now, records, &mut around)
+                .map_err(|error| DeliveryError::Cluster(self.settings.cluster, error));
+            close_if_in_doubt(cluster, &executed);
+            let Some(executed) = executed? else { return Ok(()) };
+            rest = now.get(executed..);
+            watch(self);
+        }
     }
 
     /// Makes evidence when the chain does not know the TEE, knows other keys of it, or will forget it soon.
@@ -304,7 +399,10 @@ impl Tee {
             return Ok(());
         }
         let fresh = self.attested.as_ref().is_some_and(|(made, _)| block.saturating_sub(made.block) < EVIDENCE_BLOCKS);
-        if self.attested.is_some() && (fresh || !self.must_register()) {
+        // A worker's evidence goes with every request for keys; a registered gatekeeper shows its own to nobody, and the machine can
+        // take half a minute to make it.
+        let made = self.attested.is_some() || self.settings.role == Role::Gatekeeper;
+        if made && (fresh || !self.must_register()) {
             return Ok(());
         }
         let registration = Registration {

@@ -1,6 +1,6 @@
 //! What contracts see of a cluster's state, and the cluster's own entries beside theirs.
 //!
-//! The cluster's own entries - nonces, the list of contracts - are committed state of the contract id zero, which no contract can
+//! The cluster's own entries - nonces, sessions, the list of contracts - are committed state of the contract id zero, which no contract can
 //! have: ids are hashes. Guarantees: a read error is this machine's fault and never a contract's result.
 
 use crate::{codes::Codes, nonces::NonceWindow};
@@ -11,7 +11,7 @@ use phala_vm::{CompiledContract, Fault, World, Writes};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The id that the cluster's own entries stand under.
-const SYSTEM: ContractId = ContractId([0; 32]);
+pub(crate) const SYSTEM: ContractId = ContractId([0; 32]);
 
 /// A contract as the cluster's state lists it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
@@ -65,19 +65,26 @@ impl Underway {
         Ok(())
     }
 
+    /// Whether a nonce can still be taken.
+    pub(crate) fn nonce_is_free(&self, account: &AccountId, nonce: u64) -> Result<bool, StateFault> {
+        Ok(self.nonces(account)?.is_free(nonce))
+    }
+
     /// Marks a nonce used; false if it was.
     pub(crate) fn take_nonce(&self, account: &AccountId, nonce: u64) -> Result<bool, StateFault> {
-        let key = [b"nonce/".as_slice(), &account.0].concat();
-        let mut batch = self.batch();
-        let mut window = match batch.get(&SYSTEM, &key)? {
-            Some(bytes) => NonceWindow::decode_all(&mut bytes.as_slice()).map_err(|_| StateFault::Entry)?,
-            None => NonceWindow::default(),
-        };
+        let mut window = self.nonces(account)?;
         if !window.take(nonce) {
             return Ok(false);
         }
-        batch.set(&SYSTEM, &key, window.encode())?;
+        self.batch().set(&SYSTEM, &nonces_key(account), window.encode())?;
         Ok(true)
+    }
+
+    fn nonces(&self, account: &AccountId) -> Result<NonceWindow, StateFault> {
+        match self.batch().get(&SYSTEM, &nonces_key(account))? {
+            Some(bytes) => NonceWindow::decode_all(&mut bytes.as_slice()).map_err(|_| StateFault::Entry),
+            None => Ok(NonceWindow::default()),
+        }
     }
 
     /// Lists a contract.
@@ -147,6 +154,10 @@ impl<S: Source> World for ClusterWorld<S> {
     fn code(&self, contract: &ContractId) -> Result<Option<Arc<CompiledContract>>, Fault> {
         self.compiled(contract).map_err(|error| Fault::World(Box::new(error)))
     }
+}
+
+fn nonces_key(account: &AccountId) -> Vec<u8> {
+    [b"nonce/".as_slice(), &account.0].concat()
 }
 
 fn deployed_key(contract: &ContractId) -> Vec<u8> {

@@ -6,12 +6,16 @@
 
 use crate::{
     error::{LimitError, ReadError},
-    tree::{self, Change, CommittedMap, Namespace, Path, RadixTree, Stamp, Update},
+    tree::{self, Change, CommittedMap, EntryRow, Namespace, Path, RadixTree, Stamp, Update},
     view::View,
     MAX_KEY_BYTES, MAX_VALUE_BYTES,
 };
 use phala_protocol::{ContractId, Hash};
-use std::collections::BTreeMap;
+use std::{cell::RefCell, collections::BTreeMap, sync::Arc};
+
+/// Entries of the base that a batch remembers, and the longest value of one: 8 MB at most.
+const MAX_READ: usize = 8_192;
+const MAX_READ_BYTES: usize = 1_024;
 
 /// A point that a batch can return to. Taking one is free, and they nest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,7 +24,9 @@ pub struct Checkpoint(usize);
 /// Writes over a version; becomes the next version by [`ClusterStore::commit`](crate::ClusterStore::commit).
 pub struct Batch {
     base: View,
-    pending: BTreeMap<Path, Pending>,
+    pending: Writes,
+    /// What was read of the base, so that what every command of a boundary reads is opened once.
+    read: RefCell<BTreeMap<Path, Option<Vec<u8>>>>,
     /// What each write replaced, in order: rolling back walks it backwards.
     journal: Vec<(Path, Option<Pending>)>,
     /// The tree after the writes so far, if they have been applied to it.
@@ -28,25 +34,30 @@ pub struct Batch {
 }
 
 /// A write (`Some`) or a removal that is not committed yet.
-#[derive(Clone)]
-pub(crate) struct Pending {
-    pub contract: [u8; 32],
-    pub key: Vec<u8>,
-    pub value: Option<Vec<u8>>,
-}
+pub(crate) type Pending = Option<Arc<EntryRow>>;
+/// Writes and removals by path.
+pub(crate) type Writes = BTreeMap<Path, Pending>;
 
 impl Batch {
     pub(crate) fn new(base: View) -> Self {
-        Self { base, pending: BTreeMap::new(), journal: Vec::new(), update: None }
+        Self { base, pending: BTreeMap::new(), read: RefCell::default(), journal: Vec::new(), update: None }
     }
 
     /// The value of a contract's key, with this batch's writes.
     pub fn get(&self, contract: &ContractId, key: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
         let path = tree::path_of(Namespace::State, &contract.0, key);
-        match self.pending.get(&path) {
-            Some(pending) => Ok(pending.value.clone()),
-            None => self.base.read(Namespace::State, &path),
+        if let Some(pending) = self.pending.get(&path) {
+            return Ok(pending.as_ref().map(|row| row.value.clone()));
         }
+        if let Some(value) = self.read.borrow().get(&path) {
+            return Ok(value.clone());
+        }
+        let value = self.base.read(Namespace::State, &path)?;
+        let mut read = self.read.borrow_mut();
+        if read.len() < MAX_READ && value.as_ref().is_none_or(|value| value.len() <= MAX_READ_BYTES) {
+            read.insert(path, value.clone());
+        }
+        Ok(value)
     }
 
     /// Writes a value.
@@ -97,7 +108,7 @@ impl Batch {
     }
 
     /// The writes, and what they do to the tree.
-    pub(crate) fn finish(mut self) -> Result<(View, BTreeMap<Path, Pending>, Update), ReadError> {
+    pub(crate) fn finish(mut self) -> Result<(View, Writes, Update), ReadError> {
         let update = match self.update.take() {
             Some(update) => update,
             None => self.apply()?,
@@ -110,7 +121,8 @@ impl Batch {
             return Err(LimitError::Key(key.len()));
         }
         let path = tree::path_of(Namespace::State, &contract.0, key);
-        let before = self.pending.insert(path, Pending { contract: contract.0, key: key.to_vec(), value });
+        let pending = value.map(|value| Arc::new(EntryRow { contract: contract.0, key: key.to_vec(), value }));
+        let before = self.pending.insert(path, pending);
         self.journal.push((path, before));
         self.update = None;
         Ok(())
@@ -127,9 +139,6 @@ pub(crate) fn next_stamp(base: &View) -> Stamp {
     Stamp { generation: base.keys().current(), version: base.head().sequence.saturating_add(1) }
 }
 
-pub(crate) fn changes(pending: &BTreeMap<Path, Pending>) -> Vec<Change> {
-    pending
-        .iter()
-        .map(|(path, pending)| Change { path: *path, value: pending.value.as_deref().map(tree::value_hash) })
-        .collect()
+pub(crate) fn changes(pending: &Writes) -> Vec<Change> {
+    pending.iter().map(|(path, row)| Change::new(*path, row.clone())).collect()
 }

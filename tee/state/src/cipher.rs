@@ -66,6 +66,8 @@ pub(crate) enum Place<'a> {
     Page(crate::tree::Namespace, &'a crate::tree::PageId),
     /// An entry of a tree, by its path.
     Entry(crate::tree::Namespace, &'a crate::tree::Path),
+    /// A boundary of the journal, by its number.
+    Journal(u64),
 }
 
 impl Place<'_> {
@@ -74,13 +76,14 @@ impl Place<'_> {
             Self::Head(_) => Row::Head,
             Self::Page(..) => Row::Page,
             Self::Entry(..) => Row::Entry,
+            Self::Journal(_) => Row::Journal,
         }
     }
 
     /// The first 12 and 16 bits of the row's path; a page above that depth has none, and lies with its like.
     fn neighbourhoods(&self) -> [Option<[u8; 2]>; 2] {
         let (nibbles, path) = match self {
-            Self::Head(_) => return [None; 2],
+            Self::Head(_) | Self::Journal(_) => return [None; 2],
             Self::Page(_, id) => id.prefix(),
             Self::Entry(_, path) => (u8::MAX, **path),
         };
@@ -153,9 +156,12 @@ impl KeyRing {
         ring
     }
 
-    /// The ring after a sweep: no row is under an older key.
-    pub(crate) fn without_older(&self) -> Self {
-        Self { current: self.current, newest: Generation::new(copy(&self.newest.secret)), older: BTreeMap::new() }
+    /// The ring after a sweep: no row is under a key that is older than `generation`.
+    pub(crate) fn without_older_than(&self, generation: Epoch) -> Self {
+        let newest = Generation::new(copy(&self.newest.secret));
+        let kept = self.older.range(generation..);
+        let older = kept.map(|(epoch, keys)| (*epoch, Generation::new(copy(&keys.secret)))).collect();
+        Self { current: self.current, newest, older }
     }
 
     pub(crate) fn current(&self) -> Epoch {

@@ -90,6 +90,8 @@ pub enum Row {
     Page,
     /// A key with its value.
     Entry,
+    /// A boundary whose pages are not written yet.
+    Journal,
 }
 
 impl core::fmt::Display for Row {
@@ -98,6 +100,7 @@ impl core::fmt::Display for Row {
             Self::Head => "head",
             Self::Page => "page",
             Self::Entry => "entry",
+            Self::Journal => "boundary of the journal",
         })
     }
 }

@@ -20,7 +20,8 @@
 //! - Hide access patterns, publish deltas or snapshots, decide what a key means, or limit how much a contract stores.
 //!
 //! # Cost
-//! A read is log16(n / 16) pages, mostly cached, and one row. A commit writes as many pages per entry, once each. A view
+//! A read is log16(n / 32) pages, mostly cached, and one row. A commit writes one row, the journal's; every so often all pages
+//! and entries that changed since are written, once each (`journal.rs`). A view
 //! that is kept while boundaries are committed keeps the pages that those replaced: the file grows by what was written
 //! since, and shrinks back in use (not in length) when the view is dropped. Keep two or three, not hundreds.
 #![forbid(unsafe_code)]
@@ -29,6 +30,8 @@ mod batch;
 mod cache;
 mod cipher;
 mod error;
+mod file;
+mod journal;
 mod store;
 mod tree;
 mod view;

@@ -16,8 +16,12 @@
 //!
 //! # Pages
 //! A page is the subtree under a prefix of whole nibbles: up to [`BUCKET_LEAVES`] leaves, or sixteen children of which
-//! it keeps hash, count, key generation and version. A write touches one page per level, log16(n / 16) of them, and
-//! hashes at most 15 nodes in each; a batch rewrites a page it shares once.
+//! it keeps hash, count, key generation and version. A write touches one page per level, log16(n / 32) of them, and
+//! hashes again only the nodes above what it changed; a batch changes a page it shares once.
+//!
+//! A subtree that was changed and not yet written hangs in memory from the page above it ([`Subtree::page`]), and an entry
+//! from its leaf ([`Leaf::row`]): versions share what they have in common, and the last one that needs a page frees it.
+//! [`unload`] hands out what is not written yet, and leaves a tree that is all on the disk.
 //!
 //! # Guarantees
 //! A page is used only after its root was recomputed and found to be the one its parent names (the head names the
@@ -31,15 +35,12 @@
 use crate::error::{IntegrityError, ReadError, Row};
 use codec::{Decode, DecodeAll, Encode};
 use phala_protocol::{domain, hash_value, Epoch, Hash};
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 /// Leaves of a page before it becomes a branch.
-pub(crate) const BUCKET_LEAVES: usize = 32;
+pub(crate) const BUCKET_LEAVES: usize = 64;
 /// Leaves under a branch at which it becomes a bucket again; the gap keeps a page from flapping.
-const COLLAPSE_LEAVES: u64 = 16;
+const COLLAPSE_LEAVES: u64 = 32;
 /// Nibbles of a path.
 const PATH_NIBBLES: u8 = 64;
 
@@ -81,13 +82,13 @@ fn node_hash(bit: u8, left: &Hash, right: &Hash) -> Hash {
 /// implementation is [`RadixTree`]; another one would keep the store and the batches as they are.
 pub(crate) trait CommittedMap {
     /// The leaf at `path`, or the proven absence of one.
-    fn lookup(&self, source: &impl PageSource, root: Option<NodeRef>, path: &Path) -> Result<Option<Leaf>, ReadError>;
+    fn lookup(&self, source: &impl PageSource, root: Option<&Subtree>, path: &Path) -> Result<Option<Leaf>, ReadError>;
 
     /// Applies `changes`, which are sorted by path without repetition, once.
     fn update(
         &self,
         source: &impl PageSource,
-        root: Option<NodeRef>,
+        root: Option<&Subtree>,
         changes: &[Change],
         stamp: Stamp,
     ) -> Result<Update, ReadError>;
@@ -96,18 +97,26 @@ pub(crate) trait CommittedMap {
     fn leaves_after(
         &self,
         source: &impl PageSource,
-        root: Option<NodeRef>,
+        root: Option<&Subtree>,
         after: Option<&Path>,
         limit: usize,
     ) -> Result<Vec<Leaf>, ReadError>;
 }
 
-/// Where pages come from. Implementations return only pages that [`Page::verify`] accepted.
+/// Where pages on the disk come from. Implementations return only pages that [`Page::verify`] accepted.
 pub(crate) trait PageSource {
     fn page(&self, id: &PageId, expected: &NodeRef) -> Result<Arc<Page>, ReadError>;
+
+    /// The page of a subtree, from memory if it is not on the disk yet.
+    fn page_of(&self, id: &PageId, subtree: &Subtree) -> Result<Arc<Page>, ReadError> {
+        match &subtree.page {
+            Some(page) => Ok(page.clone()),
+            None => self.page(id, &subtree.node),
+        }
+    }
 }
 
-/// A subtree as its parent knows it.
+/// A subtree as its parent's row names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub(crate) struct NodeRef {
     /// Its root.
@@ -123,21 +132,84 @@ pub(crate) struct NodeRef {
     pub version: u64,
 }
 
+/// A subtree as its parent knows it.
+#[derive(Clone, Debug, Encode, Decode)]
+pub(crate) struct Subtree {
+    pub node: NodeRef,
+    /// Its page, as long as that is not on the disk.
+    #[codec(skip)]
+    pub page: Option<Arc<Page>>,
+}
+
+impl Subtree {
+    /// A subtree that is on the disk.
+    pub(crate) fn stored(node: NodeRef) -> Self {
+        Self { node, page: None }
+    }
+}
+
 /// An entry as the tree knows it.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Debug, Encode, Decode)]
 pub(crate) struct Leaf {
     pub path: Path,
-    pub value: Hash,
+    /// What [`leaf_hash`] makes of path and value.
+    pub hash: Hash,
     /// The keys its row is under.
     #[codec(compact)]
     pub generation: Epoch,
+    /// Its row, as long as that is not on the disk.
+    #[codec(skip)]
+    pub row: Option<Arc<EntryRow>>,
 }
 
-/// A write (`Some`: the value's hash) or a removal.
+impl Leaf {
+    fn says_the_same(&self, other: &Self) -> bool {
+        (&self.path, &self.hash, self.generation) == (&other.path, &other.hash, other.generation)
+    }
+}
+
+/// An entry before it is sealed.
+#[derive(Debug, Encode, Decode)]
+pub(crate) struct EntryRow {
+    pub contract: [u8; 32],
+    pub key: Vec<u8>,
+    pub value: Vec<u8>,
+}
+
+impl EntryRow {
+    pub(crate) fn path(&self, namespace: Namespace) -> Path {
+        path_of(namespace, &self.contract, &self.key)
+    }
+
+    /// What its leaf commits, at `path`.
+    pub(crate) fn leaf_hash(&self, path: &Path) -> Hash {
+        leaf_hash(path, &value_hash(&self.value))
+    }
+}
+
+/// A write (`Some`) or a removal.
 #[derive(Clone, Debug)]
 pub(crate) struct Change {
     pub path: Path,
-    pub value: Option<Hash>,
+    pub value: Option<Written>,
+}
+
+/// A value to write.
+#[derive(Clone, Debug)]
+pub(crate) struct Written {
+    pub hash: Hash,
+    pub row: Arc<EntryRow>,
+}
+
+impl Change {
+    pub(crate) fn new(path: Path, row: Option<Arc<EntryRow>>) -> Self {
+        Self { path, value: row.map(|row| Written { hash: row.leaf_hash(&path), row }) }
+    }
+
+    /// The same value again, for a newer generation.
+    pub(crate) fn unchanged(leaf: &Leaf, row: Arc<EntryRow>) -> Self {
+        Self { path: leaf.path, value: Some(Written { hash: leaf.hash, row }) }
+    }
 }
 
 /// What pages and entries that are written now carry.
@@ -147,16 +219,26 @@ pub(crate) struct Stamp {
     pub version: u64,
 }
 
-/// What a batch of changes does to the rows.
+/// What a batch of changes makes of a tree.
 #[derive(Default)]
 pub(crate) struct Update {
-    pub root: Option<NodeRef>,
-    /// Pages to write.
-    pub written: BTreeMap<PageId, (NodeRef, Arc<Page>)>,
-    /// Pages as they were before, by the generation they are under: to remove unless written at the same locator.
-    pub removed: BTreeSet<(PageId, Epoch)>,
-    /// Entries as they were before, likewise.
-    pub replaced: Vec<(Path, Epoch)>,
+    pub root: Option<Subtree>,
+    /// Rows on the disk that the new version has no use for.
+    pub stale: Stale,
+}
+
+/// Rows on the disk that are to be removed, by the generation they are under, unless they are written anew at the same locator.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Stale {
+    pub pages: BTreeSet<(PageId, Epoch)>,
+    pub entries: BTreeSet<(Path, Epoch)>,
+}
+
+impl Stale {
+    pub(crate) fn extend(&mut self, other: Self) {
+        self.pages.extend(other.pages);
+        self.entries.extend(other.entries);
+    }
 }
 
 impl Update {
@@ -166,8 +248,8 @@ impl Update {
 }
 
 /// The hash of a root that may be empty.
-pub(crate) fn root_hash(root: Option<&NodeRef>) -> Hash {
-    root.map_or(EMPTY_ROOT, |node| node.hash)
+pub(crate) fn root_hash(root: Option<&Subtree>) -> Hash {
+    root.map_or(EMPTY_ROOT, |subtree| subtree.node.hash)
 }
 
 /// A page's place: the first `nibbles` nibbles of every path below it; the rest of `prefix` is zero.
@@ -216,15 +298,63 @@ impl PageId {
 }
 
 /// The children of a branch, by nibble.
-type Slots = [Option<NodeRef>; 16];
+type Slots = [Option<Subtree>; 16];
 
 /// A stored part of the tree.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Debug, Encode, Decode)]
 pub(crate) enum Page {
-    /// Leaves, sorted by path.
-    Bucket(Vec<Leaf>),
+    /// Leaves.
+    Bucket(Bucket),
     /// Subtrees.
     Branch(Box<Slots>),
+}
+
+/// Leaves, sorted by path, and the hashes above them.
+#[derive(Clone, Debug, Encode, Decode)]
+pub(crate) struct Bucket {
+    pub leaves: Vec<Leaf>,
+    /// The hash of each inner node, by the index of the first leaf on its right side; empty until they have been computed.
+    #[codec(skip)]
+    inner: Vec<Hash>,
+}
+
+impl Bucket {
+    fn new(leaves: Vec<Leaf>) -> Self {
+        Self { leaves, inner: Vec::new() }
+    }
+
+    /// Computes the hashes above the leaves, anew where `changed` says that a leaf below is another; all of them the first time.
+    fn hash(&mut self, changed: &[bool]) -> Option<Hash> {
+        let fresh = self.inner.len() != self.leaves.len();
+        if fresh {
+            self.inner = vec![EMPTY_ROOT; self.leaves.len()];
+        }
+        subtree_root(&self.leaves, &mut self.inner, if fresh { &[] } else { changed })
+    }
+}
+
+/// The root of sorted leaves. `inner` are the hashes between them, valid but above leaves that are `changed`; without a word
+/// about changes all are computed.
+fn subtree_root(leaves: &[Leaf], inner: &mut [Hash], changed: &[bool]) -> Option<Hash> {
+    let (first, last) = (leaves.first()?, leaves.last()?);
+    if leaves.len() == 1 {
+        return Some(first.hash);
+    }
+    // All leaves share the bits on which the first and the last agree, for they are sorted.
+    let bit = first_difference(&first.path, &last.path)?;
+    let middle = leaves.partition_point(|leaf| !bit_of(&leaf.path, bit));
+    if !changed.is_empty() && !changed.contains(&true) {
+        return inner.get(middle).copied();
+    }
+    let (left, right) = leaves.split_at_checked(middle)?;
+    let (left_changed, right_changed) = changed.split_at_checked(middle).unwrap_or_default();
+    let (left_inner, right_inner) = inner.split_at_mut_checked(middle)?;
+    let left = subtree_root(left, left_inner, left_changed)?;
+    let right = subtree_root(right, right_inner, right_changed)?;
+    let hash = node_hash(bit, &left, &right);
+    // The first leaf on the right is no middle of the right side's own nodes.
+    *right_inner.first_mut()? = hash;
+    Some(hash)
 }
 
 impl Page {
@@ -234,9 +364,9 @@ impl Page {
     }
 
     /// Accepts the page as the one at `id` whose root is `expected`.
-    pub(crate) fn verify(&self, id: &PageId, expected: &NodeRef) -> Result<(), IntegrityError> {
+    pub(crate) fn verify(&mut self, id: &PageId, expected: &NodeRef) -> Result<(), IntegrityError> {
         let sound = match self {
-            Self::Bucket(leaves) => {
+            Self::Bucket(Bucket { leaves, .. }) => {
                 !leaves.is_empty()
                     && leaves.len() <= BUCKET_LEAVES
                     && leaves.iter().all(|leaf| id.contains(&leaf.path))
@@ -247,52 +377,37 @@ impl Page {
         if !sound {
             return Err(IntegrityError::Malformed(Row::Page));
         }
-        if self.root(id) != Some(expected.hash) {
+        if self.root(id, &[]) != Some(expected.hash) {
             return Err(IntegrityError::NotCommitted(Row::Page));
         }
         Ok(())
     }
 
-    fn root(&self, id: &PageId) -> Option<Hash> {
+    fn root(&mut self, id: &PageId, changed: &[bool]) -> Option<Hash> {
         match self {
-            Self::Bucket(leaves) => leaves_root(leaves),
+            Self::Bucket(bucket) => bucket.hash(changed),
             Self::Branch(slots) => slots_root(id, slots),
         }
     }
 
     fn count(&self) -> u64 {
         match self {
-            Self::Bucket(leaves) => leaves.len() as u64,
-            Self::Branch(slots) => slots.iter().flatten().fold(0, |sum, node| sum.saturating_add(node.count)),
+            Self::Bucket(bucket) => bucket.leaves.len() as u64,
+            Self::Branch(slots) => slots.iter().flatten().fold(0, |sum, slot| sum.saturating_add(slot.node.count)),
         }
     }
 }
 
-/// The root of sorted leaves.
-fn leaves_root(leaves: &[Leaf]) -> Option<Hash> {
-    let (first, last) = (leaves.first()?, leaves.last()?);
-    if leaves.len() == 1 {
-        return Some(leaf_hash(&first.path, &first.value));
-    }
-    // All leaves share the bits on which the first and the last agree, for they are sorted.
-    let bit = first_difference(&first.path, &last.path)?;
-    let (left, right) = leaves.split_at_checked(leaves.partition_point(|leaf| !bit_of(&leaf.path, bit)))?;
-    Some(node_hash(bit, &leaves_root(left)?, &leaves_root(right)?))
-}
-
 /// The root of a branch: its children folded pairwise, four times; a lone child passes unchanged.
 fn slots_root(id: &PageId, slots: &Slots) -> Option<Hash> {
-    let mut level: Vec<Option<Hash>> = slots.iter().map(|slot| slot.map(|node| node.hash)).collect();
+    let mut level: [Option<Hash>; 16] =
+        core::array::from_fn(|index| slots.get(index)?.as_ref().map(|slot| slot.node.hash));
     for bit_in_nibble in (0..4u8).rev() {
         let bit = id.nibbles.saturating_mul(4).saturating_add(bit_in_nibble);
-        level = level
-            .chunks(2)
-            .map(|pair| match pair {
-                [Some(left), Some(right)] => Some(node_hash(bit, left, right)),
-                [one, other] => one.or(*other),
-                _ => None,
-            })
-            .collect();
+        level = core::array::from_fn(|index| match (level.get(2 * index)?, level.get(2 * index + 1)?) {
+            (Some(left), Some(right)) => Some(node_hash(bit, left, right)),
+            (one, other) => one.or(*other),
+        });
     }
     level.first().copied().flatten()
 }
@@ -313,17 +428,17 @@ fn first_difference(one: &Path, other: &Path) -> Option<u8> {
 pub(crate) struct RadixTree;
 
 impl CommittedMap for RadixTree {
-    fn lookup(&self, source: &impl PageSource, root: Option<NodeRef>, path: &Path) -> Result<Option<Leaf>, ReadError> {
-        let (mut id, mut next) = (PageId::ROOT, root);
-        while let Some(node) = next {
-            match &*source.page(&id, &node)? {
-                Page::Bucket(leaves) => {
+    fn lookup(&self, source: &impl PageSource, root: Option<&Subtree>, path: &Path) -> Result<Option<Leaf>, ReadError> {
+        let (mut id, mut next) = (PageId::ROOT, root.cloned());
+        while let Some(subtree) = next {
+            match &*source.page_of(&id, &subtree)? {
+                Page::Bucket(Bucket { leaves, .. }) => {
                     let found = leaves.binary_search_by(|leaf| leaf.path.cmp(path)).ok();
                     return Ok(found.and_then(|index| leaves.get(index)).cloned());
                 }
                 Page::Branch(slots) => {
                     let nibble = id.choose(path);
-                    next = slots.get(usize::from(nibble)).copied().flatten();
+                    next = slots.get(usize::from(nibble)).cloned().flatten();
                     id = id.child(nibble);
                 }
             }
@@ -334,25 +449,23 @@ impl CommittedMap for RadixTree {
     fn update(
         &self,
         source: &impl PageSource,
-        root: Option<NodeRef>,
+        root: Option<&Subtree>,
         changes: &[Change],
         stamp: Stamp,
     ) -> Result<Update, ReadError> {
-        let mut updating = Updating { source, stamp, update: Update::default() };
-        let root = updating.node(PageId::ROOT, root, changes)?;
-        Ok(Update { root, ..updating.update })
+        update::apply(source, root, changes, stamp)
     }
 
     fn leaves_after(
         &self,
         source: &impl PageSource,
-        root: Option<NodeRef>,
+        root: Option<&Subtree>,
         after: Option<&Path>,
         limit: usize,
     ) -> Result<Vec<Leaf>, ReadError> {
         let mut leaves = Vec::new();
-        if let Some(node) = root {
-            walk(source, PageId::ROOT, node, after, limit, &mut leaves)?;
+        if let Some(subtree) = root {
+            walk(source, PageId::ROOT, subtree, after, limit, &mut leaves)?;
         }
         Ok(leaves)
     }
@@ -361,19 +474,19 @@ impl CommittedMap for RadixTree {
 fn walk(
     source: &impl PageSource,
     id: PageId,
-    node: NodeRef,
+    subtree: &Subtree,
     after: Option<&Path>,
     limit: usize,
     leaves: &mut Vec<Leaf>,
 ) -> Result<(), ReadError> {
-    match &*source.page(&id, &node)? {
-        Page::Bucket(found) => {
+    match &*source.page_of(&id, subtree)? {
+        Page::Bucket(Bucket { leaves: found, .. }) => {
             let room = limit.saturating_sub(leaves.len());
             leaves.extend(found.iter().filter(|leaf| after.is_none_or(|after| leaf.path > *after)).take(room).cloned());
         }
         Page::Branch(slots) => {
             for (nibble, slot) in (0u8..).zip(slots.iter()) {
-                let Some(child) = *slot else { continue };
+                let Some(child) = slot else { continue };
                 // `after` bounds only the child that it lies in: those before it are passed over, those behind it are whole.
                 let after = match after.map(|after| (id.choose(after).cmp(&nibble), after)) {
                     Some((std::cmp::Ordering::Greater, _)) => continue,
@@ -390,127 +503,9 @@ fn walk(
     Ok(())
 }
 
-/// One batch's descent. Recursion is bounded by the 64 nibbles of a path: [`Page::verify`] refuses deeper branches.
-struct Updating<'a, S> {
-    source: &'a S,
-    stamp: Stamp,
-    update: Update,
-}
-
-impl<S: PageSource> Updating<'_, S> {
-    /// The subtree at `id` after `changes`, all of which lie in it. Unchanged subtrees keep their page.
-    fn node(&mut self, id: PageId, node: Option<NodeRef>, changes: &[Change]) -> Result<Option<NodeRef>, ReadError> {
-        let Some(node) = node else {
-            let leaves = changes.iter().filter_map(|change| self.leaf(change)).collect();
-            return Ok(self.build(id, leaves));
-        };
-        match &*self.source.page(&id, &node)? {
-            Page::Bucket(leaves) => {
-                let Some(merged) = self.merge(leaves, changes) else { return Ok(Some(node)) };
-                self.update.removed.insert((id, node.generation));
-                Ok(self.build(id, merged))
-            }
-            Page::Branch(slots) => {
-                let mut slots = slots.clone();
-                let (mut rest, mut changed) = (changes, false);
-                for (nibble, slot) in (0u8..).zip(slots.iter_mut()) {
-                    let (inside, behind) =
-                        rest.split_at(rest.partition_point(|change| id.choose(&change.path) <= nibble));
-                    rest = behind;
-                    if !inside.is_empty() {
-                        let next = self.node(id.child(nibble), *slot, inside)?;
-                        changed |= next != *slot;
-                        *slot = next;
-                    }
-                }
-                if !changed {
-                    return Ok(Some(node));
-                }
-                self.update.removed.insert((id, node.generation));
-                let page = Page::Branch(slots);
-                if page.count() > COLLAPSE_LEAVES {
-                    return Ok(self.write(id, page));
-                }
-                let mut leaves = Vec::new();
-                self.gather(id, &page, &mut leaves)?;
-                Ok(self.build(id, leaves))
-            }
-        }
-    }
-
-    fn leaf(&self, change: &Change) -> Option<Leaf> {
-        change.value.map(|value| Leaf { path: change.path, value, generation: self.stamp.generation })
-    }
-
-    /// `leaves` after `changes`; `None` when they change nothing.
-    fn merge(&mut self, leaves: &[Leaf], changes: &[Change]) -> Option<Vec<Leaf>> {
-        let mut merged = Vec::with_capacity(leaves.len() + changes.len());
-        let (mut old, mut changed) = (leaves.iter().peekable(), false);
-        for change in changes {
-            while let Some(leaf) = old.next_if(|leaf| leaf.path < change.path) {
-                merged.push(leaf.clone());
-            }
-            let before = old.next_if(|leaf| leaf.path == change.path);
-            let after = self.leaf(change);
-            changed |= before != after.as_ref();
-            self.update.replaced.extend(before.map(|leaf| (leaf.path, leaf.generation)));
-            merged.extend(after);
-        }
-        merged.extend(old.cloned());
-        changed.then_some(merged)
-    }
-
-    /// Makes pages of the sorted `leaves` of a subtree.
-    fn build(&mut self, id: PageId, leaves: Vec<Leaf>) -> Option<NodeRef> {
-        if leaves.is_empty() {
-            return None;
-        }
-        if leaves.len() <= BUCKET_LEAVES || id.nibbles >= PATH_NIBBLES {
-            return self.write(id, Page::Bucket(leaves));
-        }
-        let mut slots = Box::new([None; 16]);
-        let mut rest = leaves.as_slice();
-        for (nibble, slot) in (0u8..).zip(slots.iter_mut()) {
-            let (inside, behind) = rest.split_at(rest.partition_point(|leaf| id.choose(&leaf.path) <= nibble));
-            rest = behind;
-            *slot = self.build(id.child(nibble), inside.to_vec());
-        }
-        self.write(id, Page::Branch(slots))
-    }
-
-    fn write(&mut self, id: PageId, page: Page) -> Option<NodeRef> {
-        let Stamp { generation, version } = self.stamp;
-        let node = NodeRef { hash: page.root(&id)?, count: page.count(), generation, version };
-        self.update.written.insert(id, (node, Arc::new(page)));
-        Some(node)
-    }
-
-    /// Takes the leaves of a branch that shrank, and its pages out of the tree.
-    fn gather(&mut self, id: PageId, page: &Page, leaves: &mut Vec<Leaf>) -> Result<(), ReadError> {
-        let slots = match page {
-            Page::Bucket(found) => {
-                leaves.extend(found.iter().cloned());
-                return Ok(());
-            }
-            Page::Branch(slots) => slots,
-        };
-        for (nibble, slot) in (0u8..).zip(slots.iter()) {
-            let Some(node) = slot else { continue };
-            let child = id.child(nibble);
-            let page = match self.update.written.remove(&child) {
-                // Written by this batch: what was there before is already among the removed.
-                Some((_, page)) => page,
-                None => {
-                    let page = self.source.page(&child, node)?;
-                    self.update.removed.insert((child, node.generation));
-                    page
-                }
-            };
-            self.gather(child, &page, leaves)?;
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests;
+mod unload;
+mod update;
+
+pub(crate) use unload::{unload, Unloaded};

@@ -10,10 +10,12 @@ use crate::{
     cache::PageCache,
     cipher::{KeyRing, Locator, Place},
     error::{IntegrityError, ReadError, Row, StorageFault},
-    store::Head,
-    tree::{self, CommittedMap, Leaf, Namespace, NodeRef, Page, PageId, PageSource, Path, RadixTree},
+    store::{Head, Trees},
+    tree::{
+        self, CommittedMap, EntryRow, Leaf, Namespace, NodeRef, Page, PageId, PageSource, Path, RadixTree, Subtree,
+    },
 };
-use codec::{Decode, DecodeAll, Encode};
+use codec::DecodeAll;
 use phala_protocol::{ContractId, Epoch, Hash};
 use redb::ReadOnlyTable;
 use std::{
@@ -24,8 +26,29 @@ use zeroize::Zeroizing;
 
 /// The file and what is known of it.
 pub(crate) struct Disk {
-    pub database: redb::Database,
+    pub database: Database,
     pub cache: PageCache,
+}
+
+/// The storage library's handle. After the library panicked over a damaged file, closing it panics again: that ends here.
+pub(crate) struct Database(Option<redb::Database>);
+
+impl Database {
+    pub fn new(database: redb::Database) -> Self {
+        Self(Some(database))
+    }
+
+    pub fn get(&self) -> Result<&redb::Database, StorageFault> {
+        self.0.as_ref().ok_or(StorageFault::Reopen)
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        let database = self.0.take();
+        // What was not synced is lost, as if the machine had stopped here.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(database)));
+    }
 }
 
 /// A committed version. Clones share it.
@@ -36,6 +59,7 @@ struct Version {
     // Declared before the disk, and so dropped before it: the transaction must not outlive the database.
     rows: ReadOnlyTable<&'static [u8; 20], &'static [u8]>,
     head: Head,
+    trees: Trees,
     keys: Arc<KeyRing>,
     disk: Arc<Disk>,
 }
@@ -56,14 +80,6 @@ pub struct Entry {
 /// Key and value of a record, as [`View::records`] lists it.
 pub type Record = (Vec<u8>, Vec<u8>);
 
-/// An entry's row before it is sealed.
-#[derive(Encode, Decode)]
-pub(crate) struct EntryRow {
-    pub contract: [u8; 32],
-    pub key: Vec<u8>,
-    pub value: Vec<u8>,
-}
-
 /// Contract of records: they belong to no contract.
 pub(crate) const NO_CONTRACT: [u8; 32] = [0; 32];
 
@@ -71,20 +87,21 @@ impl View {
     pub(crate) fn new(
         disk: Arc<Disk>,
         head: Head,
+        trees: Trees,
         keys: Arc<KeyRing>,
         rows: ReadOnlyTable<&'static [u8; 20], &'static [u8]>,
     ) -> Self {
-        Self(Arc::new(Version { rows, head, keys, disk }))
+        Self(Arc::new(Version { rows, head, trees, keys, disk }))
     }
 
     /// The root over the plaintext entries of all contracts; [`EMPTY_ROOT`](crate::EMPTY_ROOT) when there are none.
     pub fn root(&self) -> Hash {
-        tree::root_hash(self.0.head.state.as_ref())
+        tree::root_hash(self.0.trees.state.as_ref())
     }
 
     /// Number of entries of all contracts.
     pub fn len(&self) -> u64 {
-        self.0.head.state.map_or(0, |node| node.count)
+        self.0.trees.state.as_ref().map_or(0, |root| root.node.count)
     }
 
     /// Whether no contract has an entry.
@@ -119,7 +136,8 @@ impl View {
             .iter()
             .map(|leaf| {
                 let row = self.entry(Namespace::State, leaf)?;
-                Ok(Entry { path: leaf.path, contract: ContractId(row.contract), key: row.key, value: row.value })
+                let contract = ContractId(row.contract);
+                Ok(Entry { path: leaf.path, contract, key: row.key.clone(), value: row.value.clone() })
             })
             .collect()
     }
@@ -127,7 +145,8 @@ impl View {
     /// Every record of this machine, key and value, in an order that means nothing. Holds them all in memory.
     pub fn records(&self) -> Result<Vec<Record>, ReadError> {
         let leaves = self.leaves_after(Namespace::Records, None, usize::MAX)?;
-        leaves.iter().map(|leaf| self.entry(Namespace::Records, leaf).map(|row| (row.key, row.value))).collect()
+        let record = |row: Arc<EntryRow>| (row.key.clone(), row.value.clone());
+        leaves.iter().map(|leaf| self.entry(Namespace::Records, leaf).map(record)).collect()
     }
 
     pub(crate) fn head(&self) -> &Head {
@@ -138,10 +157,14 @@ impl View {
         &self.0.keys
     }
 
-    pub(crate) fn tree(&self, namespace: Namespace) -> (Option<NodeRef>, Pages<'_>) {
+    pub(crate) fn trees(&self) -> &Trees {
+        &self.0.trees
+    }
+
+    pub(crate) fn tree(&self, namespace: Namespace) -> (Option<&Subtree>, Pages<'_>) {
         let root = match namespace {
-            Namespace::State => self.0.head.state,
-            Namespace::Records => self.0.head.records,
+            Namespace::State => self.0.trees.state.as_ref(),
+            Namespace::Records => self.0.trees.records.as_ref(),
         };
         (root, Pages { view: self, namespace })
     }
@@ -159,23 +182,31 @@ impl View {
     pub(crate) fn read(&self, namespace: Namespace, path: &Path) -> Result<Option<Vec<u8>>, ReadError> {
         let (root, pages) = self.tree(namespace);
         match RadixTree.lookup(&pages, root, path)? {
-            Some(leaf) => Ok(Some(self.entry(namespace, &leaf)?.value)),
+            Some(Leaf { row: Some(row), .. }) => Ok(Some(row.value.clone())),
+            Some(leaf) => Ok(Some(self.stored_entry(namespace, &leaf)?.value)),
             None => Ok(None),
         }
     }
 
+    /// The entry of a leaf.
+    pub(crate) fn entry(&self, namespace: Namespace, leaf: &Leaf) -> Result<Arc<EntryRow>, ReadError> {
+        match &leaf.row {
+            Some(row) => Ok(row.clone()),
+            None => self.stored_entry(namespace, leaf).map(Arc::new),
+        }
+    }
+
     /// Reads the row of a leaf and accepts it as that leaf's.
-    pub(crate) fn entry(&self, namespace: Namespace, leaf: &Leaf) -> Result<EntryRow, ReadError> {
+    fn stored_entry(&self, namespace: Namespace, leaf: &Leaf) -> Result<EntryRow, ReadError> {
         let bytes = self.open(leaf.generation, &Place::Entry(namespace, &leaf.path))?;
         let row = EntryRow::decode_all(&mut bytes.as_slice()).map_err(|_| IntegrityError::Malformed(Row::Entry))?;
-        if tree::value_hash(&row.value) != leaf.value || tree::path_of(namespace, &row.contract, &row.key) != leaf.path
-        {
+        if row.leaf_hash(&leaf.path) != leaf.hash || row.path(namespace) != leaf.path {
             return Err(IntegrityError::NotCommitted(Row::Entry).into());
         }
         Ok(row)
     }
 
-    fn open(&self, generation: Epoch, place: &Place<'_>) -> Result<Zeroizing<Vec<u8>>, ReadError> {
+    pub(crate) fn open(&self, generation: Epoch, place: &Place<'_>) -> Result<Zeroizing<Vec<u8>>, ReadError> {
         let locator = self.0.keys.locator(generation, place)?;
         let row = self.row(&locator)?.ok_or(IntegrityError::Missing(place.row()))?;
         Ok(self.0.keys.open(generation, place, &row)?)
@@ -199,7 +230,7 @@ impl PageSource for Pages<'_> {
             return Ok(page);
         }
         let bytes = self.view.open(expected.generation, &Place::Page(self.namespace, id))?;
-        let page = Page::decode_bounded(&bytes)?;
+        let mut page = Page::decode_bounded(&bytes)?;
         page.verify(id, expected)?;
         let page = Arc::new(page);
         cache.put(self.namespace, id, expected, page.clone());

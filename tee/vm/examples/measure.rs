@@ -2,10 +2,15 @@
 //!
 //! `cargo run --release -p phala-vm --example measure`. The gas schedule is right when no line is much slower than
 //! the first: then the gas limit of a command bounds its time, whatever it does.
-#![allow(clippy::expect_used, clippy::disallowed_methods, reason = "a tool for developers, which measures time")]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a tool for developers, which measures time"
+)]
 
 use phala_protocol::ids::{AccountId, ClusterId, ContractId};
-use phala_vm::{execute, BlockContext, CompiledContract, Engine, Entry, Fault, Request, World};
+use phala_vm::{execute, BlockContext, CodeCache, CompiledContract, Engine, Entry, Fault, Request, World};
 use std::{sync::Arc, time::Instant};
 
 const CONTRACT: ContractId = ContractId([1; 32]);
@@ -128,6 +133,36 @@ fn main() {
                 );
             }
             Err(error) => println!("{name:<28} {:>12} refused: {error:?}", code.len()),
+        }
+    }
+    thrash(&engine);
+}
+
+/// Goes round more contracts than a cache holds, which costs a compilation a call whatever the call is charged.
+fn thrash(engine: &Engine) {
+    const CONTRACTS: usize = 8;
+    println!("\n{:<28} {:>12} {:>10} {:>10}", "going round contracts", "bytes", "us a call", "ns/gas");
+    for lines in [100, 1_000, 6_000] {
+        let body = "(local.set $a (i32.add (local.get $a) (i32.mul (local.get $a) (local.get $i))))".repeat(lines);
+        let codes: Vec<_> = (0..CONTRACTS).map(|salt| guest(&format!("(drop (i32.const {salt})) {body}"))).collect();
+        let one = engine.compile(codes.first().expect("there is one")).expect("the guest is a contract").memory_bytes();
+        for (name, room) in [("that fit", CONTRACTS + 1), ("that do not", CONTRACTS - 1)] {
+            let cache = CodeCache::new(engine.clone(), one * room);
+            let (mut gas, rounds, start) = (0, 5, Instant::now());
+            let mut warm = start;
+            for round in 0..=rounds {
+                if round == 1 {
+                    warm = Instant::now();
+                    gas = 0;
+                }
+                for code in &codes {
+                    let contract = cache.compile(code).expect("the guest is a contract");
+                    gas += run(&contract, 10_000_000, &Arc::new(Empty(None))).0;
+                }
+            }
+            let time = warm.elapsed().as_secs_f64() * 1e9;
+            let calls = (rounds * CONTRACTS) as f64;
+            println!("{name:<28} {:>12} {:>10.0} {:>10.3}", codes[0].len(), time / calls / 1e3, time / gas as f64);
         }
     }
 }

@@ -55,6 +55,9 @@ pub enum CompileError {
     /// The code is not a contract. The deployer's fault, and the same on every replica.
     #[error("code is not a contract")]
     Module(#[from] ModuleError),
+    /// The code was tried not long ago, and was refused for one of the other reasons that say something about the code.
+    #[error("code was tried before, and cannot be compiled")]
+    RefusedBefore,
     /// The compiler failed on verified code: a limit of its own. The same on every replica that runs this binary.
     #[error("code cannot be compiled")]
     Compiler(#[source] Box<dyn std::error::Error + Send + Sync>),

@@ -17,7 +17,11 @@ use crate::{
     world::{BlockContext, Entry, Request, World},
 };
 use phala_protocol::ids::{Balance, ContractId};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    cell::Cell,
+    panic::{catch_unwind, AssertUnwindSafe},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 use wasmtime::{Memory, ResourceLimiter, Store};
 
 /// Native stack of the engine's own frames between two contracts on the call stack; unoptimised builds need most of
@@ -32,19 +36,45 @@ const BEYOND_ADDRESS_SPACE: &str = "memory growth exceeds memory type's limits";
 
 const PAGE_BYTES: usize = 64 * 1024;
 
+/// Room for what runs on a contract's thread beside contracts.
+const CALLER_STACK_BYTES: usize = 2 << 20;
+
+thread_local! {
+    /// Whether this thread was started by [`on_contract_stack`].
+    static ON_STACK: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `work` on a thread that has the stack that contracts need, so that each [`execute`] in it runs there, instead of starting a
+/// thread of its own: for whoever executes many commands in a row.
+pub fn on_contract_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, Fault> {
+    on_thread(THREAD_STACK_BYTES + CALLER_STACK_BYTES, || {
+        ON_STACK.set(true);
+        work()
+    })
+}
+
 /// Executes one entry point of `contract`. Blocks until it ends, which `request.gas_limit` bounds.
 ///
-/// It runs on a thread of its own: contracts need a stack of a known size, and a panic of the engine must end the
-/// execution, not the process.
+/// It runs on a thread of its own, or that of [`on_contract_stack`]: contracts need a stack of a known size, and a panic of the engine
+/// must end the execution, not the process.
 pub fn execute(contract: &CompiledContract, request: &Request, world: Arc<dyn World>) -> Result<Execution, Fault> {
+    if ON_STACK.get() {
+        // Nothing that a panic may leave half changed outlives it: overlay and instance are the execution's own.
+        return catch_unwind(AssertUnwindSafe(|| execute_here(contract, request, world)))
+            .unwrap_or(Err(Fault::Panicked));
+    }
+    on_thread(THREAD_STACK_BYTES, || execute_here(contract, request, world))?
+}
+
+fn on_thread<T: Send>(stack_bytes: usize, work: impl FnOnce() -> T + Send) -> Result<T, Fault> {
     std::thread::scope(|scope| {
         std::thread::Builder::new()
             .name("contract".to_owned())
-            .stack_size(THREAD_STACK_BYTES)
-            .spawn_scoped(scope, || execute_here(contract, request, world))
+            .stack_size(stack_bytes)
+            .spawn_scoped(scope, work)
             .map_err(Fault::Thread)?
             .join()
-            .map_err(|_| Fault::Panicked)?
+            .map_err(|_| Fault::Panicked)
     })
 }
 

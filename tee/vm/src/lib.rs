@@ -25,7 +25,7 @@ mod world;
 
 pub use cache::CodeCache;
 pub use engine::{CompileError, CompiledContract, Engine, EngineError};
-pub use execute::execute;
+pub use execute::{execute, on_contract_stack};
 pub use module::{verify_module, ModuleError, VerifiedModule, METADATA_SECTION};
 pub use outcome::{Event, Execution, Fault, Outcome, Trap, Writes};
 pub use world::{BlockContext, Entry, Request, World};

@@ -52,6 +52,12 @@ pub(crate) struct RunArguments {
     /// Address of the operator's listener; keep it on loopback
     #[arg(long, default_value = "127.0.0.1:8001")]
     pub operator_listen: SocketAddr,
+    /// Requests a second that one address may make of the public listener for long
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..))]
+    pub requests_per_second: u32,
+    /// Requests that one address may make of the public listener at once
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
+    pub burst: u32,
     #[command(flatten)]
     pub machine: MachineArguments,
 }

@@ -38,9 +38,6 @@ pub(crate) enum StartFailure {
         #[source]
         source: io::Error,
     },
-    /// A listener failed.
-    #[error("a listener failed")]
-    Listener(#[source] io::Error),
     /// Sealing does not work.
     #[error("cannot seal on this machine")]
     Seal(#[from] phala_platform::SealError),

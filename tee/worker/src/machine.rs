@@ -13,9 +13,12 @@ use phala_protocol::{ClusterId, Hash};
 use phala_state::{ClusterStore, EntropyError, OpenError, Options, StorageKey};
 use std::{
     fs::{self, File},
-    io::{self, Write},
+    io::{self, Read, Write},
     path::{Path, PathBuf},
 };
+
+/// Bytes of a sealed file that are read: more than any sealed blob has.
+const MAX_SEALED_BYTES: u64 = 2 * 1024 * 1024;
 
 /// A TEE as Linux or Gramine presents it.
 pub(crate) struct PlatformMachine {
@@ -67,7 +70,7 @@ impl Machine for PlatformMachine {
     }
 
     fn kept(&self, name: &str) -> Result<Option<Secret<Vec<u8>>>, MachineFault> {
-        let sealed = match fs::read(self.sealed_path(name)) {
+        let sealed = match File::open(self.sealed_path(name)).and_then(read_bounded) {
             Ok(sealed) => sealed,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(MachineFault::Sealing(Box::new(error))),
@@ -80,6 +83,13 @@ impl Machine for PlatformMachine {
         let path = self.data.join(format!("cluster-{cluster}.store"));
         ClusterStore::open(path, key, Box::new(StoreEntropy), Options::default())
     }
+}
+
+/// All bytes of a sealed file, and not many more than one can have: a host that put a huge one there gets an error of unsealing.
+fn read_bounded(file: File) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.take(MAX_SEALED_BYTES).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// The kernel's entropy for a store.

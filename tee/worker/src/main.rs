@@ -11,28 +11,37 @@ mod args;
 mod failure;
 mod info;
 mod limits;
+mod listener;
 mod machine;
 mod metrics;
 mod operator;
 mod public;
 mod service;
+mod snapshot;
+#[cfg(test)]
+mod tests;
 
 use crate::{
     args::{Arguments, Command, RunArguments},
     failure::StartFailure,
+    limits::Limits,
     machine::PlatformMachine,
     service::Service,
 };
 use clap::Parser;
 use phala_core::{Settings, Tee};
+use rustix::process::{Resource, Rlimit};
 use std::{net::SocketAddr, process::ExitCode, sync::Arc};
-use tokio::net::TcpListener;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{signal, SignalKind},
+};
 use tracing::{error, info, warn};
+use tracing_subscriber::{layer::SubscriberExt, util::SubscriberInitExt};
 
 fn main() -> ExitCode {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("PHALA_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    start_log();
+    forbid_core_dumps();
     let done = match Arguments::parse().command {
         Command::Run(arguments) => run(arguments),
         Command::Measurement(arguments) => measurement(&arguments),
@@ -44,6 +53,39 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Logs to standard error, which the host may have put on a full disk or closed: a line that cannot be written is lost, and nothing
+/// else is. The library would otherwise complain by a print that panics where printing fails.
+fn start_log() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("PHALA_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let lines =
+        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false).log_internal_errors(false);
+    tracing_subscriber::registry().with(filter).with(lines).init();
+}
+
+/// A core file would put keys and plaintext on the host's disk. The limit is 1 byte rather than 0 because the kernel takes exactly that
+/// as the wish that no dump be piped to a program either (`core(5)`).
+fn forbid_core_dumps() {
+    let none = Rlimit { current: Some(1), maximum: Some(1) };
+    if rustix::process::setrlimit(Resource::Core, none).is_err()
+        && rustix::process::getrlimit(Resource::Core).current != Some(0)
+    {
+        warn!("cannot forbid core dumps: a crash may write secrets to the disk");
+    }
+}
+
+/// Makes a write beyond the file-size limit an error of that write. By default the kernel ends the process with this signal.
+fn survive_file_size_limit() -> Result<(), StartFailure> {
+    // Linux numbers it 25 on every architecture that has a TEE.
+    let mut exceeded = signal(SignalKind::from_raw(25)).map_err(StartFailure::Runtime)?;
+    tokio::spawn(async move {
+        while exceeded.recv().await.is_some() {
+            warn!("a file is at the size limit that the process was given; raise it (RLIMIT_FSIZE)");
+        }
+    });
+    Ok(())
 }
 
 /// Prints the measurement that this machine's evidence claims.
@@ -60,6 +102,7 @@ fn run(arguments: RunArguments) -> Result<(), StartFailure> {
 }
 
 async fn serve(arguments: RunArguments) -> Result<(), StartFailure> {
+    survive_file_size_limit()?;
     let data = arguments.data.clone();
     std::fs::create_dir_all(&data).map_err(|source| StartFailure::Data { path: data.clone(), source })?;
     let machine = Arc::new(PlatformMachine::new(&arguments.machine, &data)?);
@@ -79,17 +122,16 @@ async fn serve(arguments: RunArguments) -> Result<(), StartFailure> {
     }
     let public = bind(arguments.listen).await?;
     let operator = bind(arguments.operator_listen).await?;
-    let service = Arc::new(Service::new(tee, arguments.operator.0, arguments.role.into()));
+    let limits = Limits { burst: arguments.burst.into(), per_second: arguments.requests_per_second.into() };
+    let service = Arc::new(Service::new(tee, arguments.operator.0, arguments.role.into(), limits));
 
     let operator_service = service.clone();
     let operator_task = tokio::spawn(async move {
-        axum::serve(operator, operator::router(operator_service)).with_graceful_shutdown(ended()).await
+        listener::serve(operator, operator::router(operator_service), listener::OPERATOR, ended()).await;
     });
-    let router = public::router(service).into_make_service_with_connect_info::<SocketAddr>();
-    axum::serve(public, router).with_graceful_shutdown(ended()).await.map_err(StartFailure::Listener)?;
-    match operator_task.await {
-        Ok(served) => served.map_err(StartFailure::Listener)?,
-        Err(_) => warn!("the operator's listener ended early"),
+    listener::serve(public, public::router(service), listener::PUBLIC, ended()).await;
+    if operator_task.await.is_err() {
+        warn!("the operator's listener ended early");
     }
     info!("stopped");
     Ok(())
@@ -97,6 +139,8 @@ async fn serve(arguments: RunArguments) -> Result<(), StartFailure> {
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, StartFailure> {
     let listener = TcpListener::bind(address).await.map_err(|source| StartFailure::Bind { address, source })?;
+    // Not the one that was asked for, which may leave the port open.
+    let address = listener.local_addr().unwrap_or(address);
     info!(%address, "listening");
     Ok(listener)
 }
@@ -105,7 +149,7 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, StartFailure> {
 async fn ended() {
     let interrupt = tokio::signal::ctrl_c();
     let terminate = async {
-        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+        match signal(SignalKind::terminate()) {
             Ok(mut signal) => {
                 signal.recv().await;
             }

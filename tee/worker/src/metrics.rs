@@ -1,6 +1,6 @@
 //! Counters of the process, in the Prometheus text format. Numbers only: no account, contract or content is a label.
 
-use phala_core::Tee;
+use crate::snapshot::Snapshot;
 use std::{
     fmt::Write,
     sync::atomic::{AtomicU64, Ordering::Relaxed},
@@ -20,12 +20,15 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    pub(crate) fn delivered(&self, tee: &Tee, taken: bool) {
-        self.height.store(tee.head().0.into(), Relaxed);
-        if let Some(health) = tee.cluster_health() {
+    pub(crate) fn stands(&self, snapshot: &Snapshot) {
+        self.height.store(snapshot.head.0.into(), Relaxed);
+        if let Some(health) = &snapshot.cluster {
             self.pending.store(health.pending as u64, Relaxed);
             self.epoch.store(health.epoch.into(), Relaxed);
         }
+    }
+
+    pub(crate) fn delivered(&self, taken: bool) {
         let counter = if taken { &self.deliveries } else { &self.deliveries_refused };
         counter.fetch_add(1, Relaxed);
     }

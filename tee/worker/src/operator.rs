@@ -5,12 +5,12 @@
 
 use crate::{
     failure::chain,
-    public::refusal,
+    public::{no_such_method, no_such_path, refusal, unread},
     service::{blocking, Service, Stopped},
 };
 use axum::{
     body::Bytes,
-    extract::{DefaultBodyLimit, State},
+    extract::{rejection::BytesRejection, DefaultBodyLimit, State},
     http::{header, StatusCode},
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -19,15 +19,22 @@ use axum::{
 use codec::Encode;
 use phala_core::DeliveryError;
 use phala_protocol::relay::{Delivery, TeeStatus, MAX_DELIVERY_BYTES};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
+use tower_http::timeout::TimeoutLayer;
 use tracing::warn;
+
+/// How long a delivery may take to arrive and to be executed; the relayer waits as long. What has begun to execute is executed.
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The routes.
 pub(crate) fn router(service: Arc<Service>) -> Router {
     Router::new()
         .route("/operator/v1/status", get(status))
         .route("/operator/v1/deliver", post(deliver))
+        .fallback(no_such_path)
+        .method_not_allowed_fallback(no_such_method)
         .layer(DefaultBodyLimit::max(MAX_DELIVERY_BYTES))
+        .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, DELIVERY_TIMEOUT))
         .with_state(service)
 }
 
@@ -38,7 +45,11 @@ async fn status(State(service): State<Arc<Service>>) -> Response {
     }
 }
 
-async fn deliver(State(service): State<Arc<Service>>, body: Bytes) -> Response {
+async fn deliver(State(service): State<Arc<Service>>, body: Result<Bytes, BytesRejection>) -> Response {
+    let body = match body {
+        Ok(body) => body,
+        Err(rejection) => return unread(&rejection),
+    };
     let delivery = match Delivery::decode_bounded(&body) {
         Ok(delivery) => delivery,
         Err(error) => return refusal(StatusCode::BAD_REQUEST, "invalid", &error.to_string(), "upgrade the relayer"),

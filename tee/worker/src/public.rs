@@ -10,7 +10,7 @@ use crate::{
 };
 use axum::{
     body::Bytes,
-    extract::{ConnectInfo, DefaultBodyLimit, Request, State},
+    extract::{rejection::BytesRejection, ConnectInfo, DefaultBodyLimit, Request, State},
     http::{header, HeaderName, Method, StatusCode},
     middleware::{self, Next},
     response::{IntoResponse, Response},
@@ -27,29 +27,39 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::sync::Semaphore;
-use tower_http::{
-    cors::{Any, CorsLayer},
-    timeout::TimeoutLayer,
-};
+use tower_http::cors::{Any, CorsLayer};
 
 /// Queries executed at once.
 pub(crate) const MAX_CONCURRENT_QUERIES: usize = 4;
+/// Queries that wait for their turn; one more is refused.
+pub(crate) const MAX_WAITING_QUERIES: usize = 64;
 /// Seconds after which a request is given up.
-pub(crate) const QUERY_SECONDS: u64 = 10;
+pub(crate) const REQUEST_SECONDS: u64 = 10;
+
+/// Who may read answers in a browser, and how.
+pub(crate) struct Cors {
+    pub origins: &'static str,
+    pub methods: [&'static str; 2],
+}
+
+/// Everybody, without credentials: there are none, and what is asked for is public or sealed.
+pub(crate) const CORS: Cors = Cors { origins: "*", methods: ["GET", "POST"] };
 
 struct Public {
     service: Arc<Service>,
     buckets: Buckets,
-    queries: Arc<Semaphore>,
+    /// Queries that are executed.
+    turns: Arc<Semaphore>,
+    /// Queries that are here.
+    places: Arc<Semaphore>,
 }
 
 /// The routes.
 pub(crate) fn router(service: Arc<Service>) -> Router {
-    let public = Arc::new(Public {
-        service,
-        buckets: Buckets::default(),
-        queries: Arc::new(Semaphore::new(MAX_CONCURRENT_QUERIES)),
-    });
+    let buckets = Buckets::new(service.limits);
+    let turns = Arc::new(Semaphore::new(MAX_CONCURRENT_QUERIES));
+    let places = Arc::new(Semaphore::new(MAX_CONCURRENT_QUERIES + MAX_WAITING_QUERIES));
+    let public = Arc::new(Public { service, buckets, turns, places });
     let cors = CorsLayer::new()
         .allow_origin(Any)
         .allow_methods([Method::GET, Method::POST])
@@ -59,12 +69,21 @@ pub(crate) fn router(service: Arc<Service>) -> Router {
         .route("/v1/info", get(information))
         .route("/v1/query", post(query))
         .route("/metrics", get(metrics))
-        .fallback(|| async { refusal(StatusCode::NOT_FOUND, "not_found", "there is no such path", "see /v1/info") })
+        .fallback(no_such_path)
+        .method_not_allowed_fallback(no_such_method)
         .layer(DefaultBodyLimit::max(MAX_QUERY_BYTES))
+        .layer(middleware::from_fn(in_time))
         .layer(middleware::from_fn_with_state(public.clone(), rate))
-        .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, Duration::from_secs(QUERY_SECONDS)))
         .layer(cors)
         .with_state(public)
+}
+
+/// Gives up on whoever sends a body too slowly, and on what takes too long; the work itself may go on where it cannot be stopped.
+async fn in_time(request: Request, next: Next) -> Response {
+    match tokio::time::timeout(Duration::from_secs(REQUEST_SECONDS), next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => refusal(StatusCode::GATEWAY_TIMEOUT, "timeout", "the request took too long", "try again"),
+    }
 }
 
 async fn rate(
@@ -81,17 +100,17 @@ async fn rate(
 }
 
 async fn health(State(public): State<Arc<Public>>) -> Response {
-    match blocking(public.service.clone(), info::health).await {
-        Ok(Ok((true, detail))) => Json(detail).into_response(),
-        Ok(Ok((false, detail))) => (StatusCode::SERVICE_UNAVAILABLE, Json(detail)).into_response(),
-        Ok(Err(stopped)) | Err(stopped) => internal(&stopped),
+    match info::health(&public.service) {
+        Ok((true, detail)) => Json(detail).into_response(),
+        Ok((false, detail)) => (StatusCode::SERVICE_UNAVAILABLE, Json(detail)).into_response(),
+        Err(stopped) => internal(&stopped),
     }
 }
 
 async fn information(State(public): State<Arc<Public>>) -> Response {
-    match blocking(public.service.clone(), info::info).await {
-        Ok(Ok(detail)) => Json(detail).into_response(),
-        Ok(Err(stopped)) | Err(stopped) => internal(&stopped),
+    match info::info(&public.service) {
+        Ok(detail) => Json(detail).into_response(),
+        Err(stopped) => internal(&stopped),
     }
 }
 
@@ -99,12 +118,26 @@ async fn metrics(State(public): State<Arc<Public>>) -> Response {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], public.service.metrics.text()).into_response()
 }
 
-async fn query(State(public): State<Arc<Public>>, body: Bytes) -> Response {
-    let Ok(permit) = public.queries.clone().try_acquire_owned() else {
-        public.service.metrics.queried(false);
-        return refusal(StatusCode::SERVICE_UNAVAILABLE, "busy", "the worker executes enough queries", "try again");
+async fn query(State(public): State<Arc<Public>>, body: Result<Bytes, BytesRejection>) -> Response {
+    let body = match body {
+        Ok(body) => body,
+        Err(rejection) => return unread(&rejection),
     };
-    let Some(serving) = public.service.serving() else {
+    // The place first: whoever has none does not wait. A turn is never refused, for its semaphore is never closed.
+    let place = public.places.clone().try_acquire_owned();
+    let held = match place {
+        Ok(place) => public.turns.clone().acquire_owned().await.map(|turn| (place, turn)).ok(),
+        Err(_) => None,
+    };
+    let Some(held) = held else {
+        public.service.metrics.queried(false);
+        return refusal(StatusCode::SERVICE_UNAVAILABLE, "busy", "enough queries wait for the worker", "try again");
+    };
+    let present = match public.service.present() {
+        Ok(present) => present,
+        Err(stopped) => return internal(&stopped),
+    };
+    let Some(serving) = present.serving.clone() else {
         public.service.metrics.queried(false);
         return refusal(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -115,7 +148,7 @@ async fn query(State(public): State<Arc<Public>>, body: Bytes) -> Response {
     };
     let answered = blocking(public.service.clone(), move |service| {
         // Held as long as the work, not as long as the asker waits.
-        let _permit = permit;
+        let _held = held;
         serving.answer(&body, &service.seen)
     })
     .await;
@@ -136,7 +169,6 @@ fn query_refusal(fault: &QueryFault) -> Response {
         QueryFault::Undecryptable => {
             (StatusCode::BAD_REQUEST, "refused", "fetch the query key from /v1/info and seal again")
         }
-        QueryFault::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy", "try again in a minute"),
         QueryFault::TooLong => (StatusCode::UNPROCESSABLE_ENTITY, "over_limit", "ask for less at once"),
         QueryFault::Failed(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "try again, or another worker"),
     };
@@ -146,6 +178,29 @@ fn query_refusal(fault: &QueryFault) -> Response {
 
 fn internal(stopped: &Stopped) -> Response {
     refusal(StatusCode::INTERNAL_SERVER_ERROR, "internal", &stopped.to_string(), "tell the operator")
+}
+
+/// A path that does not exist.
+pub(crate) async fn no_such_path() -> Response {
+    refusal(StatusCode::NOT_FOUND, "not_found", "there is no such path", "see /v1/info")
+}
+
+/// A path that does not take the request's method.
+pub(crate) async fn no_such_method() -> Response {
+    refusal(StatusCode::METHOD_NOT_ALLOWED, "invalid", "the path does not take this method", "see /v1/info")
+}
+
+/// A body that was not read to its end: too long, or its sender hung up.
+pub(crate) fn unread(rejection: &BytesRejection) -> Response {
+    match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => refusal(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "over_limit",
+            "the body is over the limit",
+            "/v1/info states the limits",
+        ),
+        status => refusal(status, "invalid", "the body could not be read", "send it whole"),
+    }
 }
 
 /// A refusal as every listener gives it.

@@ -1,26 +1,29 @@
-//! What the listeners share: the TEE behind one lock, and the snapshot that queries are answered from beside it.
+//! What the listeners share: the TEE behind one lock, and the snapshot that everybody else is answered from beside it.
 //!
-//! Guarantees: deliveries are taken one at a time and block nobody else; a query never waits for one. A panic while the lock is
-//! held (a defect of ours) stops deliveries with an error instead of going on from a half-changed state.
+//! Guarantees: deliveries are taken one at a time and block nobody else: neither a query nor a question about the process ever waits
+//! for one. A panic while the lock is held (a defect of ours) stops the process's answers with an error instead of going on from a
+//! half-changed state.
 
-use crate::metrics::Metrics;
-use phala_core::{DeliveryError, Notice, Seen, Serving, Tee};
+use crate::{limits::Limits, metrics::Metrics, snapshot::Snapshot};
+use phala_core::{DeliveryError, Notice, Seen, Tee};
 use phala_protocol::{
     attestation::Role,
     relay::{Delivery, TeeStatus},
     AccountId,
 };
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use tracing::{error, info, warn};
 
 /// The process's state.
 pub(crate) struct Service {
     tee: Mutex<Tee>,
-    serving: RwLock<Option<Serving>>,
+    /// Locked for as long as a pointer takes to copy.
+    present: Mutex<Arc<Snapshot>>,
     pub seen: Seen,
     pub metrics: Metrics,
     pub operator: AccountId,
     pub role: Role,
+    pub limits: Limits,
 }
 
 /// The TEE's lock is poisoned by a defect of ours; only a restart helps.
@@ -29,36 +32,42 @@ pub(crate) struct Service {
 pub(crate) struct Stopped;
 
 impl Service {
-    pub(crate) fn new(tee: Tee, operator: AccountId, role: Role) -> Self {
-        let serving = RwLock::new(tee.serving());
-        Self { tee: Mutex::new(tee), serving, seen: Seen::default(), metrics: Metrics::default(), operator, role }
+    pub(crate) fn new(tee: Tee, operator: AccountId, role: Role, limits: Limits) -> Self {
+        let present = Mutex::new(Arc::new(Snapshot::of(&tee)));
+        let (seen, metrics) = (Seen::default(), Metrics::default());
+        Self { tee: Mutex::new(tee), present, seen, metrics, operator, role, limits }
     }
 
-    /// Reads the TEE.
-    pub(crate) fn with<T>(&self, read: impl FnOnce(&Tee) -> T) -> Result<T, Stopped> {
-        self.tee.lock().map(|tee| read(&tee)).map_err(|_| Stopped)
-    }
-
+    /// What the relayer should fetch and carry next. Waits for a delivery that is under way: it would be out of date.
     pub(crate) fn status(&self) -> Result<TeeStatus, Stopped> {
-        self.with(Tee::status)
+        self.tee.lock().map(|tee| tee.status()).map_err(|_| Stopped)
     }
 
-    /// What queries are answered from now.
-    pub(crate) fn serving(&self) -> Option<Serving> {
-        self.serving.read().ok().and_then(|serving| serving.clone())
+    /// How things stand. Waits for nothing.
+    pub(crate) fn present(&self) -> Result<Arc<Snapshot>, Stopped> {
+        if self.tee.is_poisoned() {
+            return Err(Stopped);
+        }
+        // Nothing can go wrong between taking it and giving it back.
+        Ok(self.present.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
 
     /// Takes a delivery. Blocks while it executes.
     pub(crate) fn deliver(&self, delivery: Delivery) -> Result<Result<TeeStatus, DeliveryError>, Stopped> {
         let mut tee = self.tee.lock().map_err(|_| Stopped)?;
-        let (notices, taken) = tee.deliver(delivery);
+        let (notices, taken) = tee.deliver_watched(delivery, &mut |tee| self.publish(tee));
         notices.iter().for_each(|notice| self.note(notice));
-        let serving = tee.serving();
-        if let Ok(mut present) = self.serving.write() {
-            *present = serving;
-        }
-        self.metrics.delivered(&tee, taken.is_ok());
+        self.publish(&tee);
+        self.metrics.delivered(taken.is_ok());
         Ok(taken.map(|()| tee.status()))
+    }
+
+    fn publish(&self, tee: &Tee) {
+        let snapshot = Arc::new(Snapshot::of(tee));
+        self.metrics.stands(&snapshot);
+        let before = std::mem::replace(&mut *self.present.lock().unwrap_or_else(PoisonError::into_inner), snapshot);
+        // Here, and not where the lock is held: it may be the last of a version of the store.
+        drop(before);
     }
 
     /// Logs what happened. Notices carry nothing secret.

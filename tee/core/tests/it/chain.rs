@@ -3,7 +3,7 @@
 //! One cluster. What the rules leave out, because its own pallets' tests have it: fees beyond a constant, deposits, evidence at
 //! registration, weights. What a TEE sends is judged as the pallets judge it.
 
-use crate::machine::START;
+use super::machine::START;
 use codec::Encode;
 use phala_crypto::signature::ed25519;
 use phala_light_client::testing::TestChain;
@@ -21,8 +21,10 @@ use phala_protocol::{
 use std::collections::BTreeMap;
 
 pub const CLUSTER: ClusterId = ClusterId(0);
-/// What every push is charged.
+/// What a push is charged unless a test says otherwise.
 pub const FEE: u128 = 100_000_000;
+/// Gas class of every instantiation.
+pub const CONSTRUCTOR_CLASS: GasClass = GasClass::Medium;
 /// Blocks of an epoch.
 pub const EPOCH_LENGTH: BlockNumber = 60;
 const BLOCK_MS: u64 = 6_000;
@@ -46,6 +48,8 @@ pub struct MockChain {
     commitment: Option<Hash>,
     pub finals: BTreeMap<BlockNumber, FinalRecord>,
     pub codes: BTreeMap<CodeHash, Vec<u8>>,
+    /// What the next pushes are charged.
+    pub fee: u128,
     /// Results and announcements are let in; a test may hold them back.
     pub open_to_results: bool,
 }
@@ -76,6 +80,7 @@ impl MockChain {
             commitment: None,
             finals: BTreeMap::new(),
             codes: BTreeMap::new(),
+            fee: FEE,
             open_to_results: true,
         };
         chain.next_block();
@@ -133,6 +138,11 @@ impl MockChain {
         change(&mut record);
         self.put(storage::cluster_key(CLUSTER), &record);
         self.cluster = Some(record);
+    }
+
+    /// Lets `milliseconds` of chain time go by before the next block.
+    pub fn pass_time(&mut self, milliseconds: u64) {
+        self.time_ms += milliseconds;
     }
 
     pub fn create_cluster(&mut self, replicas: Vec<WorkerId>) {
@@ -216,12 +226,12 @@ impl MockChain {
     pub fn instantiate(&mut self, deployer: AccountId, code: CodeHash, contract: ContractId, init: Vec<u8>) -> u64 {
         assert!(self.codes.contains_key(&code));
         let message = ChainMessage::Instantiate { contract, deployer, code, init }.encode();
-        self.append(ItemKind::Chain(GasClass::Medium), ItemOrigin::ContractsPallet, message)
+        self.append(ItemKind::Chain(CONSTRUCTOR_CLASS), ItemOrigin::ContractsPallet, message)
     }
 
     fn append(&mut self, kind: ItemKind, origin: ItemOrigin, message: Vec<u8>) -> u64 {
         let (block, sequence) = (self.number(), self.head.count);
-        let header = ItemHeader { kind, origin, sequence, block, time_ms: self.time_ms, fee: FEE };
+        let header = ItemHeader { kind, origin, sequence, block, time_ms: self.time_ms, fee: self.fee };
         let next = self.head.pushed(&header, &message).unwrap();
         self.items.push(Item { previous: self.head.link, header, message });
         self.head = next;

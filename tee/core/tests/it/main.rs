@@ -14,6 +14,7 @@
 mod cargo;
 mod chain;
 mod client;
+mod contract;
 mod epochs;
 mod gate;
 mod inbox;
@@ -23,4 +24,6 @@ mod poison;
 mod queries;
 mod replicas;
 mod restart;
+mod sessions;
 mod story;
+mod wrappers;

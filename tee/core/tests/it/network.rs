@@ -1,6 +1,6 @@
 //! TEEs, their chain, and the relayer between them.
 
-use crate::{
+use super::{
     chain::{MockChain, CLUSTER},
     client,
     machine::MemoryMachine,
@@ -257,7 +257,7 @@ impl Network {
         let code = self.chain.upload(code);
         let salt = [self.chain.items.len() as u8; 32];
         let contract = ContractId::derive(&self.chain.genesis(), CLUSTER, &account.id(), &code, &salt);
-        let call = account.call(self, contract, input);
+        let call = account.constructor(self, contract, input);
         let init = account.seal(self, call);
         self.chain.instantiate(account.id(), code, contract, init);
         contract

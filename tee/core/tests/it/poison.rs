@@ -1,6 +1,6 @@
 //! Items that are wrong in every way: each gets its own error reply, and the next item executes.
 
-use crate::{
+use super::{
     chain::{CLUSTER, FEE},
     client::{seal_as, seal_to, Account},
     network::Network,
@@ -8,7 +8,7 @@ use crate::{
 use codec::Encode;
 use phala_crypto::envelope::Destination;
 use phala_protocol::{
-    call::Call,
+    call::{Call, CallPurpose},
     envelope::EnvelopeKind,
     gas::GasClass,
     query::AnswerContent,
@@ -16,44 +16,7 @@ use phala_protocol::{
     AccountId, ContractId,
 };
 
-/// First byte of an input: keep the input in storage.
-pub const KEEP: u8 = 0;
-/// First byte of an input: trap.
-pub const TRAP: u8 = 1;
-/// First byte of an input: never end.
-pub const LOOP: u8 = 2;
-/// First byte of an input: refuse.
-pub const REVERT: u8 = 3;
-
-/// A contract that does what the first byte of its input says.
-pub const CONTRACT: &str = r#"(module
-    (import "phala" "input_len" (func $input_len (result i32)))
-    (import "phala" "input_read" (func $input_read (param i32)))
-    (import "phala" "result_read" (func $result_read (param i32)))
-    (import "phala" "output_write" (func $output_write (param i32 i32)))
-    (import "phala" "storage_get" (func $storage_get (param i32 i32) (result i32)))
-    (import "phala" "storage_set" (func $storage_set (param i32 i32 i32 i32)))
-    (memory (export "memory") 1)
-    (data (i32.const 0) "kept")
-    (func $run (result i32)
-        (call $input_read (i32.const 16))
-        (if (i32.eq (i32.load8_u (i32.const 16)) (i32.const 1)) (then unreachable))
-        (if (i32.eq (i32.load8_u (i32.const 16)) (i32.const 2)) (then (loop $again (br $again))))
-        (call $storage_set (i32.const 0) (i32.const 4) (i32.const 16) (call $input_len))
-        (i32.eq (i32.load8_u (i32.const 16)) (i32.const 3)))
-    (func (export "deploy") (result i32) (call $run))
-    (func (export "call") (result i32) (call $run))
-    (func (export "query") (result i32) (local $length i32)
-        (call $input_read (i32.const 16))
-        (if (i32.ne (i32.load8_u (i32.const 16)) (i32.const 0)) (then (return (call $run))))
-        (local.set $length (call $storage_get (i32.const 0) (i32.const 4)))
-        (call $result_read (i32.const 1024))
-        (call $output_write (i32.const 1024) (local.get $length))
-        (i32.const 0)))"#;
-
-pub fn code() -> Vec<u8> {
-    wat::parse_str(CONTRACT).unwrap()
-}
+pub use super::contract::*;
 
 /// What a bad item is made of, and the reply that it has to get.
 struct Scene {
@@ -138,7 +101,8 @@ fn every_poisoned_item_gets_its_own_failure_and_the_next_item_executes() {
     let trailing = seal_as(&scene.network, EnvelopeKind::Call, &[&good[..], &[0]].concat());
     scene.anonymous(trailing, Failure::Malformed);
     let session = seal_as(&scene.network, EnvelopeKind::SessionOpen, &good);
-    scene.anonymous(session, Failure::UnsupportedKind);
+    scene.anonymous(session, Failure::Malformed);
+    scene.anonymous([&[1, 2, 0, 0, 0, 0, 1, 0, 0, 0, 0][..], &[7; 16 + 256 + 16]].concat(), Failure::Undecryptable);
 
     // What an account did not say, or says again.
     let forged = scene.alice.call(&scene.network, scene.contract, vec![KEEP, 66]);
@@ -159,6 +123,8 @@ fn every_poisoned_item_gets_its_own_failure_and_the_next_item_executes() {
     // What an account says in vain.
     let now = scene.network.chain.number();
     scene.call(vec![KEEP], Failure::Expired, 0, |call| call.valid_until = now - 1);
+    scene.call(vec![KEEP], Failure::WrongClass, 0, |call| call.gas_class = GasClass::Medium);
+    scene.call(vec![KEEP], Failure::WrongPurpose, 0, |call| call.purpose = CallPurpose::Constructor);
     scene.call(vec![KEEP], Failure::GasOverClass, 0, |call| call.gas_limit = gas + 1);
     scene.call(vec![KEEP], Failure::FeeOverMax, 0, |call| call.max_fee = FEE - 1);
     scene.call(vec![KEEP], Failure::NoSuchContract, 0, |call| call.contract = ContractId([1; 32]));
@@ -197,29 +163,29 @@ fn poisoned_chain_messages_create_nothing() {
     let (first, second, third, fourth) = (id(1), id(2), id(3), id(4));
 
     // A stranger's constructor for the deployer's contract, and the deployer's own for another contract.
-    let call = mallory.call(&network, first, vec![KEEP]);
+    let call = mallory.constructor(&network, first, vec![KEEP]);
     let stranger = mallory.seal(&network, call);
     network.chain.instantiate(alice.id(), good, first, stranger);
-    let call = alice.call(&network, first, vec![KEEP]);
+    let call = alice.constructor(&network, first, vec![KEEP]);
     let misdirected = alice.seal(&network, call);
     network.chain.instantiate(alice.id(), good, second, misdirected);
     let misdirected = alice.next_nonce;
     // A constructor that gives up, and code that is none.
-    let call = alice.call(&network, third, vec![TRAP]);
+    let call = alice.constructor(&network, third, vec![TRAP]);
     let trapping = alice.seal(&network, call);
     network.chain.instantiate(alice.id(), good, third, trapping);
     let trapping = alice.next_nonce;
     let bad = network.chain.upload(b"\0asm\x01\0\0\0 this is no module");
-    let call = alice.call(&network, fourth, vec![KEEP]);
+    let call = alice.constructor(&network, fourth, vec![KEEP]);
     let codeless = alice.seal(&network, call);
     network.chain.instantiate(alice.id(), bad, fourth, codeless);
     let codeless = alice.next_nonce;
     // And one that works, twice.
-    let call = alice.call(&network, first, vec![KEEP, 1]);
+    let call = alice.constructor(&network, first, vec![KEEP, 1]);
     let works = alice.seal(&network, call);
     network.chain.instantiate(alice.id(), good, first, works);
     let works = alice.next_nonce;
-    let call = alice.call(&network, first, vec![KEEP, 2]);
+    let call = alice.constructor(&network, first, vec![KEEP, 2]);
     let again = alice.seal(&network, call);
     network.chain.instantiate(alice.id(), good, first, again);
     let again = alice.next_nonce;

@@ -1,12 +1,12 @@
 //! Questions: what is answered, what is refused, and that a refusal tells nothing.
 
 use crate::{
-    client::{ask, try_ask, Account},
+    client::{ask, try_ask, try_ask_sealed, Account},
     network::{Network, WORKER},
     poison::{code, KEEP, LOOP, REVERT, TRAP},
 };
 use codec::Encode;
-use phala_core::QueryFault;
+use phala_core::{QueryFault, Seen};
 use phala_protocol::{
     limits::MAX_QUERY_LIFETIME_BLOCKS,
     query::{AnswerContent, Query, QueryRefusal, QueryRequest},
@@ -132,4 +132,49 @@ fn an_answer_is_no_fresher_than_the_records_that_the_host_showed() {
     let query = alice.query(node, QueryRequest::Contract { contract, payload: vec![KEEP] });
     let plaintext = alice.sign_query(&network, query).encode();
     assert_eq!(try_ask(&network, node, &shown, &plaintext).unwrap().height, answer.height);
+}
+
+#[test]
+fn free_keys_that_flood_a_worker_crowd_out_no_query_of_a_shorter_lifetime() {
+    let (mut network, mut alice, contract) = scene(55);
+    network.nodes[WORKER].seen = Seen::with_room(20);
+    let request = QueryRequest::Contract { contract, payload: vec![KEEP] };
+    let crowded = AnswerContent::Refused(QueryRefusal::Crowded);
+    let output = AnswerContent::Output(vec![KEEP, 4]);
+    let asked = |network: &Network, account: &mut Account, lifetime| {
+        let node = network.worker();
+        let mut query = account.query(node, request.clone());
+        query.valid_until = node.tee().head().0 + lifetime;
+        ask(network, node, &account.sign_query(network, query)).content
+    };
+    for lifetime in [MAX_QUERY_LIFETIME_BLOCKS, 60] {
+        let flood: Vec<_> = (0..30).map(|key| asked(&network, &mut Account::new(100 + key), lifetime)).collect();
+        assert!(
+            flood[..20].iter().all(|answer| *answer == output) && flood[20..].iter().all(|answer| *answer == crowded)
+        );
+        assert_eq!(asked(&network, &mut alice, lifetime), crowded);
+        assert_eq!(asked(&network, &mut alice, 30), output, "what a client asks with next is answered");
+    }
+    network.run(61);
+    assert_eq!(asked(&network, &mut alice, 60), output, "and the flood is over in its own lifetime");
+}
+
+/// Who carries a query can bring it again. Its second answer is under the key of the first, and mostly known to the carrier: under a
+/// cipher that a repeated nonce breaks, that would read the first.
+#[test]
+fn a_second_answer_to_one_query_does_not_open_the_first() {
+    let (network, mut alice, contract) = scene(56);
+    let node = network.worker();
+    let query = alice.query(node, QueryRequest::Contract { contract, payload: vec![KEEP] });
+    let plaintext = alice.sign_query(&network, query).encode();
+    let serving = node.tee().serving().unwrap();
+    let (first, first_body) = try_ask_sealed(&network, node, &serving, &plaintext).unwrap();
+    let (second, second_body) = try_ask_sealed(&network, node, &serving, &plaintext).unwrap();
+    assert_eq!(second.content, AnswerContent::Refused(QueryRefusal::Replayed));
+    let xor = |one: &[u8], other: &[u8]| one.iter().zip(other).map(|(one, other)| one ^ other).collect::<Vec<u8>>();
+    let plain = xor(&first.encode(), &second.encode());
+    // After the length that padding puts first; what the two do not share is at the end.
+    let sealed = xor(&first_body[2..], &second_body[2..]);
+    let same = plain.iter().zip(&sealed).filter(|(plain, sealed)| plain == sealed).count();
+    assert!(same < plain.len() / 4, "{same} of {} bytes of the key stream repeat", plain.len());
 }

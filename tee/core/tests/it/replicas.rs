@@ -99,6 +99,16 @@ fn a_different_final_result_stops_the_worker_for_good() {
     }
     assert!(stopped_again);
     stopped(&network);
+
+    // It goes on attesting: that its cluster is stuck is no reason for its registration to lapse.
+    network.chain.pass_time(86_400_000);
+    for _ in 0..310 {
+        network.chain.next_block();
+    }
+    assert!(diverged(network.deliver(WORKER)));
+    let status = network.worker().tee().status();
+    let registers = |item: &Outgoing| matches!(item, Outgoing::Register { registration, .. } if registration.block == status.height);
+    assert!(status.outgoing.iter().any(registers));
 }
 
 #[test]

@@ -3,48 +3,86 @@
 
 use super::*;
 use proptest::prelude::*;
+use std::collections::BTreeMap;
 
-/// Pages in memory, verified as the store verifies them.
+/// Pages on a disk, verified as the store verifies them, and what is not there yet.
 #[derive(Default)]
 struct Memory {
     pages: BTreeMap<(PageId, Epoch), Page>,
-    root: Option<NodeRef>,
+    root: Option<Subtree>,
+    stale: Stale,
+    generation: Epoch,
     version: u64,
 }
 
 impl PageSource for Memory {
     fn page(&self, id: &PageId, expected: &NodeRef) -> Result<Arc<Page>, ReadError> {
         let page = self.pages.get(&(*id, expected.generation)).ok_or(IntegrityError::Missing(Row::Page))?;
+        let mut page = Page::decode_bounded(&page.encode())?;
         page.verify(id, expected)?;
-        Ok(Arc::new(Page::decode_bounded(&page.encode())?))
+        Ok(Arc::new(page))
     }
 }
 
+impl Unloaded for Memory {
+    type Error = ();
+
+    fn page(&mut self, id: &PageId, subtree: &Subtree, page: &Arc<Page>) -> Result<(), ()> {
+        assert_eq!(subtree.node.generation, self.generation);
+        assert!(self.pages.insert((*id, self.generation), (**page).clone()).is_none(), "leaves no page behind");
+        Ok(())
+    }
+
+    fn entry(&mut self, leaf: &Leaf, _: &EntryRow) -> Result<(), ()> {
+        assert_eq!(leaf.generation, self.generation);
+        Ok(())
+    }
+}
+
+fn change(path: Path, value: Option<Hash>) -> Change {
+    let row = Arc::new(EntryRow { contract: [0; 32], key: Vec::new(), value: Vec::new() });
+    Change { path, value: value.map(|value| Written { hash: leaf_hash(&path, &value), row }) }
+}
+
 impl Memory {
-    fn apply(&mut self, changes: BTreeMap<Path, Option<Hash>>, generation: Epoch) {
+    fn change(&mut self, changes: BTreeMap<Path, Option<Hash>>, generation: Epoch) {
+        if generation != self.generation {
+            self.write();
+        }
         self.version += 1;
-        let changes: Vec<_> = changes.into_iter().map(|(path, value)| Change { path, value }).collect();
+        self.generation = generation;
+        let changes: Vec<_> = changes.into_iter().map(|(path, value)| change(path, value)).collect();
         let stamp = Stamp { generation, version: self.version };
-        let update = RadixTree.update(self, self.root, &changes, stamp).unwrap();
-        for key in update.removed {
-            assert!(self.pages.remove(&key).is_some(), "removes only pages that are there");
-        }
-        for (id, (_, page)) in update.written {
-            assert!(self.pages.insert((id, generation), (*page).clone()).is_none(), "leaves no page behind");
-        }
+        let update = RadixTree.update(self, self.root.as_ref(), &changes, stamp).unwrap();
+        self.stale.extend(update.stale);
         self.root = update.root;
     }
 
-    fn leaves(&self) -> Vec<Leaf> {
-        RadixTree.leaves_after(self, self.root, None, usize::MAX).unwrap()
+    fn write(&mut self) {
+        for key in std::mem::take(&mut self.stale).pages {
+            assert!(self.pages.remove(&key).is_some(), "removes only pages that are there");
+        }
+        if let Some(root) = self.root.take() {
+            self.root = Some(unload(PageId::ROOT, &root, self).unwrap());
+        }
     }
 
-    fn reachable(&self, id: PageId, node: Option<NodeRef>) -> usize {
-        let Some(node) = node else { return 0 };
-        1 + match &*self.page(&id, &node).unwrap() {
+    fn apply(&mut self, changes: BTreeMap<Path, Option<Hash>>, generation: Epoch) {
+        self.change(changes, generation);
+        self.write();
+    }
+
+    fn leaves(&self) -> Vec<(Path, Hash)> {
+        let leaves = RadixTree.leaves_after(self, self.root.as_ref(), None, usize::MAX).unwrap();
+        leaves.into_iter().map(|leaf| (leaf.path, leaf.hash)).collect()
+    }
+
+    fn reachable(&self, id: PageId, subtree: Option<&Subtree>) -> usize {
+        let Some(subtree) = subtree else { return 0 };
+        1 + match &*self.page_of(&id, subtree).unwrap() {
             Page::Bucket(_) => 0,
             Page::Branch(slots) => {
-                (0u8..).zip(slots.iter()).map(|(nibble, slot)| self.reachable(id.child(nibble), *slot)).sum()
+                (0u8..).zip(slots.iter()).map(|(nibble, slot)| self.reachable(id.child(nibble), slot.as_ref())).sum()
             }
         }
     }
@@ -97,25 +135,30 @@ proptest! {
             for (path, value) in batch {
                 match value { Some(value) => model.insert(*path, *value), None => model.remove(path) };
             }
-            tree.apply(batch.clone(), 1 + index as u32 / 3);
+            tree.change(batch.clone(), 1 + index as u32 / 3);
             prop_assert_eq!(root_hash(tree.root.as_ref()), naive(&model));
-            prop_assert_eq!(tree.root.map_or(0, |node| node.count), model.len() as u64);
-            prop_assert_eq!(tree.reachable(PageId::ROOT, tree.root), tree.pages.len(), "no page is left behind");
+            prop_assert_eq!(tree.root.as_ref().map_or(0, |root| root.node.count), model.len() as u64);
+            if index % 2 == 1 {
+                tree.write();
+                let reachable = tree.reachable(PageId::ROOT, tree.root.as_ref());
+                prop_assert_eq!(reachable, tree.pages.len(), "no page is left behind");
+                prop_assert_eq!(root_hash(tree.root.as_ref()), naive(&model));
+            }
         }
         // Everything is found, in order, and nothing else.
-        let listed: Vec<_> = tree.leaves().into_iter().map(|leaf| (leaf.path, leaf.value)).collect();
-        prop_assert_eq!(listed, model.iter().map(|(path, value)| (*path, *value)).collect::<Vec<_>>());
+        let expected: Vec<_> = model.iter().map(|(path, value)| (*path, leaf_hash(path, value))).collect();
+        prop_assert_eq!(tree.leaves(), expected);
         for path in batches.iter().flat_map(|batch| batch.keys()) {
-            let found = RadixTree.lookup(&tree, tree.root, path).unwrap();
-            prop_assert_eq!(found.map(|leaf| leaf.value), model.get(path).copied());
+            let found = RadixTree.lookup(&tree, tree.root.as_ref(), path).unwrap();
+            prop_assert_eq!(found.map(|leaf| leaf.hash), model.get(path).map(|value| leaf_hash(path, value)));
         }
         // In steps of seven the same list comes out.
         let (mut stepped, mut after) = (Vec::new(), None);
         loop {
-            let some = RadixTree.leaves_after(&tree, tree.root, after.as_ref(), 7).unwrap();
+            let some = RadixTree.leaves_after(&tree, tree.root.as_ref(), after.as_ref(), 7).unwrap();
             let Some(last) = some.last() else { break };
             after = Some(last.path);
-            stepped.extend(some);
+            stepped.extend(some.into_iter().map(|leaf| (leaf.path, leaf.hash)));
         }
         prop_assert_eq!(stepped, tree.leaves());
         // Removing all but a few collapses the tree to what the definition says.
@@ -155,23 +198,24 @@ fn refuses_every_page_but_the_committed_one() {
     let entries: BTreeMap<_, _> =
         (0u32..200).map(|number| (value_hash(&number.to_le_bytes()), Some([1; 32]))).collect();
     tree.apply(entries.clone(), 1);
-    let root = tree.root.unwrap();
+    let root = tree.root.clone().unwrap().node;
     let page = tree.page(&PageId::ROOT, &root).unwrap();
     let Page::Branch(slots) = &*page else { unreachable!("200 entries do not fit a bucket") };
     for nibble in 0..16u8 {
-        let Some(node) = slots[usize::from(nibble)] else { continue };
+        let Some(node) = slots[usize::from(nibble)].as_ref().map(|slot| slot.node) else { continue };
         let id = PageId::ROOT.child(nibble);
-        let Page::Bucket(leaves) = (*tree.page(&id, &node).unwrap()).clone() else { continue };
-        let check = |leaves: Vec<Leaf>| Page::Bucket(leaves).verify(&id, &node);
+        let Page::Bucket(Bucket { leaves, .. }) = (*tree.page(&id, &node).unwrap()).clone() else { continue };
+        let check = |leaves: Vec<Leaf>| Page::Bucket(Bucket::new(leaves)).verify(&id, &node);
         assert_eq!(check(leaves.clone()), Ok(()));
         assert_eq!(check(leaves[1..].to_vec()), Err(IntegrityError::NotCommitted(Row::Page)));
         assert_eq!(check(Vec::new()), Err(IntegrityError::Malformed(Row::Page)));
         assert_eq!(check(leaves.iter().rev().cloned().collect()), Err(IntegrityError::Malformed(Row::Page)));
         let mut other = leaves.clone();
-        other[0].value[31] ^= 1;
+        other[0].hash[31] ^= 1;
         assert_eq!(check(other), Err(IntegrityError::NotCommitted(Row::Page)));
         let elsewhere = PageId::ROOT.child(nibble ^ 1);
-        assert_eq!(Page::Bucket(leaves).verify(&elsewhere, &node), Err(IntegrityError::Malformed(Row::Page)));
+        let moved = Page::Bucket(Bucket::new(leaves)).verify(&elsewhere, &node);
+        assert_eq!(moved, Err(IntegrityError::Malformed(Row::Page)));
     }
     let mut without = slots.clone();
     *without.iter_mut().find(|slot| slot.is_some()).unwrap() = None;

@@ -21,7 +21,7 @@ pub fn rows(disk: &MemoryDisk, store: ClusterStore) -> Rows {
 }
 
 /// A copy of the disk on which the host changed rows, with everything else in perfect order.
-fn altered(disk: &MemoryDisk, changes: &[([u8; 20], Option<&Vec<u8>>)]) -> MemoryDisk {
+pub fn altered(disk: &MemoryDisk, changes: &[([u8; 20], Option<&Vec<u8>>)]) -> MemoryDisk {
     let copy = disk.copy();
     let database = Database::builder().create_with_backend(copy.clone()).unwrap();
     let transaction = database.begin_write().unwrap();
@@ -176,8 +176,8 @@ fn refuses_an_altered_or_removed_head() {
     assert!(with_head(Some(head.clone())).is_none());
     assert!(matches!(with_head(None), Some(OpenError::Integrity(IntegrityError::Missing(Row::Head)))));
     assert!(matches!(with_head(Some(Vec::new())), Some(OpenError::Integrity(IntegrityError::Malformed(Row::Head)))));
-    assert!(matches!(with_head(Some([vec![2], head[1..].to_vec()].concat())), Some(OpenError::Format(2))));
-    let other_epoch = [vec![1, 9, 0, 0, 0], head[5..].to_vec()].concat();
+    assert!(matches!(with_head(Some([vec![1], head[1..].to_vec()].concat())), Some(OpenError::Format(1))));
+    let other_epoch = [vec![2, 9, 0, 0, 0], head[5..].to_vec()].concat();
     assert!(matches!(with_head(Some(other_epoch)), Some(OpenError::Generation { stored: 9, given: 1 })));
     for index in 5..head.len() {
         let mut altered = head.clone();

@@ -11,6 +11,7 @@
 mod crash;
 mod disk;
 mod host;
+mod journal;
 mod keys;
 mod model;
 mod views;
@@ -62,7 +63,7 @@ pub fn key(epoch: u32) -> StorageKey {
 
 /// Little memory, so that tests read the disk.
 pub fn options() -> Options {
-    Options { file_cache_bytes: 1 << 20, tree_cache_pages: 4 }
+    Options { file_cache_bytes: 1 << 20, tree_cache_pages: 4, journal_bytes: 0 }
 }
 
 pub fn try_open(disk: &MemoryDisk, epoch: u32, seed: u64) -> Result<ClusterStore, OpenError> {
@@ -71,6 +72,12 @@ pub fn try_open(disk: &MemoryDisk, epoch: u32, seed: u64) -> Result<ClusterStore
 
 pub fn open(disk: &MemoryDisk) -> ClusterStore {
     try_open(disk, 1, 1).unwrap()
+}
+
+/// As [`open`], with room for so many bytes of journal.
+pub fn open_with(disk: &MemoryDisk, journal_bytes: usize) -> ClusterStore {
+    let options = Options { journal_bytes, ..options() };
+    ClusterStore::open_with_backend(disk.clone(), key(1), Box::new(Seeded::new(1)), options).unwrap()
 }
 
 pub fn contract(byte: u8) -> ContractId {

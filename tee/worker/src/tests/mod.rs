@@ -1,0 +1,174 @@
+//! The listeners on a worker that serves, over real HTTP, while its core is busy.
+//!
+//! INSECURE: chain and machine are the ones that phala-core's tests play with, which is where their files come from.
+
+#[allow(dead_code, reason = "shared with the tests of phala-core, which use all of it")]
+#[path = "../../../core/tests/it/chain.rs"]
+mod chain;
+#[allow(dead_code, reason = "shared with the tests of phala-core, which use all of it")]
+#[path = "../../../core/tests/it/client.rs"]
+mod client;
+#[allow(dead_code, reason = "shared with the tests of phala-core, which use all of it")]
+#[path = "../../../core/tests/it/contract.rs"]
+mod contract;
+#[allow(dead_code, reason = "shared with the process's tests, which use all of it")]
+#[path = "../../tests/it/http.rs"]
+mod http;
+#[allow(dead_code, reason = "shared with the tests of phala-core, which use all of it")]
+#[path = "../../../core/tests/it/machine.rs"]
+mod machine;
+#[allow(dead_code, reason = "shared with the tests of phala-core, which use all of it")]
+#[path = "../../../core/tests/it/network.rs"]
+mod network;
+
+use self::{
+    client::Account,
+    contract::{code, KEEP, LOOP},
+    http::{ask, refusal, Answer},
+    network::{Network, WORKER},
+};
+use crate::{limits::Limits, listener, public, service::Service};
+use phala_protocol::{
+    attestation::Role,
+    call::Call,
+    gas::GasClass,
+    query::{AnswerContent, QueryRequest},
+    relay::Delivery,
+    AccountId, ContractId,
+};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// Commands that use up the largest class, one after the other in one block.
+const LONG: usize = 8;
+
+/// A worker behind its listener, a delivery for it that takes seconds, and what its answers are checked with.
+struct Scene {
+    network: Network,
+    alice: Account,
+    contract: ContractId,
+    service: Arc<Service>,
+    address: SocketAddr,
+    delivery: Delivery,
+    _runtime: tokio::runtime::Runtime,
+}
+
+fn scene(seed: u64) -> Scene {
+    let mut network = Network::ready(seed, 1);
+    let mut alice = Account::new(1);
+    let contract = network.deploy(&mut alice, &code(), vec![KEEP, 4]);
+    alice.push(&mut network, contract, vec![KEEP, 5]);
+    network.chain.next_block();
+    for _ in 0..LONG {
+        let call = alice.call(&network, contract, vec![LOOP]);
+        let call = Call { gas_class: GasClass::Large, gas_limit: GasClass::Large.gas(), ..call };
+        let envelope = alice.seal(&network, call);
+        network.chain.push(GasClass::Large, alice.id(), envelope);
+    }
+    network.chain.next_block();
+    let delivery = network.delivery(WORKER);
+    let tee = network.nodes[WORKER].tee.take().unwrap();
+    let limits = Limits { burst: 1e6, per_second: 1e6 };
+    let service = Arc::new(Service::new(tee, AccountId([1; 32]), Role::Worker, limits));
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let listening = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+    let address = listening.local_addr().unwrap();
+    let router = public::router(service.clone());
+    runtime.spawn(listener::serve(listening, router, listener::PUBLIC, std::future::pending()));
+    Scene { network, alice, contract, service, address, delivery, _runtime: runtime }
+}
+
+impl Scene {
+    fn get(&self, path: &str) -> (Answer, Duration) {
+        let start = Instant::now();
+        let answer = ask(self.address, "GET", path, &[], b"");
+        (answer, start.elapsed())
+    }
+
+    /// Asks the contract over HTTP, on the state that is served now.
+    fn ask_contract(&mut self) -> (AnswerContent, Duration) {
+        let present = self.service.present().unwrap();
+        let serving = present.serving.as_ref().unwrap();
+        let request = QueryRequest::Contract { contract: self.contract, payload: vec![KEEP] };
+        let query = self.alice.query_of(serving.query_key().worker, present.head.0, request);
+        let signed = self.alice.sign_query(&self.network, query);
+        let (sealed, exporter) = client::seal_query(&self.network, serving, &codec::Encode::encode(&signed));
+        let start = Instant::now();
+        let answer = ask(self.address, "POST", "/v1/query", &[], &sealed);
+        let took = start.elapsed();
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let answer = codec::DecodeAll::decode_all(&mut answer.body.as_slice()).unwrap();
+        (client::open_answer(&self.network, &serving.query_key().worker, &exporter, &answer).content, took)
+    }
+}
+
+#[test]
+fn questions_and_queries_are_answered_while_a_long_execution_holds_the_core() {
+    let mut scene = scene(200);
+    let patience = Duration::from_millis(1_000);
+    let executed = |health: &Answer| health.json()["cluster"]["executed"].as_u64().unwrap();
+    let before = executed(&scene.get("/v1/health").0);
+    let (service, delivery) = (scene.service.clone(), std::mem::take(&mut scene.delivery));
+    let start = Instant::now();
+    let executing = std::thread::spawn(move || {
+        service.deliver(delivery).unwrap().unwrap();
+        start.elapsed()
+    });
+    let (mut rounds, mut halfway) = (0, false);
+    while !executing.is_finished() {
+        let (health, took) = scene.get("/v1/health");
+        let running = !executing.is_finished();
+        assert!(health.status == 200 && took < patience, "{took:?} {health:?}");
+        let (info, took) = scene.get("/v1/info");
+        assert!(info.status == 200 && took < patience, "{took:?}");
+        assert_eq!(info.json()["clusters"][0]["epoch"], 1);
+        let (metrics, took) = scene.get("/metrics");
+        assert!(metrics.status == 200 && took < patience, "{took:?}");
+        let (content, took) = scene.ask_contract();
+        assert!(took < patience, "{took:?}");
+        assert_eq!(content, AnswerContent::Output(vec![KEEP, 4]), "the last final state");
+        // Between the two boundaries of the one delivery: the first is seen, the second is not yet there.
+        halfway |= running && executed(&health) == before + 1;
+        rounds += 1;
+    }
+    let took = executing.join().unwrap();
+    assert!(took > patience * 2, "the delivery took only {took:?}: it shows nothing");
+    assert!(rounds > 3 && halfway, "{rounds} rounds in {took:?}");
+    let (health, _) = scene.get("/v1/health");
+    assert_eq!(executed(&health), before + 1 + LONG as u64);
+}
+
+#[test]
+fn garbage_to_a_worker_that_serves_gets_typed_refusals() {
+    let mut scene = scene(201);
+    let present = scene.service.present().unwrap();
+    let query = scene.alice.query_of(
+        present.serving.as_ref().unwrap().query_key().worker,
+        present.head.0,
+        QueryRequest::Reply { nonce: 1 },
+    );
+    let signed = scene.alice.sign_query(&scene.network, query);
+    let serving = present.serving.clone().unwrap();
+    let (good, _) = client::seal_query(&scene.network, &serving, &codec::Encode::encode(&signed));
+    let code_of = |bytes: &[u8]| {
+        let answer = ask(scene.address, "POST", "/v1/query", &[], bytes);
+        (answer.status, refusal(&answer))
+    };
+    let typed = |status: u16, code: &str| (status, code.to_owned());
+    assert_eq!(code_of(b""), typed(400, "invalid"));
+    assert_eq!(code_of(&good[1..]), typed(400, "invalid"));
+    assert_eq!(code_of(&[&good[..], &[0]].concat()), typed(400, "invalid"));
+    let epoch = [&good[..5], &[9], &good[6..]].concat();
+    assert_eq!(code_of(&epoch), typed(409, "stale"));
+    for position in (10..good.len()).step_by(97) {
+        let mut altered = good.clone();
+        altered[position] ^= 0x40;
+        assert_eq!(code_of(&altered), typed(400, "refused"), "byte {position}");
+    }
+    let (no_question, _) = client::seal_query(&scene.network, &serving, &[0xa5; 300]);
+    assert_eq!(code_of(&no_question), typed(400, "invalid"));
+    assert_eq!(ask(scene.address, "POST", "/v1/query", &[], &good).status, 200, "and the good one is answered");
+}

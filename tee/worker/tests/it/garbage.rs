@@ -1,0 +1,97 @@
+//! Garbage, as fast as it comes, at every endpoint: each piece gets a typed refusal, and the process goes on.
+
+use crate::{
+    http::{ask, exchange, parse, refusal},
+    process::Worker,
+};
+use codec::Encode;
+use phala_light_client::testing::TestRandom;
+use phala_protocol::{
+    relay::{Delivery, InboxItems, MAX_DELIVERY_BYTES},
+    ClusterId,
+};
+use std::net::SocketAddr;
+
+const THREADS: u64 = 4;
+const ROUNDS: usize = 60;
+const PATHS: [&str; 9] = [
+    "/v1/query",
+    "/v1/info",
+    "/v1/health",
+    "/metrics",
+    "/operator/v1/status",
+    "/operator/v1/deliver",
+    "/",
+    "/v1/query/../../etc/passwd",
+    "/v1/%00%ff?a=%zz&&==",
+];
+const METHODS: [&str; 6] = ["GET", "POST", "PUT", "DELETE", "PATCH", "BREW"];
+
+struct Random(TestRandom);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0.below(bound)
+    }
+
+    fn garbage(&mut self, longest: usize) -> Vec<u8> {
+        let length = self.below(longest);
+        (0..length.div_ceil(32)).flat_map(|_| self.0.bytes()).take(length).collect()
+    }
+
+    /// Bytes that look like what the endpoints take, more or less.
+    fn body(&mut self) -> Vec<u8> {
+        match self.below(5) {
+            0 => Vec::new(),
+            1 => self.garbage(2_000),
+            // The form of a query.
+            2 => [&[1, 0, 0, 0, 0, 1, 0, 0, 0, 0][..], &[self.0.bytes()[0]; 1120 + 256 + 16]].concat(),
+            // The form of a delivery.
+            3 => {
+                let items = vec![InboxItems { cluster: ClusterId(0), items: vec![self.garbage(300), Vec::new()] }];
+                let (finality, proof) = (self.garbage(2_000), vec![self.garbage(500), self.garbage(500)]);
+                Delivery { finality, proof, items, codes: vec![self.garbage(100)], ..Delivery::default() }.encode()
+            }
+            // A length that no body has.
+            _ => [&[0xfe, 0xff, 0xff, 0xff][..], &self.garbage(100)].concat(),
+        }
+    }
+}
+
+fn is_typed(path: &str, address: SocketAddr, method: &str, body: &[u8]) {
+    let answer = ask(address, method, path, &[], body);
+    let healthy_or_not = path == "/v1/health" && answer.json()["healthy"].is_boolean();
+    if answer.status != 200 && !healthy_or_not {
+        refusal(&answer);
+    }
+}
+
+#[test]
+fn garbage_at_rate_on_every_endpoint_gets_typed_refusals_and_the_process_stays_up() {
+    let mut worker = Worker::start(&["--burst", "1000000", "--requests-per-second", "1000000"]);
+    std::thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let (public, operator) = (worker.public, worker.operator);
+            scope.spawn(move || {
+                let mut random = Random(TestRandom::new(thread));
+                for _ in 0..ROUNDS {
+                    for path in PATHS {
+                        let method = METHODS[random.below(METHODS.len())];
+                        is_typed(path, [public, operator][random.below(2)], method, &random.body());
+                    }
+                    is_typed("/operator/v1/deliver", operator, "POST", &random.body());
+                    is_typed("/v1/query", public, "POST", &random.body());
+                    // No HTTP at all: refused in HTTP's own words, or hung up on.
+                    let noise = [random.garbage(400), b"\r\n\r\n".to_vec()].concat();
+                    let answer = exchange([public, operator][random.below(2)], &noise);
+                    assert!(answer.is_empty() || parse(&answer).is_some_and(|answer| answer.status == 400));
+                }
+            });
+        }
+    });
+    let refused = ask(worker.operator, "POST", "/operator/v1/deliver", &[], &vec![0; MAX_DELIVERY_BYTES + 1]);
+    assert_eq!((refused.status, refusal(&refused).as_str()), (413, "over_limit"));
+    assert_eq!(ask(worker.public, "GET", "/v1/info", &[], b"").status, 200);
+    assert_eq!(ask(worker.operator, "GET", "/operator/v1/status", &[], b"").status, 200);
+    assert!(worker.is_unharmed());
+}

@@ -1,0 +1,72 @@
+//! A running worker. INSECURE: its sealing key is a constant, and no TEE is asked for anything before it has heard of its chain.
+
+use codec::Encode;
+use phala_light_client::testing::TestChain;
+use phala_protocol::{finality::GenesisAnchor, ids::to_hex, storage};
+use std::{
+    io::{BufRead, BufReader},
+    net::SocketAddr,
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
+};
+use tempfile::TempDir;
+
+pub struct Worker {
+    child: Child,
+    pub public: SocketAddr,
+    pub operator: SocketAddr,
+    log: Arc<Mutex<String>>,
+    _folder: TempDir,
+}
+
+impl Worker {
+    pub fn start(options: &[&str]) -> Self {
+        let folder = TempDir::new().unwrap();
+        let chain = TestChain::new(1, 3, [(storage::DEVELOPMENT.to_vec(), vec![1u8])]);
+        let authorities_proof = chain.read_proof(0, &[&storage::GRANDPA_AUTHORITIES, &storage::DEVELOPMENT]);
+        let anchor = GenesisAnchor { header: chain.header(0).encode(), authorities_proof };
+        let path = |name: &str| folder.path().join(name);
+        std::fs::write(path("anchor"), anchor.encode()).unwrap();
+        std::fs::write(path("key"), [7; 32]).unwrap();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_phala-worker"))
+            .args(["run", "--role", "worker", "--listen", "127.0.0.1:0", "--operator-listen", "127.0.0.1:0"])
+            .args(["--genesis", &to_hex(&chain.genesis_hash()), "--operator", &to_hex(&[1; 32])])
+            .args(
+                [path("anchor"), path("data"), path("tsm"), path("key")]
+                    .iter()
+                    .zip(["--anchor", "--data", "--tsm", "--sealing-key"])
+                    .flat_map(|(path, option)| [option.into(), path.clone().into_os_string()]),
+            )
+            .args(options)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut addresses = Vec::new();
+        let log = Arc::new(Mutex::new(String::new()));
+        while addresses.len() < 2 {
+            let line = lines.next().expect("the worker ended early").unwrap();
+            if let Some((_, address)) = line.split_once("listening address=") {
+                addresses.push(address.trim().parse().unwrap());
+            }
+            *log.lock().unwrap() += &(line + "\n");
+        }
+        let kept = log.clone();
+        std::thread::spawn(move || {
+            lines.map_while(Result::ok).for_each(|line| *kept.lock().unwrap() += &(line + "\n"))
+        });
+        Self { child, public: addresses[0], operator: addresses[1], log, _folder: folder }
+    }
+
+    /// It is the process that was started, and nothing in it gave up.
+    pub fn is_unharmed(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none() && !self.log.lock().unwrap().contains("panicked")
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
