@@ -99,6 +99,16 @@ impl SubstrateCli for Cli {
     }
 }
 
+/// The configuration of a node that is run with `arguments`.
+#[cfg(test)]
+pub(crate) fn configuration(
+    arguments: &[&str],
+    handle: tokio::runtime::Handle,
+) -> sc_cli::Result<sc_service::Configuration> {
+    let cli = <Cli as clap::Parser>::parse_from(arguments);
+    cli.create_configuration(&cli.run, handle)
+}
+
 /// Does what the command line says.
 pub fn run() -> sc_cli::Result<()> {
     let mut cli = Cli::from_args();

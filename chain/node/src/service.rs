@@ -41,18 +41,18 @@ const GOSSIP_DURATION: Duration = Duration::from_millis(333);
 const LOCAL_GOSSIP_DURATION: Duration = Duration::from_millis(100);
 
 /// What exists before the network does.
-struct Parts {
-    client: Arc<Client>,
-    backend: Arc<Backend>,
-    task_manager: TaskManager,
-    keystore: sc_service::KeystoreContainer,
-    select_chain: SelectChain,
-    import_queue: sc_consensus::DefaultImportQueue<Block>,
-    pool: Arc<Pool>,
-    block_import: BabeImport,
-    babe_link: BabeLink<Block>,
-    grandpa_link: grandpa::LinkHalf<Block, Client, SelectChain>,
-    telemetry: Option<Telemetry>,
+pub(crate) struct Parts {
+    pub(crate) client: Arc<Client>,
+    pub(crate) backend: Arc<Backend>,
+    pub(crate) task_manager: TaskManager,
+    pub(crate) keystore: sc_service::KeystoreContainer,
+    pub(crate) select_chain: SelectChain,
+    pub(crate) import_queue: sc_consensus::DefaultImportQueue<Block>,
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) block_import: BabeImport,
+    pub(crate) babe_link: BabeLink<Block>,
+    pub(crate) grandpa_link: grandpa::LinkHalf<Block, Client, SelectChain>,
+    pub(crate) telemetry: Option<Telemetry>,
 }
 
 /// Starts the node that `config` describes; it runs as long as the returned task manager lives.
@@ -66,7 +66,8 @@ pub fn start(config: Configuration) -> Result<TaskManager, ServiceError> {
     }
 }
 
-fn parts(config: &Configuration) -> Result<Parts, ServiceError> {
+/// Opens the database and builds what stands on it.
+pub(crate) fn parts(config: &Configuration) -> Result<Parts, ServiceError> {
     let telemetry = config
         .telemetry_endpoints
         .clone()

@@ -2,9 +2,10 @@
 //!
 //! An authority set signs the header that names the next set, so one justified header for each set that ended is enough,
 //! whatever the chain's length. GRANDPA guarantees a justification for those; the node keeps one for every other round as
-//! well.
+//! well. What is served has one vote an authority: see [`one_vote_each`].
 
 use crate::{
+    rpc::equivocation::one_vote_each,
     rpc::phala::{JustifiedBlock, NumberOrHash, PhalaRpcError},
     service::Backend,
 };
@@ -61,7 +62,7 @@ pub fn proof_from(
     if let Some(newest) = newest.filter(|newest| newest.target().0 > reached) {
         let (number, hash) = newest.target();
         let header = backend.blockchain().header(hash)?.ok_or_else(|| not_kept("the header of", number))?;
-        let fragment = FinalityFragment { header: header.encode(), justification: newest.encode() };
+        let fragment = FinalityFragment { header: header.encode(), justification: one_vote_each(newest.encode()) };
         if !push(&mut proof, &mut bytes, fragment) {
             return Ok(proof);
         }
@@ -121,7 +122,7 @@ fn header_at(backend: &Backend, number: BlockNumber) -> Result<Header, PhalaRpcE
 
 fn justification_of(backend: &Backend, header: &Header) -> Result<Option<Vec<u8>>, PhalaRpcError> {
     let justifications = backend.blockchain().justifications(header.hash())?;
-    Ok(justifications.and_then(|all| all.into_justification(GRANDPA_ENGINE_ID)))
+    Ok(justifications.and_then(|all| all.into_justification(GRANDPA_ENGINE_ID)).map(one_vote_each))
 }
 
 fn not_kept(what: &str, number: BlockNumber) -> PhalaRpcError {

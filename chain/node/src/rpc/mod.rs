@@ -3,9 +3,12 @@
 //! Who calls is anyone who reaches the port. Every `phala_*` answer is bounded in size and work, and says nothing that a
 //! caller has to believe: relayers hand the bytes to light clients, which verify them.
 
+mod equivocation;
 mod finality;
 mod inbox;
 mod phala;
+#[cfg(test)]
+mod tests;
 
 use crate::service::{Backend, Client, Pool};
 use jsonrpsee::{core::RegisterMethodError, RpcModule};

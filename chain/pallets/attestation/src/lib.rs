@@ -2,7 +2,7 @@
 //!
 //! Guarantees: an identity is in the registry only after `phala-attest` accepted its evidence inside this runtime, under the
 //! collateral kept here, with a measurement on the allow-list, bound to this chain, role, keys, operator and a recent block; one
-//! machine carries one live identity; collateral never goes back in time. Governance lists measurements and sets the policy's
+//! machine carries one live identity; collateral never goes back in time, and never ahead of governance's cap. Governance lists measurements and sets the policy's
 //! terms; it cannot add a root: Intel's is compiled in, and the development root counts only where the genesis block says so.
 //!
 //! Operators control what they submit. Does not: assign work, or trust itself where secrets are given - gatekeepers verify a
@@ -61,9 +61,17 @@ pub mod pallet {
         type WeightInfo: WeightInfo;
     }
 
-    /// Collateral by platform model, checked and parsed.
+    /// Collateral by platform model and by the authority (SHA-256 of its certificate) that certifies the processors, checked and
+    /// parsed. One model may have processors of both of Intel's authorities, and the collateral of each says nothing of the other's:
+    /// under the model alone, whoever submits last would shut the others out.
     #[pallet::storage]
-    pub type Collaterals<T> = StorageMap<_, Blake2_128Concat, Fmspc, VerifiedCollateral>;
+    pub type Collaterals<T> = StorageMap<_, Blake2_128Concat, (Fmspc, Hash), VerifiedCollateral>;
+
+    /// The highest `tcbEvaluationDataNumber` that collateral may have, or none for any. Intel publishes the documents of a
+    /// security release early, for operators who test it; anyone may submit them, and platforms that wait for the release are
+    /// out of date under them. Governance raises the cap when a release is due.
+    #[pallet::storage]
+    pub type EvaluationCap<T> = StorageValue<_, u32>;
 
     /// The governed part of the verification policy.
     #[pallet::storage]
@@ -127,6 +135,11 @@ pub mod pallet {
             /// The terms.
             terms: PolicyTerms,
         },
+        /// Collateral of a higher evaluation number is refused from now on; none refuses nothing.
+        EvaluationCapSet {
+            /// The highest number.
+            cap: Option<u32>,
+        },
         /// A root that gives epoch keys was recorded.
         RootRecorded {
             /// Its era.
@@ -143,7 +156,9 @@ pub mod pallet {
         UntrustedRoot,
         /// Newer collateral is here already.
         CollateralNotNewer,
-        /// There is no collateral for the platform's model: submit it first.
+        /// The collateral is of an evaluation that governance has not let in yet: submit the present standard one.
+        EvaluationTooEarly,
+        /// There is no collateral for the platform's model and certifying authority: submit it first.
         NoCollateral,
         /// The evidence is refused: it is not genuine, not current, or of a platform below the policy's terms.
         EvidenceRefused,
@@ -231,6 +246,17 @@ pub mod pallet {
         pub fn record_root(origin: OriginFor<T>, root: RootRecord, signatures: Vec<[u8; 64]>) -> DispatchResult {
             T::GovernanceOrigin::ensure_origin(origin)?;
             Self::do_record_root(root, &signatures)
+        }
+
+        /// Sets the highest `tcbEvaluationDataNumber` that collateral may have. What is kept stays until other collateral comes, which
+        /// replaces it if it is over the cap, however old it is.
+        #[pallet::call_index(6)]
+        #[pallet::weight(<T as Config>::WeightInfo::govern())]
+        pub fn set_evaluation_cap(origin: OriginFor<T>, cap: Option<u32>) -> DispatchResult {
+            T::GovernanceOrigin::ensure_origin(origin)?;
+            EvaluationCap::<T>::set(cap);
+            Self::deposit_event(Event::EvaluationCapSet { cap });
+            Ok(())
         }
     }
 }

@@ -6,7 +6,7 @@
 use crate::pallet::*;
 use frame_support::{ensure, pallet_prelude::DispatchResult, traits::Get};
 use phala_attest::{
-    claimed_fmspc, verify_collateral, verify_evidence, Collateral, DevelopmentGenesis, Evidence, Policy, TrustAnchor,
+    claimed_model, verify_collateral, verify_evidence, Collateral, DevelopmentGenesis, Evidence, Policy, TrustAnchor,
 };
 use phala_protocol::{
     attestation::{hardware_pseudonym, Assurance, Registration, Role},
@@ -25,20 +25,33 @@ impl<T: Config> Pallet<T> {
         })
     }
 
+    /// Whether a TEE cannot act in `role`, and not for want of a timely renewal: it is not registered, its measurement is off the
+    /// allow-list, or its attestation lapsed `grace` seconds ago.
+    pub fn has_lapsed(worker: &WorkerId, role: Role, grace: u64) -> bool {
+        let Some(record) = Workers::<T>::get(worker) else { return true };
+        let late = record.valid_until.saturating_add(grace) <= Self::now_seconds();
+        record.role != role || late || !Self::is_allowed(&record.measurement)
+    }
+
     pub(crate) fn do_submit_collateral(raw: &Collateral) -> DispatchResult {
         let now = Self::now_seconds();
         let verified = verify_collateral(raw, &TrustAnchor::Intel, now)
             .ok()
             .or_else(|| verify_collateral(raw, &Self::development_anchor()?, now).ok())
             .ok_or(Error::<T>::CollateralRefused)?;
+        let cap = EvaluationCap::<T>::get().unwrap_or(u32::MAX);
+        ensure!(verified.latest_evaluation_number() <= cap, Error::<T>::EvaluationTooEarly);
         let fmspc = verified.fmspc();
-        if let Some(present) = Collaterals::<T>::get(fmspc) {
+        let model = (fmspc, verified.pck_authority_hash());
+        // What is over the cap was early when it came, and gives way to what is not.
+        let present = Collaterals::<T>::get(model).filter(|present| present.latest_evaluation_number() <= cap);
+        if let Some(present) = present {
             let newer = verified.issued() > present.issued()
                 && verified.tcb_evaluation_number() >= present.tcb_evaluation_number();
             ensure!(newer, Error::<T>::CollateralNotNewer);
         }
         let valid_until = verified.valid_until();
-        Collaterals::<T>::insert(fmspc, verified);
+        Collaterals::<T>::insert(model, verified);
         Self::deposit_event(Event::CollateralRenewed { fmspc, valid_until });
         Ok(())
     }
@@ -46,8 +59,8 @@ impl<T: Config> Pallet<T> {
     pub(crate) fn do_register(registration: Registration, evidence: &Evidence) -> DispatchResult {
         let (now, genesis) = (Self::now_seconds(), Self::genesis());
         Self::ensure_recent(&registration)?;
-        let fmspc = claimed_fmspc(evidence).map_err(|_| Error::<T>::EvidenceRefused)?;
-        let collateral = Collaterals::<T>::get(fmspc).ok_or(Error::<T>::NoCollateral)?;
+        let model = claimed_model(evidence).map_err(|_| Error::<T>::EvidenceRefused)?;
+        let collateral = Collaterals::<T>::get(model).ok_or(Error::<T>::NoCollateral)?;
         let anchor = match collateral.root() {
             phala_attest::Root::Intel => TrustAnchor::Intel,
             phala_attest::Root::InsecureDevelopment => Self::development_anchor().ok_or(Error::<T>::UntrustedRoot)?,

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 use crate::{self as pallet_attestation, *};
+use codec::{Decode, Encode};
 use frame_support::{assert_noop, assert_ok, derive_impl, traits::ConstU64};
 use phala_attest::{Collateral, Evidence};
 use phala_insecure_tee::InsecureMachine;
@@ -171,9 +172,10 @@ fn evidence_binds_chain_role_keys_operator_and_a_recent_block() {
         assert_noop!(attempt(Registration { block_hash: [0; 32], ..good }), Error::<Test>::NotRecent);
         assert_noop!(attempt(Registration { block: BLOCK, ..good }), Error::<Test>::NotRecent);
         assert_noop!(attempt(Registration { block: 0, block_hash: [0; 32], ..good }), Error::<Test>::NotRecent);
+        // Named is the block before BLOCK; its age is bounded to the block.
         System::set_block_number(BLOCK + phala_protocol::limits::MAX_REGISTRATION_AGE_BLOCKS);
         assert_noop!(attempt(good), Error::<Test>::NotRecent);
-        System::set_block_number(BLOCK);
+        System::set_block_number(BLOCK - 1 + phala_protocol::limits::MAX_REGISTRATION_AGE_BLOCKS);
         assert_ok!(attempt(good));
     });
 }
@@ -193,6 +195,98 @@ fn altered_evidence_is_refused() {
             let attempt = Attestation::register(signed(ALICE), good, Box::new(altered));
             assert_noop!(attempt, Error::<Test>::EvidenceRefused);
         }
+    });
+}
+
+#[test]
+fn evidence_for_another_chain_and_evidence_of_before_are_refused() {
+    network(true).execute_with(|| {
+        let machine = machine("one");
+        assert_ok!(submit(machine.collateral()));
+        allow(&machine, 0, None);
+        let claim = registration(ALICE, 1);
+        let attempt = |claim: Registration, quote: Vec<u8>| {
+            Attestation::register(signed(ALICE), claim, Box::new(Evidence::TdxDcap(quote.try_into().unwrap())))
+        };
+        let elsewhere = machine.quote(claim.report_data(&[9; 32]));
+        assert_noop!(attempt(claim, elsewhere), Error::<Test>::WrongReportData);
+        // What was good for an earlier registration does not renew it.
+        let before = machine.quote(claim.report_data(&Attestation::genesis()));
+        let later = Registration { block: BLOCK - 2, block_hash: [BLOCK as u8 - 2; 32], ..claim };
+        assert_noop!(attempt(later, before.clone()), Error::<Test>::WrongReportData);
+        // Stale collateral makes good evidence stale, until newer comes.
+        let model = Collaterals::<Test>::iter_keys().next().unwrap();
+        let expiry = Collaterals::<Test>::get(model).unwrap().valid_until();
+        pallet_timestamp::Now::<Test>::put(expiry * 1_000);
+        assert_noop!(attempt(claim, before.clone()), Error::<Test>::EvidenceRefused);
+        pallet_timestamp::Now::<Test>::put(expiry * 1_000 - 1);
+        assert_ok!(attempt(claim, before));
+        assert!(Workers::<Test>::get(claim.identity).unwrap().valid_until <= expiry);
+    });
+}
+
+#[test]
+fn a_bit_flipped_anywhere_in_evidence_is_refused() {
+    network(true).execute_with(|| {
+        let machine = machine("one");
+        assert_ok!(submit(machine.collateral()));
+        allow(&machine, 0, None);
+        let good = registration(ALICE, 1);
+        let quote = machine.quote(good.report_data(&Attestation::genesis()));
+        // A prime step, so that every field is hit.
+        for bit in (0..quote.len() * 8).step_by(331) {
+            let mut flipped = quote.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            let flipped = Box::new(Evidence::TdxDcap(flipped.try_into().unwrap()));
+            assert!(Attestation::register(signed(ALICE), good, flipped).is_err(), "bit {bit}");
+        }
+        assert_eq!(Workers::<Test>::iter().count(), 0);
+    });
+}
+
+#[test]
+fn collateral_of_another_authority_displaces_nothing() {
+    network(true).execute_with(|| {
+        let machine = machine("one");
+        assert_ok!(submit(machine.collateral()));
+        allow(&machine, 0, None);
+        let (fmspc, authority) = Collaterals::<Test>::iter_keys().next().unwrap();
+        let kept = Collaterals::<Test>::get((fmspc, authority)).unwrap();
+        assert_eq!(kept.pck_authority_hash(), authority);
+        // The same model's processors under the other authority: no evidence of this machine is judged by it.
+        Collaterals::<Test>::insert((fmspc, [9; 32]), kept.clone());
+        Collaterals::<Test>::remove((fmspc, authority));
+        assert_noop!(register(&machine, registration(ALICE, 1)), Error::<Test>::NoCollateral);
+        Collaterals::<Test>::insert((fmspc, authority), kept);
+        assert_ok!(register(&machine, registration(ALICE, 1)));
+    });
+}
+
+#[test]
+fn early_collateral_waits_for_governance_and_gives_way_to_standard_one() {
+    network(true).execute_with(|| {
+        let machine = machine("one");
+        let set = |origin, cap| Attestation::set_evaluation_cap(origin, cap);
+        assert!(set(signed(ALICE), Some(1)).is_err());
+        // The simulator's documents are of evaluation 1.
+        assert_ok!(set(RuntimeOrigin::root(), Some(0)));
+        assert_noop!(submit(machine.collateral()), Error::<Test>::EvaluationTooEarly);
+        assert_ok!(set(RuntimeOrigin::root(), Some(1)));
+        assert_ok!(submit(machine.collateral()));
+        // Somebody had brought an early evaluation 2, issued later, before there was a cap.
+        let model = Collaterals::<Test>::iter_keys().next().unwrap();
+        let mut early = Collaterals::<Test>::get(model).unwrap().encode();
+        // Root, two dates, model and PCE come before TCB info's evaluation number; its date follows.
+        early[25..29].copy_from_slice(&2u32.to_le_bytes());
+        early[29..37].copy_from_slice(&(NOW + 1).to_le_bytes());
+        let early = phala_attest::VerifiedCollateral::decode(&mut &early[..]).unwrap();
+        assert_eq!((early.tcb_evaluation_number(), early.latest_evaluation_number()), (1, 2));
+        Collaterals::<Test>::insert(model, early);
+        assert_ok!(set(RuntimeOrigin::root(), None));
+        assert_noop!(submit(machine.collateral()), Error::<Test>::CollateralNotNewer);
+        assert_ok!(set(RuntimeOrigin::root(), Some(1)));
+        assert_ok!(submit(machine.collateral()));
+        assert_eq!(Collaterals::<Test>::get(model).unwrap().latest_evaluation_number(), 1);
     });
 }
 

@@ -23,20 +23,19 @@ impl<T: Config> Pallet<T> {
         let id = NextCluster::<T>::get();
         NextCluster::<T>::put(id.checked_add(1).ok_or(Error::<T>::Overflow)?);
         let cluster = ClusterId(id);
-        Clusters::<T>::insert(
-            cluster,
-            ClusterRecord {
-                era: 0,
-                epoch: 0,
-                opened_at: 0,
-                opened_count: 0,
-                final_count: 0,
-                bound_epoch: 0,
-                epoch_length: T::EpochLength::get(),
-                envelope_key: Vec::new(),
-                replicas: replicas.clone(),
-            },
-        );
+        let record = ClusterRecord {
+            era: 0,
+            epoch: 0,
+            opened_at: 0,
+            opened_count: 0,
+            final_count: 0,
+            bound_epoch: 0,
+            epoch_length: T::EpochLength::get(),
+            envelope_key: Vec::new(),
+            replicas: replicas.clone(),
+        };
+        Self::assign_standings(cluster, &record);
+        Clusters::<T>::insert(cluster, record);
         Self::deposit_event(Event::ReplicasAssigned { cluster, replicas });
         Ok(())
     }
@@ -46,6 +45,7 @@ impl<T: Config> Pallet<T> {
         Clusters::<T>::try_mutate(cluster, |record| {
             let record = record.as_mut().ok_or(Error::<T>::NoSuchCluster)?;
             record.replicas = replicas.clone();
+            Self::assign_standings(cluster, record);
             Ok::<(), Error<T>>(())
         })?;
         // What the former set announced or voted and did not get final is void: majorities are of the present set.

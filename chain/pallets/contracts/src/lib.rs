@@ -2,7 +2,8 @@
 //!
 //! Guarantees: an epoch opens only when more than half of a cluster's replicas announced the same envelope key, at the beginning
 //! of a block, and never while the epoch before has items without a final result; a result is final only when more than half of
-//! the replicas signed the same one, in the order of the inbox's boundaries, each continuing the commitment of the one before.
+//! the replicas signed the same one, in the order of the inbox's boundaries, each continuing the commitment of the one before;
+//! a replica that falls behind, disagrees or lapses is named by an event, and final results wait for those behind, within a bound.
 //!
 //! Replicas control what they sign, anyone may carry it here, governance assigns replicas. The pallet sees commitments, never
 //! contents: whether a result is *right* is the replicas' word.
@@ -15,6 +16,7 @@ extern crate alloc;
 mod clusters;
 mod code;
 mod results;
+mod standing;
 #[cfg(test)]
 mod tests;
 mod weights;
@@ -57,6 +59,31 @@ pub mod pallet {
         pub bytes: u32,
     }
 
+    /// Where a replica stands, by what it signed.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, MaxEncodedLen, TypeInfo)]
+    pub struct Standing {
+        /// The replica.
+        pub worker: WorkerId,
+        /// Items up to the newest boundary for which it signed the final result.
+        pub confirmed: u64,
+        /// The first boundary's block for which it signed another result than the final one.
+        pub dissent: Option<BlockNumber>,
+        /// Whether results that it has not confirmed are gone from chain state.
+        pub lost: bool,
+    }
+
+    /// Why a replica was dropped.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, TypeInfo)]
+    pub enum DropReason {
+        /// It is behind by more final results than the chain keeps.
+        Lost,
+        /// Its registration is gone, or lapsed an attestation period ago.
+        Lapsed,
+    }
+
+    /// Boundaries that one result of a submission makes final at most: its own, and one that waited for it.
+    pub const FINALISED_PER_RESULT: u32 = 2;
+
     /// The least length of an epoch, in blocks.
     pub const MIN_EPOCH_LENGTH: BlockNumber = 10;
 
@@ -84,6 +111,12 @@ pub mod pallet {
         /// Blocks that an epoch stays open, for clusters created from now on.
         #[pallet::constant]
         type EpochLength: Get<BlockNumber>;
+        /// Final results that are kept for a replica that has not confirmed them, at least [`FINAL_RESULTS_KEPT`]: what a lagging or
+        /// silent replica can make the chain keep.
+        ///
+        /// [`FINAL_RESULTS_KEPT`]: phala_protocol::limits::FINAL_RESULTS_KEPT
+        #[pallet::constant]
+        type MaxReplicaLag: Get<u32>;
         /// Weights of the calls.
         type WeightInfo: WeightInfo;
     }
@@ -127,9 +160,17 @@ pub mod pallet {
     #[pallet::storage]
     pub type FinalResults<T> = StorageMap<_, Blake2_128Concat, (ClusterId, BlockNumber), FinalRecord>;
 
-    /// Boundary blocks of [`FinalResults`], oldest first.
+    /// Boundary blocks of [`FinalResults`] with the items up to them, by cluster and place.
     #[pallet::storage]
-    pub type FinalBlocks<T> = StorageMap<_, Blake2_128Concat, ClusterId, Vec<BlockNumber>, ValueQuery>;
+    pub type FinalOrder<T> = StorageDoubleMap<_, Blake2_128Concat, ClusterId, Twox64Concat, u64, (BlockNumber, u64)>;
+
+    /// Which places of [`FinalOrder`] are taken: from, up to but not including.
+    #[pallet::storage]
+    pub type FinalRange<T> = StorageMap<_, Blake2_128Concat, ClusterId, (u64, u64), ValueQuery>;
+
+    /// Where the replicas of each cluster stand.
+    #[pallet::storage]
+    pub type Standings<T> = StorageMap<_, Blake2_128Concat, ClusterId, Vec<Standing>, ValueQuery>;
 
     /// Code by hash.
     #[pallet::storage]
@@ -187,6 +228,51 @@ pub mod pallet {
             /// Who did.
             worker: WorkerId,
         },
+        /// A submitted result was here already; others of the same submission were not.
+        AlreadyKnown {
+            /// The cluster.
+            cluster: ClusterId,
+            /// The boundary's block.
+            block: BlockNumber,
+            /// Who signed it.
+            worker: WorkerId,
+        },
+        /// A replica signed a result that was final without it: it has executed that far.
+        Confirmed {
+            /// The cluster.
+            cluster: ClusterId,
+            /// Who.
+            worker: WorkerId,
+            /// Items covered.
+            count: u64,
+        },
+        /// For the first time, a replica signed another result than the final one. Who is right is arbitration's to say.
+        Dissented {
+            /// The cluster.
+            cluster: ClusterId,
+            /// The boundary's block.
+            block: BlockNumber,
+            /// Who.
+            worker: WorkerId,
+        },
+        /// A replica is behind by more final results than are kept: it cannot catch up, and has to be replaced.
+        ReplicaLost {
+            /// The cluster.
+            cluster: ClusterId,
+            /// Who.
+            worker: WorkerId,
+            /// Items up to the last boundary that it confirmed.
+            confirmed: u64,
+        },
+        /// A replica was dropped from its cluster. Governance assigns another.
+        ReplicaDropped {
+            /// The cluster.
+            cluster: ClusterId,
+            /// Who.
+            worker: WorkerId,
+            /// Why.
+            reason: DropReason,
+        },
         /// An epoch's first commitment is bound to the last of the epoch before.
         Rekeyed {
             /// The cluster.
@@ -235,11 +321,11 @@ pub mod pallet {
         TooEarly,
         /// The epoch before still has items without a final result.
         StillClosing,
-        /// The boundary is not one of the inbox that waits for a result.
+        /// The boundary is neither one of the inbox that waits for a result, nor one whose final result is still kept.
         NoSuchBoundary,
         /// The boundary differs from the inbox's: the worker followed another chain.
         WrongBoundary,
-        /// The replica voted for this boundary or binding already.
+        /// The replica voted for this boundary or binding already, or all results submitted are known.
         AlreadyVoted,
         /// The binding does not continue the last final commitment.
         WrongCommitment,
@@ -259,6 +345,10 @@ pub mod pallet {
         EpochTooShort,
         /// A cluster has between one and fifteen replicas.
         BadReplicaCount,
+        /// The replica is neither lost nor lapsed for an attestation period.
+        StillServing,
+        /// Without the replica fewer votes would decide: governance must assign a new set.
+        MajorityWouldFall,
     }
 
     #[pallet::hooks]
@@ -332,24 +422,26 @@ pub mod pallet {
             Self::do_instantiate(who, cluster, code, salt, gas_class, init.into_inner())
         }
 
-        /// Carries replicas' results here, oldest boundary first; anyone may.
+        /// Carries replicas' results here, oldest boundary first; anyone may. Results that are here already are named by events;
+        /// it fails when nothing is new, and whole when one of them is no result of a replica. Charged for what it may make final,
+        /// and given back what it did not.
         #[pallet::call_index(5)]
-        #[pallet::weight(<T as Config>::WeightInfo::submit_results(results.len() as u32))]
+        #[pallet::weight(<T as Config>::WeightInfo::submit_results(
+            results.len() as u32,
+            (results.len() as u32).saturating_mul(FINALISED_PER_RESULT),
+        ))]
         pub fn submit_results(
             origin: OriginFor<T>,
             results: BoundedVec<SignedResult, ConstU32<MAX_RESULTS_PER_SUBMIT>>,
-        ) -> DispatchResult {
+        ) -> DispatchResultWithPostInfo {
             ensure_signed(origin)?;
-            for result in results {
-                Self::do_submit_result(result)?;
-            }
-            Ok(())
+            Self::do_submit_results(results.into_inner())
         }
 
         /// Carries a replica's binding of the open epoch's first commitment to the last of the epoch before; anyone may.
         #[pallet::call_index(6)]
-        #[pallet::weight(<T as Config>::WeightInfo::submit_rekey())]
-        pub fn submit_rekey(origin: OriginFor<T>, rekey: SignedRekey) -> DispatchResult {
+        #[pallet::weight(<T as Config>::WeightInfo::submit_rekey(FINALISED_PER_RESULT))]
+        pub fn submit_rekey(origin: OriginFor<T>, rekey: SignedRekey) -> DispatchResultWithPostInfo {
             ensure_signed(origin)?;
             Self::do_submit_rekey(rekey)
         }
@@ -364,6 +456,15 @@ pub mod pallet {
                 record.as_mut().ok_or(Error::<T>::NoSuchCluster)?.epoch_length = blocks;
                 Ok(())
             })
+        }
+
+        /// Drops a replica that is lost, or whose registration is gone or lapsed an attestation period ago; anyone may. Refused when
+        /// fewer votes than before would then decide.
+        #[pallet::call_index(8)]
+        #[pallet::weight(<T as Config>::WeightInfo::drop_replica())]
+        pub fn drop_replica(origin: OriginFor<T>, cluster: ClusterId, worker: WorkerId) -> DispatchResult {
+            ensure_signed(origin)?;
+            Self::do_drop_replica(cluster, worker)
         }
     }
 

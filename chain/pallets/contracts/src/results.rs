@@ -2,66 +2,151 @@
 //!
 //! Guarantees: one vote per replica and boundary; two different votes of one replica are reported as equivocation; a boundary is
 //! final when more than half of the replicas signed the same result, in the inbox's order, each result continuing the commitment
-//! of the one before under the epoch's commit key, or the binding of a re-key. Replicas control what is voted, not when it counts.
+//! of the one before under the epoch's commit key, or the binding of a re-key. A submission makes at most
+//! [`FINALISED_PER_RESULT`] boundaries final for each result in it, which its weight covers; what has its majority beyond that
+//! waits for the next submission, also of results that are known. Replicas control what is voted, not when it counts.
 
-use crate::pallet::*;
+use crate::{
+    pallet::*,
+    standing::{stand, Verdict},
+    WeightInfo,
+};
 use alloc::vec::Vec;
-use frame_support::{ensure, pallet_prelude::DispatchResult};
+use frame_support::{
+    dispatch::{DispatchErrorWithPostInfo, DispatchResultWithPostInfo, PostDispatchInfo},
+    ensure,
+    pallet_prelude::Pays,
+};
 use phala_pallet_inbox as inbox;
 use phala_protocol::{
     chain_state::{ClusterRecord, FinalRecord},
     ids::ClusterId,
-    limits::{FINAL_RESULTS_KEPT, MAX_RESULTS_PER_SUBMIT},
-    result::{ClusterResult, SignedRekey, SignedResult},
+    result::{Boundary, ClusterResult, SignedRekey, SignedResult},
 };
-use sp_runtime::SaturatedConversion;
+use sp_runtime::{DispatchError, SaturatedConversion};
+
+/// What became of one result of a submission.
+enum Taken {
+    /// It was counted, or reported for what it shows.
+    New,
+    /// It was here already.
+    Known,
+}
 
 impl<T: Config> Pallet<T> {
-    pub(crate) fn do_submit_result(signed: SignedResult) -> DispatchResult {
-        let SignedResult { result, worker, signature } = &signed;
+    pub(crate) fn do_submit_results(results: Vec<SignedResult>) -> DispatchResultWithPostInfo {
+        let number = results.len() as u32;
+        let mut budget = number.saturating_mul(FINALISED_PER_RESULT);
+        let most = budget;
+        let counted = Self::take_results(results, &mut budget);
+        let finalised = most.saturating_sub(budget);
+        let post_info = PostDispatchInfo {
+            actual_weight: Some(<T as Config>::WeightInfo::submit_results(number, finalised)),
+            pays_fee: Pays::Yes,
+        };
+        let (new, known) = counted.map_err(|error| DispatchErrorWithPostInfo { post_info, error })?;
+        if new == 0 && finalised == 0 {
+            // What changes nothing fails, so that repeating a vote is never free and never looks like progress.
+            return Err(DispatchErrorWithPostInfo { post_info, error: Error::<T>::AlreadyVoted.into() });
+        }
+        for SignedResult { result, worker, .. } in known {
+            let ClusterResult { cluster, boundary, .. } = result;
+            Self::deposit_event(Event::AlreadyKnown { cluster, block: boundary.block, worker });
+        }
+        Ok(post_info)
+    }
+
+    /// Takes results one after the other. Returns how many were new, and the others.
+    fn take_results(results: Vec<SignedResult>, budget: &mut u32) -> Result<(u32, Vec<SignedResult>), DispatchError> {
+        let (mut new, mut known) = (0u32, Vec::new());
+        for signed in results {
+            let cluster = signed.result.cluster;
+            match Self::take_result(&signed)? {
+                Taken::New => new = new.saturating_add(1),
+                Taken::Known => known.push(signed),
+            }
+            // After a known one too: more may have had its majority than an earlier submission paid for.
+            Self::finalise_in_order(cluster, budget);
+        }
+        Ok((new, known))
+    }
+
+    fn take_result(signed: &SignedResult) -> Result<Taken, DispatchError> {
+        let SignedResult { result, worker, signature } = signed;
         let ClusterResult { cluster, boundary, .. } = *result;
         let record = Clusters::<T>::get(cluster).ok_or(Error::<T>::NoSuchCluster)?;
         ensure!(record.replicas.contains(worker), Error::<T>::NotAReplica);
         ensure!(Self::is_active(worker), Error::<T>::NotAWorker);
-        let expected = inbox::Pallet::<T>::boundary(cluster, boundary.block).ok_or(Error::<T>::NoSuchBoundary)?;
-        ensure!(expected == boundary, Error::<T>::WrongBoundary);
+        let waiting = inbox::Pallet::<T>::boundary(cluster, boundary.block);
+        let decided = match waiting {
+            Some(_) => None,
+            None => Some(FinalResults::<T>::get((cluster, boundary.block)).ok_or(Error::<T>::NoSuchBoundary)?),
+        };
+        let expected: Option<Boundary> = waiting.or(decided.as_ref().map(|known| known.result.boundary));
+        ensure!(expected == Some(boundary), Error::<T>::WrongBoundary);
         // The block that is being built may still gain items; its boundary is not a fact before it ends.
         let now: u32 = frame_system::Pallet::<T>::block_number().saturated_into();
         ensure!(boundary.block < now, Error::<T>::NoSuchBoundary);
-        ensure!(result.epoch == record.epoch_at(boundary.block), Error::<T>::WrongEpoch);
+        let epoch = decided.as_ref().map_or_else(|| record.epoch_at(boundary.block), |known| known.result.epoch);
+        ensure!(result.epoch == epoch, Error::<T>::WrongEpoch);
         ensure!(
             Self::signed_by(worker, signature, &result.signing_payload(&Self::genesis())),
             Error::<T>::BadSignature
         );
-
-        let key = (cluster, boundary.block);
-        let mut votes = Votes::<T>::get(key);
-        if let Some(earlier) = votes.iter().find(|vote| vote.worker == *worker) {
-            if earlier.result == *result {
-                return Err(Error::<T>::AlreadyVoted.into());
-            }
-            // Reported, not refused: an error would roll the event back. The first vote stands.
-            Self::deposit_event(Event::Equivocated { cluster, block: boundary.block, worker: *worker });
-            return Ok(());
-        }
-        Self::deposit_event(Event::Voted { cluster, block: boundary.block, worker: *worker });
-        votes.push(signed);
-        Votes::<T>::insert(key, votes);
-        Self::finalise_in_order(cluster);
-        Ok(())
+        Ok(match decided {
+            Some(decided) => Self::take_late(signed, &decided),
+            None => Self::take_vote(signed),
+        })
     }
 
-    /// Makes final what has its majority, oldest boundary first.
-    fn finalise_in_order(cluster: ClusterId) {
-        for _ in 0..MAX_RESULTS_PER_SUBMIT {
+    /// A vote on a boundary that waits for its result.
+    fn take_vote(signed: &SignedResult) -> Taken {
+        let (cluster, block, worker) = (signed.result.cluster, signed.result.boundary.block, signed.worker);
+        let mut votes = Votes::<T>::get((cluster, block));
+        if let Some(earlier) = votes.iter().find(|vote| vote.worker == worker) {
+            if earlier.result == signed.result {
+                return Taken::Known;
+            }
+            // Reported, not refused: an error would roll the event back. The first vote stands.
+            Self::deposit_event(Event::Equivocated { cluster, block, worker });
+            return Taken::New;
+        }
+        Self::deposit_event(Event::Voted { cluster, block, worker });
+        votes.push(signed.clone());
+        Votes::<T>::insert((cluster, block), votes);
+        Taken::New
+    }
+
+    /// A vote on a boundary whose result is final: it decides nothing any more, and shows where its replica is.
+    fn take_late(signed: &SignedResult, decided: &FinalRecord) -> Taken {
+        let (cluster, worker) = (signed.result.cluster, signed.worker);
+        let Boundary { block, count, .. } = signed.result.boundary;
+        let agrees = signed.result == decided.result;
+        if !agrees && decided.votes.iter().any(|(voter, _)| *voter == worker) {
+            Self::deposit_event(Event::Equivocated { cluster, block, worker });
+            return Taken::New;
+        }
+        let mut standings = Standings::<T>::get(cluster);
+        let verdict = stand(&mut standings, worker, &decided.result.boundary, agrees);
+        match verdict {
+            Verdict::Nothing => return Taken::Known,
+            Verdict::Confirmed => Self::deposit_event(Event::Confirmed { cluster, worker, count }),
+            Verdict::Dissented => Self::deposit_event(Event::Dissented { cluster, block, worker }),
+        }
+        Standings::<T>::insert(cluster, standings);
+        Taken::New
+    }
+
+    /// Makes final what has its majority, oldest boundary first, until `budget` boundaries are.
+    fn finalise_in_order(cluster: ClusterId, budget: &mut u32) {
+        while *budget > 0 {
             let Some(record) = Clusters::<T>::get(cluster) else { return };
             let Some(boundary) = inbox::Pallet::<T>::oldest_boundary(cluster) else { return };
             let votes = Votes::<T>::get((cluster, boundary.block));
             let Some(result) = Self::decided(cluster, &record, &votes) else { return };
-            let agreeing: Vec<_> =
-                votes.iter().filter(|vote| vote.result == result).map(|vote| (vote.worker, vote.signature)).collect();
             Votes::<T>::remove((cluster, boundary.block));
-            Self::record_final(cluster, record, result, agreeing);
+            Self::record_final(cluster, record, result, votes);
+            *budget = budget.saturating_sub(1);
         }
     }
 
@@ -83,32 +168,31 @@ impl<T: Config> Pallet<T> {
             })
     }
 
-    fn record_final(
-        cluster: ClusterId,
-        mut record: ClusterRecord,
-        result: ClusterResult,
-        votes: Vec<(phala_protocol::WorkerId, [u8; 64])>,
-    ) {
-        let block = result.boundary.block;
+    fn record_final(cluster: ClusterId, mut record: ClusterRecord, result: ClusterResult, votes: Vec<SignedResult>) {
+        let Boundary { block, count, .. } = result.boundary;
         Commitments::<T>::insert(cluster, result.next);
         let replicas = record.replicas.len() as u32;
-        record.final_count = result.boundary.count;
+        record.final_count = count;
         record.bound_epoch = result.epoch;
+        let mut standings = Standings::<T>::get(cluster);
+        for vote in votes.iter().filter(|vote| record.replicas.contains(&vote.worker)) {
+            let verdict = stand(&mut standings, vote.worker, &result.boundary, vote.result == result);
+            if verdict == Verdict::Dissented {
+                Self::deposit_event(Event::Dissented { cluster, block, worker: vote.worker });
+            }
+        }
         Clusters::<T>::insert(cluster, record);
         let finalised_at = frame_system::Pallet::<T>::block_number().saturated_into();
+        let votes =
+            votes.iter().filter(|vote| vote.result == result).map(|vote| (vote.worker, vote.signature)).collect();
         FinalResults::<T>::insert((cluster, block), FinalRecord { result, votes, replicas, finalised_at });
-        FinalBlocks::<T>::mutate(cluster, |blocks| {
-            blocks.push(block);
-            if blocks.len() > FINAL_RESULTS_KEPT as usize {
-                let oldest = blocks.remove(0);
-                FinalResults::<T>::remove((cluster, oldest));
-            }
-        });
+        Self::keep(cluster, &result.boundary, &mut standings);
+        Standings::<T>::insert(cluster, standings);
         inbox::Pallet::<T>::acknowledge(cluster, block);
-        Self::deposit_event(Event::ResultFinal { cluster, block, count: result.boundary.count });
+        Self::deposit_event(Event::ResultFinal { cluster, block, count });
     }
 
-    pub(crate) fn do_submit_rekey(signed: SignedRekey) -> DispatchResult {
+    pub(crate) fn do_submit_rekey(signed: SignedRekey) -> DispatchResultWithPostInfo {
         let SignedRekey { rekey, worker, signature } = signed;
         let cluster = rekey.cluster;
         let record = Clusters::<T>::get(cluster).ok_or(Error::<T>::NoSuchCluster)?;
@@ -123,6 +207,7 @@ impl<T: Config> Pallet<T> {
             Self::signed_by(&worker, &signature, &rekey.signing_payload(&Self::genesis())),
             Error::<T>::BadSignature
         );
+        let mut budget = FINALISED_PER_RESULT;
         let mut votes = RekeyVotes::<T>::get(cluster);
         ensure!(votes.iter().all(|(who, _)| *who != worker), Error::<T>::AlreadyVoted);
         votes.push((worker, rekey));
@@ -133,10 +218,11 @@ impl<T: Config> Pallet<T> {
             Clusters::<T>::insert(cluster, ClusterRecord { bound_epoch: rekey.epoch, ..record });
             Self::deposit_event(Event::Rekeyed { cluster, epoch: rekey.epoch });
             // Results of the new epoch may have been waiting for the binding.
-            Self::finalise_in_order(cluster);
+            Self::finalise_in_order(cluster, &mut budget);
         } else {
             RekeyVotes::<T>::insert(cluster, votes);
         }
-        Ok(())
+        let finalised = FINALISED_PER_RESULT.saturating_sub(budget);
+        Ok(Some(<T as Config>::WeightInfo::submit_rekey(finalised)).into())
     }
 }

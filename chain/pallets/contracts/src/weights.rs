@@ -3,7 +3,7 @@
 //! Estimates from the operations each call does, at the reference costs of the runtime's database, deliberately on the high side;
 //! SPECIFICATION marks them `[not yet]` benchmarked. Nobody controls the inputs but the caller, by their number and size.
 
-use frame_support::weights::{constants::RocksDbWeight, Weight};
+use frame_support::weights::{constants::ParityDbWeight, Weight};
 
 /// Weights of the contracts pallet's calls.
 pub trait WeightInfo {
@@ -17,10 +17,12 @@ pub trait WeightInfo {
     fn upload_code(bytes: u32) -> Weight;
     /// `instantiate` with a constructor envelope of `bytes`.
     fn instantiate(bytes: u32) -> Weight;
-    /// `submit_results` of `number` results.
-    fn submit_results(number: u32) -> Weight;
-    /// `submit_rekey`.
-    fn submit_rekey() -> Weight;
+    /// `submit_results` of `number` results that make `finalised` boundaries final.
+    fn submit_results(number: u32, finalised: u32) -> Weight;
+    /// `submit_rekey` that makes `finalised` boundaries final.
+    fn submit_rekey(finalised: u32) -> Weight;
+    /// `drop_replica`.
+    fn drop_replica() -> Weight;
 }
 
 /// One Ed25519 verification by the host function.
@@ -30,19 +32,19 @@ impl WeightInfo for () {
     fn assign(replicas: u32) -> Weight {
         Weight::from_parts(30_000_000, 4_000)
             .saturating_add(Weight::from_parts(10_000_000, 400).saturating_mul(replicas.into()))
-            .saturating_add(RocksDbWeight::get().reads_writes(2u64.saturating_add(replicas.into()), 4))
+            .saturating_add(ParityDbWeight::get().reads_writes(2u64.saturating_add(replicas.into()), 4))
     }
 
     fn announce_key() -> Weight {
         // Reads and writes the announcements of up to 15 replicas, 1,216 bytes each.
         Weight::from_parts(80_000_000, 24_000)
             .saturating_add(SIGNATURE)
-            .saturating_add(RocksDbWeight::get().reads_writes(6, 2))
+            .saturating_add(ParityDbWeight::get().reads_writes(6, 2))
     }
 
     fn open_epochs(number: u32) -> Weight {
-        RocksDbWeight::get().reads_writes(1u64.saturating_add(2u64.saturating_mul(number.into())), 1).saturating_add(
-            RocksDbWeight::get()
+        ParityDbWeight::get().reads_writes(1u64.saturating_add(2u64.saturating_mul(number.into())), 1).saturating_add(
+            ParityDbWeight::get()
                 .writes(3)
                 .saturating_add(Weight::from_parts(20_000_000, 4_000))
                 .saturating_mul(number.into()),
@@ -53,29 +55,52 @@ impl WeightInfo for () {
         // Hashing twice (id and trie) and one large write.
         Weight::from_parts(60_000_000, 4_000)
             .saturating_add(Weight::from_parts(8_000, 0).saturating_mul(bytes.into()))
-            .saturating_add(RocksDbWeight::get().reads_writes(3, 4))
+            .saturating_add(ParityDbWeight::get().reads_writes(3, 4))
     }
 
     fn instantiate(bytes: u32) -> Weight {
-        Weight::from_parts(150_000_000, 8_000)
+        // Beside the item and its place in the queue, two covered messages are forgotten.
+        let forgotten = u64::from(phala_pallet_inbox::FORGOTTEN_PER_MESSAGE);
+        Weight::from_parts(170_000_000, 8_000)
             .saturating_add(Weight::from_parts(8_000, 0).saturating_mul(bytes.into()))
-            .saturating_add(RocksDbWeight::get().reads_writes(10, 8))
+            .saturating_add(
+                ParityDbWeight::get().reads_writes(
+                    14u64.saturating_add(forgotten),
+                    12u64.saturating_add(2u64.saturating_mul(forgotten)),
+                ),
+            )
     }
 
-    fn submit_results(number: u32) -> Weight {
-        // Each may complete a majority: votes of up to 15 replicas, the record, the ring of 256 blocks, the acknowledgement.
-        Weight::from_parts(10_000_000, 0).saturating_add(
-            Weight::from_parts(150_000_000, 12_000)
-                .saturating_add(SIGNATURE)
-                .saturating_add(RocksDbWeight::get().reads_writes(14, 12))
-                .saturating_mul(number.into()),
-        )
+    fn submit_results(number: u32, finalised: u32) -> Weight {
+        // Each result: cluster, worker, measurement, boundary or final result, votes of up to 15 replicas or standings.
+        Weight::from_parts(10_000_000, 0)
+            .saturating_add(
+                Weight::from_parts(100_000_000, 12_000)
+                    .saturating_add(SIGNATURE)
+                    .saturating_add(ParityDbWeight::get().reads_writes(8, 2))
+                    .saturating_mul(number.into()),
+            )
+            .saturating_add(finalise().saturating_mul(finalised.into()))
     }
 
-    fn submit_rekey() -> Weight {
-        // May complete a majority and finalise results that waited for it.
+    fn submit_rekey(finalised: u32) -> Weight {
         Weight::from_parts(100_000_000, 12_000)
             .saturating_add(SIGNATURE)
-            .saturating_add(Self::submit_results(phala_protocol::limits::MAX_RESULTS_PER_SUBMIT))
+            .saturating_add(ParityDbWeight::get().reads_writes(8, 3))
+            .saturating_add(finalise().saturating_mul(finalised.into()))
     }
+
+    fn drop_replica() -> Weight {
+        Weight::from_parts(60_000_000, 24_000).saturating_add(ParityDbWeight::get().reads_writes(8, 4))
+    }
+}
+
+/// One boundary made final: cluster, votes, commitment, final result, standings and their order; two results forgotten; the
+/// inbox's boundary, backlog, price and queue, and `FORGOTTEN_PER_RESULT` of the chain's messages.
+fn finalise() -> Weight {
+    let forgotten = u64::from(phala_pallet_inbox::FORGOTTEN_PER_RESULT);
+    Weight::from_parts(100_000_000, 12_000).saturating_add(
+        ParityDbWeight::get()
+            .reads_writes(14u64.saturating_add(forgotten), 16u64.saturating_add(2u64.saturating_mul(forgotten))),
+    )
 }

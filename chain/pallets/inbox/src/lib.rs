@@ -5,7 +5,10 @@
 //! (cluster, sequence, link), from where a relayer fetches it.
 //!
 //! Guarantees: items are never lost, reordered or changed once included; envelopes enter only by a `push` in an extrinsic, for
-//! the cluster's open epoch, at a price that rises with the cluster's unacknowledged gas up to a hard limit.
+//! the cluster's open epoch, at a price that rises with the cluster's unacknowledged gas up to a hard limit, and exponentially
+//! with the time it stays high ([`phala_protocol::gas`]). No call does work that grows with what others left here: a result
+//! forgets at most [`FORGOTTEN_PER_RESULT`] of the chain's messages that it covers and a new one at most
+//! [`FORGOTTEN_PER_MESSAGE`], so that what waits to be forgotten never outgrows what a full inbox holds.
 //! Anyone who pays controls the messages; this pallet checks their public header and never opens them.
 //! Does not: judge results (the contracts pallet does, and calls [`Pallet::acknowledge`]).
 #![cfg_attr(not(feature = "std"), no_std)]
@@ -24,6 +27,11 @@ use phala_protocol::{
     ids::{BlockNumber, ClusterId, Epoch},
     Hash,
 };
+
+/// Covered messages of the chain that one final result forgets at most; its weight pays for them.
+pub const FORGOTTEN_PER_RESULT: u32 = 2;
+/// Covered messages of the chain that the next one forgets at most: more than it adds, so that they cannot pile up.
+pub const FORGOTTEN_PER_MESSAGE: u32 = 2;
 
 /// What the inbox must know of clusters.
 pub trait Clusters {
@@ -51,7 +59,7 @@ pub mod pallet {
     use phala_protocol::{
         chain_state::BoundaryRecord,
         envelope::{self, EnvelopeKind},
-        gas::{GasClass, BACKLOG_LIMIT},
+        gas::{GasClass, Surge, BACKLOG_LIMIT},
         ids::{AccountId, Balance},
         inbox::{ChainMessage, Head, Item, ItemHeader, ItemKind, ItemOrigin},
         limits::{MAX_ENVELOPES_PER_PUSH, MAX_MESSAGE_BYTES},
@@ -106,9 +114,33 @@ pub mod pallet {
     #[pallet::storage]
     pub type Backlog<T> = StorageMap<_, Blake2_128Concat, ClusterId, u64, ValueQuery>;
 
-    /// The chain's own messages that no final result covers yet, by cluster and sequence: SCALE of an inbox item.
+    /// How dear each cluster's inbox has become, as of the block that last changed its backlog.
+    #[pallet::storage]
+    pub type Surges<T> = StorageMap<_, Blake2_128Concat, ClusterId, Surge, ValueQuery>;
+
+    /// The chain's own messages, by cluster and sequence: SCALE of an inbox item. All that no final result covers yet are here; of
+    /// the ones that are covered, those that nobody has forgotten yet.
     #[pallet::storage]
     pub type ChainItems<T> = StorageDoubleMap<_, Blake2_128Concat, ClusterId, Twox64Concat, u64, Vec<u8>>;
+
+    /// The sequences of [`ChainItems`] in order, by cluster and place.
+    #[pallet::storage]
+    pub type ChainOrder<T> = StorageDoubleMap<_, Blake2_128Concat, ClusterId, Twox64Concat, u64, u64>;
+
+    /// Which places of [`ChainOrder`] are taken.
+    #[pallet::storage]
+    pub type ChainQueues<T> = StorageMap<_, Blake2_128Concat, ClusterId, ChainQueue, ValueQuery>;
+
+    /// The chain's own messages to one cluster, as a queue.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode, MaxEncodedLen, TypeInfo)]
+    pub struct ChainQueue {
+        /// The place of the oldest one that is still in state.
+        pub first: u64,
+        /// The place of the next one.
+        pub next: u64,
+        /// Items of the inbox that final results cover.
+        pub covered: u64,
+    }
 
     #[pallet::event]
     #[pallet::generate_deposit(pub(super) fn deposit_event)]
@@ -203,8 +235,20 @@ pub mod pallet {
             ensure!(message.len() <= MAX_MESSAGE_BYTES as usize, Error::<T>::TooLong);
             let fee = Self::charge(who, cluster, gas_class, envelope)?;
             let item = Self::append(cluster, ItemKind::Chain(gas_class), ItemOrigin::ContractsPallet, fee, message)?;
-            ChainItems::<T>::insert(cluster, item.header.sequence, item.encode());
-            Ok(item.header.sequence)
+            let sequence = item.header.sequence;
+            let mut queue = ChainQueues::<T>::get(cluster);
+            ChainItems::<T>::insert(cluster, sequence, item.encode());
+            ChainOrder::<T>::insert(cluster, queue.next, sequence);
+            queue.next = queue.next.checked_add(1).ok_or(Error::<T>::Overflow)?;
+            Self::forget_covered(cluster, &mut queue, FORGOTTEN_PER_MESSAGE);
+            ChainQueues::<T>::insert(cluster, queue);
+            Ok(sequence)
+        }
+
+        /// The surge of a cluster's price in this block.
+        pub fn surge(cluster: ClusterId) -> Surge {
+            let now: BlockNumber = frame_system::Pallet::<T>::block_number().saturated_into();
+            Surges::<T>::get(cluster).advanced(Backlog::<T>::get(cluster), now)
         }
 
         /// The head of a cluster's inbox.
@@ -226,26 +270,44 @@ pub mod pallet {
             Pending::<T>::get(cluster).and_then(|(oldest, _)| Self::boundary(cluster, oldest))
         }
 
-        /// Forgets the oldest boundary, which a final result now covers, and its chain items. Returns whether it was the oldest.
+        /// Forgets the oldest boundary, which a final result now covers, and up to [`FORGOTTEN_PER_RESULT`] of the chain's messages
+        /// that results cover. Returns whether it was the oldest.
         pub fn acknowledge(cluster: ClusterId, block: BlockNumber) -> bool {
             let Some((oldest, newest)) = Pending::<T>::get(cluster) else { return false };
             if oldest != block {
                 return false;
             }
             let Some(record) = Boundaries::<T>::take((cluster, block)) else { return false };
-            Backlog::<T>::mutate(cluster, |gas| *gas = gas.saturating_sub(record.gas));
+            Self::set_backlog(cluster, Backlog::<T>::get(cluster).saturating_sub(record.gas));
             match record.next {
                 Some(next) => Pending::<T>::insert(cluster, (next, newest)),
                 None => Pending::<T>::remove(cluster),
             }
-            let mut covered: Vec<u64> =
-                ChainItems::<T>::iter_key_prefix(cluster).filter(|sequence| *sequence < record.head.count).collect();
-            covered.sort_unstable();
-            for sequence in covered {
-                ChainItems::<T>::remove(cluster, sequence);
-            }
+            let mut queue = ChainQueues::<T>::get(cluster);
+            queue.covered = record.head.count;
+            Self::forget_covered(cluster, &mut queue, FORGOTTEN_PER_RESULT);
+            ChainQueues::<T>::insert(cluster, queue);
             Self::deposit_event(Event::Acknowledged { cluster, block, count: record.head.count });
             true
+        }
+
+        /// Removes the oldest of the chain's messages that results cover, at most `limit` of them.
+        fn forget_covered(cluster: ClusterId, queue: &mut ChainQueue, limit: u32) {
+            for _ in 0..limit {
+                let Some(sequence) = ChainOrder::<T>::get(cluster, queue.first).filter(|old| *old < queue.covered)
+                else {
+                    return;
+                };
+                ChainItems::<T>::remove(cluster, sequence);
+                ChainOrder::<T>::remove(cluster, queue.first);
+                queue.first = queue.first.saturating_add(1);
+            }
+        }
+
+        /// The only writer of the backlog: the price moves on by what the backlog was until now before it changes.
+        fn set_backlog(cluster: ClusterId, gas: u64) {
+            Surges::<T>::insert(cluster, Self::surge(cluster));
+            Backlog::<T>::insert(cluster, gas);
         }
 
         fn check_envelope(cluster: ClusterId, envelope: &[u8]) -> DispatchResult {
@@ -268,7 +330,8 @@ pub mod pallet {
                 EnvelopeKind::SessionCommand => T::SessionOpeningPrice::get(),
             };
             let openings = opening.saturating_mul(T::Clusters::replicas(cluster).max(1).into());
-            let fee = gas_class.price_at(Backlog::<T>::get(cluster)).saturating_add(openings);
+            let price = Self::surge(cluster).price(gas_class, Backlog::<T>::get(cluster));
+            let fee = price.saturating_add(openings);
             T::Currency::transfer(who, &T::FeeReceiver::get(), fee, Preservation::Preserve)?;
             Ok(fee)
         }
@@ -294,7 +357,7 @@ pub mod pallet {
             };
             let next = head.pushed(&header, &message).ok_or(Error::<T>::Overflow)?;
             Heads::<T>::insert(cluster, next);
-            Backlog::<T>::insert(cluster, backlog);
+            Self::set_backlog(cluster, backlog);
             Self::extend_boundary(cluster, block, next, kind.gas_class().gas());
             let item = Item { previous: head.link, header, message };
             sp_io::offchain_index::set(&offchain_item_key(cluster, header.sequence, &next.link), &item.encode());

@@ -1,7 +1,10 @@
 //! Behaviour of the inbox on a mock runtime, and its storage keys against the ones that light clients compute.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
-use crate::{self as pallet_inbox, pallet::Messages, Backlog, Boundaries, ChainItems, Clusters, Error, Heads, Pending};
+use crate::{
+    self as pallet_inbox, pallet::Messages, Backlog, Boundaries, ChainItems, ChainOrder, Clusters, Error, Heads,
+    Pending,
+};
 use codec::{Decode, Encode};
 use frame_support::{assert_noop, assert_ok, derive_impl, parameter_types, traits::ConstU128, BoundedVec};
 use phala_protocol::{
@@ -245,6 +248,79 @@ fn chain_messages_stay_in_state_until_a_result_covers_them() {
         assert_ok!(push(1));
         assert!(Inbox::acknowledge(CLUSTER, 1));
         assert!(ChainItems::<Test>::get(CLUSTER, sequence).is_none());
+    });
+}
+
+#[test]
+fn the_work_of_a_result_does_not_grow_with_the_chains_messages() {
+    network().execute_with(|| {
+        let message = ChainMessage::Instantiate {
+            contract: ContractId([4; 32]),
+            deployer: phala_protocol::AccountId([1; 32]),
+            code: CodeHash([5; 32]),
+            init: envelope(CLUSTER, 3, 7),
+        };
+        let send = || {
+            let init = envelope(CLUSTER, 3, 7);
+            Inbox::push_chain_message(&ALICE, CLUSTER, GasClass::Small, &init, &message).unwrap()
+        };
+        let kept = || {
+            let mut kept: Vec<u64> = ChainItems::<Test>::iter_key_prefix(CLUSTER).collect();
+            kept.sort_unstable();
+            kept
+        };
+        (0..9).for_each(|sequence| assert_eq!(send(), sequence));
+        at(2);
+        assert_eq!(send(), 9);
+        assert!(Inbox::acknowledge(CLUSTER, 1));
+        assert_eq!(kept(), (2..10).collect::<Vec<_>>(), "a result forgets two");
+        at(3);
+        send();
+        assert_eq!(kept(), (4..11).collect::<Vec<_>>(), "and each new message two more");
+        send();
+        send();
+        send();
+        assert_eq!(kept(), (9..14).collect::<Vec<_>>(), "but none that no result covers");
+        assert!(Inbox::acknowledge(CLUSTER, 2));
+        assert!(Inbox::acknowledge(CLUSTER, 3));
+        assert_eq!(kept(), [12, 13]);
+        assert_eq!(ChainOrder::<Test>::iter().count(), 2);
+    });
+}
+
+#[test]
+fn a_queue_that_stays_full_becomes_exponentially_dearer_and_cheap_again_when_it_is_empty() {
+    network().execute_with(|| {
+        let fee = || {
+            let before = Balances::free_balance(&ALICE);
+            assert_ok!(push(1));
+            before - Balances::free_balance(&ALICE) - 1_000
+        };
+        let base = fee();
+        assert_eq!(base, GasClass::Small.base_price());
+        let large = || {
+            let call = messages(vec![envelope(CLUSTER, 3, 1)]);
+            Inbox::push(RuntimeOrigin::signed(ALICE), CLUSTER, GasClass::Large, call)
+        };
+        for _ in 0..19 {
+            assert_ok!(large());
+        }
+        assert_eq!(Inbox::surge(CLUSTER).exponent, 0, "within the block that fills it the price is what it was");
+        at(41);
+        let backlog = Backlog::<Test>::get(CLUSTER);
+        let exact = GasClass::Small.price_at(backlog) as f64 * (40.0 * 0.901 / 8.0_f64).exp();
+        let surged = fee() as f64;
+        assert!((surged / exact - 1.0).abs() < 0.001, "{surged} is not {exact}");
+        at(42);
+        assert!(Inbox::acknowledge(CLUSTER, 1));
+        let exponent = Inbox::surge(CLUSTER).exponent;
+        assert!(Inbox::acknowledge(CLUSTER, 41));
+        assert_eq!(Inbox::surge(CLUSTER).exponent, exponent, "acknowledging within a block changes no price");
+        at(42 + exponent / 125_000);
+        assert!(fee() > base);
+        at(43 + exponent / 125_000 + 1);
+        assert!(Inbox::acknowledge(CLUSTER, 42 + exponent / 125_000));
+        assert_eq!(fee(), base);
     });
 }
 

@@ -17,6 +17,9 @@ parameter_types! {
     pub const OpeningPrice: Balance = CENT / 10;
     /// One session command by one replica: a symmetric opening and a batched signature.
     pub const SessionOpeningPrice: Balance = CENT / 100;
+    /// About an hour of boundaries at one a second: what a replica may be behind and still catch up by itself. At most 7 MB of state
+    /// for a cluster of 15 replicas, 2 MB for one of three, and only while a replica is behind.
+    pub const MaxReplicaLag: u32 = 4_096;
     /// For each byte of contract code, which the chain keeps and serves.
     pub const CodeDepositPerByte: Balance = deposit(0, 1);
 }
@@ -53,5 +56,6 @@ impl phala_pallet_contracts::Config for Runtime {
     type RuntimeHoldReason = RuntimeHoldReason;
     type DepositPerByte = CodeDepositPerByte;
     type EpochLength = EpochLength;
+    type MaxReplicaLag = MaxReplicaLag;
     type WeightInfo = ();
 }
