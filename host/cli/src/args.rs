@@ -96,6 +96,10 @@ pub struct DevArgs {
     /// Blocks that a cluster's epoch stays open at least, 10 or more [default: 3600, or as it was]
     #[arg(long, value_name = "BLOCKS", value_parser = clap::value_parser!(u32).range(10..))]
     pub epoch_blocks: Option<u32>,
+    /// Blocks of a session, 10 to 86400; after every 6 sessions the authorities that finalise change as a set. Part of the
+    /// genesis: decided once [default: 60]
+    #[arg(long, value_name = "BLOCKS", value_parser = clap::value_parser!(u32).range(10..=86_400))]
+    pub session_blocks: Option<u32>,
 }
 
 fn authorities(text: &str) -> Result<u32, String> {

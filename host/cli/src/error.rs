@@ -21,6 +21,17 @@ pub enum Code {
 }
 
 impl Code {
+    /// All codes.
+    #[cfg(test)]
+    fn all() -> impl Iterator<Item = Self> {
+        // A variant that is missing below would be a code that nobody compared with the specification.
+        let _is_complete = |code: Self| match code {
+            Self::Client(_) | Self::Usage | Self::Simulated | Self::Environment | Self::PortInUse => {}
+        };
+        let own = [Self::Usage, Self::Simulated, Self::Environment, Self::PortInUse];
+        ErrorCode::ALL.into_iter().map(Self::Client).chain(own)
+    }
+
     /// As scripts read it.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -124,15 +135,25 @@ pub fn io(what: &str, path: &std::path::Path) -> impl FnOnce(std::io::Error) -> 
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
+    use std::collections::BTreeMap;
 
     #[test]
-    fn codes_of_the_command_line_are_those_of_the_specification() {
+    fn every_code_is_in_the_specifications_table_with_its_exit_code_and_no_other_is() {
         let page = include_str!("../../../SPECIFICATION.md");
-        for code in [Code::Usage, Code::Simulated, Code::Environment, Code::PortInUse] {
-            let row =
-                page.lines().find(|line| line.starts_with("| ") && line.contains(&format!("`{}`", code.as_str())));
-            assert!(row.unwrap().starts_with(&format!("| {} |", code.exit_code())), "{}", code.as_str());
+        let (_, section) = page.split_once("\n### Errors\n").unwrap();
+        let section = section.split("\n## ").next().unwrap();
+        let mut written = BTreeMap::new();
+        for row in section.lines().filter(|line| line.starts_with("| ")) {
+            let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+            let Ok(exit) = cells[0].parse::<u8>() else { continue };
+            for code in cells[2].split('`').skip(1).step_by(2) {
+                assert_eq!(written.insert(code.to_owned(), exit), None, "{code} stands there twice");
+            }
         }
+        let printed: BTreeMap<String, u8> =
+            Code::all().map(|code| (code.as_str().to_owned(), code.exit_code())).collect();
+        assert_eq!(printed, written);
+        assert_eq!(printed.len(), Code::all().count(), "two codes have one name");
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use crate::{
     args::Global,
     dev::network_file::{self, NetworkFile},
-    error::CliError,
+    error::{CliError, Code},
     home,
     output::note,
 };
@@ -76,10 +76,14 @@ pub async fn connect(global: &Global) -> Result<Connected, CliError> {
             ));
             Ok(Connected { network, file: None, more_workers })
         }
-        Selected::File(file) => {
-            let network = connect_any(&file.nodes(), &file.pin()?).await?;
-            Ok(Connected { network, file: Some(file), more_workers })
-        }
+        Selected::File(file) => match connect_any(&file.nodes(), &file.pin()?).await {
+            Ok(network) => Ok(Connected { network, file: Some(file), more_workers }),
+            Err(error) if file.is_stopped() && error.code == Code::Client(ErrorCode::Unreachable) => {
+                Err(CliError { message: format!("the network in {} is stopped", file.base_path.display()), ..error }
+                    .with_hint("`phala dev` with the same --base-path starts it again, from where it was"))
+            }
+            Err(error) => Err(error),
+        },
     }
 }
 

@@ -1,6 +1,7 @@
 //! Where words go: data to standard output, everything else to standard error. Nothing is said by colour alone.
 
 use crate::error::CliError;
+use phala_protocol::attestation::Assurance;
 use serde_json::Value;
 use std::io::Write;
 
@@ -50,6 +51,22 @@ pub fn line(text: &str) {
 /// A line on standard error.
 pub fn note(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
+/// Whether hardware vouches for what is shown, in the words that scripts look for.
+pub const fn assurance(assurance: Assurance) -> &'static str {
+    match assurance {
+        Assurance::Hardware => "hardware",
+        Assurance::Simulated => "simulated",
+    }
+}
+
+/// The same as a line for people.
+pub const fn assurance_line(assurance: Assurance) -> &'static str {
+    match assurance {
+        Assurance::Hardware => "assurance: hardware",
+        Assurance::Simulated => "assurance: simulated (INSECURE: the TEE is simulated, nothing vouches for this)",
+    }
 }
 
 /// A table with a header, columns padded with spaces.

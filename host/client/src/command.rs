@@ -4,6 +4,9 @@
 //! being milliseconds since 1970, not by another process of the same account that runs at another time; an epoch that rolls in between
 //! is met by sealing the *same* signed intent again, so the command runs once. A reply is believed when a final result commits it.
 //!
+//! Whoever sees an envelope can push a copy of it. In a wrapper that the account did not sign for, the copy uses up nothing; in the
+//! very same one it *is* the command, executed once and paid for by somebody else, and its reply is taken for what it is.
+//!
 //! Visible to all: cluster, size class, gas class, time, and who pays. What a command says is not.
 
 use crate::{
@@ -16,15 +19,16 @@ use crate::{
 use codec::{Decode, Encode};
 use phala_crypto::{
     envelope::{seal_envelope, Destination},
+    hpke::Exporter,
     merkle,
     xwing::EncapsulationKey,
     Secret,
 };
 use phala_protocol::{
-    call::{signing_payload, Call, SignedCall},
+    call::{signing_payload, Call, CallPurpose, SignedCall},
     chain_state::{ClusterRecord, FinalRecord},
-    envelope::{public_key_hash, EnvelopeKind, SizeClass},
-    gas::{GasClass, BACKLOG_LIMIT},
+    envelope::{public_key_hash, Envelope, EnvelopeKind, SizeClass},
+    gas::{GasClass, Surge},
     ids::{Balance, BlockNumber},
     query::{AnswerContent, QueryRequest},
     result::{reply_leaf, Failure, Outcome, Reply},
@@ -34,6 +38,10 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
+
+/// Blocks for which the default of `max_fee` covers the price, should it rise as fast as it can: up to e times a full queue's.
+const PRICE_LEAD_BLOCKS: BlockNumber = 8;
+pub mod session;
 
 /// How often we look whether something has happened.
 const POLL: Duration = Duration::from_millis(300);
@@ -45,7 +53,7 @@ const EPOCH_WAIT: Duration = Duration::from_secs(60);
 pub struct CommandOptions {
     /// Gas it may use; its class is the cheapest that covers it.
     pub gas_limit: u64,
-    /// The most that may be charged, in 10^-12 PHA; by default the most that the class can cost.
+    /// The most that may be charged, in 10^-12 PHA; by default the most that the class can cost within eight blocks.
     pub max_fee: Option<Balance>,
     /// Blocks within which it must be included.
     pub lifetime: BlockNumber,
@@ -64,9 +72,9 @@ impl Default for CommandOptions {
 pub struct FeeBounds {
     /// Its class.
     pub class: GasClass,
-    /// With the cluster's present backlog.
+    /// With the cluster's present backlog and surge.
     pub now: Balance,
-    /// At the most.
+    /// At the most, for some blocks from now: what is allowed by default.
     pub most: Balance,
 }
 
@@ -81,11 +89,11 @@ pub struct Command {
     pub account: AccountId,
     /// Its nonce.
     pub nonce: u64,
-    /// Its place in the inbox.
+    /// Its place in the inbox; once completed, the place of the item that executed.
     pub sequence: u64,
-    /// The finalised block that included it.
+    /// The finalised block that included it; once completed, the item that executed.
     pub block: BlockNumber,
-    /// What was charged.
+    /// What was charged for that item, whoever paid.
     pub fee: Balance,
 }
 
@@ -141,7 +149,10 @@ pub fn failure_error(failed: &Failed, refusal: Option<&str>) -> ClientError {
                 Failure::OutOfGas => (ErrorCode::OutOfGas, Some("give it a higher gas limit")),
                 Failure::Expired | Failure::NonceUsed => (ErrorCode::Expired, Some("send it again")),
                 Failure::NoSuchContract => (ErrorCode::NotFound, Some("its constructor may have failed")),
-                Failure::GasOverClass | Failure::FeeOverMax => (ErrorCode::OverLimit, Some("allow a higher fee")),
+                Failure::GasOverClass | Failure::FeeOverMax => (
+                    ErrorCode::OverLimit,
+                    Some("allow a higher fee; until its last block the refused one may still execute if anybody pushes it again"),
+                ),
                 Failure::ReplyTooLong => (ErrorCode::OverLimit, Some("ask the contract for less at once")),
                 Failure::BadSignature => (ErrorCode::Unauthorised, None),
                 _ => (ErrorCode::Refused, None),
@@ -176,24 +187,43 @@ fn seal(
     call: &Call,
     entropy: &[u8; 64],
 ) -> Result<Vec<u8>, ClientError> {
+    let destination = destination(genesis, cluster, record)?;
+    let payload = signing_payload(genesis, cluster, &public_key_hash(&record.envelope_key), call);
+    let signed = SignedCall { account: account.id(), call: call.clone(), signature: account.sign(&payload)? };
+    let (envelope, _) = seal_hybrid(record, &destination, EnvelopeKind::Call, signed.encode(), entropy)?;
+    Ok(envelope.to_bytes())
+}
+
+/// Where envelopes for the cluster's open epoch go.
+fn destination(genesis: &Hash, cluster: ClusterId, record: &ClusterRecord) -> Result<Destination, ClientError> {
     if record.epoch == 0 {
         return Err(ClientError::new(ErrorCode::Busy, format!("cluster {cluster} has no open epoch yet"))
             .with_hint("wait for its workers"));
     }
-    let payload = signing_payload(genesis, cluster, &public_key_hash(&record.envelope_key), call);
-    let signed = SignedCall { account: account.id(), call: call.clone(), signature: account.sign(&payload)? };
-    let plain = Secret::new(signed.encode());
-    let size = SizeClass::holding(plain.expose().len()).ok_or_else(|| {
-        ClientError::new(ErrorCode::OverLimit, format!("a command has at most {} bytes", SizeClass::K16.bytes() - 2))
-    })?;
+    Ok(Destination { genesis: *genesis, cluster, epoch: record.epoch })
+}
+
+/// Seals a plaintext under the open epoch's key, in the smallest size class that holds it.
+fn seal_hybrid(
+    record: &ClusterRecord,
+    destination: &Destination,
+    kind: EnvelopeKind,
+    plaintext: Vec<u8>,
+    entropy: &[u8; 64],
+) -> Result<(Envelope, Exporter), ClientError> {
+    let plaintext = Secret::new(plaintext);
+    let size = size_class(plaintext.expose())?;
     let unusable = |error: &dyn std::error::Error| {
         ClientError::new(ErrorCode::Unverified, format!("the cluster's envelope key cannot be used: {error}"))
     };
     let key = EncapsulationKey::from_bytes(&record.envelope_key).map_err(|error| unusable(&error))?;
-    let destination = Destination { genesis: *genesis, cluster, epoch: record.epoch };
-    let (envelope, _) = seal_envelope(&key, &destination, EnvelopeKind::Call, size, plain.expose(), entropy)
-        .map_err(|error| unusable(&error))?;
-    Ok(envelope.to_bytes())
+    seal_envelope(&key, destination, kind, size, plaintext.expose(), entropy).map_err(|error| unusable(&error))
+}
+
+fn size_class(plaintext: &[u8]) -> Result<SizeClass, ClientError> {
+    SizeClass::holding(plaintext.len()).ok_or_else(|| {
+        ClientError::new(ErrorCode::OverLimit, format!("a command has at most {} bytes", SizeClass::K16.bytes() - 2))
+    })
 }
 
 /// What is done with a sealed command.
@@ -202,15 +232,42 @@ enum Carrier<'a> {
     Instantiate { code: CodeHash, salt: &'a [u8; 32] },
 }
 
+impl Carrier<'_> {
+    /// What a call that goes this way is signed for.
+    fn purpose(&self) -> CallPurpose {
+        match self {
+            Self::Push => CallPurpose::Command,
+            Self::Instantiate { .. } => CallPurpose::Constructor,
+        }
+    }
+}
+
 impl Network {
     /// What a command with this gas limit costs in `cluster`. By the node's word: what is charged is decided by `max_fee`.
     pub async fn fee_bounds(&self, cluster: ClusterId, gas_limit: u64) -> Result<FeeBounds, ClientError> {
         let class = class_of(gas_limit)?;
-        let (record, _) = self.cluster(cluster).await?;
-        let backlog: u64 =
-            self.chain().storage(&map_key("Inbox", "Backlog", &cluster.encode()), None).await?.unwrap_or_default();
-        let openings = openings(self.chain(), &record).await?;
-        Ok(FeeBounds { class, now: class.price_at(backlog) + openings, most: class.price_at(BACKLOG_LIMIT) + openings })
+        let (record, height) = self.cluster(cluster).await?;
+        self.bounds(cluster, &record, height, class, EnvelopeKind::Call).await
+    }
+
+    async fn bounds(
+        &self,
+        cluster: ClusterId,
+        record: &ClusterRecord,
+        height: BlockNumber,
+        class: GasClass,
+        kind: EnvelopeKind,
+    ) -> Result<FeeBounds, ClientError> {
+        let (chain, key) = (self.chain(), cluster.encode());
+        let backlog: u64 = chain.storage(&map_key("Inbox", "Backlog", &key), None).await?.unwrap_or_default();
+        let surge: Surge = chain.storage(&map_key("Inbox", "Surges", &key), None).await?.unwrap_or_default();
+        let surge = surge.advanced(backlog, height);
+        let openings = openings(chain, record, kind).await?;
+        Ok(FeeBounds {
+            class,
+            now: surge.price(class, backlog).saturating_add(openings),
+            most: surge.most_within(class, PRICE_LEAD_BLOCKS).saturating_add(openings),
+        })
     }
 
     /// Sends a command to `contract`: returns when it is in a finalised block, before it is executed. `input` is what
@@ -311,7 +368,16 @@ impl Network {
                 let worker = AttestedWorker::verify(self, endpoint, command.cluster).await?;
                 let request = QueryRequest::Reply { nonce: command.nonce };
                 let answer = worker.ask(self.genesis(), account, &request, record.finalised_at).await?;
-                verify_reply(command, record, answer.answer.content, answer.worker)
+                let content = answer.answer.content;
+                match executed_elsewhere(&content, record) {
+                    None => verify_reply(command, record, content, answer.worker),
+                    Some(block) => {
+                        let other = self.final_result(command.cluster, block).await?.ok_or_else(|| {
+                            ClientError::new(ErrorCode::Unverified, "the worker's reply rests on no final result")
+                        })?;
+                        verify_reply(command, &other, content, answer.worker)
+                    }
+                }
             };
             match reply.await {
                 Ok(completed) => return Ok(completed),
@@ -330,27 +396,15 @@ impl Network {
         options: &CommandOptions,
         carrier: Carrier<'_>,
     ) -> Result<Command, ClientError> {
-        let class = class_of(options.gas_limit)?;
-        let (mut record, height) = self.cluster(cluster).await?;
-        let max_fee = match options.max_fee {
-            Some(max_fee) => max_fee,
-            None => class.price_at(BACKLOG_LIMIT).saturating_add(openings(self.chain(), &record).await?),
-        };
-        let call = Call {
-            contract,
-            nonce: next_nonce(),
-            valid_until: height.saturating_add(options.lifetime),
-            gas_limit: options.gas_limit,
-            max_fee,
-            payload,
-        };
+        let (mut record, call) =
+            self.prepare(cluster, contract, payload, options, carrier.purpose(), EnvelopeKind::Call).await?;
         let started = Instant::now();
         loop {
             let envelope = seal(self.genesis(), cluster, &record, account, &call, &entropy::fresh()?)?;
             let extrinsic = match &carrier {
-                Carrier::Push => crate::chain::ChainCall::push(cluster, class, vec![envelope]),
+                Carrier::Push => crate::chain::ChainCall::push(cluster, call.gas_class, vec![envelope]),
                 Carrier::Instantiate { code, salt } => {
-                    crate::chain::ChainCall::instantiate(cluster, *code, **salt, class, &envelope)
+                    crate::chain::ChainCall::instantiate(cluster, *code, **salt, call.gas_class, &envelope)
                 }
             };
             match self.chain().submit(account, &extrinsic, Until::Finalised).await {
@@ -361,6 +415,35 @@ impl Network {
                 Err(error) => return Err(SubmitError::into(error)),
             }
         }
+    }
+
+    /// A call with a fresh nonce, and the cluster that it goes to, as of now.
+    async fn prepare(
+        &self,
+        cluster: ClusterId,
+        contract: ContractId,
+        payload: Vec<u8>,
+        options: &CommandOptions,
+        purpose: CallPurpose,
+        kind: EnvelopeKind,
+    ) -> Result<(ClusterRecord, Call), ClientError> {
+        let gas_class = class_of(options.gas_limit)?;
+        let (record, height) = self.cluster(cluster).await?;
+        let max_fee = match options.max_fee {
+            Some(max_fee) => max_fee,
+            None => self.bounds(cluster, &record, height, gas_class, kind).await?.most,
+        };
+        let call = Call {
+            purpose,
+            contract,
+            nonce: next_nonce(),
+            valid_until: height.saturating_add(options.lifetime),
+            gas_class,
+            gas_limit: options.gas_limit,
+            max_fee,
+            payload,
+        };
+        Ok((record, call))
     }
 
     /// The cluster once its open epoch is another than in `record`.
@@ -390,9 +473,13 @@ fn class_of(gas_limit: u64) -> Result<GasClass, ClientError> {
     })
 }
 
-/// What the openings of one hybrid envelope cost.
-async fn openings(chain: &Chain, record: &ClusterRecord) -> Result<Balance, ClientError> {
-    let price: Balance = chain.constant("Inbox", "OpeningPrice").await?;
+/// What the openings of one envelope cost.
+async fn openings(chain: &Chain, record: &ClusterRecord, kind: EnvelopeKind) -> Result<Balance, ClientError> {
+    let constant = match kind {
+        EnvelopeKind::Call | EnvelopeKind::SessionOpen => "OpeningPrice",
+        EnvelopeKind::SessionCommand => "SessionOpeningPrice",
+    };
+    let price: Balance = chain.constant("Inbox", constant).await?;
     Ok(price.saturating_mul(record.replicas.len().max(1) as Balance))
 }
 
@@ -412,7 +499,18 @@ fn pushed(
     Ok(Command { cluster, contract, account, nonce, sequence, block: included.block, fee })
 }
 
-/// Whether an answer is the reply to `command`, committed by the final result in `record`.
+/// The block of the item that executed, when that is not the one of `record`: somebody pushed a copy of the envelope.
+fn executed_elsewhere(content: &AnswerContent, record: &FinalRecord) -> Option<BlockNumber> {
+    match content {
+        AnswerContent::Reply { result, .. } if result.boundary.block != record.result.boundary.block => {
+            Some(result.boundary.block)
+        }
+        _ => None,
+    }
+}
+
+/// Whether an answer is the reply to `command`, committed by the final result in `record`. Account, nonce and contract say which
+/// command: a nonce is used once, whichever item carried it.
 fn verify_reply(
     command: &Command,
     record: &FinalRecord,
@@ -433,13 +531,11 @@ fn verify_reply(
     if reply.contract != Some(command.contract) {
         return Err(unverified("it is of another contract"));
     }
-    if reply.sequence != command.sequence {
-        return Err(unverified("it is to another item of the inbox"));
-    }
     let leaf = reply_leaf(&salt, &reply);
     merkle::verify(&result.replies_root, position.0.into(), position.1.into(), &leaf, &path)
         .map_err(|error| unverified(&error.to_string()))?;
-    Ok(Completed { command: command.clone(), record: record.clone(), reply, salt, position, path, worker })
+    let command = Command { sequence: reply.sequence, block: result.boundary.block, fee: reply.fee, ..command.clone() };
+    Ok(Completed { command, record: record.clone(), reply, salt, position, path, worker })
 }
 
 /// The contract and item of an instantiation, by its event; for tools that submit it themselves.

@@ -6,13 +6,13 @@
 //!
 //! ```text
 //! HPKE info = QUERY_INFO || genesis      AAD = SCALE of the query header      plaintext = padded SignedQuery
-//! answer: AES-256-GCM, key = export(QUERY_ANSWER_KEY), nonce zero (one use), no AAD, plaintext = padded Answer
+//! answer: AES-256-GCM-SIV, key = export(QUERY_ANSWER_KEY), nonce zero, no AAD, plaintext = padded Answer
 //! ```
 
 use crate::{chain::read_record, entropy, worker::WorkerEndpoint, Account, ClientError, ErrorCode, Network};
 use codec::{Decode, DecodeAll, Encode};
 use phala_crypto::{
-    aead::GcmKey,
+    aead::SivKey,
     envelope::{pad, unpad},
     hpke::{self, Exporter},
     signature::ed25519,
@@ -33,8 +33,8 @@ use phala_protocol::{
 };
 use std::time::Duration;
 
-/// Blocks for which a query can be answered.
-const LIFETIME_BLOCKS: BlockNumber = 60;
+/// Blocks for which a query can be answered: the first, and shorter ones for a worker that has too many such queries to remember.
+const LIFETIMES: [BlockNumber; 3] = [60, 30, 8];
 /// How long to wait for a worker that has not seen what we have.
 const STALE_WAIT: Duration = Duration::from_secs(20);
 const STALE_STEP: Duration = Duration::from_millis(250);
@@ -116,12 +116,18 @@ impl AttestedWorker {
         min_height: BlockNumber,
     ) -> Result<VerifiedAnswer, ClientError> {
         let waited = std::time::Instant::now();
+        let mut lifetimes = LIFETIMES.into_iter();
+        let mut lifetime = lifetimes.next().unwrap_or(1);
         loop {
-            let answer = self.ask_once(genesis, account, request, min_height).await?;
+            let answer = self.ask_once(genesis, account, request, min_height, lifetime).await?;
             match answer.answer.content {
                 AnswerContent::Refused(QueryRefusal::Stale) if waited.elapsed() < STALE_WAIT => {
                     tokio::time::sleep(STALE_STEP).await;
                 }
+                AnswerContent::Refused(QueryRefusal::Crowded) => match lifetimes.next() {
+                    Some(shorter) => lifetime = shorter,
+                    None => return Err(refusal_error(QueryRefusal::Crowded)),
+                },
                 AnswerContent::Refused(refusal) => return Err(refusal_error(refusal)),
                 _ => return Ok(answer),
             }
@@ -134,12 +140,13 @@ impl AttestedWorker {
         account: &Account,
         request: &QueryRequest,
         min_height: BlockNumber,
+        lifetime: BlockNumber,
     ) -> Result<VerifiedAnswer, ClientError> {
         let query = Query {
             worker: self.id(),
             request: request.clone(),
             nonce: entropy::fresh()?,
-            valid_until: self.height.max(min_height).saturating_add(LIFETIME_BLOCKS),
+            valid_until: self.height.max(min_height).saturating_add(lifetime),
             min_height,
         };
         let payload = signing_payload(genesis, self.cluster, &query);
@@ -223,7 +230,7 @@ fn open(
 ) -> Result<Answer, &'static str> {
     let sealed = SealedAnswer::decode_all(&mut &bytes[..]).map_err(|_| "the answer is malformed")?;
     let key = exporter.export::<32>(domain::QUERY_ANSWER_KEY.as_bytes());
-    let padded = GcmKey::new(&key).open(&[0; 12], &[], &sealed.body).map_err(|_| "the answer does not open")?;
+    let padded = SivKey::new(&key).open(&[0; 12], &[], &sealed.body).map_err(|_| "the answer does not open")?;
     if !SizeClass::ALL.iter().any(|class| class.bytes() == padded.len()) {
         return Err("the answer has not the length of a size class");
     }
@@ -251,6 +258,7 @@ pub fn refusal_error(refusal: QueryRefusal) -> ClientError {
         QueryRefusal::NotFound => ErrorCode::NotFound,
         QueryRefusal::Replayed | QueryRefusal::Expired => ErrorCode::Expired,
         QueryRefusal::Stale => ErrorCode::Stale,
+        QueryRefusal::Crowded => ErrorCode::Busy,
         QueryRefusal::NotReadOnly => ErrorCode::Refused,
         QueryRefusal::Trapped => ErrorCode::Trapped,
         QueryRefusal::OutOfGas => ErrorCode::OutOfGas,

@@ -4,9 +4,9 @@
 //! platform model or an older one.
 
 use crate::Shared;
-use codec::DecodeAll;
+use codec::{DecodeAll, Encode};
 use phala_attest::{
-    claimed_fmspc, verify_collateral, Collateral, DevelopmentGenesis, Evidence, TrustAnchor, VerifiedCollateral,
+    claimed_model, verify_collateral, Collateral, DevelopmentGenesis, Evidence, TrustAnchor, VerifiedCollateral,
 };
 use phala_client::{
     chain::{map_key, ChainCall},
@@ -22,13 +22,14 @@ use std::{
 
 /// How often files and chain are compared.
 const INTERVAL: Duration = Duration::from_secs(30);
-type Fmspc = [u8; 6];
+/// FMSPC, and SHA-256 of the certificate of the authority that certifies the processors.
+type Model = ([u8; 6], Hash);
 
 /// The operator's collateral files.
 pub(crate) struct Collaterals {
     files: Vec<PathBuf>,
-    /// SCALE of the newest readable content, by platform model.
-    known: Mutex<BTreeMap<Fmspc, Vec<u8>>>,
+    /// SCALE of the newest readable content, by platform model and authority.
+    known: Mutex<BTreeMap<Model, Vec<u8>>>,
     /// What is on the chain already, by hash of the file's content: no reason to look again.
     settled: Mutex<BTreeMap<Hash, ()>>,
 }
@@ -43,8 +44,8 @@ impl Collaterals {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         Evidence::decode_all(&mut &evidence[..])
             .ok()
-            .and_then(|evidence| claimed_fmspc(&evidence).ok())
-            .and_then(|fmspc| known.get(&fmspc).cloned())
+            .and_then(|evidence| claimed_model(&evidence).ok())
+            .and_then(|model| known.get(&model).cloned())
             .unwrap_or_default()
     }
 
@@ -78,14 +79,14 @@ impl Collaterals {
 
     async fn submit_if_newer(&self, shared: &Shared, chain: &Chain, bytes: &[u8]) -> Result<(), ClientError> {
         let verified = verify(bytes, chain.genesis())?;
-        let fmspc = verified.fmspc();
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(fmspc, bytes.to_vec());
+        let model = (verified.fmspc(), verified.pck_authority_hash());
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(model, bytes.to_vec());
         let content = blake2_256(bytes);
         if self.settled.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&content) {
             return Ok(());
         }
         let there: Option<VerifiedCollateral> =
-            chain.storage(&map_key("Attestation", "Collaterals", &fmspc), None).await?;
+            chain.storage(&map_key("Attestation", "Collaterals", &model.encode()), None).await?;
         if there.is_none_or(|there| there.issued() < verified.issued()) {
             let call = ChainCall::submit_collateral(bytes.to_vec());
             match chain.submit(&shared.operator, &call, Until::InBlock).await {

@@ -2,23 +2,27 @@
 
 use phala_client::{Chain, ClientError, ErrorCode};
 use phala_protocol::ids::BlockNumber;
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 use tokio::sync::{watch, Mutex};
 
 /// The longest pause between two attempts.
-const MAX_BACKOFF: Duration = Duration::from_secs(5);
+const MAX_BACKOFF: Duration = Duration::from_secs(2);
 const FIRST_BACKOFF: Duration = Duration::from_millis(200);
 
 /// A connection that heals.
 pub(crate) struct NodeLink {
     url: String,
     chain: Mutex<Option<Chain>>,
+    connections: AtomicU64,
     height: watch::Sender<BlockNumber>,
 }
 
 impl NodeLink {
     pub(crate) fn new(url: String) -> Self {
-        Self { url, chain: Mutex::new(None), height: watch::Sender::new(0) }
+        Self { url, chain: Mutex::new(None), connections: AtomicU64::new(0), height: watch::Sender::new(0) }
     }
 
     /// The connection, waiting for the node as long as it takes.
@@ -32,6 +36,7 @@ impl NodeLink {
             match Chain::connect(&self.url).await {
                 Ok(connected) => {
                     tracing::info!(node = self.url, "connected to the node");
+                    self.connections.fetch_add(1, Ordering::Relaxed);
                     *chain = Some(connected.clone());
                     return connected;
                 }
@@ -43,6 +48,11 @@ impl NodeLink {
                 }
             }
         }
+    }
+
+    /// How often it was connected. A node that was lost in between may have lost extrinsics that it had taken: its pool is in memory.
+    pub(crate) fn connections(&self) -> u64 {
+        self.connections.load(Ordering::Relaxed)
     }
 
     /// Drops the connection if the error says that it is lost.

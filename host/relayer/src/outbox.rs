@@ -50,11 +50,17 @@ impl Roots {
 /// Submits what comes, for ever.
 pub(crate) async fn submit_all(shared: &Shared, tee: &str, mut outgoing: watch::Receiver<Option<Pending>>) {
     let mut submitted = Submitted::default();
+    let mut connections = shared.link.connections();
     let heads = shared.link.height();
     loop {
         let pending = outgoing.borrow_and_update().clone();
         if let Some(Pending { identity, items }) = pending {
             let height = *heads.borrow();
+            // What another connection was told may be in a block that its node did not finalise before it died.
+            if connections != shared.link.connections() {
+                connections = shared.link.connections();
+                submitted = Submitted::default();
+            }
             let due = submitted.due(&items, height);
             if let Err(error) = submit(shared, identity, &due).await {
                 submitted.forget(&due);

@@ -37,11 +37,15 @@ fn lines_that_scripts_rely_on_are_read() {
 }
 
 #[test]
-fn refuses_other_numbers_of_authorities_and_workers() {
+fn refuses_other_numbers_of_authorities_workers_and_blocks() {
     let cli = parse("phala dev --authorities 4 --workers 3 --node-port 9 --worker-port 8").unwrap();
     let Command::Dev(dev) = cli.command else { panic!() };
     assert_eq!((dev.authorities, dev.workers, dev.node_port, dev.worker_port), (Some(4), Some(3), Some(9), Some(8)));
     assert!(parse("phala dev --authorities 2").is_err());
     assert!(parse("phala dev --workers 0").is_err());
+    assert!(parse("phala dev --session-blocks 10").is_ok());
+    for wrong in ["9", "86401", "-10", "ten"] {
+        assert!(parse(&format!("phala dev --session-blocks {wrong}")).is_err(), "{wrong}");
+    }
     assert!(parse("phala contract call token transfer").is_err());
 }

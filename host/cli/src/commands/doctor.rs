@@ -78,9 +78,9 @@ async fn checks() -> Vec<Check> {
     let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 9944));
     checks.push(Check {
         what: "default node port",
-        found: port
-            .map(|_| "9944 is free".to_owned())
-            .map_err(|error| (format!("9944: {error}"), "nothing to do: `phala dev` picks another and says so")),
+        found: port.map(|_| "9944 is free".to_owned()).map_err(|error| {
+            (format!("9944 is not free ({error})"), "none needed: `phala dev` picks another and says so")
+        }),
         needed: false,
     });
     checks

@@ -4,7 +4,7 @@ use crate::{
     args::Global,
     error::CliError,
     network,
-    output::{table, Output},
+    output::{assurance, assurance_line, table, Output},
 };
 use phala_client::worker::{WorkerEndpoint, WorkerInfo};
 use phala_protocol::{
@@ -15,6 +15,12 @@ use phala_protocol::{
 };
 use serde_json::{json, Value};
 use std::collections::BTreeMap;
+
+/// Where the chain counts the sets of authorities that finalised it: twox128("Grandpa") || twox128("CurrentSetId").
+const AUTHORITY_SET: [u8; 32] = [
+    0x5f, 0x9c, 0xc4, 0x5b, 0x7a, 0x00, 0xc5, 0x89, 0x93, 0x61, 0xe1, 0xc6, 0x09, 0x96, 0x78, 0xdc, 0x8a, 0x2d, 0x09,
+    0x46, 0x3e, 0xff, 0xcc, 0x78, 0xa2, 0x2d, 0x75, 0xb9, 0xcb, 0x87, 0xdf, 0xfc,
+];
 
 /// Runs `phala status`.
 pub async fn run(global: &Global, output: Output) -> Result<(), CliError> {
@@ -39,15 +45,18 @@ pub async fn run(global: &Global, output: Output) -> Result<(), CliError> {
             Err(error) => silent.push((url, error.message)),
         }
     }
+    let authority_set = chain.storage::<u64>(&AUTHORITY_SET, at).await?.unwrap_or_default();
     let insecure = connected.insecure() || machines.iter().any(|(_, record)| record.assurance == Assurance::Simulated);
     let clusters: Vec<Value> = clusters.iter().map(|(id, record)| cluster(*id, record, heads.get(id))).collect();
     let machines: Vec<Value> = machines.iter().map(|(id, record)| machine(id, record, now, &answers)).collect();
     let json = json!({
         "insecure": insecure,
+        "assurance": assurance(if insecure { Assurance::Simulated } else { Assurance::Hardware }),
         "node": chain.url(),
         "genesis": phala_protocol::ids::to_hex(connected.network.genesis()),
         "height": best.number,
         "finalised": finalised.number,
+        "authority_set": authority_set,
         "workers": machines,
         "clusters": clusters,
         "silent": silent.iter().map(|(url, why)| json!({"url": url, "why": why})).collect::<Vec<_>>(),
@@ -83,10 +92,7 @@ fn machine(id: &WorkerId, record: &WorkerRecord, now: u64, answers: &BTreeMap<St
             Role::Worker => "worker",
             Role::Gatekeeper => "gatekeeper",
         },
-        "assurance": match record.assurance {
-            Assurance::Simulated => "simulated",
-            Assurance::Hardware => "hardware",
-        },
+        "assurance": assurance(record.assurance),
         "registered": record.valid_until > now,
         "valid_for_seconds": record.valid_until.saturating_sub(now),
         "url": answer.map(|(url, _)| url),
@@ -107,13 +113,14 @@ fn text(json: &Value) -> String {
     };
     let mut parts = Vec::new();
     if json.get("insecure") == Some(&Value::Bool(true)) {
-        parts.push("INSECURE: TEEs of this network are simulated".to_owned());
+        parts.push(format!("INSECURE: TEEs of this network are simulated\n{}", assurance_line(Assurance::Simulated)));
     }
     parts.push(format!(
-        "chain at {}: height {}, finalised {}",
+        "chain at {}: height {}, finalised {} by authority set {}",
         get(json, "node"),
         get(json, "height"),
-        get(json, "finalised")
+        get(json, "finalised"),
+        get(json, "authority_set")
     ));
     let machines = rows("workers", &["role", "identity", "registered", "assurance", "height", "serves", "url"]);
     parts.push(table(&["ROLE", "IDENTITY", "REGISTERED", "ASSURANCE", "HEIGHT", "SERVES", "URL"], &machines));
@@ -154,10 +161,16 @@ mod tests {
     }
 
     #[test]
+    fn the_authority_set_is_read_where_the_chain_counts_it() {
+        assert_eq!(phala_client::chain::map_key("Grandpa", "CurrentSetId", b"")[..32], AUTHORITY_SET);
+    }
+
+    #[test]
     fn people_are_told_that_it_is_insecure() {
-        let json = json!({"insecure": true, "height": 9, "finalised": 8, "workers": [], "clusters": [cluster(ClusterId(0), &record(1), None)]});
+        let json = json!({"insecure": true, "height": 9, "finalised": 8, "authority_set": 3, "workers": [], "clusters": [cluster(ClusterId(0), &record(1), None)]});
         let text = text(&json);
         assert!(text.starts_with("INSECURE"));
-        assert!(text.contains("height 9, finalised 8") && text.contains("no vote"));
+        assert!(text.contains("height 9, finalised 8 by authority set 3") && text.contains("no vote"));
+        assert!(text.contains("assurance: simulated"));
     }
 }

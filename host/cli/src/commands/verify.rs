@@ -4,14 +4,14 @@ use crate::{
     args::{Global, VerifyArgs},
     error::{io, CliError, Code},
     network::{self, Selected},
-    output::{line, Output},
+    output::{assurance, assurance_line, line, Output},
 };
 use phala_client::{
     receipt::MAX_RECEIPT_BYTES,
     verify::{verify_now, Verdict, LINKS},
     ClientError, ErrorCode, Receipt,
 };
-use phala_protocol::Hash;
+use phala_protocol::{attestation::Assurance, Hash};
 use serde_json::json;
 
 /// Runs `phala verify`.
@@ -45,7 +45,13 @@ fn pinned(global: &Global, args: &VerifyArgs) -> Result<Hash, CliError> {
 }
 
 fn judge(verdict: &Verdict, allow_simulated: bool, output: Output) -> Result<(), CliError> {
-    let details = json!({"holds": verdict.holds(), "simulated": verdict.simulated, "links": verdict.links});
+    let details = json!({
+        "holds": verdict.holds(),
+        "simulated": verdict.simulated,
+        // What a receipt that does not hold rests on is not known.
+        "assurance": verdict.holds().then(|| assurance(vouched(verdict))),
+        "links": verdict.links,
+    });
     let error = match verdict.failed() {
         Some(failed) => {
             let code = verdict.code().unwrap_or(ErrorCode::Unverified);
@@ -77,6 +83,14 @@ fn judge(verdict: &Verdict, allow_simulated: bool, output: Output) -> Result<(),
     }
 }
 
+fn vouched(verdict: &Verdict) -> Assurance {
+    if verdict.simulated {
+        Assurance::Simulated
+    } else {
+        Assurance::Hardware
+    }
+}
+
 /// One line for each link, in order; those after one that fails were not looked at.
 fn report(verdict: &Verdict) -> String {
     let mut lines: Vec<String> = verdict
@@ -85,8 +99,8 @@ fn report(verdict: &Verdict) -> String {
         .map(|link| format!("{:<6}  {:<24}  {}", if link.ok { "ok" } else { "FAILED" }, link.name, link.detail))
         .collect();
     lines.extend(LINKS.iter().skip(verdict.links.len()).map(|name| format!("-       {name:<24}  not checked")));
-    if verdict.simulated {
-        lines.push("INSECURE: the evidence is simulated".to_owned());
+    if verdict.holds() || verdict.simulated {
+        lines.push(assurance_line(vouched(verdict)).to_owned());
     }
     lines.join("\n")
 }
@@ -115,6 +129,7 @@ mod tests {
         let simulated = judge(&verdict(None, true), false, output).unwrap_err();
         assert_eq!((simulated.code, simulated.exit_code()), (Code::Simulated, 8));
         assert_eq!(simulated.details["holds"], true);
+        assert_eq!(simulated.details["assurance"], "simulated");
         let failed = judge(&verdict(Some(4), true), true, output).unwrap_err();
         assert_eq!((failed.code.as_str(), failed.exit_code()), ("unattested", 7));
         assert!(failed.message.contains("evidence and root"));
@@ -132,6 +147,9 @@ mod tests {
             assert!(line.contains(name));
         }
         assert!(lines[1].starts_with("ok") && lines[2].starts_with("FAILED") && lines[3].contains("not checked"));
-        assert!(lines[10].starts_with("INSECURE"));
+        assert!(lines[10].starts_with("assurance: simulated (INSECURE"));
+        let hardware = report(&verdict(None, false));
+        assert_eq!(hardware.lines().last(), Some("assurance: hardware"));
+        assert!(!report(&verdict(Some(2), false)).contains("assurance"), "of what does not hold, nothing is known");
     }
 }

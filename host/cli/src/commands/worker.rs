@@ -6,7 +6,7 @@ use crate::{
     args::{Global, WorkerCommand, WorkerRunArgs},
     error::{io, CliError},
     home, network,
-    output::{table, Output},
+    output::{assurance, assurance_line, table, Output},
 };
 use codec::{DecodeAll, Encode};
 use phala_client::{
@@ -91,6 +91,7 @@ async fn status(global: &Global, url: &str, output: Output) -> Result<(), CliErr
     let json = json!({
         "url": url,
         "insecure": insecure,
+        "assurance": record.as_ref().map(|record| assurance(record.assurance)),
         "identity": identity.to_string(),
         "role": info.role,
         "state": state,
@@ -113,10 +114,13 @@ async fn status(global: &Global, url: &str, output: Output) -> Result<(), CliErr
             rows.push(vec!["operator".to_owned(), accounts::address(&record.operator)]);
             rows.push(vec!["measurement".to_owned(), to_hex(&record.measurement)]);
         }
-        if insecure {
-            rows.push(vec!["INSECURE".to_owned(), "its TEE is simulated".to_owned()]);
-        }
-        table(&["", ""], &rows).trim_start().to_owned()
+        let vouched = if insecure { Assurance::Simulated } else { Assurance::Hardware };
+        let said = if record.is_some() || insecure {
+            assurance_line(vouched)
+        } else {
+            "assurance: none, it is not registered"
+        };
+        format!("{}\n{said}", table(&["", ""], &rows).trim_start())
     });
     Ok(())
 }

@@ -11,6 +11,7 @@ use phala_protocol::{
     ids::to_hex,
     storage, ClusterId, Hash, WorkerId,
 };
+use serde_json::Value;
 use std::{ffi::OsStr, path::Path, process::Stdio};
 use tokio::process::Command;
 
@@ -36,11 +37,28 @@ pub async fn output_of<S: AsRef<OsStr>>(
 }
 
 /// Writes the chain's specification and anchor unless they are there: a network keeps its genesis whatever becomes of the binaries.
-pub async fn prepare(plan: &Plan) -> Result<Pin, CliError> {
+/// `session_blocks` replaces the preset's length of a session.
+pub async fn prepare(plan: &Plan, session_blocks: Option<u32>) -> Result<Pin, CliError> {
     let chain = plan.chain_file();
     if !chain.exists() {
         let name = if plan.nodes.len() == 1 { "dev" } else { "local" };
-        let json = output_of(&plan.programs.node, ["export-chain-spec", "--chain", name, "--raw"]).await?;
+        let export = |chain: &OsStr, more: &[&'static str]| {
+            let words = [OsStr::new("export-chain-spec"), OsStr::new("--chain"), chain].map(OsStr::to_owned);
+            let args: Vec<_> = words.into_iter().chain(more.iter().map(|word| OsStr::new(word).to_owned())).collect();
+            let node = plan.programs.node.clone();
+            async move { output_of(&node, args).await }
+        };
+        let json = match session_blocks {
+            None => export(OsStr::new(name), &["--raw"]).await?,
+            Some(blocks) => {
+                let readable = with_sessions_of(blocks, &export(OsStr::new(name), &[]).await?)?;
+                let draft = chain.with_extension("draft.json");
+                home::write_whole(&draft, &readable)?;
+                let raw = export(draft.as_os_str(), &["--raw"]).await;
+                let _ = std::fs::remove_file(&draft);
+                raw?
+            }
+        };
         home::write_whole(&chain, &json)?;
     }
     let anchor = plan.folder.join("anchor.json");
@@ -62,6 +80,21 @@ pub async fn prepare(plan: &Plan) -> Result<Pin, CliError> {
     let pin = Pin::from_json(&json).map_err(|error| damaged(error.message))?;
     home::write_whole(&plan.anchor_file(), &codec::Encode::encode(&pin.anchor))?;
     Ok(pin)
+}
+
+/// The readable specification with sessions of `blocks` blocks: slots are blocks on a chain whose authorities are all there.
+fn with_sessions_of(blocks: u32, readable: &[u8]) -> Result<Vec<u8>, CliError> {
+    let not_understood = || CliError::new(ErrorCode::Internal, "the node's chain specification is not understood");
+    let mut spec: Value = serde_json::from_slice(readable).map_err(|_| not_understood())?;
+    let genesis =
+        spec.pointer_mut("/genesis/runtimeGenesis").and_then(Value::as_object_mut).ok_or_else(not_understood)?;
+    // Its name depends on whether the preset was written out in full.
+    let network = ["patch", "config"].into_iter().find_map(|form| genesis.get(form)?.get("network").map(|_| form));
+    let slots = network
+        .and_then(|form| genesis.get_mut(form)?.pointer_mut("/network/epochSlots"))
+        .ok_or_else(not_understood)?;
+    *slots = blocks.into();
+    serde_json::to_vec(&spec).map_err(|_| not_understood())
 }
 
 /// Makes each node's peer key unless it is there, and gives the nodes' addresses among peers, in order.
@@ -145,5 +178,23 @@ pub async fn assign(network: &Network, sudo: &Account, cluster: ClusterId, worke
             ErrorCode::Internal,
             format!("cluster {cluster} does not have the replica {} that it was given", to_hex(&worker.0)),
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn sessions_are_set_where_the_node_reads_them_and_nothing_else_changes() {
+        for form in ["patch", "config"] {
+            let spec = |slots: u32| json!({"id": "dev", "genesis": {"runtimeGenesis": {"code": "0x00", form: {"network": {"epochSlots": slots, "slotMilliseconds": 1000}}}}});
+            let changed = with_sessions_of(12, &serde_json::to_vec(&spec(60)).unwrap()).unwrap();
+            assert_eq!(serde_json::from_slice::<Value>(&changed).unwrap(), spec(12));
+        }
+        let raw = json!({"genesis": {"raw": {}}}).to_string();
+        assert_eq!(with_sessions_of(12, raw.as_bytes()).unwrap_err().code.as_str(), "internal");
     }
 }

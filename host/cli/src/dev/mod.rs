@@ -25,10 +25,11 @@ use crate::{
     args::{DevArgs, Global},
     error::CliError,
     home,
-    output::{note, Output},
+    output::{assurance_line, note, Output},
 };
 use folder::{Folder, Settings};
 use network_file::NetworkFile;
+use phala_protocol::attestation::Assurance;
 use plan::{Plan, Programs};
 use std::path::{Path, PathBuf};
 use supervisor::Supervisor;
@@ -54,16 +55,16 @@ pub async fn run(_global: &Global, args: &DevArgs, output: Output) -> Result<(),
     if !left.is_empty() {
         note(&format!("note: ended what a `phala dev` that was killed left running: {}", left.join(", ")));
     }
+    let mut settings = settings(&folder, args)?;
+    // All that a user can have got wrong is found before anything of the network that is here is forgotten.
+    let mut plan = Plan::new(folder.path(), Programs::find()?, &settings, args)?;
     if args.fresh {
         folder.wipe()?;
     }
-    let mut settings = settings(&folder, args)?;
     note(INSECURE);
     note(&format!("network in {}", folder.path().display()));
-    let mut programs = Programs::find()?;
     folder.keep(&settings)?;
-    programs.keep_worker(folder.path())?;
-    let plan = Plan::new(folder.path(), programs, &settings, args)?;
+    plan.programs.keep_worker(folder.path())?;
     let mut supervisor = Supervisor::new(folder.path());
     let brought = tokio::select! {
         up = bootstrap::bring_up(&folder, &mut settings, &plan, &mut supervisor) => Some(up),
@@ -83,16 +84,25 @@ pub async fn run(_global: &Global, args: &DevArgs, output: Output) -> Result<(),
 
 /// What the network was or is to be made with.
 fn settings(folder: &Folder, args: &DevArgs) -> Result<Settings, CliError> {
-    let Some(mut known) = folder.settings()? else {
+    let known = if args.fresh { None } else { folder.settings()? };
+    let Some(mut known) = known else {
         return Ok(Settings {
             authorities: args.authorities.unwrap_or(1),
             workers: args.workers.unwrap_or(2),
+            session_blocks: args.session_blocks,
             token: None,
         });
     };
+    let made_with = |what: String| {
+        Err(CliError::invalid(format!("this network was made with {what}"))
+            .with_hint("--fresh forgets it and makes another; --base-path makes one beside it"))
+    };
     if args.authorities.is_some_and(|wanted| wanted != known.authorities) {
-        return Err(CliError::invalid(format!("this network was made with {} authorities", known.authorities))
-            .with_hint("--fresh forgets it and makes another; --base-path makes one beside it"));
+        return made_with(format!("{} authorities", known.authorities));
+    }
+    if args.session_blocks.is_some() && args.session_blocks != known.session_blocks {
+        let blocks = known.session_blocks.map_or("the usual number of".to_owned(), |blocks| blocks.to_string());
+        return made_with(format!("sessions of {blocks} blocks"));
     }
     known.workers = args.workers.unwrap_or(known.workers);
     Ok(known)
@@ -155,6 +165,7 @@ fn announce(file: &NetworkFile, output: Output) {
         let mut lines = vec![
             String::new(),
             "INSECURE development network is ready.".to_owned(),
+            assurance_line(Assurance::Simulated).to_owned(),
             format!("  chain     {}", file.node_wss.join(" ")),
         ];
         for worker in &file.workers {
@@ -220,18 +231,31 @@ mod tests {
         node_port: None,
         worker_port: None,
         epoch_blocks: None,
+        session_blocks: None,
     };
 
     #[test]
-    fn starting_again_needs_no_flags_and_refuses_another_number_of_authorities() {
+    fn starting_again_needs_no_flags_and_refuses_what_the_genesis_decided_otherwise() {
         let temporary = tempfile::tempdir().unwrap();
         let folder = Folder::take(temporary.path()).unwrap();
-        let first = settings(&folder, &DevArgs { authorities: Some(4), workers: Some(3), ..ARGS }).unwrap();
-        folder.keep(&first).unwrap();
-        let again = settings(&folder, &ARGS).unwrap();
-        assert_eq!((again.authorities, again.workers), (4, 3));
-        let error = settings(&folder, &DevArgs { authorities: Some(1), ..ARGS }).unwrap_err();
-        assert!(error.hint.unwrap().contains("--fresh"));
+        let made = DevArgs { authorities: Some(4), workers: Some(3), session_blocks: Some(12), ..ARGS };
+        folder.keep(&settings(&folder, &made).unwrap()).unwrap();
+        for flags in [&ARGS, &made] {
+            let again = settings(&folder, flags).unwrap();
+            assert_eq!((again.authorities, again.workers, again.session_blocks), (4, 3, Some(12)));
+        }
+        for (other, named) in [
+            (DevArgs { authorities: Some(1), ..ARGS }, "4 authorities"),
+            (DevArgs { session_blocks: Some(10), ..ARGS }, "sessions of 12 blocks"),
+        ] {
+            let error = settings(&folder, &other).unwrap_err();
+            assert!(error.message.contains(named) && error.hint.unwrap().contains("--fresh"));
+            let fresh = settings(&folder, &DevArgs { fresh: true, ..other.clone() }).unwrap();
+            assert_eq!(
+                (fresh.authorities, fresh.session_blocks),
+                (other.authorities.unwrap_or(1), other.session_blocks)
+            );
+        }
         assert_eq!(settings(&folder, &DevArgs { workers: Some(5), ..ARGS }).unwrap().workers, 5);
     }
 

@@ -53,6 +53,9 @@ pub struct NetworkFile {
     /// Names of funded accounts.
     #[serde(default)]
     pub accounts: Vec<String>,
+    /// Blocks of a session, where it is not the chain's usual number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_blocks: Option<u32>,
     /// Processes by name; empty while the network is stopped.
     #[serde(default)]
     pub pids: BTreeMap<String, u32>,
@@ -100,6 +103,7 @@ impl NetworkFile {
             gatekeepers: Vec::new(),
             contracts: BTreeMap::new(),
             accounts: Vec::new(),
+            session_blocks: None,
             pids: BTreeMap::new(),
         }
     }
@@ -138,6 +142,11 @@ impl NetworkFile {
     /// What is pinned.
     pub fn pin(&self) -> Result<Pin, CliError> {
         Ok(Pin::from_json(&serde_json::json!({"genesisHash": self.genesis, "anchor": self.anchor}))?)
+    }
+
+    /// Whether it is a network of `phala dev`, and that has ended its processes.
+    pub fn is_stopped(&self) -> bool {
+        self.insecure && self.pids.is_empty()
     }
 
     /// The nodes, the first one first.

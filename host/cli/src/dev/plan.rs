@@ -281,8 +281,9 @@ mod tests {
             node_port: None,
             worker_port: None,
             epoch_blocks: None,
+            session_blocks: None,
         };
-        let settings = Settings { authorities, workers, token: None };
+        let settings = Settings { authorities, workers, session_blocks: None, token: None };
         Plan::new(Path::new("/x"), programs, &settings, &args).unwrap()
     }
 

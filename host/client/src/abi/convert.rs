@@ -134,9 +134,24 @@ fn encode_integer(bits: u32, signed: bool, json: &Value, out: &mut Vec<u8>) -> O
     Some(())
 }
 
+/// Values, and bytes of their names, that one result may have. A type's author can make them many however few bytes arrive: values
+/// without bytes, and long names that are repeated.
+const MAX_DECODED: usize = 512 * 1024;
+
 /// Takes a value of `kind` from the front of `input`.
 pub(super) fn decode(kind: &Type, input: &mut &[u8], place: &str) -> Result<Value, AbiError> {
+    let mut left = MAX_DECODED;
+    decode_within(kind, input, place, &mut left)
+}
+
+fn decode_within(kind: &Type, input: &mut &[u8], place: &str, left: &mut usize) -> Result<Value, AbiError> {
     let malformed = || AbiError::Malformed { place: place.to_owned(), expected: kind.to_string() };
+    let names = match kind {
+        Type::Struct(fields) => fields.iter().map(|(name, _)| name.len()).sum(),
+        Type::Enum(variants) => variants.iter().map(|(name, _)| name.len()).max().unwrap_or(0),
+        _ => 0,
+    };
+    *left = left.checked_sub(1 + names).ok_or_else(malformed)?;
     Ok(match kind {
         Type::Unit => Value::Null,
         Type::Bool => Value::Bool(bool::decode(input).map_err(|_| malformed())?),
@@ -150,12 +165,12 @@ pub(super) fn decode(kind: &Type, input: &mut &[u8], place: &str) -> Result<Valu
         Type::Contract => Value::String(hex(&<[u8; 32]>::decode(input).map_err(|_| malformed())?)),
         Type::Option(item) => match u8::decode(input) {
             Ok(0) => Value::Null,
-            Ok(1) => decode(item, input, place)?,
+            Ok(1) => decode_within(item, input, place, left)?,
             _ => return Err(malformed()),
         },
         Type::Vec(item) => {
             let count = Compact::<u32>::decode(input).map_err(|_| malformed())?.0 as usize;
-            decode_each(std::iter::repeat_n(&**item, count), count, input, place, &malformed)?
+            decode_each(std::iter::repeat_n(&**item, count), count, input, place, left, &malformed)?
         }
         Type::Array(item, count) if matches!(&**item, Type::Integer { bits: 8, signed: false }) => {
             let (bytes, rest) = input.split_at_checked(*count).ok_or_else(malformed)?;
@@ -163,24 +178,24 @@ pub(super) fn decode(kind: &Type, input: &mut &[u8], place: &str) -> Result<Valu
             Value::String(hex(bytes))
         }
         Type::Array(item, count) => {
-            decode_each(std::iter::repeat_n(&**item, *count), *count, input, place, &malformed)?
+            decode_each(std::iter::repeat_n(&**item, *count), *count, input, place, left, &malformed)?
         }
         Type::Tuple(kinds) => {
             let mut items = Vec::with_capacity(kinds.len());
             for (index, kind) in kinds.iter().enumerate() {
-                items.push(decode(kind, input, &format!("{place}[{index}]"))?);
+                items.push(decode_within(kind, input, &format!("{place}[{index}]"), left)?);
             }
             Value::Array(items)
         }
         Type::Result(value, error) => match u8::decode(input) {
-            Ok(0) => tagged("Ok", decode(value, input, place)?),
-            Ok(1) => tagged("Err", decode(error, input, place)?),
+            Ok(0) => tagged("Ok", decode_within(value, input, place, left)?),
+            Ok(1) => tagged("Err", decode_within(error, input, place, left)?),
             _ => return Err(malformed()),
         },
         Type::Struct(fields) => {
             let mut object = Map::new();
             for (name, field) in fields {
-                object.insert(name.clone(), decode(field, input, &format!("{place}.{name}"))?);
+                object.insert(name.clone(), decode_within(field, input, &format!("{place}.{name}"), left)?);
             }
             Value::Object(object)
         }
@@ -189,7 +204,7 @@ pub(super) fn decode(kind: &Type, input: &mut &[u8], place: &str) -> Result<Valu
             let (name, payload) = variants.get(usize::from(index)).ok_or_else(malformed)?;
             match payload {
                 None => Value::String(name.clone()),
-                Some(payload) => tagged(name, decode(payload, input, &format!("{place}.{name}"))?),
+                Some(payload) => tagged(name, decode_within(payload, input, &format!("{place}.{name}"), left)?),
             }
         }
     })
@@ -200,15 +215,17 @@ fn decode_each<'a>(
     count: usize,
     input: &mut &[u8],
     place: &str,
+    left: &mut usize,
     malformed: &dyn Fn() -> AbiError,
 ) -> Result<Value, AbiError> {
     let mut items = Vec::new();
     for (index, kind) in kinds.enumerate() {
-        // Every value but an empty one takes a byte: a length alone must not make us loop four billion times.
-        if count - index > input.len() && (!kind.is_empty() || count > super::MAX_DEPTH * 1024) {
+        // Every value but an empty one takes a byte: a length alone must not make us loop four billion times. Empty ones end with
+        // what is left.
+        if count - index > input.len() && !kind.is_empty() {
             return Err(malformed());
         }
-        items.push(decode(kind, input, &format!("{place}[{index}]"))?);
+        items.push(decode_within(kind, input, &format!("{place}[{index}]"), left)?);
     }
     Ok(Value::Array(items))
 }

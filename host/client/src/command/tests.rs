@@ -7,10 +7,10 @@ use phala_protocol::{
     result::{Boundary, ClusterResult},
 };
 
-const GENESIS: Hash = [1; 32];
-const CLUSTER: ClusterId = ClusterId(0);
+pub(super) const GENESIS: Hash = [1; 32];
+pub(super) const CLUSTER: ClusterId = ClusterId(0);
 
-fn cluster(key: &DecapsulationKey) -> ClusterRecord {
+pub(super) fn cluster(key: &DecapsulationKey) -> ClusterRecord {
     ClusterRecord {
         era: 0,
         epoch: 4,
@@ -24,11 +24,13 @@ fn cluster(key: &DecapsulationKey) -> ClusterRecord {
     }
 }
 
-fn call(payload: usize) -> Call {
+pub(super) fn call(payload: usize) -> Call {
     Call {
+        purpose: CallPurpose::Command,
         contract: ContractId([2; 32]),
         nonce: next_nonce(),
         valid_until: 9,
+        gas_class: GasClass::Small,
         gas_limit: 10,
         max_fee: 11,
         payload: vec![3; payload],
@@ -109,6 +111,31 @@ fn a_reply_holds_when_the_final_result_commits_it() {
     let (command, record, content) = replied();
     let completed = verify_reply(&command, &record, content, WorkerId([1; 32])).unwrap();
     assert_eq!(completed.output(), Ok(&[1][..]));
+    assert_eq!(completed.command, command);
+}
+
+#[test]
+fn a_copy_that_was_executed_first_is_the_command() {
+    let (command, record, content) = replied();
+    assert_eq!(executed_elsewhere(&content, &record), None);
+    // Ours came later, in another block: the item that executed is a stranger's copy of it.
+    let ours = Command { sequence: 12, block: 31, fee: 3, ..command.clone() };
+    let mut later = record.clone();
+    later.result.boundary.block = 31;
+    assert_eq!(executed_elsewhere(&content, &later), Some(30));
+    assert_eq!(
+        verify_reply(&ours, &later, content.clone(), WorkerId([1; 32])).unwrap_err().code,
+        ErrorCode::Unverified
+    );
+    let completed = verify_reply(&ours, &record, content, WorkerId([1; 32])).unwrap();
+    assert_eq!(completed.command, command, "place, block and fee of what executed");
+}
+
+#[test]
+fn what_is_signed_says_how_it_will_be_carried() {
+    assert_eq!(Carrier::Push.purpose(), CallPurpose::Command);
+    let carrier = Carrier::Instantiate { code: CodeHash([1; 32]), salt: &[2; 32] };
+    assert_eq!(carrier.purpose(), CallPurpose::Constructor);
 }
 
 #[test]
@@ -121,7 +148,7 @@ fn refuses_replies_to_others_of_others_and_altered_ones() {
         verify_reply(&command, &record, content, WorkerId([1; 32])).unwrap_err()
     };
     assert_eq!(check(|command, _, _, _| command.nonce = 1).code, ErrorCode::Unverified);
-    assert_eq!(check(|command, _, _, _| command.sequence = 5).code, ErrorCode::Unverified);
+    assert_eq!(check(|command, _, _, _| command.contract = ContractId([3; 32])).code, ErrorCode::Unverified);
     assert_eq!(check(|_, record, _, _| record.result.next = [9; 32]).code, ErrorCode::Unverified);
     assert_eq!(check(|_, _, reply, _| reply.outcome = Outcome::Returned(vec![2])).code, ErrorCode::Unverified);
     assert_eq!(check(|_, _, reply, _| reply.gas_used = 0).code, ErrorCode::Unverified);

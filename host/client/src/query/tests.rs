@@ -51,7 +51,7 @@ impl Worker {
         let plain = answer.encode();
         let padded = pad(&plain, SizeClass::holding(plain.len()).unwrap()).unwrap();
         let key = exporter.export::<32>(domain::QUERY_ANSWER_KEY.as_bytes());
-        let body = GcmKey::new(&key).seal(&[0; 12], &[], padded.expose()).unwrap();
+        let body = SivKey::new(&key).seal(&[0; 12], &[], padded.expose()).unwrap();
         SealedAnswer { body, signature: self.identity.sign(&answer_payload(&GENESIS, answer)) }.encode()
     }
 }

@@ -1,20 +1,22 @@
 //! `phala contract call`: a sealed command, its final reply, and the receipt that proves the reply to others.
 
-use super::{described, encode, method, options};
+use super::{described, encode, method, options, shown};
 use crate::{
     accounts,
     args::{CallArgs, Global},
     error::{io, CliError},
     network::{self, Connected},
-    output::{pha, Output},
+    output::{assurance, assurance_line, pha, Output},
 };
 use phala_client::{
     abi::Kind,
     command::{failure_error, Completed, Failed},
     receipt::EvidenceOf,
     worker::WorkerEndpoint,
+    ErrorCode,
 };
-use serde_json::json;
+use phala_protocol::{attestation::Assurance, chain_state::WorkerRecord, storage};
+use serde_json::{json, Map, Value};
 
 /// Runs `phala contract call`.
 pub async fn run(global: &Global, args: &CallArgs, output: Output) -> Result<(), CliError> {
@@ -40,7 +42,7 @@ pub async fn run(global: &Global, args: &CallArgs, output: Output) -> Result<(),
         });
         output.data(&json, || {
             format!(
-                "item {} of cluster {} in block {}, fee {}",
+                "sent as item {} of cluster {} in block {}, fee {}; --wait waits for what becomes of it",
                 command.sequence,
                 command.cluster,
                 command.block,
@@ -51,10 +53,11 @@ pub async fn run(global: &Global, args: &CallArgs, output: Output) -> Result<(),
     }
     let workers = connected.workers_of(record.cluster)?;
     let completed = connected.network.complete(&account, &command, &workers, options.timeout).await?;
+    let vouched = vouched(&connected, &completed).await?;
     if let Some(path) = &args.receipt {
         let evidence = evidence(&connected, &completed, &workers).await;
         let receipt = connected.network.receipt(&completed, evidence).await?;
-        crate::home::write_whole(path, receipt.to_json()?.as_bytes())?;
+        crate::home::write_whole(path, marked(&receipt.to_json()?, vouched)?.as_bytes())?;
     }
     let value = match completed.output() {
         Ok(bytes) => method.decode_output(bytes).map_err(phala_client::ClientError::from)?,
@@ -66,9 +69,39 @@ pub async fn run(global: &Global, args: &CallArgs, output: Output) -> Result<(),
             return Err(failure_error(&failed, refusal.as_deref()).into());
         }
     };
-    let json = json!({"value": value, "block": command.block, "fee": command.fee.to_string()});
-    output.data(&json, || format!("{value}\nin block {}, fee {}", command.block, pha(command.fee)));
+    let json = json!({
+        "value": value,
+        "block": command.block,
+        "fee": command.fee.to_string(),
+        "assurance": assurance(vouched),
+    });
+    output.data(&json, || {
+        let where_ = format!("in block {}, fee {}", command.block, pha(command.fee));
+        let said = shown(method, &value).map_or_else(|| format!("done {where_}"), |value| format!("{value}\n{where_}"));
+        format!("{said}\n{}", assurance_line(vouched))
+    });
     Ok(())
+}
+
+/// The least that vouches for a worker that signed the result, by the chain's proved records.
+async fn vouched(connected: &Connected, completed: &Completed) -> Result<Assurance, CliError> {
+    let keys: Vec<_> = completed.record.votes.iter().map(|(worker, _)| storage::worker_key(worker)).collect();
+    let proved = connected.network.read(&keys).await?;
+    for key in &keys {
+        let record: Option<WorkerRecord> = proved.get(key)?;
+        if record.is_none_or(|record| record.assurance != Assurance::Hardware) {
+            return Ok(Assurance::Simulated);
+        }
+    }
+    Ok(Assurance::Hardware)
+}
+
+/// The receipt's JSON with a word on what it rests on, for whoever reads the file. `phala verify` finds out by itself.
+fn marked(receipt: &str, vouched: Assurance) -> Result<String, CliError> {
+    let unreadable = |error: serde_json::Error| CliError::new(ErrorCode::Internal, error.to_string());
+    let mut json: Map<String, Value> = serde_json::from_str(receipt).map_err(unreadable)?;
+    json.insert("assurance".to_owned(), assurance(vouched).into());
+    serde_json::to_string_pretty(&json).map_err(unreadable)
 }
 
 /// The evidence of the workers that signed, where they show it and their collateral lies here: a receipt proves without it, by the

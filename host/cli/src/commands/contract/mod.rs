@@ -16,10 +16,11 @@ use crate::{
     values,
 };
 use phala_client::{
-    abi::{Kind, Method},
+    abi::{Kind, Method, Type},
     ClientError, CommandOptions, Metadata, Network,
 };
 use phala_protocol::{chain_state::ContractRecord, ContractId};
+use serde_json::Value;
 use std::time::Duration;
 
 /// Runs `phala contract`.
@@ -64,6 +65,11 @@ fn method<'a>(metadata: &'a Metadata, kind: Kind, name: &str) -> Result<&'a Meth
             Err(_) => error,
         }
     })
+}
+
+/// A returned value for people; nothing if the method returns nothing.
+fn shown(method: &Method, value: &Value) -> Option<String> {
+    (method.returns != Type::Unit).then(|| value.to_string())
 }
 
 /// What a command may spend, as the client takes it.

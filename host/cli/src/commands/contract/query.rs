@@ -1,22 +1,19 @@
 //! `phala contract query`: asks one attested worker, in private. Its answer is that machine's word, and nobody else's.
 
-use super::{described, encode, method};
+use super::{described, encode, method, shown};
 use crate::{
     accounts,
     args::{Global, QueryArgs},
     error::CliError,
     network,
-    output::{note, Output},
+    output::{assurance, assurance_line, note, Output},
 };
 use phala_client::{
     abi::Kind,
     query::{AttestedWorker, VerifiedAnswer},
     ClientError, ErrorCode,
 };
-use phala_protocol::{
-    attestation::Assurance,
-    query::{AnswerContent, QueryRequest},
-};
+use phala_protocol::query::{AnswerContent, QueryRequest};
 use serde_json::json;
 
 /// Runs `phala contract query`.
@@ -67,13 +64,14 @@ fn show(answer: &VerifiedAnswer, method: &phala_client::abi::Method, output: Out
         AnswerContent::Output(bytes) => {
             let value = method.decode_output(bytes).map_err(ClientError::from)?;
             if !output.is_json() {
-                let insecure = match answer.assurance {
-                    Assurance::Simulated => "INSECURE simulated ",
-                    Assurance::Hardware => "",
-                };
-                note(&format!("one attested {insecure}worker says, at block {}:", answer.answer.height));
+                note(&format!(
+                    "one attested worker says, at block {}; {}",
+                    answer.answer.height,
+                    assurance_line(answer.assurance)
+                ));
             }
-            output.data(&json!({"value": value}), || value.to_string());
+            let json = json!({"value": value, "assurance": assurance(answer.assurance)});
+            output.data(&json, || shown(method, &value).unwrap_or_else(|| "nothing, and no refusal".to_owned()));
             Ok(())
         }
         AnswerContent::Reverted(bytes) => {

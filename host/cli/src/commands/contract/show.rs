@@ -6,10 +6,12 @@ use crate::{
     args::Global,
     error::CliError,
     network,
-    output::{pha, table, Output},
+    output::{assurance_line, pha, table, Output},
 };
 use phala_client::abi::{Kind, Method};
-use phala_protocol::{chain_state::ContractRecord, gas::GasClass, storage, ClusterId, ContractId};
+use phala_protocol::{
+    attestation::Assurance, chain_state::ContractRecord, gas::GasClass, storage, ClusterId, ContractId,
+};
 use serde_json::{json, Value};
 
 /// Lists contracts, by the node's word.
@@ -96,7 +98,7 @@ pub async fn info(global: &Global, contract: &str, output: Output) -> Result<(),
             metadata.messages.iter().map(|method| format!("{:<11}  {}", kind(method.kind), method.signature())),
         );
         if connected.insecure() {
-            lines.push("INSECURE: it runs on simulated TEEs".to_owned());
+            lines.push(assurance_line(Assurance::Simulated).to_owned());
         }
         lines.join("\n")
     });

@@ -1,0 +1,204 @@
+//! Sessions: one hybrid envelope and one signature of the account, then commands that need neither.
+//!
+//! Guarantees: the session's key never leaves the [`Session`], and signs every command; the cluster's replicas, which share the
+//! session's secret, cannot make one. A number is given to one command only. Nothing in a command's envelope says which session it
+//! belongs to; the account that pays for it, its time and its relayer may.
+//!
+//! A session lives in memory, as long as its cluster's epoch, and among the newest few of its account. Does not: keep a
+//! session on disk - opening another costs one command.
+
+use super::{destination, pushed, seal_hybrid, size_class, Command, CommandOptions};
+use crate::{chain::ChainCall, entropy, Account, ClientError, ErrorCode, Network, Until};
+use codec::Encode;
+use phala_crypto::{envelope::Destination, session::SessionSecret, signature::ed25519::IdentityKey, Secret};
+use phala_protocol::{
+    call::{session_command_payload, session_payload, Call, CallPurpose, SessionCommand, SessionOpen, SignedCall},
+    chain_state::ClusterRecord,
+    envelope::{public_key_hash, EnvelopeKind},
+    AccountId, ClusterId, ContractId, Hash,
+};
+
+/// An open session.
+pub struct Session {
+    account: AccountId,
+    destination: Destination,
+    key: IdentityKey,
+    secret: SessionSecret,
+    /// Number of the next command.
+    next: u64,
+}
+
+impl Session {
+    /// Signs and seals `call`, which opens a session, under the cluster's open epoch. Returns the session and the envelope's bytes.
+    /// `entropy` must be unpredictable: half of it becomes the session's key.
+    fn open(
+        genesis: &Hash,
+        cluster: ClusterId,
+        record: &ClusterRecord,
+        account: &Account,
+        call: &Call,
+        entropy: &SessionEntropy,
+    ) -> Result<(Self, Vec<u8>), ClientError> {
+        let destination = destination(genesis, cluster, record)?;
+        let key = IdentityKey::from_seed(&entropy.key);
+        let payload = session_payload(genesis, cluster, &public_key_hash(&record.envelope_key), call, &key.public());
+        let signed = SignedCall { account: account.id(), call: call.clone(), signature: account.sign(&payload)? };
+        let plaintext = SessionOpen { signed, session_key: key.public() }.encode();
+        let (envelope, exporter) =
+            seal_hybrid(record, &destination, EnvelopeKind::SessionOpen, plaintext, &entropy.encapsulation)?;
+        let secret = SessionSecret::of_opener(&exporter);
+        Ok((Self { account: account.id(), destination, key, secret, next: 1 }, envelope.to_bytes()))
+    }
+
+    /// Signs and seals `call` as the session's next command. Returns the envelope's bytes.
+    fn seal(&mut self, call: &Call) -> Result<Vec<u8>, ClientError> {
+        let number = self.next;
+        let tag = self.secret.tag(number);
+        let payload = session_command_payload(&self.destination.genesis, self.destination.cluster, &tag, call);
+        let command = SessionCommand { call: call.clone(), signature: self.key.sign(&payload) };
+        let plaintext = Secret::new(command.encode());
+        let size = size_class(plaintext.expose())?;
+        let sealed = self.secret.seal_command(&self.destination, number, size, plaintext.expose());
+        let envelope = sealed.map_err(|error| ClientError::new(ErrorCode::Internal, error.to_string()))?;
+        self.next = number.saturating_add(1);
+        Ok(envelope.to_bytes())
+    }
+
+    /// The account that it speaks for, and whose nonces and replies its commands have.
+    pub fn account(&self) -> AccountId {
+        self.account
+    }
+
+    /// The cluster that it is open in.
+    pub fn cluster(&self) -> ClusterId {
+        self.destination.cluster
+    }
+}
+
+/// What a session is made from.
+struct SessionEntropy {
+    key: Secret<[u8; 32]>,
+    encapsulation: [u8; 64],
+}
+
+fn ended() -> ClientError {
+    ClientError::new(ErrorCode::Stale, "the session has ended with its epoch").with_hint("open another one")
+}
+
+impl Network {
+    /// Opens a session of `account` by a first command to `contract`. The session can be used as soon as that is in a block.
+    pub async fn open_session(
+        &self,
+        account: &Account,
+        contract: &ContractId,
+        input: Vec<u8>,
+        options: &CommandOptions,
+    ) -> Result<(Session, Command), ClientError> {
+        let cluster = self.contract(contract).await?.cluster;
+        let kind = EnvelopeKind::SessionOpen;
+        let (record, call) = self.prepare(cluster, *contract, input, options, CallPurpose::Command, kind).await?;
+        let entropy = SessionEntropy { key: Secret::new(entropy::fresh()?), encapsulation: entropy::fresh()? };
+        let (session, envelope) = Session::open(self.genesis(), cluster, &record, account, &call, &entropy)?;
+        let command = self.push(account, &call, cluster, account.id(), envelope).await?;
+        Ok((session, command))
+    }
+
+    /// Sends a command in a session, paid for by `payer`: returns when it is in a finalised block, before it is executed.
+    pub async fn call_in_session(
+        &self,
+        session: &mut Session,
+        payer: &Account,
+        contract: &ContractId,
+        input: Vec<u8>,
+        options: &CommandOptions,
+    ) -> Result<Command, ClientError> {
+        let cluster = self.contract(contract).await?.cluster;
+        if cluster != session.cluster() {
+            return Err(ClientError::new(ErrorCode::Refused, format!("the session is not open in cluster {cluster}"))
+                .with_hint("open one there"));
+        }
+        let kind = EnvelopeKind::SessionCommand;
+        let (record, call) = self.prepare(cluster, *contract, input, options, CallPurpose::Command, kind).await?;
+        if record.epoch != session.destination.epoch {
+            return Err(ended());
+        }
+        let envelope = session.seal(&call)?;
+        self.push(payer, &call, cluster, session.account(), envelope).await
+    }
+
+    async fn push(
+        &self,
+        payer: &Account,
+        call: &Call,
+        cluster: ClusterId,
+        account: AccountId,
+        envelope: Vec<u8>,
+    ) -> Result<Command, ClientError> {
+        let extrinsic = ChainCall::push(cluster, call.gas_class, vec![envelope]);
+        match self.chain().submit(payer, &extrinsic, Until::Finalised).await {
+            Ok(included) => pushed(&included, cluster, call.contract, account, call.nonce),
+            Err(error) if error.is("Inbox", "WrongEpoch") => Err(ended()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::{
+        super::tests::{call, cluster, CLUSTER, GENESIS},
+        *,
+    };
+    use phala_crypto::{
+        envelope::open_envelope,
+        signature::{ed25519, sr25519},
+        xwing::DecapsulationKey,
+    };
+    use phala_protocol::envelope::{Envelope, SizeClass};
+
+    fn entropy() -> SessionEntropy {
+        SessionEntropy { key: Secret::new([7; 32]), encapsulation: [8; 64] }
+    }
+
+    #[test]
+    fn what_the_cluster_opens_is_signed_and_gives_it_the_sessions_secret() {
+        let key = DecapsulationKey::from_seed(&Secret::new([5; 32]));
+        let (record, account) = (cluster(&key), Account::development("alice").unwrap());
+        let first = call(40);
+        let (mut session, bytes) = Session::open(&GENESIS, CLUSTER, &record, &account, &first, &entropy()).unwrap();
+        let destination = Destination { genesis: GENESIS, cluster: CLUSTER, epoch: record.epoch };
+        let opened = open_envelope(&key, &destination, &Envelope::decode_exact(&bytes).unwrap()).unwrap();
+        let SessionOpen { signed, session_key } = SessionOpen::decode_exact(opened.data.expose()).unwrap();
+        assert_eq!((signed.account, &signed.call), (account.id(), &first));
+        let envelope_key = public_key_hash(key.public_key());
+        let payload = session_payload(&GENESIS, CLUSTER, &envelope_key, &first, &session_key);
+        assert_eq!(sr25519::verify(&account.id().0, &payload, &signed.signature), Ok(()));
+
+        // What the cluster has of it opens what follows, each under the next number.
+        let theirs = SessionSecret::of_opener(&opened.exporter);
+        for number in 1..4 {
+            let next = call(10);
+            let envelope = Envelope::decode_exact(&session.seal(&next).unwrap()).unwrap();
+            assert_eq!(envelope.header.kind, EnvelopeKind::SessionCommand);
+            assert_eq!(envelope.header.size, SizeClass::B256);
+            let opened = theirs.open_command(&destination, number, &envelope).unwrap();
+            let command = SessionCommand::decode_exact(opened.expose()).unwrap();
+            assert_eq!(command.call, next);
+            let payload = session_command_payload(&GENESIS, CLUSTER, &theirs.tag(number), &next);
+            assert_eq!(ed25519::verify(&session_key, &payload, &command.signature), Ok(()));
+        }
+    }
+
+    #[test]
+    fn a_command_that_is_too_long_uses_up_no_number() {
+        let key = DecapsulationKey::from_seed(&Secret::new([5; 32]));
+        let (record, account) = (cluster(&key), Account::development("alice").unwrap());
+        let (mut session, _) = Session::open(&GENESIS, CLUSTER, &record, &account, &call(1), &entropy()).unwrap();
+        assert_eq!(session.seal(&call(16_384)).unwrap_err().code, ErrorCode::OverLimit);
+        assert_eq!(session.next, 1);
+        let closed = ClusterRecord { epoch: 0, ..record };
+        let refused = Session::open(&GENESIS, CLUSTER, &closed, &account, &call(1), &entropy());
+        assert_eq!(refused.err().unwrap().code, ErrorCode::Busy);
+    }
+}
