@@ -1,0 +1,149 @@
+//! A long search: one process a target, so that what ends a process is a finding like any other.
+//!
+//! Guided by what the checks say: an input whose [`Verdict`] is new joins the pool that further inputs are made from. Seeded: the same
+//! seed tries the same inputs in the same order, as long as the machine's speed lets it. A finding is made smaller, written into
+//! `findings/TARGET/`, and replayed by the tests from then on.
+
+use crate::{engine, targets::TARGETS, Target, Verdict};
+use std::{
+    collections::BTreeSet,
+    fs,
+    panic::{catch_unwind, AssertUnwindSafe},
+    path::{Path, PathBuf},
+    sync::Mutex,
+    time::{Duration, Instant},
+};
+
+/// Inputs in the pool; more of them are tried less often each.
+const POOL: usize = 4096;
+/// Findings after which a target has said enough.
+const ENOUGH: usize = 20;
+
+/// What a search found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Inputs tried.
+    pub executions: u64,
+    /// Of these, taken by the decoder.
+    pub accepted: u64,
+    /// Kinds of verdict that were seen.
+    pub kinds: usize,
+    /// The slowest input, in milliseconds.
+    pub slowest_ms: u64,
+    /// What the properties that do not hold said, without repetitions.
+    pub findings: Vec<String>,
+}
+
+/// A generator that depends on its seed alone: splitmix64.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut value = self.0;
+        value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        value ^ (value >> 31)
+    }
+
+    fn bytes(&mut self, count: usize) -> Vec<u8> {
+        (0..count).map(|_| self.next() as u8).collect()
+    }
+}
+
+/// Where findings are kept.
+pub fn findings_of(target: &Target) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("findings").join(target.name)
+}
+
+/// The committed findings of a target: inputs of its check.
+pub fn committed(target: &Target) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut files: Vec<PathBuf> =
+        fs::read_dir(findings_of(target)).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    files.sort();
+    files.into_iter().filter_map(|path| Some((path.clone(), fs::read(&path).ok()?))).collect()
+}
+
+/// The target of a name.
+pub fn find(name: &str) -> Option<&'static Target> {
+    TARGETS.into_iter().find(|target| target.name == name)
+}
+
+/// Searches for `duration`. Before each input it is written to `current`: whoever started this process finds it there if the process
+/// ends early.
+pub fn search(target: &Target, seed: u64, duration: Duration, current: &Path) -> Report {
+    static MESSAGE: Mutex<String> = Mutex::new(String::new());
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let mut message = MESSAGE.lock().unwrap();
+        // The first panic is the cause; others may follow it on the way out.
+        if message.is_empty() {
+            *message = format!("{place}: {}", panic.payload_as_str().unwrap_or("a panic"));
+        }
+    }));
+    let check = |input: &[u8]| -> Result<Verdict, String> {
+        MESSAGE.lock().unwrap().clear();
+        catch_unwind(AssertUnwindSafe(|| (target.check)(input))).map_err(|_| MESSAGE.lock().unwrap().clone())
+    };
+
+    let begun = Instant::now();
+    let mut random = Random(seed);
+    let mut pool: Vec<Vec<u8>> = target.samples.clone();
+    pool.extend(committed(target).into_iter().map(|(_, input)| input));
+    let (mut kinds, mut places, mut report) = (BTreeSet::new(), BTreeSet::new(), Report::default());
+    while begun.elapsed() < duration && report.findings.len() < ENOUGH {
+        let length = 4 + random.next() as usize % 120;
+        let input = engine::build(&pool, &random.bytes(length));
+        let _ = fs::write(current, &input);
+        let started = Instant::now();
+        let seen = check(&input);
+        report.slowest_ms = report.slowest_ms.max(started.elapsed().as_millis() as u64);
+        report.executions += 1;
+        match seen {
+            Ok(verdict) => {
+                report.accepted += u64::from(verdict.accepted);
+                if kinds.insert(verdict) && pool.len() < POOL {
+                    pool.push(input);
+                }
+            }
+            Err(message) => {
+                let place: String = message.chars().filter(|letter| !letter.is_ascii_digit()).take(160).collect();
+                if places.insert(place) {
+                    let smaller = shrink(&input, |input| check(input).is_err());
+                    keep(target, &smaller);
+                    report.findings.push(message);
+                }
+            }
+        }
+    }
+    report.kinds = kinds.len();
+    report
+}
+
+/// Leaves out whatever can be left out, for some seconds.
+fn shrink(input: &[u8], mut fails: impl FnMut(&[u8]) -> bool) -> Vec<u8> {
+    let (begun, mut smallest) = (Instant::now(), input.to_vec());
+    let mut piece = smallest.len().next_power_of_two() / 2;
+    while piece > 0 {
+        let mut at = 0;
+        while at < smallest.len() && begun.elapsed() < Duration::from_secs(10) {
+            let end = (at + piece).min(smallest.len());
+            let without = [&smallest[..at], &smallest[end..]].concat();
+            if fails(&without) {
+                smallest = without;
+            } else {
+                at = end;
+            }
+        }
+        piece /= 2;
+    }
+    smallest
+}
+
+/// Keeps an input among the findings, under the hash of its bytes.
+pub fn keep(target: &Target, input: &[u8]) -> PathBuf {
+    let name = hex::encode(&phala_protocol::hash::blake2_256(input)[..8]);
+    let path = findings_of(target).join(format!("{name}.bin"));
+    let _ = fs::create_dir_all(findings_of(target)).and_then(|()| fs::write(&path, input));
+    path
+}

@@ -1,0 +1,212 @@
+//! Key requests, grants and sealed seats: a hostile worker before a gatekeeper, and a hostile gatekeeper before a worker.
+//!
+//! INSECURE: the machine is simulated, on a genesis that is marked as a development one.
+
+use crate::{assert_bounded, measured, Target, Verdict};
+use codec::{Decode, DecodeAll, Encode};
+use phala_attest::{AcceptedStatuses, DevelopmentGenesis, Evidence, PolicyTerms};
+use phala_crypto::{
+    hpke,
+    signature::ed25519::IdentityKey,
+    xwing::{DecapsulationKey, EncapsulationKey},
+    Secret,
+};
+use phala_gatekeeper::{open_grant, Facts, Grants, Seat};
+use phala_insecure_tee::InsecureMachine;
+use phala_protocol::{
+    attestation::{encryption_key_hash, Assurance, Registration, Role},
+    chain_state::{AllowedMeasurement, ClusterRecord, RootRecord, WorkerRecord},
+    domain,
+    keys::{KeyAnswer, KeyGrant, KeyPurpose, KeyRequest, SignedKeyRequest},
+    relay::KeyInquiry,
+    AccountId, ClusterId, Hash, WorkerId,
+};
+use std::sync::LazyLock;
+
+const GENESIS: Hash = [7; 32];
+const NOW: u64 = 1_790_000_000;
+const GATEKEEPER: WorkerId = WorkerId([0x6a; 32]);
+const OPERATOR: AccountId = AccountId([0x0f; 32]);
+
+fn development() -> DevelopmentGenesis {
+    DevelopmentGenesis::for_genesis(GENESIS, &[GENESIS]).unwrap()
+}
+
+/// A registered worker, the seat it asks, and the honest exchange between them.
+struct World {
+    receiving: DecapsulationKey,
+    seat: Seat,
+    facts: Facts,
+    root: RootRecord,
+    inquiry: KeyInquiry,
+    answer: KeyAnswer,
+    grant: KeyGrant,
+    keys: Vec<Vec<u8>>,
+}
+
+static WORLD: LazyLock<World> = LazyLock::new(World::new);
+
+impl World {
+    fn new() -> Self {
+        let machine = InsecureMachine::new("a machine", b"the binary", NOW).unwrap();
+        let signing = IdentityKey::from_seed(&Secret::new([1; 32]));
+        let receiving = DecapsulationKey::from_seed(&Secret::new([2; 32]));
+        let worker = WorkerId(signing.public());
+        let encryption_key = encryption_key_hash(receiving.public_key());
+        let registration = Registration {
+            role: Role::Worker,
+            identity: worker,
+            encryption_key,
+            operator: OPERATOR,
+            block: 90,
+            block_hash: [0x90; 32],
+        };
+        let quote = machine.quote(registration.report_data(&GENESIS));
+        let request = KeyRequest {
+            genesis: GENESIS,
+            worker,
+            gatekeeper: GATEKEEPER,
+            cluster: ClusterId(3),
+            epoch: 5,
+            nonce: [5; 32],
+        };
+        let inquiry = KeyInquiry {
+            request: SignedKeyRequest {
+                request,
+                encryption_key: receiving.public_key().to_vec(),
+                signature: signing.sign(&request.signing_payload()),
+            },
+            registration,
+            evidence: Evidence::TdxDcap(quote.try_into().unwrap()).encode(),
+            collateral: machine.collateral().encode(),
+        };
+        let seat = Seat::lone(development(), 0, &Secret::new([9; 32])).unwrap();
+        let root = seat.root_record(vec![GATEKEEPER]);
+        let facts = Facts {
+            genesis: GENESIS,
+            gatekeeper: GATEKEEPER,
+            head: (100, [0x64; 32]),
+            now: NOW,
+            development: Some(development()),
+            terms: PolicyTerms { accepted: AcceptedStatuses::UP_TO_DATE, minimum_tcb_evaluation_number: 0 },
+            root: Some(root.clone()),
+            cluster: Some(ClusterRecord {
+                era: 0,
+                epoch: 5,
+                opened_at: 80,
+                opened_count: 4,
+                final_count: 4,
+                bound_epoch: 5,
+                epoch_length: 1_000,
+                envelope_key: Vec::new(),
+                replicas: vec![worker],
+            }),
+            worker: Some(WorkerRecord {
+                role: Role::Worker,
+                operator: OPERATOR,
+                encryption_key,
+                measurement: machine.measurement(),
+                hardware: [3; 32],
+                assurance: Assurance::Simulated,
+                registered_at: 91,
+                valid_until: NOW + 1,
+            }),
+            measurement: Some(AllowedMeasurement { source: [0; 32], listed_at: 0, not_before: 0, sunset: None }),
+        };
+        let answer = seat.answer(&inquiry, &facts, &[11; 32], &[12; 64]).unwrap();
+        let context = hpke::setup_receiver(&receiving, answer.encapsulated.as_slice().try_into().unwrap(), &info());
+        let (plain, _) = context.open(&request.signing_payload(), &answer.body).unwrap();
+        let grant = KeyGrant::decode(&mut plain.expose().as_slice()).unwrap();
+        let mut world = Self { receiving, seat, facts, root, inquiry, answer, grant, keys: Vec::new() };
+        world.keys = world.keys_of(&world.answer).unwrap();
+        world
+    }
+
+    /// The keys that the worker takes out of an answer.
+    fn keys_of(&self, answer: &KeyAnswer) -> Result<Vec<Vec<u8>>, String> {
+        let opened = open_grant(&self.receiving, &self.inquiry.request.request, &self.root, answer)
+            .map_err(|error| error.to_string())?;
+        let mut grants = Grants::default();
+        grants.add(opened);
+        let keys = KeyPurpose::ALL.map(|purpose| grants.key(1, purpose));
+        Ok(keys.into_iter().flatten().map(|key| key.expose().to_vec()).collect())
+    }
+
+    /// What a gatekeeper that lies seals.
+    fn sealed(&self, plaintext: &[u8]) -> KeyAnswer {
+        let recipient = EncapsulationKey::from_bytes(self.receiving.public_key()).unwrap();
+        let (encapsulated, context) = hpke::setup_sender(&recipient, &info(), &[13; 64]);
+        let (body, _) = context.seal(&self.inquiry.request.request.signing_payload(), plaintext).unwrap();
+        KeyAnswer { encapsulated: encapsulated.to_vec(), body }
+    }
+}
+
+fn info() -> Vec<u8> {
+    [domain::KEY_ANSWER.as_bytes(), &GENESIS].concat()
+}
+
+/// Before a worker. The first byte says whether the others are the sealed answer, or its plaintext, sealed by the gatekeeper itself.
+pub static GRANTS: Target = Target {
+    name: "grants",
+    covers: &["tee/gatekeeper/src/grant.rs::open_grant"],
+    samples: LazyLock::new(|| {
+        vec![[vec![0], WORLD.answer.encode()].concat(), [vec![1], WORLD.grant.encode()].concat()]
+    }),
+    check: |bytes| {
+        let (which, bytes) = bytes.split_first().unwrap_or((&0, &[]));
+        let lying = !which.is_multiple_of(2);
+        let answer = match KeyAnswer::decode_all(&mut &bytes[..]) {
+            _ if lying => WORLD.sealed(bytes),
+            Ok(answer) => answer,
+            Err(_) => return Verdict::refused("shape"),
+        };
+        match WORLD.keys_of(&answer) {
+            Ok(keys) => {
+                assert!(lying || answer == WORLD.answer, "an altered answer opened");
+                // A gatekeeper may withhold an evaluation, and cannot make a key another one.
+                assert!(keys.iter().all(|key| WORLD.keys.contains(key)), "a key that the share does not give");
+                Verdict::accepted("x".repeat(keys.len()))
+            }
+            Err(error) => Verdict::refused(error),
+        }
+    },
+    iterations: 700,
+};
+
+/// Before a gatekeeper.
+pub static INQUIRIES: Target = Target {
+    name: "inquiries",
+    covers: &[],
+    samples: LazyLock::new(|| vec![WORLD.inquiry.encode()]),
+    check: |bytes| {
+        let (decoded, peak) = measured(|| KeyInquiry::decode_all(&mut &bytes[..]));
+        assert_bounded(peak, bytes.len(), 4);
+        let Ok(inquiry) = decoded else { return Verdict::refused("shape") };
+        match WORLD.seat.answer(&inquiry, &WORLD.facts, &[11; 32], &[12; 64]) {
+            Ok(answer) => {
+                assert_eq!(inquiry.request, WORLD.inquiry.request, "keys for a request that the worker did not sign");
+                assert_eq!(inquiry.registration, WORLD.inquiry.registration);
+                assert_eq!(WORLD.keys_of(&answer).as_ref(), Ok(&WORLD.keys));
+                Verdict::accepted("")
+            }
+            Err(refusal) => Verdict::refused(refusal),
+        }
+    },
+    iterations: 500,
+};
+
+/// What a gatekeeper unsealed. Trusted for content; of one encoding, and never a panic.
+pub static SEATS: Target = Target {
+    name: "seats",
+    covers: &["tee/gatekeeper/src/seat.rs::from_secret_bytes"],
+    samples: LazyLock::new(|| vec![WORLD.seat.to_secret_bytes().expose().clone()]),
+    check: |bytes| match Seat::from_secret_bytes(&Secret::new(bytes.to_vec())) {
+        Ok(seat) => {
+            assert_eq!(seat.to_secret_bytes().expose(), bytes);
+            let _ = seat.is_recorded_as(&WORLD.root);
+            Verdict::accepted("")
+        }
+        Err(error) => Verdict::refused(error),
+    },
+    iterations: 2_000,
+};

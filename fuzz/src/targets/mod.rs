@@ -1,0 +1,60 @@
+//! The targets, one module a group.
+
+pub mod accounts;
+pub mod certificates;
+pub mod chain;
+pub mod crypto;
+pub mod disk;
+pub mod documents;
+pub mod keys;
+pub mod protocol;
+pub mod quotes;
+pub mod receipts;
+pub mod scale;
+pub mod sdk;
+pub mod tee;
+pub mod values;
+pub mod wasm;
+
+use crate::Target;
+
+/// All of them.
+pub static TARGETS: [&Target; 37] = [
+    &scale::RECORDS,
+    &protocol::CALLS,
+    &protocol::ENVELOPES,
+    &protocol::QUERIES,
+    &protocol::ITEMS,
+    &protocol::FINALITY_PROOFS,
+    &protocol::DELIVERIES,
+    &chain::FINALITY,
+    &chain::STORAGE,
+    &chain::ANCESTORS,
+    &chain::ANCHORS,
+    &chain::CHECKPOINTS,
+    &quotes::QUOTES,
+    &quotes::SIGNED_QUOTES,
+    &certificates::COLLATERAL,
+    &certificates::VERIFIED_COLLATERAL,
+    &certificates::EXTENSIONS,
+    &documents::DOCUMENTS,
+    &documents::DATES,
+    &crypto::SIGNATURES,
+    &crypto::POINTS,
+    &crypto::MERKLE,
+    &crypto::SEALED,
+    &keys::GRANTS,
+    &keys::INQUIRIES,
+    &keys::SEATS,
+    &wasm::MODULES,
+    &wasm::PROGRAMS,
+    &disk::STORES,
+    &disk::SEALED_BLOBS,
+    &tee::DELIVERED,
+    &values::METADATA,
+    &values::VALUES,
+    &receipts::RECEIPTS,
+    &accounts::TEXTS,
+    &accounts::FILES,
+    &sdk::VALUES_OF_CONTRACTS,
+];

@@ -1,0 +1,230 @@
+//! Attestation evidence: the format of quotes, and the judgement of what a good key signed.
+//!
+//! Oracle: dcap-qvl, Intel's logic. Whatever it refuses, we refuse; what both accept reads the same.
+
+use crate::{engine::Choices, measured, Target, Verdict};
+use dcap_qvl::{configs::RustCryptoConfig, verify::QuoteVerifier, QuoteCollateralV3};
+use phala_attest::{
+    canonical_quote, claimed_fmspc, decode_quote, is_development_root, measurement, verify_collateral, verify_evidence,
+    AcceptedStatuses, Collateral, DevelopmentGenesis, Evidence, List, Policy, PolicyTerms, TcbStatus, TrustAnchor,
+    VerifiedCollateral, QUOTE_LIMIT,
+};
+use phala_insecure_tee::{
+    development_root_der, qe_identity_json, tcb_info_json, InsecureVendor, Processor, QuoteFields, QuoteSigner,
+    Revoked, Window,
+};
+use std::sync::LazyLock;
+
+const INTEL_QUOTE: &[u8] = include_bytes!("../../../testing/vectors/attest/tdx_v4.bin");
+const INTEL_COLLATERAL: &str = include_str!("../../../testing/vectors/attest/tdx_v4.collateral.json");
+/// A second at which Intel's sample is current.
+pub(super) const INTEL_NOW: u64 = 1_750_414_563;
+pub(super) const NOW: u64 = 1_800_000_000;
+const GENESIS: [u8; 32] = [7; 32];
+
+/// INSECURE: the anchor of a genesis that is marked as a development one.
+pub(super) fn development() -> TrustAnchor {
+    TrustAnchor::InsecureDevelopment(DevelopmentGenesis::for_genesis(GENESIS, &[GENESIS]).unwrap())
+}
+
+/// Accepts every status that can be accepted, as dcap-qvl does.
+pub(super) fn lenient(anchor: TrustAnchor) -> Policy {
+    let accepted = [
+        TcbStatus::SwHardeningNeeded,
+        TcbStatus::ConfigurationNeeded,
+        TcbStatus::ConfigurationAndSwHardeningNeeded,
+        TcbStatus::OutOfDate,
+        TcbStatus::OutOfDateConfigurationNeeded,
+    ];
+    let accepted = accepted.into_iter().fold(AcceptedStatuses::UP_TO_DATE, AcceptedStatuses::with);
+    Policy { anchor, terms: PolicyTerms { accepted, minimum_tcb_evaluation_number: 0 } }
+}
+
+/// Collateral as dcap-qvl takes it; none when a text is not UTF-8.
+pub(super) fn theirs_of(ours: &Collateral) -> Option<QuoteCollateralV3> {
+    fn text<const LIMIT: usize>(bytes: &List<u8, LIMIT>) -> Option<String> {
+        String::from_utf8(bytes.to_vec()).ok()
+    }
+    Some(QuoteCollateralV3 {
+        pck_crl_issuer_chain: text(&ours.pck_crl_issuer_chain)?,
+        root_ca_crl: ours.root_ca_crl.to_vec(),
+        pck_crl: ours.pck_crl.to_vec(),
+        tcb_info_issuer_chain: text(&ours.tcb_info_issuer_chain)?,
+        tcb_info: text(&ours.tcb_info)?,
+        tcb_info_signature: ours.tcb_info_signature.to_vec(),
+        qe_identity_issuer_chain: text(&ours.qe_identity_issuer_chain)?,
+        qe_identity: text(&ours.qe_identity)?,
+        qe_identity_signature: ours.qe_identity_signature.to_vec(),
+        pck_certificate_chain: None,
+    })
+}
+
+/// Intel's sample collateral.
+pub(super) fn intel_collateral() -> Collateral {
+    let json: serde_json::Value = serde_json::from_str(INTEL_COLLATERAL).unwrap();
+    let text = |name: &str| json[name].as_str().unwrap().as_bytes().to_vec();
+    let bytes = |name: &str| hex::decode(json[name].as_str().unwrap()).unwrap();
+    Collateral {
+        tcb_info: List::try_from(text("tcb_info")).unwrap(),
+        tcb_info_signature: bytes("tcb_info_signature").try_into().unwrap(),
+        tcb_info_issuer_chain: List::try_from(text("tcb_info_issuer_chain")).unwrap(),
+        qe_identity: List::try_from(text("qe_identity")).unwrap(),
+        qe_identity_signature: bytes("qe_identity_signature").try_into().unwrap(),
+        qe_identity_issuer_chain: List::try_from(text("qe_identity_issuer_chain")).unwrap(),
+        root_ca_crl: List::try_from(bytes("root_ca_crl")).unwrap(),
+        pck_crl: List::try_from(bytes("pck_crl")).unwrap(),
+        pck_crl_issuer_chain: List::try_from(text("pck_crl_issuer_chain")).unwrap(),
+    }
+}
+
+/// INSECURE: a vendor whose keys are published, and its collateral of the simulated platform.
+pub(super) struct Simulated {
+    pub vendor: InsecureVendor,
+    pub signer: QuoteSigner,
+    pub collateral: Collateral,
+    pub verified: VerifiedCollateral,
+    pub quote: Vec<u8>,
+    pub root: Vec<u8>,
+}
+
+pub(super) static SIMULATED: LazyLock<Simulated> = LazyLock::new(|| {
+    let vendor = InsecureVendor::new().unwrap();
+    let signer = QuoteSigner::new(&vendor, &Processor::named("alpha")).unwrap();
+    let window = Window::around(NOW);
+    let documents = (tcb_info_json(window).unwrap(), qe_identity_json(window).unwrap());
+    let collateral = vendor.collateral(window, &documents.0, &documents.1, &Revoked::default()).unwrap();
+    let verified = verify_collateral(&collateral, &development(), NOW).unwrap();
+    let quote = signer.sign(&QuoteFields::of(b"the program"));
+    Simulated { vendor, signer, collateral, verified, quote, root: development_root_der().unwrap() }
+});
+
+static INTEL: LazyLock<VerifiedCollateral> =
+    LazyLock::new(|| verify_collateral(&intel_collateral(), &TrustAnchor::Intel, INTEL_NOW).unwrap());
+
+/// Their verdict under the development root.
+pub(super) fn their_verdict(quote: &[u8], collateral: &Collateral) -> Option<bool> {
+    let verifier = QuoteVerifier::<RustCryptoConfig>::new_with_config(SIMULATED.root.clone());
+    Some(verifier.verify(quote, &theirs_of(collateral)?, NOW).is_ok())
+}
+
+/// Bytes that say they are a quote.
+pub static QUOTES: Target = Target {
+    name: "quotes",
+    covers: &[
+        "common/attest/src/quote.rs::decode_quote",
+        "common/attest/src/quote.rs::canonical_quote",
+        "common/attest/src/evidence.rs::verify_evidence",
+        "common/attest/src/evidence.rs::claimed_fmspc",
+        "common/attest/src/anchor.rs::is_development_root",
+    ],
+    samples: LazyLock::new(|| {
+        let canonical = canonical_quote(INTEL_QUOTE).unwrap().to_vec();
+        let later = include_bytes!("../../../testing/vectors/attest/tdx_v5.bin").to_vec();
+        vec![canonical, INTEL_QUOTE.to_vec(), SIMULATED.quote.clone(), later]
+    }),
+    check: quote,
+    iterations: 500,
+};
+
+fn quote(bytes: &[u8]) -> Verdict {
+    let _ = is_development_root(bytes);
+    if let Ok(quote) = canonical_quote(bytes) {
+        assert!(bytes.starts_with(quote) && bytes[quote.len()..].iter().all(|byte| *byte == 0));
+        assert_eq!(canonical_quote(quote), Ok(quote));
+    }
+    let (decoded, peak) = measured(|| decode_quote(bytes));
+    // Borrows from its input.
+    assert_eq!(peak, 0, "decoding a quote allocates");
+    let Ok(list) = List::try_from(bytes.to_vec()) else {
+        assert!(bytes.len() > QUOTE_LIMIT && decoded.is_err());
+        return Verdict::refused("too long");
+    };
+    let evidence = Evidence::TdxDcap(list);
+    let claimed = claimed_fmspc(&evidence);
+    let decoded = match decoded {
+        Ok(decoded) => decoded,
+        Err(error) => {
+            assert!(claimed.is_err());
+            assert!(verify_evidence(&evidence, &INTEL, &lenient(TrustAnchor::Intel), INTEL_NOW).is_err());
+            return Verdict::refused(error);
+        }
+    };
+    let theirs = dcap_qvl::quote::Quote::parse(bytes).expect("dcap-qvl reads what we read");
+    let report = theirs.report.as_td10().expect("a TDX report");
+    assert_eq!((report.mr_td, report.report_data), (decoded.report.mr_td, decoded.report.report_data));
+    assert_eq!(decoded.signed, &bytes[..632]);
+
+    let simulated = verify_evidence(&evidence, &SIMULATED.verified, &lenient(development()), NOW);
+    let intel = verify_evidence(&evidence, &INTEL, &lenient(TrustAnchor::Intel), INTEL_NOW);
+    assert!(simulated.is_err() || intel.is_err(), "one quote under two roots");
+    match (simulated, intel) {
+        (Ok(report), _) | (_, Ok(report)) => {
+            let genuine = QUOTES.samples.iter().any(|sample| sample[..632] == bytes[..632]);
+            assert!(genuine, "a report that no machine signed");
+            assert_eq!(report.measurement(), measurement(&decoded.report));
+            assert!(claimed.is_ok());
+            Verdict::accepted("")
+        }
+        // The refusal of the root that it seems to be of: the other one says "another root".
+        (Err(simulated), Err(intel)) => Verdict::refused(format_args!("{simulated} {intel} {}", claimed.is_ok())),
+    }
+}
+
+/// Claims that are well signed: every check behind the signatures, against dcap-qvl's.
+pub static SIGNED_QUOTES: Target = Target {
+    name: "signed-quotes",
+    covers: &[],
+    samples: LazyLock::new(|| vec![vec![], vec![1; 40], (0..200).collect()]),
+    check: |bytes| {
+        let mut fields = QuoteFields::of(b"the program");
+        let mut choices = Choices::new(bytes);
+        while !choices.is_empty() {
+            let report = &mut fields.report;
+            let parts: [&mut [u8]; 19] = [
+                &mut fields.header_reserved,
+                &mut fields.qe_vendor_id,
+                &mut fields.user_data,
+                &mut report.tee_tcb_svn,
+                &mut report.mr_seam,
+                &mut report.mr_signer_seam,
+                &mut report.seam_attributes,
+                &mut report.td_attributes,
+                &mut report.xfam,
+                &mut report.mr_config_id,
+                &mut report.mr_owner,
+                &mut report.mr_owner_config,
+                &mut report.report_data,
+                &mut fields.qe_misc_select,
+                &mut fields.qe_reserved,
+                &mut fields.qe_attributes,
+                &mut fields.qe_mr_signer,
+                &mut fields.qe_report_data_tail,
+                &mut fields.qe_authentication_data,
+            ];
+            let which = choices.below(21);
+            match which {
+                19 => fields.qe_isv_prod_id = choices.byte().into(),
+                20 => fields.qe_isv_svn = choices.byte().into(),
+                part => {
+                    let part = parts.into_iter().nth(part).unwrap();
+                    if !part.is_empty() {
+                        let at = choices.below(part.len());
+                        part[at] ^= 1 << choices.below(8);
+                    }
+                }
+            }
+        }
+        let quote = SIMULATED.signer.sign(&fields);
+        let evidence = Evidence::TdxDcap(List::try_from(quote.clone()).unwrap());
+        let ours = verify_evidence(&evidence, &SIMULATED.verified, &lenient(development()), NOW);
+        match ours {
+            Ok(report) => {
+                assert_eq!(their_verdict(&quote, &SIMULATED.collateral), Some(true), "dcap-qvl refuses it");
+                assert_eq!(report.report_data(), fields.report.report_data);
+                Verdict::accepted(format_args!("{:?}", report.tcb_status()))
+            }
+            Err(refusal) => Verdict::refused(refusal),
+        }
+    },
+    iterations: 300,
+};

@@ -1,0 +1,86 @@
+//! Every record that crosses a zone in SCALE, whoever decodes it and where.
+//!
+//! Holds for each: one encoding only, nothing after it, and memory in proportion to the input. The first byte names the type.
+
+use crate::{assert_bounded, measured, Target, Verdict};
+use codec::{Decode, DecodeAll, Encode};
+use phala_attest as attest;
+use phala_light_client as light_client;
+use phala_protocol::{attestation, call, chain_state, envelope, finality, gas, ids, inbox, keys, query, relay, result};
+use std::sync::LazyLock;
+
+macro_rules! types {
+    ($($module:ident: $($name:ident)*;)*) => {
+        /// The types by module and name: `tests/it/inventory.rs` compares them with the sources.
+        pub static TYPES: &[(&str, &str, fn(&[u8]) -> Verdict)] =
+            &[$($((stringify!($module), stringify!($name), canonical::<$module::$name>),)*)*];
+
+        fn samples() -> Vec<Vec<u8>> {
+            let mut samples = Vec::new();
+            let mut index = 0;
+            $($(
+                add_samples::<$module::$name>(index, &mut samples);
+                index += 1;
+            )*)*
+            let _ = index;
+            samples
+        }
+    };
+}
+
+types! {
+    attestation: Assurance Registration Role;
+    call: Call CallPurpose SessionCommand SessionOpen SignedCall;
+    chain_state: AllowedMeasurement BoundaryRecord ClusterRecord ContractRecord FinalRecord RootRecord WorkerRecord;
+    envelope: EnvelopeHeader EnvelopeKind SizeClass;
+    finality: FinalityFragment FinalityProof GenesisAnchor;
+    gas: GasClass Surge;
+    ids: AccountId ClusterId CodeHash ContractId WorkerId;
+    inbox: ChainMessage Head Item ItemHeader ItemKind ItemOrigin;
+    keys: Evaluation KeyAnswer KeyGrant KeyPurpose KeyRequest PrfInput SignedKeyRequest;
+    query: Answer AnswerContent Query QueryHeader QueryKey QueryRefusal QueryRequest SealedAnswer SignedQuery;
+    relay: Delivery InboxCursor InboxItems KeyInquiry Outgoing TeeStatus;
+    result: Boundary ClusterResult ContractEvent Failure Outcome Rekey Reply SignedRekey SignedResult;
+    attest: AcceptedStatuses Advisory Collateral Evidence PolicyTerms Root TcbStatus Vendor VerifiedCollateral;
+    light_client: Checkpoint;
+}
+
+/// All of them.
+pub static RECORDS: Target = Target {
+    name: "records",
+    covers: &[],
+    samples: LazyLock::new(samples),
+    check: |bytes| {
+        let (which, bytes) = bytes.split_first().unwrap_or((&0, &[]));
+        let (module, name, check) = TYPES[usize::from(*which) % TYPES.len()];
+        check(bytes).of(module).of(name)
+    },
+    iterations: 12_000,
+};
+
+fn canonical<T: Decode + Encode>(bytes: &[u8]) -> Verdict {
+    let (decoded, peak) = measured(|| T::decode_all(&mut &bytes[..]));
+    // A list of empty byte strings is one byte an element on the wire, and 24 in memory; a growing list has twice the room.
+    assert_bounded(peak, bytes.len(), 80);
+    match decoded {
+        Ok(value) => {
+            assert_eq!(value.encode(), bytes, "two encodings of one value");
+            assert!(T::decode_all(&mut &[bytes, &[0]].concat()[..]).is_err(), "a byte too many was taken");
+            Verdict::accepted("x".repeat(bytes.len().checked_ilog2().unwrap_or(0) as usize))
+        }
+        Err(error) => Verdict::refused(error),
+    }
+}
+
+/// Values that bytes of one kind happen to encode: zeros are a value of most types, ones are lists of one.
+fn add_samples<T: Decode + Encode>(index: usize, samples: &mut Vec<Vec<u8>>) {
+    for fill in [0, 1, 4, 8, 16] {
+        if let Ok(value) = T::decode(&mut &[fill; 16 * 1024][..]) {
+            let mut sample = vec![index as u8];
+            value.encode_to(&mut sample);
+            if sample.len() < 8 * 1024 {
+                samples.push(sample);
+            }
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Inputs too long for the targets: as many bytes as a decoder takes, made to cost as much memory as they can.
+
+use codec::{Compact, Encode};
+use phala_client::abi::Metadata;
+use phala_fuzz::measured;
+use phala_light_client::{testing::TestChain, verify_anchor, FinalityError};
+use phala_protocol::{
+    finality::FinalityProof,
+    limits::{MAX_FINALITY_FRAGMENTS, MAX_FINALITY_PROOF_BYTES},
+    relay::{Delivery, DeliveryDecodeError, MAX_DELIVERY_BYTES},
+};
+
+/// `count` as SCALE has it, before as many zeros as reach `length` bytes.
+fn many(before: &[u8], count: u32, length: usize) -> Vec<u8> {
+    let mut bytes = [before, &Compact(count).encode()].concat();
+    bytes.resize(length, 0);
+    bytes
+}
+
+#[test]
+fn a_delivery_of_empty_parts_is_refused_before_it_fills_the_memory() {
+    // One byte a part on the wire, 24 in memory: a proof, code, then items, answers and inquiries.
+    for before in [&[0][..], &[0, 0, 0], &[0, 0]] {
+        let bytes = many(before, (MAX_DELIVERY_BYTES - 64) as u32, MAX_DELIVERY_BYTES);
+        let (decoded, peak) = measured(|| Delivery::decode_bounded(&bytes));
+        assert_eq!(decoded, Err(DeliveryDecodeError::Malformed));
+        assert!(peak <= 2 * MAX_DELIVERY_BYTES as u64, "{peak} bytes for {}", bytes.len());
+    }
+}
+
+#[test]
+fn the_codec_alone_would_not_bound_them() {
+    let bytes = many(&[0], (1 << 20) - 64, 1 << 20);
+    let (_, peak) = measured(|| <Delivery as codec::Decode>::decode(&mut &bytes[..]).is_ok());
+    assert!(peak >= 20 << 20, "{peak}: then the bound of `decode_bounded` has become needless");
+}
+
+#[test]
+fn a_delivery_of_the_greatest_length_is_taken() {
+    let full = Delivery { codes: vec![vec![7; 512 * 1024]; 31], proof: vec![vec![1; 40]; 8192], ..Delivery::default() };
+    let bytes = full.encode();
+    assert!(bytes.len() > MAX_DELIVERY_BYTES * 9 / 10 && bytes.len() <= MAX_DELIVERY_BYTES);
+    let (decoded, peak) = measured(|| Delivery::decode_bounded(&bytes));
+    assert_eq!(decoded, Ok(full));
+    assert!(peak <= 2 * MAX_DELIVERY_BYTES as u64, "{peak}");
+}
+
+#[test]
+fn a_finality_proof_of_empty_fragments_is_refused_before_it_fills_the_memory() {
+    let count = (MAX_FINALITY_PROOF_BYTES - 8) / 2;
+    let bytes = many(&[], count as u32, MAX_FINALITY_PROOF_BYTES);
+    let (decoded, peak) = measured(|| FinalityProof::decode_bounded(&bytes));
+    assert!(decoded.is_err());
+    assert!(peak <= 64 * 1024, "{peak} bytes for a proof that is refused");
+    let chain = TestChain::new(1, 1, []);
+    let mut client = verify_anchor(&chain.genesis_hash(), &chain.anchor()).unwrap();
+    assert!(matches!(client.advance(&bytes, &[1; 32]), Err(FinalityError::Decode(_))));
+    let most = many(&[], MAX_FINALITY_FRAGMENTS as u32, MAX_FINALITY_FRAGMENTS * 2 + 3);
+    assert_eq!(FinalityProof::decode_bounded(&most).map(|proof| proof.fragments.len()), Ok(MAX_FINALITY_FRAGMENTS));
+}
+
+/// Metadata with one query, `q`, that returns a value of this type.
+fn returning(kind: &str) -> Metadata {
+    let json = format!(
+        r#"{{"abi":1,"name":"n","version":"1","constructor":{{"name":"c","args":[]}},"messages":[{{"name":"q","kind":"query","args":[],"returns":{kind}}}],"events":[]}}"#
+    );
+    Metadata::from_json(json.as_bytes()).unwrap()
+}
+
+#[test]
+fn a_contracts_types_do_not_multiply_its_bytes() {
+    let thousands = r#"{"array":["unit",30000]}"#;
+    let nested = format!(r#"{{"array":[{{"array":[{thousands},30000]}},30000]}}"#);
+    let each = format!(r#"{{"vec":{{"struct":[["a","u8"],["b",{thousands}]]}}}}"#);
+    let named = format!(r#"{{"vec":{{"struct":[["{}","u8"]]}}}}"#, "n".repeat(8_000));
+    let wide = format!(r#"{{"vec":{{"tuple":["u8"{}]}}}}"#, r#","unit""#.repeat(1_500));
+    let output = many(&[], 16_000, 16_384);
+    for kind in [nested, each, named, wide] {
+        let metadata = returning(&kind);
+        let (_, peak) = measured(|| metadata.messages[0].decode_output(&output).is_ok());
+        assert!(peak <= 64 << 20, "{peak} bytes for a value of 16 KiB");
+    }
+}
