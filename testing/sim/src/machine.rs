@@ -1,0 +1,103 @@
+//! INSECURE: a simulated machine that "seals" into a map, and keeps its store on a disk that can fail.
+//!
+//! Guarantees: quotes are genuine in format and verify under the development root; entropy follows from the seed. Whoever drives
+//! the simulation controls the disk and whether there is entropy.
+
+use crate::{disk::Disk, random::Seeded};
+use codec::Encode;
+use phala_attest::Evidence;
+use phala_core::{Machine, MachineFault};
+use phala_crypto::Secret;
+use phala_insecure_tee::InsecureMachine;
+use phala_protocol::{ClusterId, Hash};
+use phala_state::{ClusterStore, Entropy, OpenError, Options, StorageKey};
+use std::{
+    collections::BTreeMap,
+    io::{Error, ErrorKind},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+};
+
+/// Chain time at which everything begins, in Unix seconds.
+pub const START: u64 = 1_790_000_000;
+/// Machines that a simulation has at most.
+pub const MAX_MACHINES: usize = 5;
+
+/// The processors, made once: their certificates cost more than a short simulation.
+fn processors() -> &'static [InsecureMachine] {
+    static MADE: OnceLock<Vec<InsecureMachine>> = OnceLock::new();
+    MADE.get_or_init(|| {
+        let machine = |index| InsecureMachine::new(&format!("machine {index}"), b"phala-worker", START);
+        (0..MAX_MACHINES).map(|index| machine(index).expect("certificates of the simulation")).collect()
+    })
+}
+
+/// What the binary on every machine measures to.
+pub fn measurement() -> Hash {
+    processors()[0].measurement()
+}
+
+/// Collateral that is good around `now`, as a relayer fetches it.
+pub fn collateral(now: u64) -> Vec<u8> {
+    static FIRST: OnceLock<Vec<u8>> = OnceLock::new();
+    // It is good for 29 days; within the first few nothing is made anew.
+    if now < START + 20 * 86_400 {
+        return FIRST.get_or_init(|| processors()[0].collateral().encode()).clone();
+    }
+    let machine = InsecureMachine::new("machine 0", b"phala-worker", now).expect("certificates of the simulation");
+    machine.collateral().encode()
+}
+
+/// A machine: what outlives its process.
+pub struct SimMachine {
+    index: usize,
+    /// Its entropy.
+    pub entropy: Seeded,
+    /// Its disk.
+    pub disk: Disk,
+    kept: Mutex<BTreeMap<String, Vec<u8>>>,
+}
+
+impl SimMachine {
+    /// Machine `index` of the simulation of `seed`.
+    pub fn new(seed: u64, index: usize) -> Arc<Self> {
+        let entropy = Seeded::new(seed.wrapping_mul(1_000_003).wrapping_add(index as u64));
+        Arc::new(Self { index, entropy, disk: Disk::default(), kept: Mutex::default() })
+    }
+
+    /// INSECURE: what it keeps "sealed" under a name that begins with `prefix`.
+    pub fn insecure_kept(&self, prefix: &str) -> Option<Vec<u8>> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.iter().find(|(name, _)| name.starts_with(prefix)).map(|(_, bytes)| bytes.clone())
+    }
+}
+
+impl Machine for SimMachine {
+    fn evidence(&self, report_data: &[u8; 64]) -> Result<Vec<u8>, MachineFault> {
+        let quote = processors()[self.index].quote(*report_data);
+        let quote = quote.try_into().map_err(|_| MachineFault::Evidence("the quote is too long".into()))?;
+        Ok(Evidence::TdxDcap(quote).encode())
+    }
+
+    fn entropy(&self, buffer: &mut [u8]) -> Result<(), MachineFault> {
+        self.entropy.fill(buffer).map_err(|error| MachineFault::Entropy(Box::new(error)))
+    }
+
+    fn keep(&self, name: &str, secret: &Secret<Vec<u8>>) -> Result<(), MachineFault> {
+        if self.disk.is_full() {
+            return Err(MachineFault::Sealing(Box::new(Error::from(ErrorKind::StorageFull))));
+        }
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.insert(name.to_owned(), secret.expose().clone());
+        Ok(())
+    }
+
+    fn kept(&self, name: &str) -> Result<Option<Secret<Vec<u8>>>, MachineFault> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(kept.get(name).cloned().map(Secret::new))
+    }
+
+    fn open_store(&self, _: ClusterId, key: StorageKey) -> Result<ClusterStore, OpenError> {
+        let options = Options { file_cache_bytes: 4 << 20, tree_cache_pages: 1 << 10, ..Options::default() };
+        ClusterStore::open_with_backend(self.disk.open(), key, Box::new(self.entropy.clone()), options)
+    }
+}

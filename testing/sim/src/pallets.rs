@@ -1,0 +1,368 @@
+//! What the chain's pallets keep and decide, played by hand: one cluster, its inbox, its votes, its epochs.
+//!
+//! Guarantees: what a TEE or a client sends is judged by the rules of the pallets of the same names (their own tests hold them to
+//! those); records are written under the real storage keys. Left out: fees beyond a constant, deposits, weights, evidence at
+//! registration (gatekeepers verify that), and that malformed envelopes are refused - here they come in, so that TEEs meet them.
+
+use crate::machine::START;
+use codec::{DecodeAll, Encode};
+use phala_crypto::signature::ed25519;
+use phala_protocol::{
+    attestation::{Assurance, Registration, Role},
+    chain_state::{AllowedMeasurement, BoundaryRecord, ClusterRecord, FinalRecord, RootRecord, WorkerRecord},
+    envelope::{announcement_payload, Envelope},
+    gas::GasClass,
+    ids::BlockNumber,
+    inbox::{ChainMessage, Head, Item, ItemHeader, ItemKind, ItemOrigin},
+    limits::MAX_REGISTRATION_AGE_BLOCKS,
+    result::{Boundary, ClusterResult, SignedRekey, SignedResult},
+    storage, AccountId, ClusterId, CodeHash, ContractId, Epoch, Hash, WorkerId,
+};
+use std::collections::BTreeMap;
+
+/// The cluster.
+pub const CLUSTER: ClusterId = ClusterId(0);
+/// What every push is charged.
+pub const FEE: u128 = 100_000_000;
+/// The public gas class of constructors.
+pub const CONSTRUCTOR_CLASS: GasClass = GasClass::Medium;
+/// Seconds for which a registration counts.
+const VALID_SECONDS: u64 = 86_400;
+
+/// Storage writes (`Some`) and removals of one block.
+pub type Changes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+
+/// The pallets' state while a block is under construction.
+#[derive(Clone)]
+pub struct Pallets {
+    genesis: Hash,
+    /// Number of the block under construction.
+    pub number: BlockNumber,
+    pub(crate) changes: Changes,
+    /// Chain time of the block under construction.
+    pub time_ms: u64,
+    measurement: Hash,
+    epoch_length: BlockNumber,
+    /// Every registered TEE.
+    pub workers: BTreeMap<WorkerId, WorkerRecord>,
+    root: Option<RootRecord>,
+    /// The cluster, once it is created.
+    pub cluster: Option<ClusterRecord>,
+    /// End of the inbox.
+    pub head: Head,
+    /// The whole inbox.
+    pub items: Vec<Item>,
+    boundaries: BTreeMap<BlockNumber, BoundaryRecord>,
+    announcements: BTreeMap<WorkerId, Vec<u8>>,
+    opening: Option<(Epoch, Vec<u8>)>,
+    votes: BTreeMap<BlockNumber, Vec<SignedResult>>,
+    rekeys: Vec<SignedRekey>,
+    commitment: Option<Hash>,
+    /// Final results by their boundary's block.
+    pub finals: BTreeMap<BlockNumber, FinalRecord>,
+}
+
+impl Pallets {
+    /// The genesis state's entries.
+    pub fn genesis_entries(measurement: &Hash) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let listed = AllowedMeasurement { source: [0; 32], listed_at: 0, not_before: 0, sunset: None };
+        vec![
+            (storage::DEVELOPMENT.to_vec(), vec![1]),
+            (storage::TIMESTAMP_NOW.to_vec(), (START * 1_000).encode()),
+            (storage::measurement_key(measurement), listed.encode()),
+        ]
+    }
+
+    /// Before the first block.
+    pub fn new(genesis: Hash, measurement: Hash, epoch_length: BlockNumber) -> Self {
+        Self {
+            genesis,
+            number: 1,
+            changes: Changes::new(),
+            time_ms: START * 1_000,
+            measurement,
+            epoch_length,
+            workers: BTreeMap::new(),
+            root: None,
+            cluster: None,
+            head: Head::empty(CLUSTER),
+            items: Vec::new(),
+            boundaries: BTreeMap::new(),
+            announcements: BTreeMap::new(),
+            opening: None,
+            votes: BTreeMap::new(),
+            rekeys: Vec::new(),
+            commitment: None,
+            finals: BTreeMap::new(),
+        }
+    }
+
+    /// Begins block `number` at chain time `time_ms`, as `on_initialize` does: time, then an epoch that was decided.
+    pub fn begin(&mut self, number: BlockNumber, time_ms: u64) {
+        self.number = number;
+        self.time_ms = time_ms;
+        self.put(storage::TIMESTAMP_NOW.to_vec(), &time_ms);
+        if let Some((epoch, key)) = self.opening.take() {
+            let count = self.head.count;
+            let due = self.cluster.as_ref().is_some_and(|record| record.next_epoch() == epoch);
+            if due {
+                self.announcements.clear();
+                self.rekeys.clear();
+                self.change_cluster(|record| {
+                    record.epoch = epoch;
+                    record.opened_at = number;
+                    record.opened_count = count;
+                    record.envelope_key = key;
+                });
+            }
+        }
+    }
+
+    fn put(&mut self, key: Vec<u8>, value: &impl Encode) {
+        self.changes.insert(key, Some(value.encode()));
+    }
+
+    fn change_cluster(&mut self, change: impl FnOnce(&mut ClusterRecord)) {
+        if let Some(mut record) = self.cluster.clone() {
+            change(&mut record);
+            self.put(storage::cluster_key(CLUSTER), &record);
+            self.cluster = Some(record);
+        }
+    }
+
+    /// The open epoch.
+    pub fn epoch(&self) -> Epoch {
+        self.cluster.as_ref().map_or(0, |record| record.epoch)
+    }
+
+    fn is_active(&self, worker: &WorkerId, role: Role) -> bool {
+        let now = self.time_ms / 1_000;
+        self.workers.get(worker).is_some_and(|record| record.role == role && record.valid_until > now)
+    }
+
+    /// Creates the cluster. False if a replica is not registered.
+    pub fn create_cluster(&mut self, replicas: Vec<WorkerId>) -> bool {
+        if self.cluster.is_some() || !replicas.iter().all(|worker| self.is_active(worker, Role::Worker)) {
+            return false;
+        }
+        let record = ClusterRecord {
+            era: 0,
+            epoch: 0,
+            opened_at: 0,
+            opened_count: 0,
+            final_count: 0,
+            bound_epoch: 0,
+            epoch_length: self.epoch_length,
+            envelope_key: Vec::new(),
+            replicas,
+        };
+        self.put(storage::cluster_key(CLUSTER), &record);
+        self.cluster = Some(record);
+        true
+    }
+
+    /// Assigns another set of replicas.
+    pub fn assign(&mut self, replicas: Vec<WorkerId>) -> bool {
+        if replicas.is_empty() || !replicas.iter().all(|worker| self.is_active(worker, Role::Worker)) {
+            return false;
+        }
+        self.announcements.clear();
+        self.rekeys.clear();
+        self.change_cluster(|record| record.replicas = replicas);
+        true
+    }
+
+    /// Registers a TEE whose evidence names a recent block of this chain (`block_hash` is the chain's word).
+    pub fn register(&mut self, registration: &Registration, block_hash: Option<Hash>) -> bool {
+        let recent = self.number.saturating_sub(registration.block) <= MAX_REGISTRATION_AGE_BLOCKS;
+        if !recent || block_hash != Some(registration.block_hash) {
+            return false;
+        }
+        let record = WorkerRecord {
+            role: registration.role,
+            operator: registration.operator,
+            encryption_key: registration.encryption_key,
+            measurement: self.measurement,
+            hardware: [0; 32],
+            assurance: Assurance::Simulated,
+            registered_at: self.number,
+            valid_until: self.time_ms / 1_000 + VALID_SECONDS,
+        };
+        self.put(storage::worker_key(&registration.identity), &record);
+        self.workers.insert(registration.identity, record);
+        true
+    }
+
+    /// Records the root of the only seat.
+    pub fn record_root(&mut self, root: RootRecord, signature: &[u8; 64]) -> bool {
+        let [seat] = root.seats.as_slice() else { return false };
+        let good = self.root.is_none()
+            && self.is_active(seat, Role::Gatekeeper)
+            && ed25519::verify(&seat.0, &root.signing_payload(&self.genesis), signature).is_ok();
+        if good {
+            self.put(storage::root_key(), &root);
+            self.root = Some(root);
+        }
+        good
+    }
+
+    /// Takes one replica's announcement of the next epoch's key.
+    pub fn announce(&mut self, worker: WorkerId, epoch: Epoch, key: Vec<u8>, signature: &[u8; 64]) -> bool {
+        let Some(record) = self.cluster.clone() else { return false };
+        let payload = announcement_payload(&self.genesis, CLUSTER, epoch, &key);
+        let good = self.number >= record.next_epoch_due()
+            && !record.is_closing()
+            && epoch == record.next_epoch()
+            && record.replicas.contains(&worker)
+            && self.is_active(&worker, Role::Worker)
+            && !self.announcements.contains_key(&worker)
+            && ed25519::verify(&worker.0, &payload, signature).is_ok();
+        if !good {
+            return false;
+        }
+        self.announcements.insert(worker, key.clone());
+        if self.announcements.values().filter(|other| **other == key).count() >= record.majority() {
+            self.opening.get_or_insert((epoch, key));
+        }
+        true
+    }
+
+    /// Pushes an envelope for the open epoch; returns its sequence number. Bytes that are no envelope come in too.
+    pub fn push(&mut self, class: GasClass, payer: AccountId, envelope: Vec<u8>) -> Option<u64> {
+        self.check_epoch(&envelope)?;
+        self.append(ItemKind::Envelope(class), ItemOrigin::Account(payer), envelope)
+    }
+
+    /// Creates a contract from uploaded code.
+    pub fn instantiate(
+        &mut self,
+        deployer: AccountId,
+        code: CodeHash,
+        contract: ContractId,
+        init: Vec<u8>,
+    ) -> Option<u64> {
+        self.check_epoch(&init)?;
+        let message = ChainMessage::Instantiate { contract, deployer, code, init }.encode();
+        self.append(ItemKind::Chain(CONSTRUCTOR_CLASS), ItemOrigin::ContractsPallet, message)
+    }
+
+    /// Pushes an item of an abandoned block again.
+    pub fn push_again(&mut self, item: &Item) -> Option<u64> {
+        match (item.header.origin, ChainMessage::decode_all(&mut item.message.as_slice())) {
+            (ItemOrigin::ContractsPallet, Ok(ChainMessage::Instantiate { init, .. })) => self.check_epoch(&init)?,
+            _ => self.check_epoch(&item.message)?,
+        }
+        self.append(item.header.kind, item.header.origin, item.message.clone())
+    }
+
+    /// Takes the last item of the block under construction out again: its producer had not put it in after all.
+    pub(crate) fn take_back(&mut self) {
+        let Some(item) = self.items.pop_if(|item| item.header.block == self.number) else { return };
+        self.head = Head { count: item.header.sequence, link: item.previous };
+        if self.items.last().is_none_or(|last| last.header.block != self.number) {
+            self.boundaries.remove(&self.number);
+            self.changes.remove(&storage::boundary_key(CLUSTER, self.number));
+            self.changes.remove(&storage::inbox_head_key(CLUSTER));
+        } else if let Some(record) = self.boundaries.get_mut(&self.number) {
+            record.head = self.head;
+            record.gas -= item.header.kind.gas_class().gas();
+        }
+    }
+
+    fn check_epoch(&self, envelope: &[u8]) -> Option<()> {
+        let open = self.epoch();
+        let named = Envelope::decode_exact(envelope).map_or(open, |envelope| envelope.header.epoch);
+        (open > 0 && named == open).then_some(())
+    }
+
+    fn append(&mut self, kind: ItemKind, origin: ItemOrigin, message: Vec<u8>) -> Option<u64> {
+        let (block, sequence) = (self.number, self.head.count);
+        let header = ItemHeader { kind, origin, sequence, block, time_ms: self.time_ms, fee: FEE };
+        let next = self.head.pushed(&header, &message)?;
+        self.items.push(Item { previous: self.head.link, header, message });
+        self.head = next;
+        self.put(storage::inbox_head_key(CLUSTER), &next);
+        let gas = self.boundaries.get(&block).map_or(0, |record| record.gas) + kind.gas_class().gas();
+        let record = BoundaryRecord { head: next, gas, next: None };
+        self.put(storage::boundary_key(CLUSTER, block), &record);
+        self.boundaries.insert(block, record);
+        Some(sequence)
+    }
+
+    fn boundary(&self, block: BlockNumber) -> Option<Boundary> {
+        let head = self.boundaries.get(&block)?.head;
+        Some(Boundary { block, count: head.count, link: head.link })
+    }
+
+    /// Takes one replica's vote for a result.
+    pub fn submit_result(&mut self, signed: SignedResult) -> bool {
+        let Some(record) = self.cluster.clone() else { return false };
+        let (result, block) = (signed.result, signed.result.boundary.block);
+        let good = self.boundary(block) == Some(result.boundary)
+            && block < self.number
+            && result.epoch == record.epoch_at(block)
+            && record.replicas.contains(&signed.worker)
+            && self.is_active(&signed.worker, Role::Worker)
+            && ed25519::verify(&signed.worker.0, &result.signing_payload(&self.genesis), &signed.signature).is_ok();
+        let votes = self.votes.entry(block).or_default();
+        if !good || votes.iter().any(|vote| vote.worker == signed.worker) {
+            return false;
+        }
+        votes.push(signed);
+        self.finalise_in_order();
+        true
+    }
+
+    fn finalise_in_order(&mut self) {
+        while let (Some(block), Some(record)) = (self.boundaries.keys().next().copied(), self.cluster.clone()) {
+            let votes = self.votes.get(&block).cloned().unwrap_or_default();
+            let agreeing = |result: &ClusterResult| {
+                votes.iter().filter(|vote| vote.result == *result && record.replicas.contains(&vote.worker)).count()
+            };
+            let decided = votes.iter().map(|vote| vote.result).find(|result| agreeing(result) >= record.majority());
+            let Some(result) = decided else { return };
+            if self.commitment.is_some_and(|last| last != result.prev || record.bound_epoch != result.epoch) {
+                return;
+            }
+            self.commitment = Some(result.next);
+            let votes = votes.into_iter().filter(|vote| vote.result == result);
+            let votes = votes.map(|vote| (vote.worker, vote.signature)).collect();
+            let replicas = record.replicas.len() as u32;
+            let record = FinalRecord { result, votes, replicas, finalised_at: self.number };
+            self.put(storage::final_result_key(CLUSTER, block), &record);
+            self.finals.insert(block, record);
+            self.boundaries.remove(&block);
+            self.votes.remove(&block);
+            self.changes.insert(storage::boundary_key(CLUSTER, block), None);
+            self.change_cluster(|record| {
+                record.final_count = result.boundary.count;
+                record.bound_epoch = result.epoch;
+            });
+        }
+    }
+
+    /// Takes one replica's binding of two epochs' commitments.
+    pub fn submit_rekey(&mut self, signed: SignedRekey) -> bool {
+        let Some(record) = self.cluster.clone() else { return false };
+        let rekey = signed.rekey;
+        let good = rekey.epoch == record.epoch
+            && record.final_count >= record.opened_count
+            && record.bound_epoch < record.epoch
+            && self.commitment == Some(rekey.old)
+            && record.replicas.contains(&signed.worker)
+            && self.is_active(&signed.worker, Role::Worker)
+            && self.rekeys.iter().all(|other| other.worker != signed.worker)
+            && ed25519::verify(&signed.worker.0, &rekey.signing_payload(&self.genesis), &signed.signature).is_ok();
+        if !good {
+            return false;
+        }
+        self.rekeys.push(signed);
+        if self.rekeys.iter().filter(|other| other.rekey == rekey).count() >= record.majority() {
+            self.commitment = Some(rekey.new);
+            self.rekeys.clear();
+            self.change_cluster(|record| record.bound_epoch = rekey.epoch);
+            self.finalise_in_order();
+        }
+        true
+    }
+}

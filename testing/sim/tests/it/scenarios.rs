@@ -1,0 +1,86 @@
+//! Every scenario under `scenarios/`: what a hostile relayer, host or clock does, and each defect that chance has found.
+//!
+//! What a scenario expects on its way stands in its text; at its end everything comes to rest and is audited.
+#![allow(clippy::disallowed_methods, reason = "reads the scenarios")]
+
+use phala_sim::{run, Scenario};
+use std::path::{Path, PathBuf};
+
+const RELAYER: [&str; 3] = ["relayer_drops_items", "relayer_reorders_and_duplicates", "relayer_withholds"];
+const FINALITY: [&str; 2] = ["relayer_forges_finality", "relayer_forks"];
+const REWOUND: [&str; 2] = ["disk_rewound", "disk_rewound_over_an_epoch"];
+const DISK: [&str; 2] = ["disk_full", "power_cuts"];
+const DOWNTIME: [&str; 2] = ["all_down_for_longer_than_an_epoch", "one_down_for_longer_than_an_epoch"];
+const KEYS: [&str; 2] = ["gatekeeper_restarts", "keys_are_lost_on_their_way"];
+const OTHERS: [&str; 3] = ["clock_jumps", "poison", "replica_leaves_and_comes_back"];
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios")
+}
+
+fn end_well(names: &[&str]) {
+    for name in names {
+        let text = std::fs::read_to_string(folder().join(format!("{name}.txt"))).unwrap();
+        let scenario: Scenario = text.parse().unwrap_or_else(|error| panic!("{name}: {error}"));
+        let ran = run(&scenario);
+        assert_eq!(ran.violation, None, "{name}:\n{}", ran.story.join("\n"));
+    }
+}
+
+#[test]
+fn a_relayer_that_drops_reorders_duplicates_or_withholds_changes_no_result() {
+    end_well(&RELAYER);
+}
+
+#[test]
+fn forks_and_forged_finality_are_never_believed() {
+    end_well(&FINALITY);
+}
+
+#[test]
+fn a_rewound_or_emptied_disk_is_not_served_from_before_it_has_caught_up() {
+    end_well(&REWOUND);
+}
+
+#[test]
+fn power_cuts_and_full_disks_lose_and_double_nothing() {
+    end_well(&DISK);
+}
+
+#[test]
+fn downtime_of_more_than_an_epoch_is_survived_by_the_cluster() {
+    end_well(&DOWNTIME);
+}
+
+#[test]
+fn keys_that_are_lost_delayed_or_altered_on_their_way_are_asked_for_again() {
+    end_well(&KEYS);
+}
+
+#[test]
+fn a_clock_that_jumps_stops_nobody() {
+    end_well(&["clock_jumps"]);
+}
+
+#[test]
+fn every_kind_of_poison_gets_its_reply_and_what_follows_executes() {
+    end_well(&["poison"]);
+}
+
+#[test]
+fn a_replica_that_lost_its_place_takes_the_cluster_up_where_it_was() {
+    end_well(&["replica_leaves_and_comes_back"]);
+}
+
+#[test]
+fn no_scenario_is_forgotten() {
+    let mut files: Vec<String> = std::fs::read_dir(folder())
+        .unwrap()
+        .map(|entry| entry.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned())
+        .collect();
+    files.sort();
+    let lists: [&[&str]; 7] = [&RELAYER, &FINALITY, &REWOUND, &DISK, &DOWNTIME, &KEYS, &OTHERS];
+    let mut listed: Vec<&str> = lists.concat();
+    listed.sort_unstable();
+    assert_eq!(files, listed);
+}
