@@ -1,0 +1,111 @@
+//! The same on a real node: a `phala dev` network of its own, started, left alone for a while, asked, and stopped.
+//!
+//! INSECURE, as every development network. Listens on loopback; its folder is removed afterwards. The node is asked over plain HTTP, in a
+//! page of code, so that this program links no client library.
+
+use crate::{print, ENTROPY};
+use anyhow::{ensure, Context, Result};
+use codec::Encode;
+use phala_light_client::{testing::Header, verify_anchor, FinalityProof, GenesisAnchor};
+use phala_protocol::{ids::to_hex, storage::GRANDPA_AUTHORITIES};
+use serde_json::{json, Value};
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+/// A network that ends with its owner.
+struct Network(Child);
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        let process = i32::try_from(self.0.id()).ok().and_then(rustix::process::Pid::from_raw);
+        if let Some(process) = process {
+            // SIGTERM: `phala dev` stops its own processes.
+            let _ = rustix::process::kill_process(process, rustix::process::Signal::TERM);
+        }
+        let _ = self.0.wait();
+    }
+}
+
+/// Measures after `seconds` of blocks.
+pub fn measure(seconds: u64) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let phala = match std::env::var_os("PHALA_BIN") {
+        Some(folder) => PathBuf::from(folder).join("phala"),
+        None => PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../bin/phala"),
+    };
+    let mut child = Command::new(&phala)
+        .args(["dev", "--fresh", "--json", "--base-path"])
+        .arg(folder.path().join("network"))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .with_context(|| format!("cannot start {}: run scripts/build first", phala.display()))?;
+    let out = child.stdout.take().context("its output is a pipe")?;
+    let _network = Network(child);
+    let mut line = String::new();
+    BufReader::new(out).read_line(&mut line)?;
+    let ready: Value = serde_json::from_str(&line).context("`phala dev` did not become ready")?;
+    let url = ready.get("node_ws").and_then(Value::as_str).context("no node_ws")?;
+    let address = url.strip_prefix("ws://").context("node_ws is no ws:// URL")?.trim_end_matches('/');
+    std::thread::sleep(Duration::from_secs(seconds));
+    follow(address)
+}
+
+/// One call of JSON-RPC 2.0 over HTTP/1.1.
+fn call(address: &str, method: &str, parameters: Value) -> Result<Value> {
+    let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": parameters}).to_string();
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+    write!(
+        stream,
+        "POST / HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    )?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    let text = String::from_utf8(answer)?;
+    let (_, body) = text.split_once("\r\n\r\n").context("no HTTP answer")?;
+    let answer: Value = serde_json::from_str(body).with_context(|| format!("{method} was not answered in JSON"))?;
+    answer.get("result").cloned().with_context(|| format!("{method}: {answer}"))
+}
+
+fn bytes(value: &Value) -> Result<Vec<u8>> {
+    let text = value.as_str().and_then(|text| text.strip_prefix("0x")).context("not hexadecimal")?;
+    Ok(hex::decode(text)?)
+}
+
+fn follow(address: &str) -> Result<()> {
+    let genesis = call(address, "chain_getBlockHash", json!([0]))?;
+    let header: Header = serde_json::from_value(call(address, "chain_getHeader", json!([genesis]))?)?;
+    let keys = json!([[to_hex(&GRANDPA_AUTHORITIES)], genesis]);
+    let nodes = call(address, "state_getReadProof", keys)?;
+    let nodes = nodes.get("proof").and_then(Value::as_array).context("no proof")?;
+    let anchor =
+        GenesisAnchor { header: header.encode(), authorities_proof: nodes.iter().map(bytes).collect::<Result<_>>()? };
+    let pinned = bytes(&genesis)?.try_into().map_err(|_| anyhow::anyhow!("the genesis hash has another length"))?;
+    let (mut total, mut changes, begun) = (0, 0, Instant::now());
+    let mut client = verify_anchor(&pinned, &anchor)?;
+    loop {
+        let answer = bytes(&call(address, "phala_finalityProof", json!([client.head().number()]))?)?;
+        let proof = FinalityProof::decode_bounded(&answer)?;
+        if proof.fragments.is_empty() {
+            break;
+        }
+        total += answer.len();
+        changes += client.advance(&answer, &ENTROPY)?.set_changes;
+        if proof.complete {
+            break;
+        }
+    }
+    let (seconds, blocks) = (begun.elapsed().as_secs_f64(), client.head().number());
+    ensure!(blocks > 0, "the node finalised nothing");
+    print("sync.real_seconds", seconds, "s", None, blocks.into());
+    print("sync.real_bytes", f64::from(u32::try_from(total)?), "B", None, blocks.into());
+    print("sync.real_set_changes", f64::from(u32::try_from(changes)?), "", None, blocks.into());
+    Ok(())
+}

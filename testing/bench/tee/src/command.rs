@@ -1,0 +1,80 @@
+//! `bench command`: sealed, signed token transfers a second on one core, in the worker's real loop with commit.
+//!
+//! - `command.per_core` = commands / busy seconds at 10^3 accounts. Busy: processor time of the process plus its wait for durable
+//!   commits, so that parallel work earns nothing. `baseline` is the floor's rate.
+//! - `command.floor_ratio` = that / the floor's rate (`floor.rs`). Aim: at least 0.6.
+//! - `command.floor_ratio_1e6` = the same with 10^6 accounts. Aim: at least 0.5.
+//! - `command.size_loss_1e6` = rate at 10^3 / rate at 10^6 accounts. Aim: at most 2.
+//! - `command.plain_ratio` = rate at 10^3 / rate of the same contract and engine without envelope and state encryption (`plain.rs`).
+
+use crate::{
+    floor,
+    measure::{print, Stopwatch},
+    plain,
+    scene::Scene,
+};
+use anyhow::Result;
+use std::time::{Duration, Instant};
+
+/// How much is measured.
+struct Plan {
+    large: usize,
+    boundaries: usize,
+    commands: usize,
+    least: Duration,
+}
+
+pub fn run(quick: bool) -> Result<()> {
+    let plan = if quick {
+        Plan { large: 10_000, boundaries: 2, commands: 100, least: Duration::from_millis(200) }
+    } else {
+        Plan { large: 1_000_000, boundaries: 20, commands: 1_000, least: Duration::from_secs(2) }
+    };
+    let n = plan.boundaries * plan.commands;
+    let floor = floor::measure(plan.commands, plan.least);
+    eprintln!(
+        "floor: ML-KEM {:.1} us, X25519 {:.1} us, AEAD {:.1} us, signature {:.1} us",
+        floor.ml_kem * 1e6,
+        floor.x25519 * 1e6,
+        floor.aead * 1e6,
+        floor.signature * 1e6
+    );
+    let floor = 1.0 / floor.seconds();
+    let plain = 1.0 / plain::measure(1_000, plan.boundaries, plan.commands);
+    let small = rate(1_000, &plan);
+    print("command.per_core", small, "commands/s", Some(floor), Some(small / floor), n);
+    print("command.floor_ratio", small / floor, "1", Some(floor), Some(small / floor), n);
+    print("command.plain_ratio", small / plain, "1", Some(plain), Some(small / plain), n);
+    let large = rate(plan.large, &plan);
+    print("command.floor_ratio_1e6", large / floor, "1", Some(floor), Some(large / floor), n);
+    print("command.size_loss_1e6", small / large, "1", Some(small), Some(small / large), n);
+    if quick {
+        eprintln!("--quick: {} accounts stand for 10^6, and nothing here is a figure", plan.large);
+    }
+    Ok(())
+}
+
+/// Commands a second on one core, with `accounts` accounts.
+fn rate(accounts: usize, plan: &Plan) -> f64 {
+    let start = Instant::now();
+    // As many senders as commands, where there are so many accounts: no two commands meet in a cache by having one sender.
+    let mut scene = Scene::new(1, accounts, (plan.boundaries + 1) * plan.commands);
+    let built = start.elapsed();
+    let disk = scene.network.worker().machine.disk.clone();
+    // The first boundary compiles the contract and warms caches.
+    scene.boundary(plan.commands, &mut Stopwatch::new(disk.clone()));
+    let mut watch = Stopwatch::new(disk);
+    for _ in 0..plan.boundaries {
+        scene.boundary(plan.commands, &mut watch);
+    }
+    scene.check((plan.boundaries + 1) * plan.commands);
+    let commands = (plan.boundaries * plan.commands) as f64;
+    eprintln!(
+        "{accounts} accounts: {:.1} us a command ({:.1} processor, {:.1} disk), built in {:.0} s",
+        watch.busy() / commands * 1e6,
+        watch.processor.as_secs_f64() / commands * 1e6,
+        watch.waited.as_secs_f64() / commands * 1e6,
+        built.as_secs_f64()
+    );
+    commands / watch.busy()
+}

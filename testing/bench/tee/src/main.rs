@@ -1,0 +1,53 @@
+//! Measures the worker: how fast it executes sealed commands and answers sealed queries, and where the time goes.
+//!
+//! ```text
+//! phala-bench-tee command [--quick] [--json]   the metrics of docs/bench/command.md
+//! phala-bench-tee profile [--quick]            where a command's microseconds go, a table
+//! ```
+//! Metrics go to standard output, one JSON line each; what was measured beside them goes to standard error. It guarantees that every
+//! figure comes from the code that ships, fed with what a relayer would bring: signed finality, storage proofs, sealed envelopes.
+//! INSECURE: the machine is simulated, keys are seeded; nothing of this ships. Its inputs are its command line.
+#![forbid(unsafe_code)]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a benchmark: what surprises it ends it"
+)]
+
+mod bulk;
+// The network of phala-core's own tests: one chain, one relayer and one client for tests and figures alike.
+#[path = "../../../../tee/core/tests/it/chain.rs"]
+#[allow(dead_code, reason = "tests use more of it")]
+mod chain;
+#[path = "../../../../tee/core/tests/it/client.rs"]
+#[allow(dead_code, reason = "tests use more of it")]
+mod client;
+mod command;
+mod floor;
+mod machine;
+mod measure;
+#[path = "../../../../tee/core/tests/it/network.rs"]
+#[allow(dead_code, reason = "tests use more of it")]
+mod network;
+mod plain;
+mod profile;
+mod scene;
+
+use anyhow::{bail, Result};
+
+fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let mut words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    // Lines are JSON in any case: the word is there for whoever writes it.
+    words.retain(|word| *word != "--json");
+    let quick = words.contains(&"--quick");
+    words.retain(|word| *word != "--quick");
+    match words.as_slice() {
+        ["command"] => command::run(quick),
+        ["profile"] => profile::run(quick),
+        other => bail!("unknown words '{}'; there are: command, profile, --quick, --json", other.join(" ")),
+    }
+}

@@ -1,0 +1,160 @@
+//! A worker with a token and so many accounts, and boundaries of sealed transfers for it.
+
+use crate::{
+    bulk::Fill,
+    chain::CLUSTER,
+    client,
+    machine::START,
+    measure::Stopwatch,
+    network::{Network, WORKER},
+};
+use codec::Encode;
+use phala_crypto::{
+    envelope::{seal_envelope, Destination},
+    signature::sr25519::AccountKey,
+    xwing::EncapsulationKey,
+    Secret,
+};
+use phala_light_client::testing::TestRandom;
+use phala_protocol::{
+    call::{signing_payload, Call, CallPurpose, SignedCall},
+    envelope::{public_key_hash, EnvelopeKind, SizeClass},
+    gas::GasClass,
+    relay::Delivery,
+    AccountId, CodeHash, ContractId,
+};
+use std::{path::Path, process::Command, sync::OnceLock};
+
+/// The sample token's WASM, built as its author does.
+pub fn token() -> &'static [u8] {
+    static WASM: OnceLock<Vec<u8>> = OnceLock::new();
+    WASM.get_or_init(|| {
+        let contracts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../contracts");
+        let outer = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| contracts.join("../target"), Into::into);
+        let target = outer.join("contracts");
+        let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+            .args(["build", "--quiet", "--release", "--offline", "--target", "wasm32v1-none", "--target-dir"])
+            .arg(&target)
+            .current_dir(contracts.join("token"))
+            .status()
+            .unwrap();
+        assert!(status.success(), "the token does not build");
+        std::fs::read(target.join("wasm32v1-none/release/token.wasm")).unwrap()
+    })
+}
+
+/// Accounts that can sign: the first ones of a scene.
+pub struct Signer {
+    key: AccountKey,
+    id: AccountId,
+    nonce: u64,
+}
+
+impl Signer {
+    fn new(number: usize) -> Self {
+        let mut random = TestRandom::new(0x5160_0000 + number as u64);
+        let key = AccountKey::from_mini_secret(&Secret::new(random.bytes())).unwrap();
+        let id = AccountId(key.public());
+        // The fill says that nonce 0 was used.
+        Self { key, id, nonce: 0 }
+    }
+}
+
+/// A worker that serves a token, and what it takes to send it commands.
+pub struct Scene {
+    pub network: Network,
+    pub token: ContractId,
+    pub signers: Vec<Signer>,
+    accounts: Vec<AccountId>,
+    random: TestRandom,
+    /// The signer of the next command: every command is of another account, as long as there are some.
+    turn: usize,
+}
+
+impl Scene {
+    /// A worker whose store holds `accounts` accounts, of which the first `signers` will send.
+    pub fn new(seed: u64, accounts: usize, signers: usize) -> Self {
+        let signers: Vec<Signer> = (0..signers.min(accounts)).map(Signer::new).collect();
+        let mut random = TestRandom::new(seed ^ START);
+        let mut ids: Vec<AccountId> = signers.iter().map(|signer| signer.id).collect();
+        ids.extend((signers.len()..accounts).map(|_| AccountId(random.bytes())));
+
+        let mut network = Network::new(seed, 1);
+        let mut owner = client::Account::new(1);
+        // The first item of the inbox creates it: its salt is what `Network::instantiate` takes then.
+        let token =
+            ContractId::derive(&network.chain.genesis(), CLUSTER, &owner.id(), &CodeHash::of(token()), &[0; 32]);
+        *network.worker().machine.fill.lock().unwrap() = Some(Fill { contract: token, accounts: ids.clone() });
+        network.run_until(|network| network.nodes.iter().all(|node| node.tee().registration().is_some()));
+        let worker = network.worker().id();
+        network.chain.create_cluster(vec![worker]);
+        network.run_until(|network| network.worker().tee().status().inboxes[0].ready);
+        let created = network.deploy(&mut owner, self::token(), ("create", u128::MAX / 2).encode());
+        assert_eq!(created, token);
+        Self { network, token, signers, accounts: ids, random, turn: 0 }
+    }
+
+    /// Puts `commands` transfers into one block and finalises it.
+    pub fn push(&mut self, commands: usize) {
+        let record = self.network.chain.cluster.clone().unwrap();
+        let genesis = self.network.chain.genesis();
+        let destination = Destination { genesis, cluster: CLUSTER, epoch: record.epoch };
+        let recipient = EncapsulationKey::from_bytes(&record.envelope_key).unwrap();
+        let key_hash = public_key_hash(&record.envelope_key);
+        for _ in 0..commands {
+            let to = self.accounts[self.random.below(self.accounts.len())];
+            let turn = self.turn % self.signers.len();
+            let signer = &mut self.signers[turn];
+            self.turn += 1;
+            signer.nonce += 1;
+            let call = Call {
+                purpose: CallPurpose::Command,
+                contract: self.token,
+                nonce: signer.nonce,
+                valid_until: self.network.chain.number() + 100,
+                gas_class: GasClass::Small,
+                gas_limit: GasClass::Small.gas(),
+                max_fee: u128::MAX,
+                payload: ("transfer", (to, 1u128)).encode(),
+            };
+            let payload = signing_payload(&genesis, CLUSTER, &key_hash, &call);
+            let signed = SignedCall { account: signer.id, signature: signer.key.sign(&payload, &[0; 32]), call };
+            let plaintext = signed.encode();
+            let size = SizeClass::holding(plaintext.len()).unwrap();
+            let entropy: Vec<u8> = [self.random.bytes(), self.random.bytes()].concat();
+            let entropy = entropy.try_into().unwrap();
+            let (envelope, _) =
+                seal_envelope(&recipient, &destination, EnvelopeKind::Call, size, &plaintext, &entropy).unwrap();
+            self.network.chain.push(GasClass::Small, signer.id, envelope.to_bytes());
+        }
+        self.network.chain.next_block();
+    }
+
+    /// One boundary of `commands` transfers, and what the worker needs for it: to take the relayer's bytes apart, to do what they
+    /// say, and to make the status that the relayer gets. Carrying and finalising the result is not counted.
+    pub fn boundary(&mut self, commands: usize, watch: &mut Stopwatch) {
+        self.push(commands);
+        let bytes = self.network.delivery(WORKER).encode();
+        let before = self.network.worker().tee().cluster_health().unwrap().executed;
+        let tee = self.network.nodes[WORKER].tee.as_mut().unwrap();
+        watch.time(|| {
+            let delivery = Delivery::decode_bounded(&bytes).unwrap();
+            let (_, taken) = tee.deliver(delivery);
+            taken.unwrap();
+            let _serving = tee.serving();
+            tee.status().encode()
+        });
+        let health = tee.cluster_health().unwrap();
+        assert_eq!(health.executed, before + commands as u64, "the worker took the whole boundary");
+        self.network.settle();
+    }
+
+    /// Checks that commands did what they said: the sender's balance went down.
+    pub fn check(&mut self, commands: usize) {
+        let replies = self.network.worker().tee().cluster_health().unwrap().executed;
+        assert_eq!(replies, commands as u64 + 1);
+        let mut owner = client::Account::new(1);
+        owner.next_nonce = 1;
+        assert_eq!(owner.balance(&self.network, self.token), u128::MAX / 2);
+    }
+}
