@@ -6,12 +6,23 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::expect_used, reason = "it serves tests, and a failure here is theirs")]
 
+pub mod canary;
+pub mod canary_run;
+pub mod hostile_relayer;
+pub mod probe;
+pub mod processes;
+pub mod raw_http;
+pub mod redaction;
+
+pub mod campaign;
+pub mod load;
+
 use serde_json::Value;
 use std::{
     io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
-    sync::mpsc,
+    sync::{mpsc, Arc, Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -26,9 +37,10 @@ pub fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// A binary that `scripts/build` made.
+/// A binary that `scripts/build` made, or of the folder that `PHALA_BIN` names: another build's.
 pub fn binary(name: &str) -> PathBuf {
-    let path = repository().join("bin").join(name);
+    let folder = std::env::var_os("PHALA_BIN").map_or_else(|| repository().join("bin"), PathBuf::from);
+    let path = folder.join(name);
     assert!(path.exists(), "{} is missing: run scripts/build first", path.display());
     path
 }
@@ -40,21 +52,41 @@ pub struct Network {
     pub base: PathBuf,
     /// The line it printed when it was usable.
     pub ready: Value,
+    notes: Arc<Mutex<String>>,
 }
 
 impl Network {
     /// Starts `phala dev --json --base-path BASE` with `arguments` and waits until it is usable.
     pub fn start(base: &Path, arguments: &[&str]) -> Self {
+        Self::start_in(base, arguments, &[])
+    }
+
+    /// [`Self::start`] with more variables of the environment.
+    pub fn start_in(base: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut process = Command::new(binary("phala"))
             .args(["dev", "--json", "--base-path"])
             .arg(base)
             .args(arguments)
             .env("PHALA_HOME", base.join("home"))
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
+            .stderr(Stdio::piped())
             .spawn()
             .expect("phala starts");
+        let notes = Arc::new(Mutex::new(String::new()));
+        let stderr = process.stderr.take().expect("stderr is piped");
+        thread::spawn({
+            let notes = Arc::clone(&notes);
+            move || {
+                for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                    eprintln!("{line}");
+                    let mut notes = notes.lock().unwrap_or_else(PoisonError::into_inner);
+                    notes.push_str(&line);
+                    notes.push('\n');
+                }
+            }
+        });
         let stdout = process.stdout.take().expect("stdout is piped");
         let (sender, lines) = mpsc::channel();
         thread::spawn(move || {
@@ -64,7 +96,7 @@ impl Network {
                 }
             }
         });
-        let mut network = Self { process, base: base.to_owned(), ready: Value::Null };
+        let mut network = Self { process, base: base.to_owned(), ready: Value::Null, notes };
         let line = lines.recv_timeout(READY_WITHIN).expect("the network is usable in time");
         network.ready = serde_json::from_str(&line).expect("the line is JSON");
         assert_eq!(network.ready["ready"], true);
@@ -74,6 +106,21 @@ impl Network {
     /// Runs `phala --json --network BASE ARGUMENTS`.
     pub fn phala(&self, arguments: &[&str]) -> Run {
         phala(&self.base, arguments)
+    }
+
+    /// What it said on standard error so far.
+    pub fn notes(&self) -> String {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The first node's address, `ws://127.0.0.1:PORT`.
+    pub fn node(&self) -> &str {
+        self.ready["node_ws"].as_str().unwrap_or_default()
+    }
+
+    /// The id of `phala dev` itself.
+    pub fn id(&self) -> u32 {
+        self.process.id()
     }
 
     /// Ends it as Ctrl-C would; its exit code.

@@ -46,6 +46,7 @@ pub struct InsecureMachine {
     name: String,
     fields: QuoteFields,
     signer: QuoteSigner,
+    window: Window,
     collateral: Collateral,
     sealing_key: [u8; 32],
 }
@@ -183,6 +184,10 @@ impl QuoteSigner {
     }
 }
 
+fn collateral(vendor: &InsecureVendor, window: Window) -> Result<Collateral, PkiError> {
+    vendor.collateral(window, &tcb_info_json(window)?, &qe_identity_json(window)?, &Revoked::default())
+}
+
 fn length16(bytes: &[u8]) -> [u8; 2] {
     u16::try_from(bytes.len()).unwrap_or(u16::MAX).to_le_bytes()
 }
@@ -207,14 +212,23 @@ impl InsecureMachine {
             name: name.to_string(),
             fields,
             signer: QuoteSigner::new(&vendor, &Processor::named(name))?,
-            collateral: vendor.collateral(
-                window,
-                &tcb_info_json(window)?,
-                &qe_identity_json(window)?,
-                &Revoked::default(),
-            )?,
+            collateral: collateral(&vendor, window)?,
+            window,
             sealing_key,
         })
+    }
+
+    /// Makes new collateral when at `now` (Unix seconds) half of the time of what it has is over, or the clock went back before
+    /// it: a vendor renews in time, and a machine may run, or sleep, for longer than collateral holds. Says whether it did.
+    pub fn renew_collateral(&mut self, now: u64) -> Result<bool, PkiError> {
+        let half = self.window.start / 2 + self.window.end / 2;
+        if (self.window.start..half).contains(&now) {
+            return Ok(false);
+        }
+        let window = Window::around(now);
+        self.collateral = collateral(&InsecureVendor::new()?, window)?;
+        self.window = window;
+        Ok(true)
     }
 
     /// Its name.

@@ -29,6 +29,16 @@ struct Options {
     /// Name of the simulated machine; its hardware id follows from it
     #[arg(long, value_name = "NAME", default_value = "insecure-machine")]
     machine: String,
+    /// INSECURE: seconds that are added to the clock by which collateral is dated, to see what becomes of a network whose
+    /// collateral ends
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        env = "PHALA_INSECURE_CLOCK_OFFSET",
+        allow_negative_numbers = true,
+        default_value_t = 0
+    )]
+    clock_offset: i64,
     /// Writes the measurement that BINARY has on every simulated machine, in hexadecimal, and exits
     #[arg(long)]
     print_measurement: bool,
@@ -45,15 +55,21 @@ fn main() -> anyhow::Result<()> {
     let binary = options.measure.context("--measure is needed")?;
     let bytes =
         std::fs::read(&binary).with_context(|| format!("cannot read {}, the file to measure", binary.display()))?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?.as_secs();
-    let machine = InsecureMachine::new(&options.machine, &bytes, now)?;
+    let offset = options.clock_offset;
+    let clock = move || {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
+        now.saturating_add_signed(offset)
+    };
+    let machine = InsecureMachine::new(&options.machine, &bytes, clock())?;
+    // Tens of megabytes, which the process would otherwise hold as long as it serves.
+    drop(bytes);
     let measurement = hex::encode(machine.measurement());
     if options.print_measurement {
         println!("{measurement}");
         return Ok(());
     }
     let directory = options.dir.context("--dir is needed")?;
-    let tee = InsecureTee::new(&directory, machine)?;
+    let mut tee = InsecureTee::new(&directory, machine)?;
     eprintln!("INSECURE: SIMULATED TEE. ITS KEYS ARE PUBLIC, NOTHING IT SIGNS IS TRUE, NOTHING IT SEALS IS SECRET.");
     eprintln!(
         "INSECURE: machine {:?} measures {} as {measurement}, serving in {}",
@@ -61,6 +77,9 @@ fn main() -> anyhow::Result<()> {
         binary.display(),
         directory.display()
     );
-    tee.run(&AtomicBool::new(false), &mut |message| eprintln!("{message}"));
+    if offset != 0 {
+        eprintln!("INSECURE: collateral is dated by a clock that is moved by {offset} s");
+    }
+    tee.run_renewing(&AtomicBool::new(false), &clock, &mut |message| eprintln!("{message}"));
     Ok(())
 }

@@ -26,7 +26,7 @@
 //! 6. It removes the entry.
 //!
 //! A request of another length than 64 is removed without an answer; the client runs into its timeout. Entries that were
-//! left behind by a killed client are removed at the start. Only who may write into DIR can ask; that is no protection of
+//! left behind by a killed client are removed at the start, once they are [`LEFT_BEHIND`] old. Only who may write into DIR can ask; that is no protection of
 //! anything, since anyone can derive the keys.
 
 use std::{
@@ -39,10 +39,14 @@ use std::{
 
 use codec::Encode;
 
-use crate::machine::InsecureMachine;
+use crate::{machine::InsecureMachine, pki::PkiError};
 
 /// How often the simulator looks for requests.
 pub const POLL_INTERVAL: Duration = Duration::from_millis(10);
+/// Age of an entry whose client was killed: no client waits so long for its quote.
+const LEFT_BEHIND: Duration = Duration::from_secs(120);
+/// After how many looks it looks whether its collateral is due: every ten seconds.
+const LOOKS_PER_RENEWAL: u32 = 1_000;
 
 /// Why the simulator could not set itself up.
 #[derive(Debug, thiserror::Error)]
@@ -56,12 +60,16 @@ pub enum ServeError {
         #[source]
         source: io::Error,
     },
+    /// New collateral could not be made.
+    #[error("cannot renew the collateral")]
+    Renew(#[from] PkiError),
 }
 
 /// A simulated machine behind a directory.
 pub struct InsecureTee {
     machine: InsecureMachine,
     reports: PathBuf,
+    collateral: PathBuf,
 }
 
 impl InsecureTee {
@@ -72,12 +80,23 @@ impl InsecureTee {
         };
         let reports = directory.join("report");
         let keys = directory.join("keys");
-        prepare(reports.clone(), &|path| if path.exists() { fs::remove_dir_all(path) } else { Ok(()) })?;
-        prepare(reports.clone(), &|path| fs::create_dir_all(path))?;
+        prepare(reports.clone(), &|path| fs::create_dir_all(path).and_then(|()| remove_left_behind(path)))?;
         prepare(keys.clone(), &|path| fs::create_dir_all(path))?;
         prepare(keys.join("sealing"), &|path| write_whole(path, &machine.sealing_key()))?;
-        prepare(directory.join("collateral"), &|path| write_whole(path, &machine.collateral().encode()))?;
-        Ok(Self { machine, reports })
+        let collateral = directory.join("collateral");
+        prepare(collateral.clone(), &|path| write_whole(path, &machine.collateral().encode()))?;
+        Ok(Self { machine, reports, collateral })
+    }
+
+    /// Replaces the collateral file when it is due at `now` (Unix seconds); whoever relays it looks at the file again and again.
+    /// Says whether it did.
+    pub fn renew_collateral(&mut self, now: u64) -> Result<bool, ServeError> {
+        if !self.machine.renew_collateral(now)? {
+            return Ok(false);
+        }
+        write_whole(&self.collateral, &self.machine.collateral().encode())
+            .map_err(|source| ServeError::Prepare { path: self.collateral.clone(), source })?;
+        Ok(true)
     }
 
     /// The machine.
@@ -90,6 +109,23 @@ impl InsecureTee {
         while !stop.load(Ordering::Relaxed) {
             self.answer_pending(log);
             thread::sleep(POLL_INTERVAL);
+        }
+    }
+
+    /// [`Self::run`], with collateral that is renewed by `clock`, which gives Unix seconds.
+    pub fn run_renewing(&mut self, stop: &AtomicBool, clock: &dyn Fn() -> u64, log: &mut dyn FnMut(String)) {
+        let mut looks = 0;
+        while !stop.load(Ordering::Relaxed) {
+            self.answer_pending(log);
+            thread::sleep(POLL_INTERVAL);
+            looks = (looks + 1) % LOOKS_PER_RENEWAL;
+            if looks == 0 {
+                match self.renew_collateral(clock()) {
+                    Ok(false) => {}
+                    Ok(true) => log("INSECURE: renewed the simulated collateral".to_owned()),
+                    Err(error) => log(format!("INSECURE: {error}")),
+                }
+            }
         }
     }
 
@@ -131,6 +167,17 @@ impl InsecureTee {
         write_whole(&entry.join("generation"), format!("{}\n", generation.wrapping_add(1)).as_bytes())?;
         Ok(Some(format!("signed a SIMULATED quote of machine {:?}", self.machine.name())))
     }
+}
+
+/// Removes entries that nobody touched for [`LEFT_BEHIND`]. A younger one's client still waits: for us, who were killed and are back.
+fn remove_left_behind(reports: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(reports)?.flatten() {
+        let touched = entry.metadata().and_then(|metadata| metadata.modified());
+        if touched.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > LEFT_BEHIND)) {
+            fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Writes beside `path` and renames, so that a reader sees all of it or none.

@@ -16,6 +16,7 @@ use phala_attest::{
     verify_collateral, verify_evidence, Assurance, Collateral, DevelopmentGenesis, Evidence, List, Policy, PolicyTerms,
     TrustAnchor,
 };
+use phala_insecure_tee::{InsecureMachine, InsecureTee};
 
 /// Ended when the test does, also by a failure.
 struct Process(Child);
@@ -36,6 +37,20 @@ fn await_file(path: &Path) -> Vec<u8> {
             Err(_) => sleep(Duration::from_millis(5)),
         }
     }
+}
+
+#[test]
+fn answers_what_was_asked_while_it_was_down() {
+    let directory = tempfile::tempdir().unwrap();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let start =
+        || InsecureTee::new(directory.path(), InsecureMachine::new("alpha", b"a worker", now).unwrap()).unwrap();
+    drop(start());
+    let entry = directory.path().join("report/request");
+    fs::create_dir(&entry).unwrap();
+    fs::write(entry.join("inblob"), [7; 64]).unwrap();
+    start().answer_pending(&mut |_| {});
+    assert_eq!(fs::read_to_string(entry.join("generation")).unwrap(), "1\n");
 }
 
 #[test]
@@ -89,4 +104,35 @@ fn serves_the_file_protocol_and_says_that_it_is_insecure() {
     let lines: Vec<String> = BufReader::new(stderr).lines().map(Result::unwrap).collect();
     assert!(lines.iter().all(|line| line.starts_with("INSECURE")), "{lines:?}");
     assert_eq!(lines.iter().filter(|line| line.contains("SIMULATED quote")).count(), 2, "{lines:?}");
+}
+
+#[test]
+fn collateral_is_renewed_before_it_ends_also_after_a_clock_that_jumped() {
+    const DAY: u64 = 86_400;
+    let directory = tempfile::tempdir().unwrap();
+    let start = 1_800_000_000;
+    let machine = InsecureMachine::new("alpha", b"a worker", start).unwrap();
+    let mut tee = InsecureTee::new(directory.path(), machine).unwrap();
+    let anchor = TrustAnchor::InsecureDevelopment(DevelopmentGenesis::for_genesis([1; 32], &[[1; 32]]).unwrap());
+    let good_at = |now| {
+        let bytes = fs::read(directory.path().join("collateral")).unwrap();
+        verify_collateral(&Collateral::decode(&mut &bytes[..]).unwrap(), &anchor, now)
+    };
+    let mut issued = good_at(start).unwrap().issued();
+    assert!(good_at(start + 40 * DAY).is_err(), "it ends");
+
+    // An hour, a week: nothing to do. Looked at every day, there is no day on which it does not hold, or goes back in time.
+    assert!(!tee.renew_collateral(start + 3_600).unwrap());
+    for day in 0..60 {
+        tee.renew_collateral(start + day * DAY).unwrap();
+        let now = good_at(start + day * DAY).unwrap().issued();
+        assert!(now >= issued);
+        issued = now;
+    }
+    // Asleep for a year, then set back by two.
+    for now in [start + 425 * DAY, start - 305 * DAY] {
+        assert!(tee.renew_collateral(now).unwrap());
+        assert!(good_at(now).is_ok());
+        assert!(!tee.renew_collateral(now).unwrap());
+    }
 }

@@ -1,5 +1,13 @@
 //! The stories of a confidential network in one command, on real processes. TEE simulated: INSECURE, and each answer must say so.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod crash;
+mod full_disk;
+mod hostile;
+mod hostile_contracts;
+mod hostile_flood;
+mod hours_off;
 mod one_command;
 mod outside_contract;
+mod relay_lies;
+mod stock_clients;

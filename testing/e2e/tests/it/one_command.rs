@@ -1,8 +1,8 @@
 //! The first thing anyone does: start a network, use the sample token, verify a receipt, stop, start again, kill a part at rest.
 
-use phala_e2e::{bytes_below, phala, signal, wait_until, Network};
+use phala_e2e::{binary, bytes_below, phala, signal, wait_until, Network};
 use serde_json::Value;
-use std::{path::Path, time::Duration};
+use std::{net::TcpListener, path::Path, process::Command, time::Duration};
 
 /// Exit code of `phala verify` when every link holds but the evidence is simulated.
 const SIMULATED: i32 = 8;
@@ -21,11 +21,49 @@ fn transfer(network: &Network, amount: &str, receipt: &Path) -> Value {
         .data()
 }
 
+/// What a person sees of a command that succeeds: data and logs.
+fn for_people(network: &Path, words: &[&str]) -> String {
+    let home = network.join("home");
+    let run = Command::new(binary("phala")).arg("--network").arg(network).args(words).env("PHALA_HOME", home).output();
+    let run = run.unwrap();
+    assert!(run.status.success(), "{words:?}: {}", String::from_utf8_lossy(&run.stderr));
+    format!("{}{}", String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr))
+}
+
+/// Beginner's mistakes with a network running: typed errors, and the network does not notice.
+fn a_second_network_here_or_on_a_busy_port_is_refused(network: &Network) {
+    let listing = || std::fs::read(network.base.join("network.json")).unwrap();
+    let before = listing();
+    let here = network.base.to_str().unwrap();
+    let second = network.phala(&["dev", "--fresh", "--base-path", here]);
+    assert_eq!((second.code, &second.json["error"]["code"]), (Some(4), &Value::from("refused")), "{}", second.text);
+    let message = second.json["error"]["message"].as_str().unwrap();
+    assert!(message.contains(&network.id().to_string()), "it names the process that runs: {message}");
+
+    let elsewhere = tempfile::tempdir().unwrap();
+    let port = network.node().rsplit(':').next().unwrap();
+    let elsewhere = elsewhere.path().to_str().unwrap();
+    let busy = network.phala(&["dev", "--base-path", elsewhere, "--node-port", port]);
+    assert_eq!((busy.code, &busy.json["error"]["code"]), (Some(9), &Value::from("port_in_use")), "{}", busy.text);
+    assert!(busy.json["error"]["message"].as_str().unwrap().contains(port));
+
+    assert_eq!(listing(), before, "same processes, same addresses");
+    let token = network.ready["contracts"]["token"].as_str().unwrap();
+    network.phala(&["contract", "query", token, "balance", "--from", "bob"]).data();
+}
+
 #[test]
 fn a_sealed_token_transfer_is_final_private_and_verifiable_and_survives_restarts() {
     let folder = tempfile::tempdir().unwrap();
+    // The default port is busy, by us or by somebody else: another one is taken, and said.
+    let busy = TcpListener::bind(("127.0.0.1", 9944));
     let network = Network::start(folder.path(), &["--fresh"]);
-    assert!(network.ready["node_ws"].as_str().unwrap().starts_with("ws://127.0.0.1:"));
+    let node = network.ready["node_ws"].as_str().unwrap();
+    assert!(node.starts_with("ws://127.0.0.1:") && !node.ends_with(":9944"), "{node}");
+    let port = node.rsplit(':').next().unwrap();
+    let said = format!("port 9944 for the node-0 is busy, using {port}");
+    assert!(network.notes().contains(&said), "{}", network.notes());
+    drop(busy);
     assert!(network.ready["workers"].as_array().unwrap().len() >= 2);
     assert!(network.ready["accounts"].as_array().unwrap().iter().any(|name| name == "ferdie"));
 
@@ -64,6 +102,22 @@ fn a_sealed_token_transfer_is_final_private_and_verifiable_and_survives_restarts
     // Status says what it is.
     let status = network.phala(&["status"]).data();
     assert_eq!(status["insecure"], true);
+
+    assert_eq!(status["assurance"], "simulated");
+    assert!(status["workers"].as_array().unwrap().iter().all(|worker| worker["assurance"] == "simulated"));
+    assert_eq!(called["assurance"], "simulated");
+    assert_eq!(serde_json::from_str::<Value>(&text).unwrap()["assurance"], "simulated");
+    for (words, shown) in [
+        (vec!["status"], "assurance: simulated"),
+        (vec!["contract", "query", "token", "balance", "--from", "bob"], "assurance: simulated"),
+        (vec!["contract", "info", "token"], "assurance: simulated"),
+        (vec!["verify", path, "--allow-simulated"], "assurance: simulated"),
+    ] {
+        let text = for_people(folder.path(), &words);
+        assert!(text.contains(shown), "{words:?}: {text}");
+    }
+
+    a_second_network_here_or_on_a_busy_port_is_refused(&network);
 
     // Kill one part at a time, at rest: the network goes on.
     for role in ["worker-0", "relayer", "node"] {

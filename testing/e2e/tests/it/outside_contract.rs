@@ -1,56 +1,99 @@
-//! A developer's own contract, in a folder of their own: made, built, deployed, called, queried, its receipt verified - over an
-//! epoch change of its cluster.
+//! A developer's own contract, in a folder of their own: made, built, deployed, called, queried, its receipt verified - on one chain
+//! authority and on four, over an epoch change of its cluster and a change of the authorities' set.
 
 use phala_e2e::{binary, Network};
-use std::{process::Command, time::Duration};
+use serde_json::Value;
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
 
-#[test]
-fn a_contract_made_outside_the_repository_works_over_an_epoch_change() {
+/// Sessions of ten blocks: an era, after which the set of authorities changes, takes a minute.
+const SHORT: [&str; 5] = ["--fresh", "--session-blocks", "10", "--epoch-blocks", "20"];
+
+/// What the README tells a developer to do before there is anything to deploy. The contract's WebAssembly.
+fn made_and_built(folder: &Path) -> PathBuf {
+    let phala = |arguments: &[&str], folder: &Path| {
+        let run = Command::new(binary("phala"))
+            .args(arguments)
+            .current_dir(folder)
+            .env("CARGO_NET_OFFLINE", "true")
+            .output()
+            .unwrap();
+        assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+        String::from_utf8(run.stdout).unwrap()
+    };
+    phala(&["contract", "new", "diary"], folder);
+    let built = phala(&["--json", "contract", "build"], &folder.join("diary"));
+    let wasm = folder.join("diary/target/diary.wasm");
+    assert_eq!(serde_json::from_str::<Value>(&built).unwrap()["wasm"], wasm.to_str().unwrap());
+    wasm
+}
+
+/// The story on a network that was started with `arguments` beside [`SHORT`], in `cluster`.
+fn a_diary_works(arguments: &[&str], cluster: u32) {
     let folder = tempfile::tempdir().unwrap();
-    let network = Network::start(&folder.path().join("network"), &["--fresh", "--epoch-blocks", "30"]);
+    let network = Network::start(&folder.path().join("network"), &[&SHORT[..], arguments].concat());
+    let wasm = made_and_built(folder.path());
 
-    let made =
-        Command::new(binary("phala")).args(["contract", "new", "diary"]).current_dir(folder.path()).output().unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    let project = folder.path().join("diary");
-    let built = Command::new(binary("phala"))
-        .args(["--json", "contract", "build"])
-        .current_dir(&project)
-        .env("CARGO_NET_OFFLINE", "true")
-        .output()
-        .unwrap();
-    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-    let built: serde_json::Value = serde_json::from_slice(&built.stdout).unwrap();
-    let wasm = built["wasm"].as_str().unwrap().to_owned();
-
-    let deployed = network.phala(&["contract", "deploy", &wasm, "--from", "charlie", "--cluster", "1"]).data();
+    let deployed = network
+        .phala(&["contract", "deploy", wasm.to_str().unwrap(), "--from", "charlie", "--cluster", &cluster.to_string()])
+        .data();
     let contract = deployed["contract"].as_str().unwrap().to_owned();
-    let write = |text: &str, receipt: &str| {
+    let receipt = folder.path().join("receipt.json");
+    let receipt = receipt.to_str().unwrap();
+    let write = |text: &str| {
         let arguments = serde_json::json!([text]).to_string();
         let command =
             ["contract", "call", &contract, "write", &arguments, "--from", "charlie", "--wait", "--receipt", receipt];
-        network.phala(&command).data();
+        network.phala(&command).data()
     };
-    let read = |account: &str| {
-        network.phala(&["contract", "query", &contract, "read", "--from", account]).data()["value"].clone()
+    let read = |account: &str| network.phala(&["contract", "query", &contract, "read", "--from", account]).data();
+    // The number of the set that finalised the receipt's block, by the receipt's own proofs.
+    let verified_set = || {
+        let verified = network.phala(&["verify", receipt, "--allow-simulated"]).data();
+        assert_eq!((&verified["holds"], &verified["assurance"]), (&true.into(), &"simulated".into()), "{verified}");
+        let link = verified["links"].as_array().unwrap().iter().find(|link| link["name"] == "authority sets").unwrap();
+        let detail = link["detail"].as_str().unwrap().to_owned();
+        detail
+            .split_whitespace()
+            .nth(1)
+            .and_then(|number| number.parse::<u64>().ok())
+            .unwrap_or_else(|| panic!("{detail}"))
     };
-    let receipt = folder.path().join("receipt.json");
-    write("first", receipt.to_str().unwrap());
-    assert_eq!(read("charlie"), "first");
-    assert_ne!(read("dave"), "first", "a note is its writer's alone");
+    let written = write("first");
+    assert_eq!((&written["value"], &written["assurance"]), (&Value::Null, &"simulated".into()));
+    let entry = read("charlie");
+    assert_eq!((&entry["value"], &entry["assurance"]), (&"first".into(), &"simulated".into()));
+    assert_ne!(read("dave")["value"], "first", "a note is its writer's alone");
+    let before = verified_set();
 
-    // The cluster's next epoch.
-    let epoch = || {
+    // The cluster's next epoch, and the next set of authorities.
+    let changes = || {
         let status = network.phala(&["status"]).data();
-        let clusters = status["clusters"].as_array().unwrap().clone();
-        clusters.iter().find(|cluster| cluster["cluster"] == 1).unwrap()["epoch"].as_u64().unwrap()
+        let clusters = status["clusters"].as_array().unwrap();
+        let of = clusters.iter().find(|known| known["cluster"] == cluster).unwrap();
+        (of["epoch"].as_u64().unwrap(), status["authority_set"].as_u64().unwrap())
     };
-    let before = epoch();
-    phala_e2e::wait_until("the next epoch", Duration::from_secs(120), || epoch() > before);
-    assert_eq!(read("charlie"), "first", "the state came along");
-    write("second", receipt.to_str().unwrap());
-    assert_eq!(read("charlie"), "second");
-    let verified = network.phala(&["verify", receipt.to_str().unwrap(), "--allow-simulated"]);
-    assert_eq!(verified.code, Some(0), "{}", verified.text);
+    let (epoch, _) = changes();
+    phala_e2e::wait_until("the next epoch and authority set", Duration::from_secs(180), || {
+        let now = changes();
+        now.0 > epoch && now.1 > before
+    });
+    assert_eq!(read("charlie")["value"], "first", "the state came along");
+    write("second");
+    assert_eq!(read("charlie")["value"], "second");
+    assert!(verified_set() > before, "the receipt's block is final by a later set than genesis had");
     assert_eq!(network.stop(), Some(0));
+}
+
+#[test]
+fn a_contract_made_outside_the_repository_works_over_an_epoch_and_an_authority_set_change() {
+    a_diary_works(&[], 1);
+}
+
+#[test]
+fn a_contract_made_outside_the_repository_works_on_four_authorities() {
+    a_diary_works(&["--authorities", "4", "--workers", "3"], 2);
 }

@@ -1,0 +1,125 @@
+//! `cargo xtask campaign crash [--seed S] [--n KILLS]`: kills parts of a network under load; see [`phala_e2e::campaign`].
+//!
+//! Prints its seed first, what it does on standard error, and a summary in Markdown on standard output that can go into
+//! `docs/campaigns/crash.md`. Exits with 1 when an invariant was broken or the network did not recover; the network's folder, with its
+//! logs, is kept then.
+#![forbid(unsafe_code)]
+
+use anyhow::{bail, Context, Result};
+use phala_e2e::campaign::{self, plan, Options, Report};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+const USAGE: &str = "\
+campaign crash [--seed S] [--n KILLS] [--minutes M] [--epoch-blocks B] [--base-path DIR] [--quick]
+  --seed S          decides what is killed and when [default: 1]
+  --n KILLS         at least so many kills [default: 200]
+  --minutes M       begin no further step after so long
+  --epoch-blocks B  least length of clusters' epochs, 10 or more [default: 30]
+  --base-path DIR   where the network lives, and stays [default: a temporary folder, kept after a failure]
+  --quick           one kill of each role, one cluster, no second replica";
+
+struct Arguments {
+    seed: u64,
+    kills: usize,
+    minutes: Option<u64>,
+    epoch_blocks: u32,
+    base: Option<PathBuf>,
+    quick: bool,
+}
+
+fn arguments() -> Result<Arguments> {
+    let mut found = Arguments { seed: 1, kills: 200, minutes: None, epoch_blocks: 30, base: None, quick: false };
+    // The first word is the campaign's name.
+    let mut words = std::env::args().skip(1).skip_while(|word| word == "crash");
+    while let Some(word) = words.next() {
+        if word == "--quick" {
+            found.quick = true;
+            continue;
+        }
+        let value = words.next().with_context(|| format!("{word} needs a value\n{USAGE}"))?;
+        match word.as_str() {
+            "--seed" => found.seed = value.parse()?,
+            "--n" => found.kills = value.parse()?,
+            "--minutes" => found.minutes = Some(value.parse()?),
+            "--epoch-blocks" => found.epoch_blocks = value.parse()?,
+            "--base-path" => found.base = Some(value.into()),
+            _ => bail!("unknown word {word}\n{USAGE}"),
+        }
+    }
+    Ok(found)
+}
+
+fn main() -> Result<ExitCode> {
+    let arguments = arguments()?;
+    println!("seed {}, at least {} kills", arguments.seed, arguments.kills);
+    let temporary = tempfile::Builder::new().prefix("phala-crash-").tempdir()?;
+    let base = arguments.base.clone().unwrap_or_else(|| temporary.path().to_owned());
+    let steps =
+        if arguments.quick { plan::one_of_each(arguments.seed) } else { plan::plan(arguments.seed, arguments.kills) };
+    let options = Options {
+        seed: arguments.seed,
+        steps,
+        base: base.clone(),
+        witness: !arguments.quick,
+        both_clusters: !arguments.quick,
+        calm_probes: if arguments.quick { 1 } else { 5 },
+        epoch_blocks: arguments.epoch_blocks,
+        pause: Duration::from_secs(2),
+        until: arguments.minutes.map(|minutes| Instant::now() + Duration::from_secs(60 * minutes)),
+    };
+    let report = campaign::run(&options);
+    let broken = !report.as_ref().is_ok_and(|report| report.violations.is_empty());
+    if broken {
+        eprintln!("the network's folder is kept: {}", base.display());
+        let _ = temporary.keep();
+    }
+    summarise(&report?);
+    Ok(if broken { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn summarise(report: &Report) {
+    let counts = &report.counts;
+    println!("\n{} kills in {} s: {:?}", report.killed(), report.took.as_secs(), report.kills);
+    println!(
+        "{} transfers wanted, {} of them sent more than once; {} items, {} of them repeated, {} refused by the contract",
+        report.transfers, report.resent, counts.items, counts.repeated, counts.refused
+    );
+    println!("{} replies proved, {} final results, {} changes of epoch", counts.replies, counts.results, counts.epochs);
+    println!("\n| killed | n | p50 s | p95 s | max s | of it since the process ran again, p50 s |\n|---|---:|---:|---:|---:|---:|");
+    let mut rows: BTreeMap<String, (Vec<Duration>, Vec<Duration>)> = BTreeMap::new();
+    for recovery in &report.recoveries {
+        // Pairs are too many kinds for a row each.
+        let name = if recovery.action.contains(", then ") { "one, then another" } else { recovery.action.as_str() };
+        for row in [name, "all"] {
+            let (recovered, since) = rows.entry(row.to_owned()).or_default();
+            recovered.push(recovery.recovered);
+            since.push(recovery.recovered.saturating_sub(recovery.started));
+        }
+    }
+    rows.insert("nothing (the probe's round trip)".to_owned(), (report.calm.clone(), Vec::new()));
+    for (name, (mut recovered, mut since)) in rows {
+        recovered.sort_unstable();
+        since.sort_unstable();
+        let at = |list: &[Duration], percent: usize| match list.len() {
+            0 => "-".to_owned(),
+            length => format!("{:.1}", list[(length * percent).div_ceil(100).clamp(1, length) - 1].as_secs_f64()),
+        };
+        println!(
+            "| {name} | {} | {} | {} | {} | {} |",
+            recovered.len(),
+            at(&recovered, 50),
+            at(&recovered, 95),
+            at(&recovered, 100),
+            at(&since, 50)
+        );
+    }
+    println!("\n{} violations", report.violations.len());
+    for violation in &report.violations {
+        println!("- {violation}");
+    }
+}

@@ -1,0 +1,102 @@
+//! One network, and everything that a hostile world does to it: on the real processes, one thing after the other.
+//!
+//! They share a network because starting one takes longer than most of what is done to it. Each part leaves it as it must be left:
+//! working. TEE simulated: INSECURE.
+
+use crate::{full_disk, hostile_contracts, hostile_flood, relay_lies};
+use phala_e2e::{
+    canary_run::{Canary, CALLER},
+    probe,
+    redaction::{Redaction, EVERYTHING},
+    Network,
+};
+use std::{path::Path, thread, time::Instant};
+
+/// The public key of [`CALLER`], which a worker's log must not tell.
+const CALLER_KEY: &str = "0x90b5ab205c6974c9ea841be688864633dc9ca8a357843eeacf2314649965fe22";
+
+/// Every process that starts meanwhile logs everything; those of later tests do not.
+struct LogEverything;
+
+impl LogEverything {
+    fn begin() -> Self {
+        std::env::set_var("PHALA_LOG", EVERYTHING);
+        Self
+    }
+}
+
+impl Drop for LogEverything {
+    fn drop(&mut self) {
+        std::env::remove_var("PHALA_LOG");
+    }
+}
+
+#[test]
+fn a_network_holds_in_a_hostile_world() {
+    let _log = LogEverything::begin();
+    let folder = tempfile::tempdir().unwrap();
+    let begun = Instant::now();
+    let said = |what: &str| println!("{:>7.1} s  {what}", begun.elapsed().as_secs_f64());
+    let (network, wasm) = thread::scope(|scope| {
+        let wasm = scope.spawn(|| probe::build(&folder.path().join("contracts")));
+        (Network::start(&folder.path().join("network"), &["--fresh"]), wasm.join().unwrap())
+    });
+    said("the network is usable");
+
+    let canary = Canary::run(&network, &wasm, folder.path());
+    println!("{}", canary.search);
+    assert_eq!(canary.faults(), Vec::<String>::new());
+    said("no trace of what was said");
+    logs_tell_nothing(&network, &canary);
+    said("logs tell nothing");
+    hostile_flood::two_commands_leave_the_same_traces(&network, &canary);
+    said("two commands leave the same traces");
+
+    let lies = relay_lies::check(&network, &canary.tapped);
+    said(&format!("the worker was told {lies} lies"));
+    drop(canary.tapped);
+
+    hostile_flood::check(&network);
+    said("floods are borne");
+    hostile_contracts::check(&network, &canary.contract, &wasm, folder.path());
+    said("whatever a contract does ends as its own error");
+    full_disk::check(&network, &folder.path().join("disks"));
+    said("a failing disk is survived");
+
+    let status = network.phala(&["status"]).data();
+    assert_eq!(status["silent"].as_array().unwrap().len(), 0, "{status}");
+    assert!(status["clusters"].as_array().unwrap().iter().all(|cluster| cluster["queue"] == 0), "{status}");
+    assert_eq!(network.stop(), Some(0));
+}
+
+/// What workers and gatekeeper log at the finest level names no text of a command, no caller, and no bytes that could be a secret.
+fn logs_tell_nothing(network: &Network, canary: &Canary) {
+    let key = phala_e2e::canary::from_hex(CALLER_KEY).unwrap();
+    let address = network.phala(&["account", "balance", CALLER]).data();
+    let address = address["address"].as_str().unwrap().as_bytes().to_vec();
+    let mut secrets: Vec<Vec<u8>> = canary.markers.iter().map(|marker| marker.clone().into_bytes()).collect();
+    secrets.extend([key, address, canary_contract(canary)]);
+    for machine in ["gatekeeper", "worker-0", "worker-1"] {
+        secrets.push(std::fs::read(network.base.join("tee").join(machine).join("keys").join("sealing")).unwrap());
+    }
+    let texts: Vec<&[u8]> = secrets.iter().map(Vec::as_slice).collect();
+    let rules = Redaction::of(&texts);
+    for machine in ["gatekeeper", "worker-0", "worker-1"] {
+        let log = std::fs::read_to_string(log(&network.base, machine)).unwrap();
+        assert!(log.lines().count() >= 4, "{machine} logs what it does");
+        for (number, line) in log.lines().enumerate() {
+            let fault = rules.fault(line);
+            assert_eq!(fault, None, "line {number} of the log of {machine}: {line}");
+        }
+        println!("{machine}: {} lines say nothing that they must not", log.lines().count());
+    }
+}
+
+/// Which contract was called is inside the envelope too.
+fn canary_contract(canary: &Canary) -> Vec<u8> {
+    phala_e2e::canary::from_hex(&canary.contract).unwrap()
+}
+
+fn log(base: &Path, machine: &str) -> std::path::PathBuf {
+    base.join("logs").join(format!("{machine}.log"))
+}
