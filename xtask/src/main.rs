@@ -9,6 +9,7 @@
 
 mod contracts;
 mod map;
+mod measure;
 mod rules;
 mod trusted;
 mod workspace;
@@ -21,6 +22,8 @@ const HELP: &str = "\
 cargo xtask check [--bless]   run every rule; --bless rewrites tee/TCB.txt and the README's map first
 cargo xtask map               print the map of crates
 cargo xtask contracts         build contracts/* for wasm32v1-none and run their own tests
+cargo xtask bench NAME        measure one thing, one JSON line a metric; see docs/bench
+cargo xtask campaign NAME     search for faults with many seeds; see docs/campaigns
 cargo xtask help              print this";
 
 fn main() -> ExitCode {
@@ -49,6 +52,8 @@ fn run(words: &[&str]) -> Result<ExitCode> {
             print!("{}", map::render(&workspace::Workspace::load()?));
             Ok(ExitCode::SUCCESS)
         }
+        ["bench", words @ ..] => measure::bench(words),
+        ["campaign", words @ ..] => measure::campaign(words),
         ["contracts"] => contracts::build_and_test(&workspace::Workspace::load()?),
         [] | ["help" | "--help" | "-h"] => {
             println!("{HELP}");

@@ -1,13 +1,13 @@
 //! Who may depend on whom, from the dependencies that manifests declare.
 //!
 //! `common/` is for every zone; `chain/`, `tee/` and `host/` never import each other; a contract sees the SDK only;
-//! nothing that ships reaches `testing/`; the TEE links no FRAME; only the node links the client library `sc-*`.
+//! nothing that ships reaches `testing/` or `fuzz/`; the TEE links no FRAME; only the node links the client library `sc-*`.
 
 use super::Finding;
 use crate::workspace::{zone_of, Crate, Dependency, Kind, Workspace};
 
 /// Also the zones' names: a crate anywhere else is a finding.
-const ZONES: [&str; 7] = ["common", "chain", "tee", "host", "contracts", "testing", "xtask"];
+const ZONES: [&str; 8] = ["common", "chain", "tee", "host", "contracts", "testing", "fuzz", "xtask"];
 
 pub fn check(workspace: &Workspace) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -35,7 +35,8 @@ fn ours(krate: &Crate, folder: &str, kind: Kind) -> Option<&'static str> {
         return (!sdk).then_some("a contract sees the SDK only");
     }
     match (from, to) {
-        ("testing" | "xtask", _) => None,
+        (_, "fuzz") => Some("fuzz/ is a search, not a library: not even tests depend on it"),
+        ("testing" | "fuzz" | "xtask", _) => None,
         (_, "testing") if kind == Kind::Dev => None,
         (_, "testing") => Some("nothing that ships reaches testing/, except through dev-dependencies"),
         (_, "xtask") => Some("xtask is a tool, not a library"),
@@ -96,6 +97,18 @@ mod tests {
         assert_eq!(findings("tee/worker", fixture::ours("testing/insecure-tee", Kind::Normal)).len(), 1);
         assert_eq!(findings("tee/worker", fixture::ours("testing/insecure-tee", Kind::Build)).len(), 1);
         assert_eq!(findings("tee/worker", fixture::ours("testing/insecure-tee", Kind::Dev)), []);
+    }
+
+    #[test]
+    fn refuses_everything_that_reaches_fuzz_and_lets_it_reach_everything() {
+        for kind in [Kind::Normal, Kind::Build, Kind::Dev] {
+            for zone in ["tee/worker", "chain/node", "host/cli", "common/protocol", "testing/e2e"] {
+                assert_eq!(findings(zone, fixture::ours("fuzz", kind)).len(), 1, "{zone}");
+            }
+        }
+        for folder in ["common/attest", "tee/vm", "host/client", "testing/insecure-tee"] {
+            assert_eq!(findings("fuzz", fixture::ours(folder, Kind::Normal)), [], "{folder}");
+        }
     }
 
     #[test]

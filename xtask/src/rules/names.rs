@@ -15,6 +15,7 @@ pub fn check(workspace: &Workspace) -> Vec<Finding> {
 fn expected(krate: &Crate) -> Vec<String> {
     match krate.folder.split('/').collect::<Vec<_>>().as_slice() {
         ["xtask"] => vec!["xtask".into()],
+        ["fuzz"] => vec!["phala-fuzz".into()],
         ["chain", "pallets", name] => vec![format!("phala-pallet-{name}")],
         [_, name] => vec![format!("phala-{name}")],
         // A procedural macro sits in its library's folder and carries both names.
