@@ -265,3 +265,17 @@ fn refuses_a_second_opening_of_a_file() {
     drop(view);
     assert_eq!(open().unwrap().view().meta(), Some(&b"kept"[..]));
 }
+
+#[test]
+fn a_file_without_its_end_is_refused_as_damaged() {
+    let disk = MemoryDisk::default();
+    fill(&open(&disk), &entries(300), b"kept");
+    let bytes = disk.bytes();
+    for eighth in 0..8 {
+        let length = (bytes.len() * eighth / 8).max(4_096);
+        let cut = MemoryDisk::of(bytes[..length].to_vec());
+        let error = try_open(&cut, 1, 5).err().unwrap();
+        assert!(matches!(error, OpenError::Storage(_) | OpenError::Integrity(_)), "{length}: {error}");
+        assert!(error.to_string().contains("damaged"), "{length}: {error}");
+    }
+}
