@@ -402,10 +402,15 @@ impl Network {
         loop {
             let envelope = seal(self.genesis(), cluster, &record, account, &call, &entropy::fresh()?)?;
             let extrinsic = match &carrier {
-                Carrier::Push => crate::chain::ChainCall::push(cluster, call.gas_class, vec![envelope]),
-                Carrier::Instantiate { code, salt } => {
-                    crate::chain::ChainCall::instantiate(cluster, *code, **salt, call.gas_class, &envelope)
-                }
+                Carrier::Push => crate::chain::ChainCall::push(cluster, call.gas_class, vec![envelope], call.max_fee),
+                Carrier::Instantiate { code, salt } => crate::chain::ChainCall::instantiate(
+                    cluster,
+                    *code,
+                    **salt,
+                    call.gas_class,
+                    &envelope,
+                    call.max_fee,
+                ),
             };
             match self.chain().submit(account, &extrinsic, Until::Finalised).await {
                 Ok(included) => return pushed(&included, cluster, contract, account.id(), call.nonce),

@@ -223,7 +223,7 @@ impl Load {
             let network = self.link.network().await;
             let envelope = seal(network.genesis(), cluster, &record, &self.accounts[from], &call)?;
             self.ledger.sending(intent, &envelope);
-            let push = ChainCall::push(cluster, class, vec![envelope]);
+            let push = ChainCall::push(cluster, class, vec![envelope], Balance::MAX);
             let sent =
                 tokio::time::timeout(FOLLOW, network.chain().submit(&self.accounts[from], &push, Until::Finalised));
             let error = match sent.await {

@@ -15,7 +15,7 @@ use phala_pallet_inbox as inbox;
 use phala_protocol::{
     chain_state::ContractRecord,
     gas::GasClass,
-    ids::{ClusterId, CodeHash, ContractId},
+    ids::{Balance, ClusterId, CodeHash, ContractId},
     inbox::ChainMessage,
 };
 use sp_runtime::SaturatedConversion;
@@ -44,16 +44,20 @@ impl<T: Config> Pallet<T> {
         salt: [u8; 32],
         gas_class: GasClass,
         init: Vec<u8>,
+        max_fee: Balance,
     ) -> DispatchResult {
         ensure!(Clusters::<T>::contains_key(cluster), Error::<T>::NoSuchCluster);
         ensure!(CodeOwners::<T>::contains_key(code), Error::<T>::NoSuchCode);
         let deployer = Self::account(&who);
         let contract = ContractId::derive(&Self::genesis(), cluster, &deployer, &code, &salt);
-        ensure!(!Instances::<T>::contains_key(contract), Error::<T>::ContractExists);
-        let created_at = frame_system::Pallet::<T>::block_number().saturated_into();
-        Instances::<T>::insert(contract, ContractRecord { cluster, code, deployer, created_at });
+        // The id binds cluster, deployer and code: what is listed already is this very contract, whose constructor may have been
+        // refused inside the cluster, where the chain cannot see it. The cluster runs at most one with success.
+        if !Instances::<T>::contains_key(contract) {
+            let created_at = frame_system::Pallet::<T>::block_number().saturated_into();
+            Instances::<T>::insert(contract, ContractRecord { cluster, code, deployer, created_at });
+        }
         let message = ChainMessage::Instantiate { contract, deployer, code, init: init.clone() };
-        let sequence = inbox::Pallet::<T>::push_chain_message(&who, cluster, gas_class, &init, &message)?;
+        let sequence = inbox::Pallet::<T>::push_chain_message(&who, cluster, gas_class, &init, &message, max_fee)?;
         Self::deposit_event(Event::Instantiated { contract, cluster, code, sequence });
         Ok(())
     }

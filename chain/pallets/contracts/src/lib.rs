@@ -337,8 +337,6 @@ pub mod pallet {
         NoSuchCode,
         /// The code is empty or not WebAssembly.
         NotWasm,
-        /// A contract with this id exists: use another salt.
-        ContractExists,
         /// A counter is exhausted.
         Overflow,
         /// An epoch must stay open for some blocks, or replicas could not hand over between two.
@@ -407,7 +405,9 @@ pub mod pallet {
             Self::do_upload_code(who, code.into_inner())
         }
 
-        /// Creates a contract from stored code. `init` is a sealed call of its constructor, signed by the deployer.
+        /// Creates a contract from stored code. `init` is a sealed call of its constructor, signed by the deployer, who pays at most
+        /// `max_fee`, in 10^-12 PHA, for it. The same deployer may send a constructor again that the cluster refused; one that it
+        /// did not refuse stands.
         #[pallet::call_index(4)]
         #[pallet::weight(<T as Config>::WeightInfo::instantiate(init.len() as u32))]
         pub fn instantiate(
@@ -417,9 +417,10 @@ pub mod pallet {
             salt: [u8; 32],
             gas_class: GasClass,
             init: BoundedVec<u8, ConstU32<MAX_MESSAGE_BYTES>>,
+            #[pallet::compact] max_fee: Balance,
         ) -> DispatchResult {
             let who = ensure_signed(origin)?;
-            Self::do_instantiate(who, cluster, code, salt, gas_class, init.into_inner())
+            Self::do_instantiate(who, cluster, code, salt, gas_class, init.into_inner(), max_fee)
         }
 
         /// Carries replicas' results here, oldest boundary first; anyone may. Results that are here already are named by events;

@@ -105,6 +105,7 @@ impl crate::Config for Test {
 }
 
 const ALICE: AccountId32 = AccountId32::new([1; 32]);
+const BOB: AccountId32 = AccountId32::new([2; 32]);
 const CLUSTER: ClusterId = ClusterId(0);
 const MEASUREMENT: Hash = [7; 32];
 const WASM: &[u8] = b"\0asm\x01\0\0\0 and more";
@@ -121,7 +122,7 @@ fn id(pair: &ed25519::Pair) -> WorkerId {
 fn network(replicas: u8, open: bool) -> sp_io::TestExternalities {
     let mut storage = frame_system::GenesisConfig::<Test>::default().build_storage().unwrap();
     pallet_balances::GenesisConfig::<Test> {
-        balances: vec![(ALICE, 1_000_000_000_000_000), (FeeReceiver::get(), 1)],
+        balances: vec![(ALICE, 1_000_000_000_000_000), (BOB, 1_000_000_000_000_000), (FeeReceiver::get(), 1)],
         ..Default::default()
     }
     .assimilate_storage(&mut storage)
@@ -177,7 +178,7 @@ fn announce(pair: &ed25519::Pair, epoch: Epoch, fill: u8) -> DispatchResult {
 fn push(epoch: Epoch) -> DispatchResult {
     let envelope = BoundedVec::try_from(envelope(epoch)).unwrap();
     let envelopes = vec![envelope].try_into().unwrap();
-    Inbox::push(RuntimeOrigin::signed(ALICE), CLUSTER, GasClass::Small, envelopes)
+    Inbox::push(RuntimeOrigin::signed(ALICE), CLUSTER, GasClass::Small, envelopes, u128::MAX)
 }
 
 fn envelope(epoch: Epoch) -> Vec<u8> {
@@ -425,21 +426,59 @@ fn code_is_stored_once_against_a_deposit() {
 fn instantiation_is_a_chain_message_with_the_derived_id() {
     network(1, true).execute_with(|| {
         let code = CodeHash::of(WASM);
-        let instantiate = |salt| {
+        let instantiate = |salt, max_fee| {
             let init = envelope(1).try_into().unwrap();
-            Contracts::instantiate(RuntimeOrigin::signed(ALICE), CLUSTER, code, [salt; 32], GasClass::Medium, init)
+            Contracts::instantiate(
+                RuntimeOrigin::signed(ALICE),
+                CLUSTER,
+                code,
+                [salt; 32],
+                GasClass::Medium,
+                init,
+                max_fee,
+            )
         };
-        assert_noop!(instantiate(0), Error::<Test>::NoSuchCode);
+        assert_noop!(instantiate(0, u128::MAX), Error::<Test>::NoSuchCode);
         assert_ok!(Contracts::upload_code(RuntimeOrigin::signed(ALICE), WASM.to_vec().try_into().unwrap()));
-        assert_ok!(instantiate(0));
+        assert_ok!(instantiate(0, u128::MAX));
         let deployer = phala_protocol::AccountId([1; 32]);
         let contract = ContractId::derive(&Contracts::genesis(), CLUSTER, &deployer, &code, &[0; 32]);
         let found = Instances::<Test>::get(contract).unwrap();
         assert_eq!((found.code, found.deployer, found.cluster), (code, deployer, CLUSTER));
         assert_eq!(Inbox::head(CLUSTER).count, 1);
-        assert_noop!(instantiate(0), Error::<Test>::ContractExists);
-        assert_ok!(instantiate(1));
+        assert_ok!(instantiate(1, u128::MAX));
         assert_eq!(Inbox::head(CLUSTER).count, 2);
+        let attempt = frame_support::storage::with_storage_layer(|| instantiate(2, 1));
+        assert_eq!(attempt, Err(phala_pallet_inbox::Error::<Test>::FeeOverMax.into()));
+        assert_eq!(Instances::<Test>::iter().count(), 2, "what its payer does not pay for is not listed");
+    });
+}
+
+#[test]
+fn a_constructor_that_the_cluster_refused_may_be_sent_again_by_its_deployer_alone() {
+    network(1, true).execute_with(|| {
+        let code = CodeHash::of(WASM);
+        assert_ok!(Contracts::upload_code(RuntimeOrigin::signed(ALICE), WASM.to_vec().try_into().unwrap()));
+        let instantiate = |who: AccountId32| {
+            let init = envelope(1).try_into().unwrap();
+            Contracts::instantiate(
+                RuntimeOrigin::signed(who),
+                CLUSTER,
+                code,
+                [0; 32],
+                GasClass::Medium,
+                init,
+                u128::MAX,
+            )
+        };
+        assert_ok!(instantiate(ALICE));
+        let listed: Vec<_> = Instances::<Test>::iter().collect();
+        at(2);
+        assert_ok!(instantiate(ALICE));
+        assert_eq!(Instances::<Test>::iter().collect::<Vec<_>>(), listed, "the same contract, as it was listed first");
+        assert_eq!(Inbox::head(CLUSTER).count, 2);
+        assert_ok!(instantiate(BOB));
+        assert_eq!(Instances::<Test>::iter().count(), 2, "another deployer's is another contract");
     });
 }
 

@@ -188,13 +188,16 @@ pub mod pallet {
         Overflow,
         /// The message is longer than an inbox item may be.
         TooLong,
+        /// The price has risen above the fee that the payer allows: allow more, or wait until it falls.
+        FeeOverMax,
     }
 
     #[pallet::call]
     impl<T: Config> Pallet<T> {
         /// Puts sealed commands into the inbox of `cluster`, in order, each with the public gas class `gas_class`.
         ///
-        /// Charges the class at the present backlog and the openings, per envelope. Fails whole: either all are taken or none.
+        /// Charges the class at the present backlog and the openings, per envelope, and at most `max_fee` (in 10^-12 PHA) for all of
+        /// them: the price moves until a transaction is included. Fails whole: either all are taken or none.
         #[pallet::call_index(0)]
         #[pallet::weight(<T as Config>::WeightInfo::push(
             envelopes.len() as u32,
@@ -205,14 +208,17 @@ pub mod pallet {
             cluster: ClusterId,
             gas_class: GasClass,
             envelopes: Messages,
+            #[pallet::compact] max_fee: Balance,
         ) -> DispatchResult {
             let who = ensure_signed(origin)?;
             // Scheduled and referendum calls run outside extrinsics: their items would stand in no block body.
             ensure!(frame_system::Pallet::<T>::extrinsic_index().is_some(), Error::<T>::NotAnExtrinsic);
             ensure!(!envelopes.is_empty(), Error::<T>::Empty);
+            let mut allowed = max_fee;
             for envelope in envelopes {
                 Self::check_envelope(cluster, &envelope)?;
-                let fee = Self::charge(&who, cluster, gas_class, &envelope)?;
+                let fee = Self::charge(&who, cluster, gas_class, &envelope, allowed)?;
+                allowed = allowed.saturating_sub(fee);
                 let origin = ItemOrigin::Account(AccountId(who.clone().into()));
                 Self::append(cluster, ItemKind::Envelope(gas_class), origin, fee, envelope.into_inner())?;
             }
@@ -221,19 +227,20 @@ pub mod pallet {
     }
 
     impl<T: Config> Pallet<T> {
-        /// Puts a message of the chain itself into the inbox, paid by `who`; it stays in state until a final result covers it.
-        /// `envelope` is the sealed part of the message, for the open epoch like any other.
+        /// Puts a message of the chain itself into the inbox, paid by `who` with at most `max_fee`; it stays in state until a final
+        /// result covers it. `envelope` is the sealed part of the message, for the open epoch like any other.
         pub fn push_chain_message(
             who: &T::AccountId,
             cluster: ClusterId,
             gas_class: GasClass,
             envelope: &[u8],
             message: &ChainMessage,
+            max_fee: Balance,
         ) -> Result<u64, DispatchError> {
             Self::check_envelope(cluster, envelope)?;
             let message = message.encode();
             ensure!(message.len() <= MAX_MESSAGE_BYTES as usize, Error::<T>::TooLong);
-            let fee = Self::charge(who, cluster, gas_class, envelope)?;
+            let fee = Self::charge(who, cluster, gas_class, envelope, max_fee)?;
             let item = Self::append(cluster, ItemKind::Chain(gas_class), ItemOrigin::ContractsPallet, fee, message)?;
             let sequence = item.header.sequence;
             let mut queue = ChainQueues::<T>::get(cluster);
@@ -323,6 +330,7 @@ pub mod pallet {
             cluster: ClusterId,
             gas_class: GasClass,
             envelope: &[u8],
+            max_fee: Balance,
         ) -> Result<Balance, DispatchError> {
             let kind = envelope::decode_header(envelope).map_err(|_| Error::<T>::Malformed)?.kind;
             let opening = match kind {
@@ -332,6 +340,7 @@ pub mod pallet {
             let openings = opening.saturating_mul(T::Clusters::replicas(cluster).max(1).into());
             let price = Self::surge(cluster).price(gas_class, Backlog::<T>::get(cluster));
             let fee = price.saturating_add(openings);
+            ensure!(fee <= max_fee, Error::<T>::FeeOverMax);
             T::Currency::transfer(who, &T::FeeReceiver::get(), fee, Preservation::Preserve)?;
             Ok(fee)
         }

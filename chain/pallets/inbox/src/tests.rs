@@ -115,8 +115,12 @@ fn messages(envelopes: Vec<Vec<u8>>) -> Messages {
     envelopes.into_iter().map(|bytes| BoundedVec::try_from(bytes).unwrap()).collect::<Vec<_>>().try_into().unwrap()
 }
 
+fn push_within(envelopes: Vec<Vec<u8>>, class: GasClass, max_fee: u128) -> sp_runtime::DispatchResult {
+    Inbox::push(RuntimeOrigin::signed(ALICE), CLUSTER, class, messages(envelopes), max_fee)
+}
+
 fn push(fill: u8) -> sp_runtime::DispatchResult {
-    Inbox::push(RuntimeOrigin::signed(ALICE), CLUSTER, GasClass::Small, messages(vec![envelope(CLUSTER, 3, fill)]))
+    push_within(vec![envelope(CLUSTER, 3, fill)], GasClass::Small, u128::MAX)
 }
 
 #[test]
@@ -159,8 +163,7 @@ fn head_is_the_hash_chain_of_what_the_offchain_index_serves() {
 #[test]
 fn refuses_what_is_not_for_the_open_epoch_of_the_cluster() {
     network().execute_with(|| {
-        let attempt =
-            |envelopes| Inbox::push(RuntimeOrigin::signed(ALICE), CLUSTER, GasClass::Small, messages(envelopes));
+        let attempt = |envelopes| push_within(envelopes, GasClass::Small, u128::MAX);
         assert_noop!(attempt(vec![]), Error::<Test>::Empty);
         assert_noop!(attempt(vec![vec![0; 40]]), Error::<Test>::Malformed);
         assert_noop!(attempt(vec![envelope(CLUSTER, 2, 1)]), Error::<Test>::WrongEpoch);
@@ -171,6 +174,7 @@ fn refuses_what_is_not_for_the_open_epoch_of_the_cluster() {
             ClusterId(1),
             GasClass::Small,
             messages(vec![envelope(ClusterId(1), 3, 1)]),
+            u128::MAX,
         );
         assert_noop!(other, Error::<Test>::NotOpen);
         OpenEpoch::set(None);
@@ -193,8 +197,7 @@ fn price_rises_and_backlog_is_bounded_until_acknowledged() {
         for number in 0..BACKLOG_LIMIT / GasClass::Large.gas() {
             let before = Balances::free_balance(&ALICE);
             at(1 + number as u32);
-            let call = messages(vec![envelope(CLUSTER, 3, 1)]);
-            assert_ok!(Inbox::push(RuntimeOrigin::signed(ALICE), CLUSTER, GasClass::Large, call));
+            assert_ok!(push_within(vec![envelope(CLUSTER, 3, 1)], GasClass::Large, u128::MAX));
             let paid = before - Balances::free_balance(&ALICE);
             assert!(paid > last, "the price rises with the backlog");
             last = paid;
@@ -239,7 +242,8 @@ fn chain_messages_stay_in_state_until_a_result_covers_them() {
             init: envelope(CLUSTER, 3, 7),
         };
         let sequence =
-            Inbox::push_chain_message(&ALICE, CLUSTER, GasClass::Medium, &envelope(CLUSTER, 3, 7), &message).unwrap();
+            Inbox::push_chain_message(&ALICE, CLUSTER, GasClass::Medium, &envelope(CLUSTER, 3, 7), &message, u128::MAX)
+                .unwrap();
         let item = Item::decode(&mut &ChainItems::<Test>::get(CLUSTER, sequence).unwrap()[..]).unwrap();
         assert_eq!(item.header.kind, ItemKind::Chain(GasClass::Medium));
         assert_eq!(item.message, message.encode());
@@ -262,7 +266,7 @@ fn the_work_of_a_result_does_not_grow_with_the_chains_messages() {
         };
         let send = || {
             let init = envelope(CLUSTER, 3, 7);
-            Inbox::push_chain_message(&ALICE, CLUSTER, GasClass::Small, &init, &message).unwrap()
+            Inbox::push_chain_message(&ALICE, CLUSTER, GasClass::Small, &init, &message, u128::MAX).unwrap()
         };
         let kept = || {
             let mut kept: Vec<u64> = ChainItems::<Test>::iter_key_prefix(CLUSTER).collect();
@@ -298,10 +302,7 @@ fn a_queue_that_stays_full_becomes_exponentially_dearer_and_cheap_again_when_it_
         };
         let base = fee();
         assert_eq!(base, GasClass::Small.base_price());
-        let large = || {
-            let call = messages(vec![envelope(CLUSTER, 3, 1)]);
-            Inbox::push(RuntimeOrigin::signed(ALICE), CLUSTER, GasClass::Large, call)
-        };
+        let large = || push_within(vec![envelope(CLUSTER, 3, 1)], GasClass::Large, u128::MAX);
         for _ in 0..19 {
             assert_ok!(large());
         }
@@ -328,11 +329,30 @@ fn a_queue_that_stays_full_becomes_exponentially_dearer_and_cheap_again_when_it_
 fn a_push_that_fails_leaves_nothing_behind() {
     network().execute_with(|| {
         let before = (Balances::free_balance(&ALICE), Heads::<Test>::get(CLUSTER));
-        let call = messages(vec![envelope(CLUSTER, 3, 1), envelope(CLUSTER, 2, 1)]);
-        let attempt = frame_support::storage::with_storage_layer(|| {
-            Inbox::push(RuntimeOrigin::signed(ALICE), CLUSTER, GasClass::Small, call)
-        });
+        let call = vec![envelope(CLUSTER, 3, 1), envelope(CLUSTER, 2, 1)];
+        let attempt = frame_support::storage::with_storage_layer(|| push_within(call, GasClass::Small, u128::MAX));
         assert_eq!(attempt, Err(Error::<Test>::WrongEpoch.into()));
         assert_eq!((Balances::free_balance(&ALICE), Heads::<Test>::get(CLUSTER)), before);
+    });
+}
+
+#[test]
+fn a_payer_pays_no_more_than_he_allows_for_all_envelopes_together() {
+    network().execute_with(|| {
+        let two = || vec![envelope(CLUSTER, 3, 1), envelope(CLUSTER, 3, 2)];
+        let before = Balances::free_balance(&ALICE);
+        assert_ok!(push_within(two(), GasClass::Small, u128::MAX));
+        let paid = before - Balances::free_balance(&ALICE);
+        assert!(Inbox::acknowledge(CLUSTER, 1));
+        at(2);
+        let before = (Balances::free_balance(&ALICE), Heads::<Test>::get(CLUSTER));
+        let attempt =
+            |max_fee| frame_support::storage::with_storage_layer(|| push_within(two(), GasClass::Small, max_fee));
+        for max_fee in [0, paid / 2, paid - 1] {
+            assert_eq!(attempt(max_fee), Err(Error::<Test>::FeeOverMax.into()));
+        }
+        assert_eq!((Balances::free_balance(&ALICE), Heads::<Test>::get(CLUSTER)), before);
+        assert_ok!(attempt(paid));
+        assert_eq!(before.0 - Balances::free_balance(&ALICE), paid);
     });
 }

@@ -190,3 +190,27 @@ fn refuses_ancestry_that_is_cut_forged_or_too_long() {
     cut[3].pop();
     assert!(matches!(verify_ancestors(head, &cut), Err(AncestryError::Header { position: 3, .. })));
 }
+
+#[test]
+fn following_a_chain_costs_its_set_changes_and_not_its_length() {
+    let proof_bytes = |blocks: u32, changes: u32| {
+        let mut chain = TestChain::new(1, 4, []);
+        for _ in 0..changes {
+            chain.build_blocks((blocks / (changes + 1) - 1) as usize);
+            chain.build_set_change(4);
+        }
+        chain.build_blocks((blocks - chain.best()) as usize);
+        let mut client = client(&chain);
+        let proof = chain.proof(0, chain.best());
+        advance(&mut client, &proof).unwrap();
+        assert_same_block(client.head(), &chain, blocks);
+        (proof.fragments.len(), proof.encoded_size())
+    };
+    let (fragments, bytes) = proof_bytes(100, 2);
+    let (same_fragments, ten_times_longer) = proof_bytes(1_000, 2);
+    assert_eq!((fragments, same_fragments), (3, 3), "one for each change, and one to the head");
+    assert!(ten_times_longer.abs_diff(bytes) * 100 < bytes, "{ten_times_longer} bytes where {bytes} were enough");
+    let (more_fragments, more_bytes) = proof_bytes(100, 5);
+    assert_eq!(more_fragments, 6);
+    assert!(more_bytes > bytes * 3 / 2);
+}

@@ -72,9 +72,9 @@ impl ChainCall {
         format!("{}.{}", self.pallet, self.name)
     }
 
-    /// Pushes sealed commands.
-    pub fn push(cluster: ClusterId, gas_class: GasClass, envelopes: Vec<Vec<u8>>) -> Self {
-        Self::new("Inbox", "push", (cluster, gas_class, envelopes))
+    /// Pushes sealed commands, for at most `max_fee` (in 10^-12 PHA) together.
+    pub fn push(cluster: ClusterId, gas_class: GasClass, envelopes: Vec<Vec<u8>>, max_fee: Balance) -> Self {
+        Self::new("Inbox", "push", (cluster, gas_class, envelopes, Compact(max_fee)))
     }
 
     /// Stores a contract's code.
@@ -82,9 +82,16 @@ impl ChainCall {
         Self::new("Contracts", "upload_code", code)
     }
 
-    /// Creates a contract; `init` is the sealed call of its constructor.
-    pub fn instantiate(cluster: ClusterId, code: CodeHash, salt: [u8; 32], gas_class: GasClass, init: &[u8]) -> Self {
-        Self::new("Contracts", "instantiate", (cluster, code, salt, gas_class, init))
+    /// Creates a contract; `init` is the sealed call of its constructor, for at most `max_fee` (in 10^-12 PHA).
+    pub fn instantiate(
+        cluster: ClusterId,
+        code: CodeHash,
+        salt: [u8; 32],
+        gas_class: GasClass,
+        init: &[u8],
+        max_fee: Balance,
+    ) -> Self {
+        Self::new("Contracts", "instantiate", (cluster, code, salt, gas_class, init, Compact(max_fee)))
     }
 
     /// Creates a cluster; governance only.
@@ -157,8 +164,8 @@ mod tests {
 
     #[test]
     fn arguments_are_those_of_the_pallets_one_after_another() {
-        let call = ChainCall::push(ClusterId(1), GasClass::Medium, vec![vec![9, 8]]);
-        assert_eq!(call.arguments.0, [1, 0, 0, 0, 1, 4, 8, 9, 8]);
+        let call = ChainCall::push(ClusterId(1), GasClass::Medium, vec![vec![9, 8]], 3);
+        assert_eq!(call.arguments.0, [1, 0, 0, 0, 1, 4, 8, 9, 8, 12]);
         let call = ChainCall::transfer(&AccountId([7; 32]), 1);
         assert_eq!(call.arguments.0, [&[0][..], &[7; 32], &[4]].concat());
         let call = ChainCall::upload_code(&[1, 2]);

@@ -88,11 +88,11 @@ fn judge(pallet: &str, error: &str) -> (ErrorCode, Option<&'static str>) {
         ),
         ("Inbox", "WrongEpoch") => (Stale, Some("the epoch has changed; send the command again")),
         ("Inbox", "Busy") => (Busy, Some("the cluster has too much work waiting; try again later")),
+        ("Inbox", "FeeOverMax") => (OverLimit, Some("the price has risen: allow a higher fee, or try again later")),
         ("Inbox", "TooLong") => (OverLimit, Some("the message is longer than an inbox item may be")),
         ("Contracts", "NoSuchCluster") => (NotFound, Some("`phala status` lists the clusters")),
         ("Contracts", "NoSuchCode") => (NotFound, Some("upload the code first")),
         ("Contracts", "CodeExists") => (Refused, Some("the code is stored already; instantiate it")),
-        ("Contracts", "ContractExists") => (Refused, Some("use another salt")),
         ("Contracts", "NotWasm") => (Invalid, Some("the file is no WebAssembly; build it with `phala contract build`")),
         ("Contracts", "NotAWorker") | ("Attestation", "NotAGatekeeper") => {
             (Unattested, Some("register it with evidence first"))

@@ -134,7 +134,7 @@ impl Network {
         account: AccountId,
         envelope: Vec<u8>,
     ) -> Result<Command, ClientError> {
-        let extrinsic = ChainCall::push(cluster, call.gas_class, vec![envelope]);
+        let extrinsic = ChainCall::push(cluster, call.gas_class, vec![envelope], call.max_fee);
         match self.chain().submit(payer, &extrinsic, Until::Finalised).await {
             Ok(included) => pushed(&included, cluster, call.contract, account, call.nonce),
             Err(error) if error.is("Inbox", "WrongEpoch") => Err(ended()),

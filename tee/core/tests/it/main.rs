@@ -18,6 +18,7 @@ mod contract;
 mod epochs;
 mod gate;
 mod inbox;
+mod isolation;
 mod machine;
 mod network;
 mod poison;

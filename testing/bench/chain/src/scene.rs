@@ -101,7 +101,12 @@ impl Scene {
                 let message = envelope(cluster, size).try_into().map_err(|_| anyhow!("the envelope is too long"))?;
                 let envelopes =
                     vec![message; batch as usize].try_into().map_err(|_| anyhow!("too many envelopes in a push"))?;
-                RuntimeCall::Inbox(phala_pallet_inbox::Call::push { cluster, gas_class: GasClass::Small, envelopes })
+                RuntimeCall::Inbox(phala_pallet_inbox::Call::push {
+                    cluster,
+                    gas_class: GasClass::Small,
+                    envelopes,
+                    max_fee: u128::MAX,
+                })
             }
         };
         let extension: TxExtension = (

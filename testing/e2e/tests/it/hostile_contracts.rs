@@ -247,11 +247,11 @@ fn envelopes_that_are_not_for_this(network: &Network) {
         let chain = Chain::connect(network.node()).await.unwrap();
         let account = Account::development("ferdie").unwrap();
         for (what, cluster, envelope, refused) in pushes {
-            let call = ChainCall::push(ClusterId(cluster), GasClass::Small, vec![envelope]);
+            let call = ChainCall::push(ClusterId(cluster), GasClass::Small, vec![envelope], u128::MAX);
             let told = chain.submit(&account, &call, Until::Finalised).await.err().map(phala_client::ClientError::from);
             assert_eq!(told.as_ref().map(|error| error.code), refused, "{what}: {told:?}");
         }
-        let too_long = ChainCall::push(ClusterId(0), GasClass::Small, vec![vec![1; 30 * 1024]]);
+        let too_long = ChainCall::push(ClusterId(0), GasClass::Small, vec![vec![1; 30 * 1024]], u128::MAX);
         assert!(chain.submit(&account, &too_long, Until::Finalised).await.is_err(), "an envelope longer than any");
     });
     assert_eq!(items(node, 0, 0).unwrap().len(), count + 2, "two were taken, and wait to fail");
