@@ -85,7 +85,7 @@ impl Verdict {
 
 /// Verifies `receipt` for the chain whose genesis hash is `pinned`. `entropy` is fresh and unknown to whoever made the receipt.
 pub fn verify(receipt: &Receipt, pinned: &Hash, entropy: &[u8; 32]) -> Verdict {
-    let mut checker = Checker { receipt, pinned, entropy, simulated: false };
+    let mut checker = Checker { receipt, pinned, entropy, development: None, simulated: false };
     let mut links = Vec::new();
     // An error is a link that failed and was pushed already.
     let _ = checker.run(&mut links);
@@ -101,6 +101,8 @@ struct Checker<'a> {
     receipt: &'a Receipt,
     pinned: &'a Hash,
     entropy: &'a [u8; 32],
+    /// The token of a chain whose genesis state is marked as a development one; only there a worker may be simulated.
+    development: Option<DevelopmentGenesis>,
     simulated: bool,
 }
 
@@ -142,7 +144,7 @@ impl Checker<'_> {
         link(links, code, self.code(&state))
     }
 
-    fn genesis(&self) -> Found<LightClient> {
+    fn genesis(&mut self) -> Found<LightClient> {
         if self.receipt.genesis != *self.pinned {
             return Err(format!(
                 "the receipt is of the chain {}, not of {}",
@@ -151,6 +153,9 @@ impl Checker<'_> {
             ));
         }
         let light = verify_anchor(self.pinned, &self.receipt.anchor).map_err(text)?;
+        let genesis = State { header: light.head(), proof: encode_proof(&self.receipt.anchor.authorities_proof) };
+        let marked = genesis.get::<u8>(&storage::DEVELOPMENT)? == Some(1);
+        self.development = marked.then(|| DevelopmentGenesis::for_genesis(*self.pinned, &[*self.pinned])).flatten();
         Ok((light, to_hex(self.pinned)))
     }
 
@@ -201,6 +206,9 @@ impl Checker<'_> {
 
     fn evidence(&self, state: &State<'_>, workers: &BTreeMap<WorkerId, WorkerRecord>) -> Found<()> {
         let now_ms: u64 = state.get(&storage::TIMESTAMP_NOW)?.ok_or("the state has no time")?;
+        if self.simulated && self.development.is_none() {
+            return Err("a worker is simulated, and the genesis is not marked as a development one".to_owned());
+        }
         let mut again = 0;
         for evidence in &self.receipt.evidence {
             let Some(record) = workers.get(&evidence.worker) else { continue };
@@ -229,9 +237,9 @@ impl Checker<'_> {
         let anchor = match record.assurance {
             Assurance::Hardware => TrustAnchor::Intel,
             // The verdict says `simulated`; it cannot become more by which root is used here.
-            Assurance::Simulated => TrustAnchor::InsecureDevelopment(
-                DevelopmentGenesis::for_genesis(*self.pinned, &[*self.pinned]).ok_or("no development token")?,
-            ),
+            Assurance::Simulated => {
+                TrustAnchor::InsecureDevelopment(self.development.ok_or("the genesis is no development one")?)
+            }
         };
         // The governed terms decide at registration; here every status passes that can pass at all.
         let accepted = [

@@ -5,7 +5,7 @@ use finality_grandpa::{Message, Precommit, SignedPrecommit};
 use phala_protocol::{
     finality::{FinalityFragment, FinalityProof, GenesisAnchor},
     hash::blake2_256,
-    storage::GRANDPA_AUTHORITIES,
+    storage::{DEVELOPMENT, GRANDPA_AUTHORITIES},
     Hash,
 };
 use sp_consensus_grandpa::{
@@ -172,7 +172,7 @@ impl TestChain {
     pub fn anchor(&self) -> GenesisAnchor {
         GenesisAnchor {
             header: self.header(0).encode(),
-            authorities_proof: self.read_proof(0, &[&GRANDPA_AUTHORITIES]),
+            authorities_proof: self.read_proof(0, &[&GRANDPA_AUTHORITIES, &DEVELOPMENT]),
         }
     }
 

@@ -28,6 +28,8 @@ struct Facts {
     contract: ContractRecord,
     now_ms: u64,
     replies: Vec<Reply>,
+    /// Whether the genesis state is marked as a development one.
+    marked: bool,
 }
 
 fn identity() -> IdentityKey {
@@ -81,16 +83,23 @@ fn facts(genesis: &Hash) -> Facts {
         contract: ContractRecord { cluster: CLUSTER, code: CODE, deployer: AccountId([0; 32]), created_at: 2 },
         now_ms: 1_000_000,
         replies,
+        marked: false,
     }
 }
 
 /// A receipt over a chain with two changes of authorities whose last block holds what `edit` leaves of the facts.
 fn receipt_with(edit: impl FnOnce(&mut Facts)) -> Receipt {
-    let mut chain = TestChain::new(7, AUTHORITIES, []);
-    let genesis = chain.genesis_hash();
-    let mut facts = facts(&genesis);
+    let genesis_of =
+        |marked: bool| TestChain::new(7, AUTHORITIES, marked.then(|| (storage::DEVELOPMENT.to_vec(), vec![1])));
+    let mut facts = facts(&genesis_of(false).genesis_hash());
     edit(&mut facts);
-    let Facts { result, record, worker, measurement, contract, now_ms, replies } = facts;
+    let mut chain = genesis_of(facts.marked);
+    let genesis = chain.genesis_hash();
+    if facts.marked {
+        // What was signed was signed for the chain that it is on.
+        facts.record.votes = vec![(worker_id(), identity().sign(&facts.result.signing_payload(&genesis)))];
+    }
+    let Facts { result, record, worker, measurement, contract, now_ms, replies, marked: _ } = facts;
     chain.build_blocks(2);
     chain.build_set_change(AUTHORITIES);
     chain.build_blocks(1);
@@ -158,10 +167,20 @@ fn receipts_round_trip_through_json() {
 }
 
 #[test]
-fn simulated_workers_are_flagged_and_the_links_hold() {
-    let verdict = verdict(&receipt_with(|facts| facts.worker.assurance = Assurance::Simulated));
-    assert!(verdict.holds() && verdict.simulated);
-    assert!(verdict.links[4].detail.contains("INSECURE"));
+fn simulated_workers_are_flagged_and_hold_on_a_marked_genesis_alone() {
+    let simulated = |marked: bool| {
+        verdict(&receipt_with(|facts| {
+            facts.worker.assurance = Assurance::Simulated;
+            facts.marked = marked;
+        }))
+    };
+    let development = simulated(true);
+    assert!(development.holds() && development.simulated, "{:?}", development.links);
+    assert!(development.links[4].detail.contains("INSECURE"));
+    let other = simulated(false);
+    assert!(other.simulated);
+    assert_eq!(other.failed().unwrap().name, "evidence and root");
+    assert_eq!(other.code(), Some(ErrorCode::Unattested));
 }
 
 #[test]
