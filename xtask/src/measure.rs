@@ -17,6 +17,7 @@ const BENCHMARKS: &[Program] = &[
     ("chain", "phala-bench-chain", "phala-bench-chain"),
     ("sync", "phala-bench-sync", "phala-bench-sync"),
     ("command", "phala-bench-tee", "phala-bench-tee"),
+    ("query", "phala-bench-tee", "phala-bench-tee"),
     ("profile", "phala-bench-tee", "phala-bench-tee"),
 ];
 

@@ -143,6 +143,20 @@ pub struct FinalRecord {
     pub finalised_at: BlockNumber,
 }
 
+/// Where a replica stands, by what it signed: `Contracts::Standings[cluster]` lists one for each that ever signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, codec::MaxEncodedLen)]
+#[cfg_attr(feature = "scale-info", derive(scale_info::TypeInfo))]
+pub struct Standing {
+    /// The replica.
+    pub worker: WorkerId,
+    /// Items up to the newest boundary for which it signed the final result.
+    pub confirmed: u64,
+    /// The first boundary's block for which it signed another result than the final one.
+    pub dissent: Option<BlockNumber>,
+    /// Whether results that it has not confirmed are gone from chain state.
+    pub lost: bool,
+}
+
 /// The root that gives epoch keys in one era: `Attestation::Root`.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking)]
 #[cfg_attr(feature = "scale-info", derive(scale_info::TypeInfo))]

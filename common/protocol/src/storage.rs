@@ -45,6 +45,8 @@ prefixes! {
     CODES = "Contracts" "Codes" "4342193e496fab7ec59d615ed0dc553029f09a1b1e65650877530fe7894f3789";
     /// `Contracts::FinalResults`: map of (cluster, boundary block) to `chain_state::FinalRecord`.
     FINAL_RESULTS = "Contracts" "FinalResults" "4342193e496fab7ec59d615ed0dc5530643b8446de98b4e7fc87b51ad368636b";
+    /// `Contracts::Standings`: map of cluster to a list of `chain_state::Standing`.
+    STANDINGS = "Contracts" "Standings" "4342193e496fab7ec59d615ed0dc5530fc42d02007fca66d9a5e44bd106a96aa";
     /// `Grandpa::Authorities`: the current authority list.
     GRANDPA_AUTHORITIES = "Grandpa" "Authorities" "5f9cc45b7a00c5899361e1c6099678dc5e0621c4869aa60c02be9adcc98a0d1d";
     /// `Timestamp::Now`: chain time in milliseconds.
@@ -104,6 +106,11 @@ pub fn code_key(code: &CodeHash) -> Vec<u8> {
 /// Key of a final result.
 pub fn final_result_key(cluster: ClusterId, boundary: BlockNumber) -> Vec<u8> {
     map_key(&FINAL_RESULTS, &(cluster, boundary))
+}
+
+/// Key of where a cluster's replicas stand.
+pub fn standings_key(cluster: ClusterId) -> Vec<u8> {
+    map_key(&STANDINGS, &cluster)
 }
 
 /// Key of an item in the node's offchain index: by link, so that items of two forks never overwrite each other.

@@ -3,7 +3,7 @@
 
 use parity_scale_codec as parity;
 use phala_sdk::{
-    codec::{Decode, Encode},
+    codec::{Decode, Encode, MAX_EMPTY_ELEMENTS},
     env, AccountId,
 };
 use proptest::prelude::*;
@@ -72,6 +72,23 @@ proptest! {
         let expected: [u8; 32] = blake2::Blake2b::<blake2::digest::consts::U32>::digest(&bytes).into();
         prop_assert_eq!(env::blake2b_256(&bytes), expected);
     }
+}
+
+#[test]
+fn elements_that_are_no_bytes_are_read_up_to_their_bound() {
+    for count in [0, 1, 63, 64, 1_000, MAX_EMPTY_ELEMENTS] {
+        agrees(&vec![(); count]);
+    }
+    agrees(&vec![vec![(), ()], vec![]]);
+    agrees(&(7u8, vec![(); 3], Some(vec![((), ())]), 9u8));
+    agrees(&[(); 5]);
+    let over = Encode::encode(&vec![(); MAX_EMPTY_ELEMENTS + 1]);
+    assert!(<Vec<()> as Decode>::decode_all(&over).is_err());
+    // A length alone: of four billion that are no bytes, and of more bytes than there are.
+    let four_billion = [3, 0xff, 0xff, 0xff, 0xff];
+    assert!(<Vec<()> as Decode>::decode(&mut &four_billion[..]).is_err());
+    assert!(<Vec<[(); 4]> as Decode>::decode(&mut &four_billion[..]).is_err());
+    assert!(<Vec<u8> as Decode>::decode(&mut &four_billion[..]).is_err());
 }
 
 #[test]

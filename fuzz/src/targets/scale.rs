@@ -31,7 +31,7 @@ macro_rules! types {
 types! {
     attestation: Assurance Registration Role;
     call: Call CallPurpose SessionCommand SessionOpen SignedCall;
-    chain_state: AllowedMeasurement BoundaryRecord ClusterRecord ContractRecord FinalRecord RootRecord WorkerRecord;
+    chain_state: AllowedMeasurement BoundaryRecord ClusterRecord ContractRecord FinalRecord RootRecord Standing WorkerRecord;
     envelope: EnvelopeHeader EnvelopeKind SizeClass;
     finality: FinalityFragment FinalityProof GenesisAnchor;
     gas: GasClass Surge;

@@ -54,6 +54,9 @@ pub enum Command {
     /// Write, deploy and use contracts
     #[command(subcommand)]
     Contract(ContractCommand),
+    /// One signature for many commands
+    #[command(subcommand)]
+    Session(SessionCommand),
     /// Verify a receipt offline, link by link, against a pinned genesis
     Verify(VerifyArgs),
     /// Run and register a worker or gatekeeper by hand
@@ -240,6 +243,9 @@ pub struct CallArgs {
     /// Who signs and pays
     #[arg(long)]
     pub from: String,
+    /// Send it in the session that --from has open in the contract's cluster: see `phala session open`
+    #[arg(long)]
+    pub session: bool,
     /// Wait for the final result and print what the method returned
     #[arg(long)]
     pub wait: bool,
@@ -249,6 +255,31 @@ pub struct CallArgs {
     /// What may be spent
     #[command(flatten)]
     pub limits: Limits,
+}
+
+/// `phala session`.
+#[derive(Debug, Subcommand)]
+pub enum SessionCommand {
+    /// Open a session of an account, instead of the one that it has open here. It ends with the cluster's epoch; until then,
+    /// whoever reads its file in $PHALA_HOME/sessions can command in the account's name
+    Open(SessionOpenArgs),
+}
+
+/// `phala session open`.
+#[derive(Clone, Debug, Args)]
+pub struct SessionOpenArgs {
+    /// Who opens it and pays
+    #[arg(long)]
+    pub from: String,
+    /// In which cluster
+    #[arg(long, default_value_t = 0)]
+    pub cluster: u32,
+    /// The most that may be charged, in 10^-12 PHA [default: what it costs at the most]
+    #[arg(long, value_name = "AMOUNT")]
+    pub max_fee: Option<u128>,
+    /// Seconds to wait until a final result shows that it is open
+    #[arg(long, value_name = "SECONDS", default_value_t = 180)]
+    pub timeout: u64,
 }
 
 /// `phala contract query`.

@@ -1,6 +1,6 @@
 //! Where the command keeps what it keeps, and where the programs it starts are.
 //!
-//! `$PHALA_HOME` (`~/.phala`): `accounts/` encrypted keys, `dev/` the development network, `last` the folder of the network that was
+//! `$PHALA_HOME` (`~/.phala`): `accounts/` encrypted keys, `sessions/` open sessions, `dev/` the development network, `last` the folder of the network that was
 //! started last. Programs are looked for beside this one, as it was called and as it lies on the disk.
 
 use crate::error::{io, CliError};

@@ -13,6 +13,7 @@ mod error;
 mod home;
 mod network;
 mod output;
+mod sessions;
 mod values;
 
 use clap::{error::ErrorKind, Parser};

@@ -2,7 +2,8 @@
 //!
 //! Guarantees: commands run only under the keys of the epoch that the finalised chain gives their block; a result that the chain made
 //! final differently stops the cluster here for good rather than going on from a state nobody else has; queries see only a state
-//! whose result is final. The chain's records decide everything; the host decides only when they arrive.
+//! whose result is final. A vote that came after the majority is offered until the chain counts it, for the chain keeps old results
+//! for a replica that it believes to be behind. The chain's records decide everything; the host decides only when they arrive.
 
 use crate::{
     boundary::{commitment, execute_boundary, verify_items, BoundaryError, Meta},
@@ -18,13 +19,13 @@ use crate::{
 use codec::DecodeAll;
 use phala_crypto::xwing::DecapsulationKey;
 use phala_protocol::{
-    chain_state::{BoundaryRecord, ClusterRecord, FinalRecord, RootRecord},
+    chain_state::{BoundaryRecord, ClusterRecord, FinalRecord, RootRecord, Standing},
     envelope::announcement_payload,
     ids::BlockNumber,
     inbox::{Head, Item},
     keys::KeyAnswer,
     relay::{InboxCursor, Outgoing},
-    result::{Boundary, ClusterResult, Rekey, SignedRekey},
+    result::{Boundary, ClusterResult, Rekey, SignedRekey, SignedResult},
     storage, ClusterId, CodeHash, Epoch, Hash,
 };
 use phala_state::{ClusterStore, CommitError, OpenError, RekeyError, StorageKey, SweepProgress, View};
@@ -106,6 +107,9 @@ pub(crate) struct Cluster {
     meta: Meta,
     /// Versions of results that wait to become final, beside `meta.pending`; shorter after a restart.
     views: VecDeque<(ClusterResult, View)>,
+    /// The newest of its own votes for a result that became final without it, until the chain has it. It says the same of everything
+    /// before it. Not kept on disk: there it waits to become final, as before, until a newer result is committed, which says more.
+    late: Option<SignedResult>,
     final_state: Option<(Option<ClusterResult>, View)>,
     /// The newest block at which the chain had no final result after `final_state`: how fresh an answer is. The head may be newer,
     /// for a host can show a header without the records below it, or put an older disk back.
@@ -137,6 +141,7 @@ impl Cluster {
             stored_generation: None,
             meta: Meta { head: Head::empty(id), last: None, epoch: 0, closed: None, pending: Vec::new(), kept: (0, 0) },
             views: VecDeque::new(),
+            late: None,
             final_state: None,
             current_at: None,
             swept_at: 0,
@@ -149,9 +154,10 @@ impl Cluster {
 
     /// Storage keys the cluster needs proved next.
     pub(crate) fn wanted_keys(&self) -> Vec<Vec<u8>> {
-        let results = self.meta.pending.iter().map(|signed| signed.result.boundary.block);
+        let results = self.late.iter().chain(&self.meta.pending).map(|signed| signed.result.boundary.block);
         std::iter::once(storage::cluster_key(self.id))
             .chain(results.map(|block| storage::final_result_key(self.id, block)))
+            .chain(self.late.iter().map(|_| storage::standings_key(self.id)))
             .collect()
     }
 
@@ -210,6 +216,7 @@ impl Cluster {
         } else {
             self.observe_finality(records, around)?;
         }
+        self.observe_standing(records)?;
         self.want_keys(around)
     }
 
@@ -225,13 +232,32 @@ impl Cluster {
                 return Err(ClusterError::Diverged(block));
             }
             let result = oldest.result;
-            self.meta.pending.remove(0);
+            let own = self.meta.pending.remove(0);
+            let counted = shown.votes.iter().any(|(voter, _)| *voter == own.worker);
+            self.late = (!counted).then_some(own);
             around.notices.push(Notice::ResultFinal { cluster: self.id, block, count: result.boundary.count });
             while self.views.front().is_some_and(|(waiting, _)| waiting.boundary.count <= result.boundary.count) {
                 if let Some((waiting, view)) = self.views.pop_front() {
                     self.final_state = Some((Some(waiting), view));
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Lets go of a late vote that the chain has, or has no place for any more.
+    fn observe_standing(&mut self, records: &Records<'_>) -> Result<(), ClusterError> {
+        let Some(SignedResult { result, worker, .. }) = self.late.as_ref() else { return Ok(()) };
+        let Boundary { block, count, .. } = result.boundary;
+        let confirmed = match records.get::<Vec<Standing>>(&storage::standings_key(self.id))? {
+            Shown::Value(standings) => {
+                standings.iter().any(|standing| standing.worker == *worker && standing.confirmed >= count)
+            }
+            Shown::Nothing | Shown::Absent => false,
+        };
+        let forgotten = records.get::<FinalRecord>(&storage::final_result_key(self.id, block))? == Shown::Absent;
+        if confirmed || forgotten {
+            self.late = None;
         }
         Ok(())
     }
@@ -416,7 +442,7 @@ impl Cluster {
 
     /// What the cluster has for the chain.
     pub(crate) fn outgoing(&self, around: &Around<'_>) -> Vec<Outgoing> {
-        let mut outgoing: Vec<_> = self.meta.pending.iter().cloned().map(Outgoing::Result).collect();
+        let mut outgoing: Vec<_> = self.late.iter().chain(&self.meta.pending).cloned().map(Outgoing::Result).collect();
         let Some(record) = self.record.as_ref() else { return outgoing };
         if let Some(rekey) = self.rekey(record, around) {
             // Before the results that continue it.

@@ -2,8 +2,9 @@
 //! the chain's record. Simulation says INSECURE here.
 
 use crate::{
+    bounds::{CORS, REQUEST_SECONDS},
     listener, machine,
-    public::{CORS, MAX_CONCURRENT_QUERIES, MAX_WAITING_QUERIES, REQUEST_SECONDS},
+    public::{MAX_CONCURRENT_QUERIES, MAX_WAITING_QUERIES},
     service::{Service, Stopped},
 };
 use codec::{DecodeAll, Encode};

@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod bounds;
 mod failure;
 mod info;
 mod limits;

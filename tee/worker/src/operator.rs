@@ -4,8 +4,9 @@
 //! make the TEE work in vain, never lie to it.
 
 use crate::{
+    bounds::refusal,
     failure::chain,
-    public::{no_such_method, no_such_path, refusal, unread},
+    public::{no_such_method, no_such_path, unread},
     service::{blocking, Service, Stopped},
 };
 use axum::{

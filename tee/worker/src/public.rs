@@ -4,50 +4,30 @@
 //! message and a hint; a query's content is never logged. Anyone controls what arrives.
 
 use crate::{
+    bounds::{bounded, refusal},
     info,
-    limits::Buckets,
     service::{blocking, Service, Stopped},
 };
 use axum::{
     body::Bytes,
-    extract::{rejection::BytesRejection, ConnectInfo, DefaultBodyLimit, Request, State},
-    http::{header, HeaderName, Method, StatusCode},
-    middleware::{self, Next},
+    extract::{rejection::BytesRejection, State},
+    http::{header, StatusCode},
     response::{IntoResponse, Response},
     routing::{get, post},
     Json, Router,
 };
 use codec::Encode;
 use phala_core::QueryFault;
-use phala_protocol::limits::MAX_QUERY_BYTES;
-use serde_json::json;
-use std::{
-    net::SocketAddr,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::sync::Arc;
 use tokio::sync::Semaphore;
-use tower_http::cors::{Any, CorsLayer};
 
 /// Queries executed at once.
 pub(crate) const MAX_CONCURRENT_QUERIES: usize = 4;
 /// Queries that wait for their turn; one more is refused.
 pub(crate) const MAX_WAITING_QUERIES: usize = 64;
-/// Seconds after which a request is given up.
-pub(crate) const REQUEST_SECONDS: u64 = 10;
-
-/// Who may read answers in a browser, and how.
-pub(crate) struct Cors {
-    pub origins: &'static str,
-    pub methods: [&'static str; 2],
-}
-
-/// Everybody, without credentials: there are none, and what is asked for is public or sealed.
-pub(crate) const CORS: Cors = Cors { origins: "*", methods: ["GET", "POST"] };
 
 struct Public {
     service: Arc<Service>,
-    buckets: Buckets,
     /// Queries that are executed.
     turns: Arc<Semaphore>,
     /// Queries that are here.
@@ -56,47 +36,18 @@ struct Public {
 
 /// The routes.
 pub(crate) fn router(service: Arc<Service>) -> Router {
-    let buckets = Buckets::new(service.limits);
+    let limits = service.limits;
     let turns = Arc::new(Semaphore::new(MAX_CONCURRENT_QUERIES));
     let places = Arc::new(Semaphore::new(MAX_CONCURRENT_QUERIES + MAX_WAITING_QUERIES));
-    let public = Arc::new(Public { service, buckets, turns, places });
-    let cors = CorsLayer::new()
-        .allow_origin(Any)
-        .allow_methods([Method::GET, Method::POST])
-        .allow_headers([header::CONTENT_TYPE, HeaderName::from_static("accept")]);
-    Router::new()
+    let public = Arc::new(Public { service, turns, places });
+    let routes = Router::new()
         .route("/v1/health", get(health))
         .route("/v1/info", get(information))
         .route("/v1/query", post(query))
         .route("/metrics", get(metrics))
         .fallback(no_such_path)
-        .method_not_allowed_fallback(no_such_method)
-        .layer(DefaultBodyLimit::max(MAX_QUERY_BYTES))
-        .layer(middleware::from_fn(in_time))
-        .layer(middleware::from_fn_with_state(public.clone(), rate))
-        .layer(cors)
-        .with_state(public)
-}
-
-/// Gives up on whoever sends a body too slowly, and on what takes too long; the work itself may go on where it cannot be stopped.
-async fn in_time(request: Request, next: Next) -> Response {
-    match tokio::time::timeout(Duration::from_secs(REQUEST_SECONDS), next.run(request)).await {
-        Ok(response) => response,
-        Err(_) => refusal(StatusCode::GATEWAY_TIMEOUT, "timeout", "the request took too long", "try again"),
-    }
-}
-
-async fn rate(
-    State(public): State<Arc<Public>>,
-    ConnectInfo(address): ConnectInfo<SocketAddr>,
-    request: Request,
-    next: Next,
-) -> Response {
-    if public.buckets.take(address.ip(), Instant::now()) {
-        next.run(request).await
-    } else {
-        refusal(StatusCode::TOO_MANY_REQUESTS, "busy", "too many requests from this address", "wait a second")
-    }
+        .method_not_allowed_fallback(no_such_method);
+    bounded(routes, limits).with_state(public)
 }
 
 async fn health(State(public): State<Arc<Public>>) -> Response {
@@ -201,9 +152,4 @@ pub(crate) fn unread(rejection: &BytesRejection) -> Response {
         ),
         status => refusal(status, "invalid", "the body could not be read", "send it whole"),
     }
-}
-
-/// A refusal as every listener gives it.
-pub(crate) fn refusal(status: StatusCode, code: &str, message: &str, hint: &str) -> Response {
-    (status, Json(json!({"error": {"code": code, "message": message, "hint": hint}}))).into_response()
 }

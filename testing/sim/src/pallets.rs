@@ -9,7 +9,7 @@ use codec::{DecodeAll, Encode};
 use phala_crypto::signature::ed25519;
 use phala_protocol::{
     attestation::{Assurance, Registration, Role},
-    chain_state::{AllowedMeasurement, BoundaryRecord, ClusterRecord, FinalRecord, RootRecord, WorkerRecord},
+    chain_state::{AllowedMeasurement, BoundaryRecord, ClusterRecord, FinalRecord, RootRecord, Standing, WorkerRecord},
     envelope::{announcement_payload, Envelope},
     gas::GasClass,
     ids::BlockNumber,
@@ -60,6 +60,8 @@ pub struct Pallets {
     commitment: Option<Hash>,
     /// Final results by their boundary's block.
     pub finals: BTreeMap<BlockNumber, FinalRecord>,
+    /// Where replicas stand, by the final results that they signed.
+    pub standings: BTreeMap<WorkerId, Standing>,
 }
 
 impl Pallets {
@@ -94,6 +96,7 @@ impl Pallets {
             rekeys: Vec::new(),
             commitment: None,
             finals: BTreeMap::new(),
+            standings: BTreeMap::new(),
         }
     }
 
@@ -298,12 +301,18 @@ impl Pallets {
     pub fn submit_result(&mut self, signed: SignedResult) -> bool {
         let Some(record) = self.cluster.clone() else { return false };
         let (result, block) = (signed.result, signed.result.boundary.block);
-        let good = self.boundary(block) == Some(result.boundary)
+        let known = self.finals.get(&block).map(|record| record.result);
+        let boundary = known.map_or_else(|| self.boundary(block), |known| Some(known.boundary));
+        let good = boundary == Some(result.boundary)
             && block < self.number
-            && result.epoch == record.epoch_at(block)
+            && result.epoch == known.map_or_else(|| record.epoch_at(block), |known| known.epoch)
             && record.replicas.contains(&signed.worker)
             && self.is_active(&signed.worker, Role::Worker)
             && ed25519::verify(&signed.worker.0, &result.signing_payload(&self.genesis), &signed.signature).is_ok();
+        if let Some(known) = known {
+            // It decides nothing any more, and shows where its replica is.
+            return good && known == result && self.stand(signed.worker, result.boundary.count);
+        }
         let votes = self.votes.entry(block).or_default();
         if !good || votes.iter().any(|vote| vote.worker == signed.worker) {
             return false;
@@ -311,6 +320,17 @@ impl Pallets {
         votes.push(signed);
         self.finalise_in_order();
         true
+    }
+
+    /// Notes that a replica signed the final result up to `count`; false if that was known.
+    fn stand(&mut self, worker: WorkerId, count: u64) -> bool {
+        let new = Standing { worker, confirmed: 0, dissent: None, lost: false };
+        let standing = self.standings.entry(worker).or_insert(new);
+        let further = count > standing.confirmed;
+        standing.confirmed = standing.confirmed.max(count);
+        let all: Vec<Standing> = self.standings.values().copied().collect();
+        self.put(storage::standings_key(CLUSTER), &all);
+        further
     }
 
     fn finalise_in_order(&mut self) {
@@ -330,6 +350,9 @@ impl Pallets {
             let replicas = record.replicas.len() as u32;
             let record = FinalRecord { result, votes, replicas, finalised_at: self.number };
             self.put(storage::final_result_key(CLUSTER, block), &record);
+            for (worker, _) in &record.votes {
+                self.stand(*worker, result.boundary.count);
+            }
             self.finals.insert(block, record);
             self.boundaries.remove(&block);
             self.votes.remove(&block);

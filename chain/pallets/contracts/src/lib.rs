@@ -59,18 +59,7 @@ pub mod pallet {
         pub bytes: u32,
     }
 
-    /// Where a replica stands, by what it signed.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, MaxEncodedLen, TypeInfo)]
-    pub struct Standing {
-        /// The replica.
-        pub worker: WorkerId,
-        /// Items up to the newest boundary for which it signed the final result.
-        pub confirmed: u64,
-        /// The first boundary's block for which it signed another result than the final one.
-        pub dissent: Option<BlockNumber>,
-        /// Whether results that it has not confirmed are gone from chain state.
-        pub lost: bool,
-    }
+    pub use phala_protocol::chain_state::Standing;
 
     /// Why a replica was dropped.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, TypeInfo)]

@@ -237,6 +237,7 @@ fn storage_keys_are_the_ones_light_clients_read() {
     assert_eq!(Codes::<Test>::hashed_key_for(code), storage::code_key(&code));
     assert_eq!(Instances::<Test>::hashed_key_for(contract), storage::contract_key(&contract));
     assert_eq!(FinalResults::<Test>::hashed_key_for((CLUSTER, 7)), storage::final_result_key(CLUSTER, 7));
+    assert_eq!(Standings::<Test>::hashed_key_for(CLUSTER), storage::standings_key(CLUSTER));
     assert_eq!(phala_pallet_inbox::Boundaries::<Test>::hashed_key_for((CLUSTER, 7)), storage::boundary_key(CLUSTER, 7));
     assert_eq!(Workers::<Test>::hashed_key_for(WorkerId([3; 32])), storage::worker_key(&WorkerId([3; 32])));
     assert_eq!(Measurements::<Test>::hashed_key_for(MEASUREMENT), storage::measurement_key(&MEASUREMENT));

@@ -18,7 +18,7 @@ use sp_runtime::{
     traits::{BlakeTwo256, Header as _},
 };
 use sp_state_machine::{prove_read, InMemoryBackend};
-use std::{collections::BTreeMap, rc::Rc};
+use std::{collections::BTreeMap, sync::Arc};
 
 /// The header of our chain: 32-bit numbers, BLAKE2b-256.
 pub type Header = sp_runtime::generic::Header<u32, BlakeTwo256>;
@@ -51,7 +51,7 @@ pub struct TestChain {
 #[derive(Clone)]
 struct Block {
     header: Header,
-    state: Rc<State>,
+    state: Arc<State>,
     /// The set that finalises this block.
     set_id: u64,
     /// Whether the block hands over to the next set.
@@ -71,7 +71,7 @@ impl TestChain {
     pub fn with_genesis_state(seed: u64, set: Vec<AuthorityPair>, state: State) -> Self {
         let root = *backend(&state).root();
         let header = Header::new(0, H256::from(blake2_256(b"extrinsics")), root, H256::zero(), Digest::default());
-        let genesis = Block { header, state: Rc::new(state), set_id: 0, changes_set: false };
+        let genesis = Block { header, state: Arc::new(state), set_id: 0, changes_set: false };
         Self { seed, blocks: vec![genesis], sets: vec![set], round: 1 }
     }
 
@@ -112,14 +112,14 @@ impl TestChain {
         let parent = self.blocks.last().expect("a chain has a genesis").clone();
         let mut state = parent.state.clone();
         for (key, value) in changes {
-            let state = Rc::make_mut(&mut state);
+            let state = Arc::make_mut(&mut state);
             match value {
                 Some(value) => state.insert(key, value),
                 None => state.remove(&key),
             };
         }
         let root =
-            if Rc::ptr_eq(&state, &parent.state) { *parent.header.state_root() } else { *backend(&state).root() };
+            if Arc::ptr_eq(&state, &parent.state) { *parent.header.state_root() } else { *backend(&state).root() };
         // What every block of a real chain carries beside GRANDPA's own items.
         items.insert(0, DigestItem::Other(self.seed.encode()));
         items.push(DigestItem::Seal(*b"TEST", vec![7; 64]));

@@ -32,6 +32,14 @@ fn lines_that_scripts_rely_on_are_read() {
     let cli = parse("phala contract query token balance --from bob --network ws://127.0.0.1:1").unwrap();
     assert_eq!(cli.global.network.as_deref(), Some("ws://127.0.0.1:1"));
 
+    let cli = parse("phala session open --from alice --cluster 1").unwrap();
+    let Command::Session(SessionCommand::Open(open)) = cli.command else { panic!() };
+    assert_eq!((open.from.as_str(), open.cluster), ("alice", 1));
+    assert!(parse("phala session open").is_err());
+    let cli = parse("phala contract call token transfer bob 5 --from alice --session").unwrap();
+    let Command::Contract(ContractCommand::Call(call)) = cli.command else { panic!() };
+    assert_eq!((call.session, call.wait), (true, false));
+
     let cli = parse("phala verify r.json --allow-simulated").unwrap();
     assert!(matches!(cli.command, Command::Verify(VerifyArgs { allow_simulated: true, .. })));
 }

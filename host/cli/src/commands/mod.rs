@@ -5,6 +5,7 @@ pub mod contract;
 mod doctor;
 mod logs;
 mod roles;
+mod session;
 mod status;
 mod stop;
 mod verify;
@@ -29,6 +30,7 @@ pub async fn run(cli: Cli, output: &Output) -> Result<(), CliError> {
         Command::Doctor => doctor::run(output).await,
         Command::Account(command) => account::run(global, command, output).await,
         Command::Contract(command) => contract::run(global, command, output).await,
+        Command::Session(command) => session::run(global, command, output).await,
         Command::Verify(args) => verify::run(global, &args, output),
         Command::Worker(command) => worker::run(global, command, output).await,
         Command::Node(command) => roles::node(command),

@@ -4,24 +4,31 @@
 //! session's secret, cannot make one. A number is given to one command only. Nothing in a command's envelope says which session it
 //! belongs to; the account that pays for it, its time and its relayer may.
 //!
-//! A session lives in memory, as long as its cluster's epoch, and among the newest few of its account. Does not: keep a
-//! session on disk - opening another costs one command.
+//! A session lives as long as its cluster's epoch, and among the newest few of its account. Whoever has the bytes that
+//! [`Session::keep`] gives has the session until then: their owner decides where they lie. Does not: write them.
 
-use super::{destination, pushed, seal_hybrid, size_class, Command, CommandOptions};
+use super::{destination, pushed, seal_hybrid, size_class, Command, CommandOptions, Completed};
 use crate::{chain::ChainCall, entropy, Account, ClientError, ErrorCode, Network, Until};
-use codec::Encode;
+use codec::{Decode, Encode};
 use phala_crypto::{envelope::Destination, session::SessionSecret, signature::ed25519::IdentityKey, Secret};
 use phala_protocol::{
     call::{session_command_payload, session_payload, Call, CallPurpose, SessionCommand, SessionOpen, SignedCall},
     chain_state::ClusterRecord,
     envelope::{public_key_hash, EnvelopeKind},
-    AccountId, ClusterId, ContractId, Hash,
+    result::Outcome,
+    AccountId, ClusterId, ContractId, Epoch, Hash,
 };
+
+/// The version of what [`Session::keep`] gives.
+const KEPT_VERSION: u8 = 1;
+/// The contract that no cluster has: an opener that is addressed to it does nothing but open.
+const NOBODY: ContractId = ContractId([0; 32]);
 
 /// An open session.
 pub struct Session {
     account: AccountId,
     destination: Destination,
+    seed: Secret<[u8; 32]>,
     key: IdentityKey,
     secret: SessionSecret,
     /// Number of the next command.
@@ -37,7 +44,7 @@ impl Session {
         record: &ClusterRecord,
         account: &Account,
         call: &Call,
-        entropy: &SessionEntropy,
+        entropy: SessionEntropy,
     ) -> Result<(Self, Vec<u8>), ClientError> {
         let destination = destination(genesis, cluster, record)?;
         let key = IdentityKey::from_seed(&entropy.key);
@@ -47,7 +54,50 @@ impl Session {
         let (envelope, exporter) =
             seal_hybrid(record, &destination, EnvelopeKind::SessionOpen, plaintext, &entropy.encapsulation)?;
         let secret = SessionSecret::of_opener(&exporter);
-        Ok((Self { account: account.id(), destination, key, secret, next: 1 }, envelope.to_bytes()))
+        let session = Self { account: account.id(), destination, seed: entropy.key, key, secret, next: 1 };
+        Ok((session, envelope.to_bytes()))
+    }
+
+    /// The session as its owner keeps it, to go on in another process: `version u8 | account | genesis | cluster u32 | epoch u32 |
+    /// next u64 | key's seed 32 | secret 32`. Whoever reads this can command in the account's name until the epoch ends.
+    pub fn keep(&self) -> Secret<Vec<u8>> {
+        self.kept(self.next)
+    }
+
+    /// The same as it will be after one more command. To be kept before that is sent: then its number is given to no other, should
+    /// this process end before it knows what became of it.
+    pub fn keep_ahead(&self) -> Secret<Vec<u8>> {
+        self.kept(self.next.saturating_add(1))
+    }
+
+    fn kept(&self, next: u64) -> Secret<Vec<u8>> {
+        // At once as large as it becomes: a vector that grows leaves copies behind.
+        let mut bytes = Vec::with_capacity(256);
+        let Destination { genesis, cluster, epoch } = self.destination;
+        (KEPT_VERSION, self.account, genesis, cluster, epoch, next).encode_to(&mut bytes);
+        bytes.extend_from_slice(self.seed.expose());
+        bytes.extend_from_slice(self.secret.expose());
+        Secret::new(bytes)
+    }
+
+    /// A session that was kept. The bytes are whatever lay where they were kept.
+    pub fn from_kept(bytes: Vec<u8>) -> Result<Self, ClientError> {
+        let bytes = Secret::new(bytes);
+        let malformed = || {
+            ClientError::new(ErrorCode::Invalid, "what was kept of the session is damaged, or of another version")
+                .with_hint("open another one")
+        };
+        let mut input = bytes.expose().as_slice();
+        let (version, account, genesis, cluster, epoch, next): (u8, AccountId, Hash, ClusterId, Epoch, u64) =
+            Decode::decode(&mut input).map_err(|_| malformed())?;
+        let (seed, secret) = input.split_at_checked(32).ok_or_else(malformed)?;
+        let seed = Secret::<[u8; 32]>::from_slice(seed).ok_or_else(malformed)?;
+        let secret = Secret::<[u8; 32]>::from_slice(secret).ok_or_else(malformed)?;
+        if version != KEPT_VERSION || next == 0 {
+            return Err(malformed());
+        }
+        let (key, secret) = (IdentityKey::from_seed(&seed), SessionSecret::from_bytes(secret.expose()));
+        Ok(Self { account, destination: Destination { genesis, cluster, epoch }, seed, key, secret, next })
     }
 
     /// Signs and seals `call` as the session's next command. Returns the envelope's bytes.
@@ -73,6 +123,27 @@ impl Session {
     pub fn cluster(&self) -> ClusterId {
         self.destination.cluster
     }
+
+    /// The chain that it is open on.
+    pub fn genesis(&self) -> &Hash {
+        &self.destination.genesis
+    }
+
+    /// The epoch that it ends with.
+    pub fn epoch(&self) -> Epoch {
+        self.destination.epoch
+    }
+}
+
+/// Whether the final reply to an opener says that its session is open: it is, whatever became of the opener's own call, unless
+/// that was refused before it was the account's.
+pub fn verify_open(completed: &Completed) -> Result<(), ClientError> {
+    match &completed.reply.outcome {
+        Outcome::Failed(failure) if failure.leaves_nonce() => {
+            Err(super::failure_error(&super::Failed::Failed(*failure), None))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// What a session is made from.
@@ -82,7 +153,7 @@ struct SessionEntropy {
 }
 
 fn ended() -> ClientError {
-    ClientError::new(ErrorCode::Stale, "the session has ended with its epoch").with_hint("open another one")
+    ClientError::new(ErrorCode::Expired, "the session has ended with its epoch").with_hint("open another one")
 }
 
 impl Network {
@@ -95,10 +166,32 @@ impl Network {
         options: &CommandOptions,
     ) -> Result<(Session, Command), ClientError> {
         let cluster = self.contract(contract).await?.cluster;
+        self.open_by(account, cluster, *contract, input, options).await
+    }
+
+    /// Opens a session of `account` in `cluster` and calls nobody by it: the reply to the opener is that there is no such contract,
+    /// and [`verify_open`] says what it means.
+    pub async fn open_session_alone(
+        &self,
+        account: &Account,
+        cluster: ClusterId,
+        options: &CommandOptions,
+    ) -> Result<(Session, Command), ClientError> {
+        self.open_by(account, cluster, NOBODY, Vec::new(), options).await
+    }
+
+    async fn open_by(
+        &self,
+        account: &Account,
+        cluster: ClusterId,
+        contract: ContractId,
+        input: Vec<u8>,
+        options: &CommandOptions,
+    ) -> Result<(Session, Command), ClientError> {
         let kind = EnvelopeKind::SessionOpen;
-        let (record, call) = self.prepare(cluster, *contract, input, options, CallPurpose::Command, kind).await?;
+        let (record, call) = self.prepare(cluster, contract, input, options, CallPurpose::Command, kind).await?;
         let entropy = SessionEntropy { key: Secret::new(entropy::fresh()?), encapsulation: entropy::fresh()? };
-        let (session, envelope) = Session::open(self.genesis(), cluster, &record, account, &call, &entropy)?;
+        let (session, envelope) = Session::open(self.genesis(), cluster, &record, account, &call, entropy)?;
         let command = self.push(account, &call, cluster, account.id(), envelope).await?;
         Ok((session, command))
     }
@@ -166,7 +259,7 @@ mod tests {
         let key = DecapsulationKey::from_seed(&Secret::new([5; 32]));
         let (record, account) = (cluster(&key), Account::development("alice").unwrap());
         let first = call(40);
-        let (mut session, bytes) = Session::open(&GENESIS, CLUSTER, &record, &account, &first, &entropy()).unwrap();
+        let (mut session, bytes) = Session::open(&GENESIS, CLUSTER, &record, &account, &first, entropy()).unwrap();
         let destination = Destination { genesis: GENESIS, cluster: CLUSTER, epoch: record.epoch };
         let opened = open_envelope(&key, &destination, &Envelope::decode_exact(&bytes).unwrap()).unwrap();
         let SessionOpen { signed, session_key } = SessionOpen::decode_exact(opened.data.expose()).unwrap();
@@ -191,14 +284,39 @@ mod tests {
     }
 
     #[test]
+    fn a_session_that_was_kept_goes_on_and_gives_no_number_twice() {
+        let key = DecapsulationKey::from_seed(&Secret::new([5; 32]));
+        let (record, account) = (cluster(&key), Account::development("alice").unwrap());
+        let (mut session, _) = Session::open(&GENESIS, CLUSTER, &record, &account, &call(1), entropy()).unwrap();
+        let opening =
+            |session: &mut Session| Envelope::decode_exact(&session.seal(&call(10)).unwrap()).unwrap().opening;
+        let first = opening(&mut session);
+        let (ahead, now) = (session.keep_ahead(), session.keep());
+        let second = opening(&mut session);
+        let mut after = Session::from_kept(ahead.expose().clone()).unwrap();
+        let mut again = Session::from_kept(now.expose().clone()).unwrap();
+        assert_eq!(opening(&mut again), second, "as if it had not been sent");
+        let third = opening(&mut after);
+        assert!(third != second && third != first);
+        assert_eq!((after.account(), after.cluster(), after.epoch()), (account.id(), CLUSTER, record.epoch));
+        assert_eq!(after.genesis(), &GENESIS);
+
+        let bytes = session.keep().expose().clone();
+        let damaged = |bytes: &[u8]| Session::from_kept(bytes.to_vec()).err().unwrap().code == ErrorCode::Invalid;
+        assert!((0..bytes.len()).all(|length| damaged(&bytes[..length])));
+        assert!(damaged(&[&bytes[..], &[0]].concat()));
+        assert!(damaged(&[&[2], &bytes[1..]].concat()));
+    }
+
+    #[test]
     fn a_command_that_is_too_long_uses_up_no_number() {
         let key = DecapsulationKey::from_seed(&Secret::new([5; 32]));
         let (record, account) = (cluster(&key), Account::development("alice").unwrap());
-        let (mut session, _) = Session::open(&GENESIS, CLUSTER, &record, &account, &call(1), &entropy()).unwrap();
+        let (mut session, _) = Session::open(&GENESIS, CLUSTER, &record, &account, &call(1), entropy()).unwrap();
         assert_eq!(session.seal(&call(16_384)).unwrap_err().code, ErrorCode::OverLimit);
         assert_eq!(session.next, 1);
         let closed = ClusterRecord { epoch: 0, ..record };
-        let refused = Session::open(&GENESIS, CLUSTER, &closed, &account, &call(1), &entropy());
+        let refused = Session::open(&GENESIS, CLUSTER, &closed, &account, &call(1), entropy());
         assert_eq!(refused.err().unwrap().code, ErrorCode::Busy);
     }
 }

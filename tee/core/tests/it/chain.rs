@@ -9,7 +9,7 @@ use phala_crypto::signature::ed25519;
 use phala_light_client::testing::TestChain;
 use phala_protocol::{
     attestation::{Assurance, Registration, Role},
-    chain_state::{AllowedMeasurement, BoundaryRecord, ClusterRecord, FinalRecord, RootRecord, WorkerRecord},
+    chain_state::{AllowedMeasurement, BoundaryRecord, ClusterRecord, FinalRecord, RootRecord, Standing, WorkerRecord},
     envelope::announcement_payload,
     finality::GenesisAnchor,
     gas::GasClass,
@@ -47,6 +47,8 @@ pub struct MockChain {
     rekeys: Vec<SignedRekey>,
     commitment: Option<Hash>,
     pub finals: BTreeMap<BlockNumber, FinalRecord>,
+    /// Where replicas stand: those that signed final results.
+    pub standings: BTreeMap<WorkerId, Standing>,
     pub codes: BTreeMap<CodeHash, Vec<u8>>,
     /// What the next pushes are charged.
     pub fee: u128,
@@ -79,6 +81,7 @@ impl MockChain {
             rekeys: Vec::new(),
             commitment: None,
             finals: BTreeMap::new(),
+            standings: BTreeMap::new(),
             codes: BTreeMap::new(),
             fee: FEE,
             open_to_results: true,
@@ -252,6 +255,12 @@ impl MockChain {
     pub fn submit_result(&mut self, signed: SignedResult) -> bool {
         let (result, record) = (signed.result, self.cluster.clone().unwrap());
         let block = result.boundary.block;
+        if let Some(known) = self.finals.get(&block).filter(|_| self.open_to_results) {
+            // Late; of another result, only an event would come.
+            let counts = known.result == result && record.replicas.contains(&signed.worker);
+            ed25519::verify(&signed.worker.0, &result.signing_payload(&self.genesis()), &signed.signature).unwrap();
+            return counts && self.stand(signed.worker, result.boundary.count);
+        }
         if !self.open_to_results || self.boundary(block) != Some(result.boundary) || block >= self.number() {
             return false;
         }
@@ -264,6 +273,17 @@ impl MockChain {
         votes.push(signed);
         self.finalise_in_order();
         true
+    }
+
+    /// Notes that a replica signed the final result up to `count`; false if that was known.
+    fn stand(&mut self, worker: WorkerId, count: u64) -> bool {
+        let new = Standing { worker, confirmed: 0, dissent: None, lost: false };
+        let standing = self.standings.entry(worker).or_insert(new);
+        let further = count > standing.confirmed;
+        standing.confirmed = standing.confirmed.max(count);
+        let all: Vec<Standing> = self.standings.values().copied().collect();
+        self.put(storage::standings_key(CLUSTER), &all);
+        further
     }
 
     fn finalise_in_order(&mut self) {
@@ -287,6 +307,9 @@ impl MockChain {
         let votes = votes.into_iter().filter(|vote| vote.result == result).map(|vote| (vote.worker, vote.signature));
         let replicas = self.cluster.as_ref().unwrap().replicas.len() as u32;
         let record = FinalRecord { result, votes: votes.collect(), replicas, finalised_at: self.number() };
+        for (worker, _) in &record.votes {
+            self.stand(*worker, result.boundary.count);
+        }
         self.put(storage::final_result_key(CLUSTER, block), &record);
         self.finals.insert(block, record);
         self.boundaries.remove(&block);
@@ -295,6 +318,12 @@ impl MockChain {
             record.final_count = result.boundary.count;
             record.bound_epoch = result.epoch;
         });
+    }
+
+    /// Keeps a final result no longer.
+    pub fn forget(&mut self, block: BlockNumber) {
+        self.finals.remove(&block);
+        self.changes.insert(storage::final_result_key(CLUSTER, block), None);
     }
 
     /// False when the pallet would refuse it.

@@ -17,7 +17,7 @@ use phala_protocol::{
     domain,
     inbox::Item,
     keys::{KeyAnswer, KeyPurpose, PrfInput},
-    relay::{Delivery, InboxItems, KeyInquiry, Outgoing},
+    relay::{Delivery, InboxItems, KeyInquiry, Outgoing, TeeStatus},
     result::{reply_leaf, ClusterResult, Reply},
     storage, AccountId, CodeHash, ContractId, Epoch, Hash, WorkerId,
 };
@@ -119,6 +119,18 @@ impl Network {
     /// What an honest relayer brings to a TEE now.
     pub fn delivery(&mut self, index: usize) -> Delivery {
         let status = self.nodes[index].tee().status();
+        let batch = self.nodes[index].batch;
+        let mut delivery = self.delivery_for(&status, batch);
+        if index == GATEKEEPER {
+            delivery.inquiries = std::mem::take(&mut self.inquiries);
+        } else {
+            delivery.answers = self.answers.remove(&status.identity).unwrap_or_default();
+        }
+        delivery
+    }
+
+    /// What the chain has for a TEE that says this, in so many boundaries at most.
+    pub fn delivery_for(&mut self, status: &TeeStatus, boundaries: usize) -> Delivery {
         let best = self.chain.blocks.best();
         let mut delivery = Delivery::default();
         if best > status.height {
@@ -126,7 +138,7 @@ impl Network {
         }
         let mut keys = status.wanted_keys.clone();
         for cursor in status.inboxes.iter().filter(|cursor| cursor.ready) {
-            let items = self.items_after(cursor.head.count, self.nodes[index].batch);
+            let items = self.items_after(cursor.head.count, boundaries);
             let blocks: BTreeSet<_> = items.iter().map(|item| item.header.block).collect();
             for block in blocks {
                 keys.push(storage::boundary_key(CLUSTER, block));
@@ -140,11 +152,6 @@ impl Network {
         let wanted = status.wanted_codes.iter().filter(|code| !self.withheld.contains(code));
         delivery.codes = wanted.map(|code| self.chain.codes[code].clone()).collect();
         delivery.proof = self.prove(&keys);
-        if index == GATEKEEPER {
-            delivery.inquiries = std::mem::take(&mut self.inquiries);
-        } else {
-            delivery.answers = self.answers.remove(&status.identity).unwrap_or_default();
-        }
         delivery
     }
 
@@ -176,7 +183,8 @@ impl Network {
         result
     }
 
-    fn carry(&mut self, from: WorkerId, outgoing: Outgoing) {
+    /// Carries what a TEE has for others.
+    pub fn carry(&mut self, from: WorkerId, outgoing: Outgoing) {
         match outgoing {
             Outgoing::Register { registration, evidence } => self.chain.register(&registration, &evidence),
             Outgoing::RecordRoot { root, signature } => self.chain.record_root(root, &signature),

@@ -136,6 +136,78 @@ fn a_worker_whose_cluster_is_taken_away_forgets_it() {
 }
 
 #[test]
+fn a_vote_that_came_after_the_majority_is_offered_until_the_chain_counts_it() {
+    let mut network = Network::ready(65, 3);
+    let mut alice = Account::new(1);
+    let contract = network.deploy(&mut alice, &code(), vec![KEEP, 1]);
+    let slow = WORKER + 2;
+    network.run(4);
+    let id = network.nodes[slow].id();
+    let confirmed = |network: &Network| network.chain.standings.get(&id).map_or(0, |standing| standing.confirmed);
+    assert_eq!(confirmed(&network), 1, "the third of three votes is late in every boundary");
+    assert!(results(&network, slow).is_empty());
+
+    network.nodes[slow].paused = true;
+    for kept in 2..5 {
+        alice.push(&mut network, contract, vec![KEEP, kept]);
+        network.settle();
+    }
+    // It learns that everything is final from the very delivery after which it could have voted, and nobody takes its votes.
+    network.nodes[slow].paused = false;
+    network.chain.open_to_results = false;
+    network.run(6);
+    let offers_the_last = |network: &Network| {
+        let health = network.nodes[slow].tee().cluster_health().unwrap();
+        assert_eq!((health.executed, health.pending), (4, 0));
+        let offered = results(network, slow);
+        assert_eq!(offered.iter().map(|signed| signed.result.boundary.count).collect::<Vec<_>>(), [4]);
+        assert_eq!(offered[0].worker, id);
+    };
+    offers_the_last(&network);
+    network.run(8);
+    offers_the_last(&network);
+
+    // A crash in between loses nothing of it.
+    network.start(slow);
+    network.run_until(|network| {
+        let health = network.nodes[slow].tee().cluster_health().unwrap();
+        health.executed == 4 && health.pending == 0
+    });
+    offers_the_last(&network);
+
+    network.chain.open_to_results = true;
+    network.run(1);
+    assert_eq!(confirmed(&network), 4);
+    network.run(2);
+    assert!(results(&network, slow).is_empty(), "and then no more");
+    assert!([WORKER, WORKER + 1].iter().all(|index| results(&network, *index).is_empty()));
+
+    // The next one that comes in time needs no second word.
+    network.nodes[WORKER].paused = true;
+    alice.push(&mut network, contract, vec![KEEP, 5]);
+    network.run(6);
+    assert_eq!(confirmed(&network), 5);
+    assert!(results(&network, slow).is_empty());
+}
+
+#[test]
+fn a_late_vote_on_a_result_that_the_chain_has_forgotten_is_offered_no_more() {
+    let mut network = Network::ready(66, 3);
+    let mut alice = Account::new(1);
+    let slow = WORKER + 2;
+    network.nodes[slow].paused = true;
+    network.deploy(&mut alice, &code(), vec![KEEP, 1]);
+    network.nodes[slow].paused = false;
+    network.chain.open_to_results = false;
+    network.run(6);
+    let offered = results(&network, slow);
+    assert_eq!(offered.len(), 1);
+    network.chain.forget(offered[0].result.boundary.block);
+    network.run(2);
+    assert!(results(&network, slow).is_empty());
+}
+
+#[test]
 fn a_replica_that_is_an_epoch_behind_catches_up_with_the_keys_it_has() {
     let mut network = Network::ready(63, 3);
     let mut alice = Account::new(1);

@@ -78,6 +78,21 @@ impl Scene {
 }
 
 #[test]
+fn a_session_is_open_although_its_opener_calls_nobody() {
+    let mut scene = Scene::new(99, 1);
+    let call = Call { payload: Vec::new(), ..scene.command(Vec::new()) };
+    let call = Call { contract: ContractId([0; 32]), ..call };
+    let nonce = call.nonce;
+    let (envelope, session) = scene.alice.open_session(&scene.network, call, 1);
+    scene.push(envelope);
+    scene.network.settle();
+    let reply = scene.reply(nonce);
+    assert_eq!(reply.outcome, Outcome::Failed(Failure::NoSuchContract));
+    assert!(!Failure::NoSuchContract.leaves_nonce(), "which says to its owner that it is open");
+    assert!(scene.executes(&session, 1));
+}
+
+#[test]
 fn a_session_commands_once_each_and_finds_its_replies() {
     let mut scene = Scene::new(100, 2);
     let session = scene.open(1);

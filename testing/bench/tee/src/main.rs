@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! phala-bench-tee command [--quick] [--json]   the metrics of docs/bench/command.md
+//! phala-bench-tee query [--quick] [--json]     the metrics of docs/bench/query.md
 //! phala-bench-tee profile [--quick]            where a command's microseconds go, a table
 //! ```
 //! Metrics go to standard output, one JSON line each; what was measured beside them goes to standard error. It guarantees that every
@@ -17,6 +18,10 @@
     reason = "a benchmark: what surprises it ends it"
 )]
 
+// What the echo that queries are compared with stands behind: the worker's own bounds.
+#[path = "../../../../tee/worker/src/bounds.rs"]
+#[allow(dead_code, reason = "the worker uses more of it")]
+mod bounds;
 mod bulk;
 // The network of phala-core's own tests: one chain, one relayer and one client for tests and figures alike.
 #[path = "../../../../tee/core/tests/it/chain.rs"]
@@ -27,6 +32,11 @@ mod chain;
 mod client;
 mod command;
 mod floor;
+#[path = "../../../../tee/worker/src/limits.rs"]
+mod limits;
+#[path = "../../../../tee/worker/src/listener.rs"]
+#[allow(dead_code, reason = "the worker uses more of it")]
+mod listener;
 mod machine;
 mod measure;
 #[path = "../../../../tee/core/tests/it/network.rs"]
@@ -34,6 +44,7 @@ mod measure;
 mod network;
 mod plain;
 mod profile;
+mod query;
 mod scene;
 
 use anyhow::{bail, Result};
@@ -48,6 +59,9 @@ fn main() -> Result<()> {
     match words.as_slice() {
         ["command"] => command::run(quick),
         ["profile"] => profile::run(quick),
-        other => bail!("unknown words '{}'; there are: command, profile, --quick, --json", other.join(" ")),
+        ["query"] => query::run(quick),
+        // For itself: the other side of `query`.
+        ["echo", size] => query::serve_echo(size.parse()?),
+        other => bail!("unknown words '{}'; there are: command, query, profile, --quick, --json", other.join(" ")),
     }
 }

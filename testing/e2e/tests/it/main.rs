@@ -10,4 +10,5 @@ mod hours_off;
 mod one_command;
 mod outside_contract;
 mod relay_lies;
+mod sessions;
 mod stock_clients;

@@ -4,6 +4,7 @@ use super::{described, encode, method, options, shown};
 use crate::{
     accounts,
     args::{CallArgs, Global},
+    commands::session,
     error::{io, CliError},
     network::{self, Connected},
     output::{assurance, assurance_line, pha, Output},
@@ -31,7 +32,11 @@ pub async fn run(global: &Global, args: &CallArgs, output: Output) -> Result<(),
     let input = encode(method, &args.args)?;
     let account = accounts::signer(global, &connected.network, &args.from).await?;
     let options = options(&args.limits);
-    let command = connected.network.call(&account, &contract, input, &options).await?;
+    let command = if args.session {
+        session::call(&connected, &account, record.cluster, &contract, input, &options).await?
+    } else {
+        connected.network.call(&account, &contract, input, &options).await?
+    };
     if !args.wait && args.receipt.is_none() {
         let json = json!({
             "cluster": command.cluster.0,
@@ -52,7 +57,9 @@ pub async fn run(global: &Global, args: &CallArgs, output: Output) -> Result<(),
         return Ok(());
     }
     let workers = connected.workers_of(record.cluster)?;
-    let completed = connected.network.complete(&account, &command, &workers, options.timeout).await?;
+    let completed = connected.network.complete(&account, &command, &workers, options.timeout).await;
+    let completed =
+        completed.map_err(|error| if args.session { session::over(error.into()) } else { CliError::from(error) })?;
     let vouched = vouched(&connected, &completed).await?;
     if let Some(path) = &args.receipt {
         let evidence = evidence(&connected, &completed, &workers).await;
