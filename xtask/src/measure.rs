@@ -18,6 +18,7 @@ const BENCHMARKS: &[Program] = &[
     ("sync", "phala-bench-sync", "phala-bench-sync"),
     ("command", "phala-bench-tee", "phala-bench-tee"),
     ("query", "phala-bench-tee", "phala-bench-tee"),
+    ("attest", "phala-bench-attest", "phala-bench-attest"),
     ("profile", "phala-bench-tee", "phala-bench-tee"),
 ];
 

@@ -13,13 +13,14 @@ use phala_runtime::{Hash, OpaqueBlock as Block, RuntimeApi};
 use sc_client_api::BlockBackend;
 use sc_consensus_babe::{BabeBlockImport, BabeLink, SlotProportion};
 use sc_consensus_grandpa::{self as grandpa, SharedVoterState};
+use sc_executor::{HeapAllocStrategy, DEFAULT_HEAP_ALLOC_STRATEGY};
 use sc_network::{config::FullNetworkConfiguration, NetworkBackend};
 use sc_network_sync::WarpSyncConfig;
 use sc_service::{error::Error as ServiceError, Configuration, PruningMode, TaskManager};
 use sc_telemetry::{Telemetry, TelemetryWorker};
 use sc_transaction_pool_api::OffchainTransactionPoolFactory;
 use sp_consensus_babe::inherents::BabeCreateInherentDataProviders;
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 /// Runs the runtime's WASM with the host functions that every Substrate node has, and no others.
 pub type Executor = sc_executor::WasmExecutor<sp_io::SubstrateHostFunctions>;
@@ -66,6 +67,32 @@ pub fn start(config: Configuration) -> Result<TaskManager, ServiceError> {
     }
 }
 
+/// The executor as `sc_service::new_wasm_executor` makes it; on a development chain it also keeps the machine code that it compiled
+/// the runtime to, which an unoptimised node takes seconds for at every start.
+fn executor(config: &Configuration) -> Executor {
+    let settings = &config.executor;
+    let heap = settings.default_heap_pages.map_or(DEFAULT_HEAP_ALLOC_STRATEGY, |pages| HeapAllocStrategy::Static {
+        extra_pages: u32::try_from(pages).unwrap_or(u32::MAX),
+    });
+    let executor = Executor::builder()
+        .with_execution_method(settings.wasm_method)
+        .with_onchain_heap_alloc_strategy(heap)
+        .with_offchain_heap_alloc_strategy(heap)
+        .with_max_runtime_instances(settings.max_runtime_instances)
+        .with_runtime_cache_size(settings.runtime_cache_size);
+    match compiled_code().filter(|_| chain_spec::is_development(&*config.chain_spec)) {
+        Some(folder) => executor.with_cache_path(folder).build(),
+        None => executor.build(),
+    }
+}
+
+/// Where machine code is kept: `$XDG_CACHE_HOME/phala/wasm`, or `~/.cache/phala/wasm`. Whoever can write there decides what the node
+/// runs, as with its binary; a chain that is worth something does not take code from there.
+fn compiled_code() -> Option<PathBuf> {
+    let named = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    Some(named.or_else(|| Some(std::env::home_dir()?.join(".cache")))?.join("phala/wasm"))
+}
+
 /// Opens the database and builds what stands on it.
 pub(crate) fn parts(config: &Configuration) -> Result<Parts, ServiceError> {
     let telemetry = config
@@ -82,7 +109,7 @@ pub(crate) fn parts(config: &Configuration) -> Result<Parts, ServiceError> {
     let (client, backend, keystore, mut task_manager) = sc_service::new_full_parts::<Block, RuntimeApi, _>(
         config,
         telemetry.as_ref().map(|(_, telemetry)| telemetry.handle()),
-        sc_service::new_wasm_executor(&config.executor),
+        executor(config),
         // Blocks with a justification survive the pruning of blocks: without the ones that end an authority set, nobody
         // could be led from the genesis to now.
         vec![Arc::new(grandpa::GrandpaPruningFilter)],

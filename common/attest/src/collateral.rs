@@ -1,4 +1,4 @@
-//! Intel's collateral for one platform model: checked once, kept parsed.
+//! Intel's collateral for one platform model and technology (SGX or TDX): checked once, kept parsed.
 //!
 //! [`verify_collateral`] checks every signature, date and revocation in it; what comes out is small, needs no certificate
 //! parsing, and says until when it holds. Verifying one machine's evidence against it costs three ECDSA verifications
@@ -16,6 +16,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     anchor::{Root, TrustAnchor},
     certificate::{Certificate, CertificateFault, Serial, Use},
+    evidence::{PlatformModel, Vendor},
     json::{read_qe_identity, read_tcb_info},
     list::List,
     pem::{decode_chain, PemFault},
@@ -23,7 +24,7 @@ use crate::{
     tcb::{QeIdentity, TcbInfo},
 };
 
-/// Collateral as Intel's provisioning certification service serves it.
+/// Collateral as Intel's provisioning certification service serves it. TCB info says whether it is for SGX or for TDX.
 ///
 /// The limits are several times what has been seen: genuine collateral encodes to about 12 KiB.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen)]
@@ -81,6 +82,16 @@ impl VerifiedCollateral {
     /// The root its chains end in.
     pub const fn root(&self) -> Root {
         self.root
+    }
+
+    /// Whose hardware, and which technology of it.
+    pub const fn vendor(&self) -> Vendor {
+        self.tcb.vendor()
+    }
+
+    /// What it is collateral for: evidence with the same [`crate::claimed_model`].
+    pub const fn model(&self) -> PlatformModel {
+        PlatformModel { vendor: self.vendor(), fmspc: self.tcb.fmspc, authority: self.authority.certificate_hash }
     }
 
     /// The platform model (family, model, stepping, platform type, custom SKU) it is about.
@@ -152,8 +163,8 @@ pub enum DocumentFault {
     /// Not the JSON of such a document.
     #[error("not the json of such a document")]
     Json,
-    /// About something other than TDX.
-    #[error("not about tdx")]
+    /// About another technology: of TCB info neither SGX nor TDX, of the QE identity another than TCB info's.
+    #[error("about another technology")]
     WrongId,
     /// A version or type this verifier does not know.
     #[error("unknown version or type")]
@@ -260,6 +271,7 @@ pub fn verify_collateral(
     check_document(&raw.tcb_info, &raw.tcb_info_signature, &tcb_signer.key).map_err(CollateralRefusal::TcbInfo)?;
     let tcb = read_tcb_info(&raw.tcb_info).map_err(CollateralRefusal::TcbInfo)?;
     check_dates(tcb.issued, tcb.next_update, now).map_err(CollateralRefusal::TcbInfo)?;
+    let vendor = tcb.vendor();
 
     // Intel signs both documents with one certificate; the same bytes need no second check.
     let qe_signer = if *raw.qe_identity_issuer_chain == *raw.tcb_info_issuer_chain {
@@ -270,7 +282,7 @@ pub fn verify_collateral(
     let qe_signer = qe_signer.as_ref().unwrap_or(&tcb_signer);
     check_document(&raw.qe_identity, &raw.qe_identity_signature, &qe_signer.key)
         .map_err(CollateralRefusal::QeIdentity)?;
-    let qe = read_qe_identity(&raw.qe_identity).map_err(CollateralRefusal::QeIdentity)?;
+    let qe = read_qe_identity(&raw.qe_identity, vendor).map_err(CollateralRefusal::QeIdentity)?;
     check_dates(qe.issued, qe.next_update, now).map_err(CollateralRefusal::QeIdentity)?;
 
     let (authority_der, authority) =

@@ -7,32 +7,74 @@ use crate::{
     anchor::Assurance,
     certificate::CertificateFault,
     collateral::VerifiedCollateral,
+    dcap,
     list::List,
     pck::PckFault,
     pem::PemFault,
     policy::Policy,
-    quote::{DecodeError, QUOTE_LIMIT},
+    quote::{decode_quote, DecodeError, QUOTE_LIMIT},
     tcb::{Advisory, TcbStatus},
-    tdx,
 };
 
-/// What a machine presents about itself. The index of a kind never changes; 0 is TDX, and 1 to 3 are kept for SGX,
-/// SEV-SNP and Arm CCA.
+/// What a machine presents about itself. The index of a kind never changes; 2 and 3 are kept for SEV-SNP and Arm CCA.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen)]
 #[cfg_attr(feature = "scale-info", derive(scale_info::TypeInfo))]
 pub enum Evidence {
-    /// A TDX quote, version 4, with its PCK chain inside and no padding behind it.
+    /// A TDX quote, version 4 or 5, with its PCK chain inside and no padding behind it.
     #[codec(index = 0)]
     TdxDcap(List<u8, QUOTE_LIMIT>),
+    /// An SGX quote, version 3, with its PCK chain inside and no padding behind it.
+    #[codec(index = 1)]
+    SgxDcap(List<u8, QUOTE_LIMIT>),
 }
 
-/// Whose hardware, and which of its technologies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen)]
+impl Evidence {
+    /// Whose hardware it says it is from.
+    pub const fn vendor(&self) -> Vendor {
+        match self {
+            Self::TdxDcap(_) => Vendor::IntelTdx,
+            Self::SgxDcap(_) => Vendor::IntelSgx,
+        }
+    }
+
+    fn quote(&self) -> &[u8] {
+        match self {
+            Self::TdxDcap(quote) | Self::SgxDcap(quote) => quote,
+        }
+    }
+}
+
+/// Whose hardware, and which of its technologies. The index of one never changes, and is that of its [`Evidence`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen)]
 #[cfg_attr(feature = "scale-info", derive(scale_info::TypeInfo))]
 pub enum Vendor {
     /// Intel TDX.
     #[codec(index = 0)]
     IntelTdx,
+    /// Intel SGX.
+    #[codec(index = 1)]
+    IntelSgx,
+}
+
+/// What one collateral covers: SGX and TDX have documents of their own for one model of processor, and each of Intel's two
+/// authorities has a revocation list of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen)]
+#[cfg_attr(feature = "scale-info", derive(scale_info::TypeInfo))]
+pub struct PlatformModel {
+    /// Whose hardware, and which technology.
+    pub vendor: Vendor,
+    /// Family, model, stepping, platform type and custom SKU.
+    pub fmspc: [u8; 6],
+    /// SHA-256 of the certificate of the authority that certifies the processors.
+    pub authority: [u8; 32],
+}
+
+/// DEBUG of a verified machine. It has one value, since a debuggable machine is refused: what holds a [`VerifiedReport`] cannot
+/// have one of a machine whose memory the host reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DebugFlag {
+    /// Off.
+    Off,
 }
 
 /// What verified evidence says. [`verify_evidence`] is the only constructor.
@@ -54,6 +96,11 @@ impl VerifiedReport {
     /// Whose hardware.
     pub const fn vendor(&self) -> Vendor {
         self.vendor
+    }
+
+    /// Always off.
+    pub const fn debug(&self) -> DebugFlag {
+        DebugFlag::Off
     }
 
     /// Hash of every launch-identity field of its kind of evidence.
@@ -99,6 +146,12 @@ pub enum Refusal {
     /// Not decodable.
     #[error("quote: {0}")]
     Decode(#[from] DecodeError),
+    /// The quote is of another kind than the evidence says.
+    #[error("quote is of another kind than the evidence says it is")]
+    Kind,
+    /// The collateral is for another technology; the caller chose the wrong one.
+    #[error("collateral is for another technology")]
+    CollateralKind,
     /// The collateral ends in the development root, and the caller has no development genesis.
     #[error("collateral ends in the insecure development root, which this network does not trust")]
     DevelopmentRoot,
@@ -157,7 +210,7 @@ pub enum Refusal {
     #[error("quoting enclave has another signer")]
     QeSigner,
     /// The enclave is another product of its signer.
-    #[error("enclave is not the quoting enclave of tdx")]
+    #[error("enclave is not the quoting enclave of its technology")]
     QeProduct,
     /// The quoting enclave is debuggable.
     #[error("quoting enclave is debuggable")]
@@ -183,6 +236,15 @@ pub enum Refusal {
     /// Bound to a service TD.
     #[error("machine is bound to a service td")]
     TdServiceTd,
+    /// The report is of a partition inside the machine.
+    #[error("report is of a partition inside the machine")]
+    TdPartition,
+    /// Devices share the machine's memory.
+    #[error("machine has trusted devices, which are not reviewed")]
+    TdDevices,
+    /// The machine began on another platform.
+    #[error("machine began on another platform")]
+    TdInitialPlatform,
     /// Migratable.
     #[error("machine can be migrated")]
     TdMigratable,
@@ -195,6 +257,24 @@ pub enum Refusal {
     /// XFAM lacks a fixed bit or has an unknown one.
     #[error("machine's xfam is not allowed")]
     Xfam,
+    /// Debuggable.
+    #[error("enclave is debuggable")]
+    EnclaveDebug,
+    /// Reserved bytes of the enclave's report are not zero.
+    #[error("reserved bytes of the enclave's report are not zero")]
+    EnclaveReserved,
+    /// An attribute is missing, reserved or not reviewed.
+    #[error("enclave's attributes are not allowed")]
+    EnclaveAttributes,
+    /// XFRM lacks a required bit or has one that is not reviewed.
+    #[error("enclave's xfrm is not allowed")]
+    EnclaveXfrm,
+    /// MISCSELECT has a bit that is not reviewed.
+    #[error("enclave's miscselect is not allowed")]
+    EnclaveMiscSelect,
+    /// Fields of Key Separation and Sharing are set without that attribute.
+    #[error("enclave has identities of key separation and sharing without that attribute")]
+    EnclaveKss,
     /// Collateral is for another platform model; the caller chose the wrong one, or the chain lacks this model's.
     #[error("collateral is for another platform model")]
     PlatformModel,
@@ -231,22 +311,24 @@ pub fn verify_evidence(
     policy: &Policy,
     now: u64,
 ) -> Result<VerifiedReport, Refusal> {
-    match evidence {
-        Evidence::TdxDcap(quote) => tdx::verify(quote, collateral, policy, now),
-    }
+    dcap::verify(evidence.quote(), evidence.vendor(), collateral, policy, now)
 }
 
-/// The platform model that evidence claims to come from, and SHA-256 of the certificate of the authority that it claims certified
-/// its processor: which collateral to verify it with. Proves nothing.
-pub fn claimed_model(evidence: &Evidence) -> Result<([u8; 6], [u8; 32]), Refusal> {
-    match evidence {
-        Evidence::TdxDcap(quote) => Ok((tdx::claimed_fmspc(quote)?, tdx::claimed_authority(quote)?)),
-    }
+/// What evidence claims to come from: which collateral to verify it with. Proves nothing.
+pub fn claimed_model(evidence: &Evidence) -> Result<PlatformModel, Refusal> {
+    Ok(PlatformModel {
+        vendor: evidence.vendor(),
+        fmspc: dcap::claimed_fmspc(evidence.quote())?,
+        authority: dcap::claimed_authority(evidence.quote())?,
+    })
 }
 
 /// The platform model that evidence claims to come from. Proves nothing.
 pub fn claimed_fmspc(evidence: &Evidence) -> Result<[u8; 6], Refusal> {
-    match evidence {
-        Evidence::TdxDcap(quote) => tdx::claimed_fmspc(quote),
-    }
+    dcap::claimed_fmspc(evidence.quote())
+}
+
+/// The measurement that evidence claims. Proves nothing.
+pub fn claimed_measurement(evidence: &Evidence) -> Result<[u8; 32], DecodeError> {
+    Ok(dcap::measurement_of(&decode_quote(evidence.quote())?.report))
 }

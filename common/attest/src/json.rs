@@ -1,4 +1,4 @@
-//! Reads Intel's two JSON documents, TCB info (version 3, `TDX`) and QE identity (version 2 or 3, `TD_QE`).
+//! Reads Intel's two JSON documents: TCB info (version 3, `SGX` or `TDX`) and QE identity (version 2 `QE`, 2 or 3 `TD_QE`).
 //!
 //! Called only after the document's signature is verified, so its author is Intel; still everything is bounded, and an
 //! id, version or status that this code does not know refuses the document. Unknown *fields* are ignored: Intel adds
@@ -10,10 +10,11 @@ use serde::Deserialize;
 
 use crate::{
     collateral::DocumentFault,
+    evidence::Vendor,
     list::List,
     tcb::{
         Advisories, Advisory, ComponentLevel, ModuleIdentity, ModuleSigner, PlatformLevel, QeIdentity, TcbInfo,
-        TcbStatus,
+        TcbStatus, TdxModules, Technology,
     },
     time::document_date,
 };
@@ -82,7 +83,7 @@ struct PlatformLevelDocument {
 struct PlatformTcbDocument {
     sgxtcbcomponents: Vec<SvnDocument>,
     pcesvn: u16,
-    tdxtcbcomponents: Vec<SvnDocument>,
+    tdxtcbcomponents: Option<Vec<SvnDocument>>,
 }
 
 #[derive(Deserialize)]
@@ -107,23 +108,20 @@ struct QeIdentityDocument {
     tcb_levels: Vec<ComponentLevelDocument>,
 }
 
-/// Reads TCB info for TDX.
+/// Reads TCB info, of the technology that it names.
 pub(crate) fn read_tcb_info(text: &[u8]) -> Result<TcbInfo, DocumentFault> {
     let document: TcbInfoDocument = serde_json::from_slice(text).map_err(|_| DocumentFault::Json)?;
-    if document.id != "TDX" {
-        return Err(DocumentFault::WrongId);
-    }
+    let vendor = match document.id.as_str() {
+        "TDX" => Vendor::IntelTdx,
+        "SGX" => Vendor::IntelSgx,
+        _ => return Err(DocumentFault::WrongId),
+    };
     // Type 0 says how security versions compare: component by component. Another type would need another comparison.
     if document.version != 3 || document.tcb_type != 0 {
         return Err(DocumentFault::Version);
     }
-    let modules = document.tdx_module_identities.iter().map(read_module).collect::<Result<Vec<_>, _>>()?;
-    for (index, module) in modules.iter().enumerate() {
-        if modules.iter().take(index).any(|earlier| earlier.version == module.version) {
-            return Err(DocumentFault::Ambiguous);
-        }
-    }
-    let mut levels = document.tcb_levels.iter().map(read_platform_level).collect::<Result<Vec<_>, _>>()?;
+    let mut levels =
+        document.tcb_levels.iter().map(|level| read_platform_level(level, vendor)).collect::<Result<Vec<_>, _>>()?;
     if levels.is_empty() {
         return Err(DocumentFault::NoLevels);
     }
@@ -135,19 +133,25 @@ pub(crate) fn read_tcb_info(text: &[u8]) -> Result<TcbInfo, DocumentFault> {
         evaluation_number: document.tcb_evaluation_data_number,
         issued: document_date(&document.issue_date)?,
         next_update: document_date(&document.next_update)?,
-        module: read_signer(document.tdx_module.as_ref().ok_or(DocumentFault::NoModule)?)?,
-        modules: List::try_from(modules).map_err(|_| DocumentFault::TooLong)?,
+        technology: match vendor {
+            Vendor::IntelTdx => Technology::Tdx(read_modules(&document)?),
+            Vendor::IntelSgx => Technology::Sgx,
+        },
         levels: List::try_from(levels).map_err(|_| DocumentFault::TooLong)?,
     })
 }
 
-/// Reads the identity of TDX's quoting enclave.
-pub(crate) fn read_qe_identity(text: &[u8]) -> Result<QeIdentity, DocumentFault> {
+/// Reads the identity of the quoting enclave of `vendor`'s technology.
+pub(crate) fn read_qe_identity(text: &[u8], vendor: Vendor) -> Result<QeIdentity, DocumentFault> {
     let document: QeIdentityDocument = serde_json::from_slice(text).map_err(|_| DocumentFault::Json)?;
-    if document.id != "TD_QE" {
+    let (id, versions): (_, &[u8]) = match vendor {
+        Vendor::IntelTdx => ("TD_QE", &[2, 3]),
+        Vendor::IntelSgx => ("QE", &[2]),
+    };
+    if document.id != id {
         return Err(DocumentFault::WrongId);
     }
-    if !matches!(document.version, 2 | 3) {
+    if !versions.contains(&document.version) {
         return Err(DocumentFault::Version);
     }
     Ok(QeIdentity {
@@ -161,6 +165,19 @@ pub(crate) fn read_qe_identity(text: &[u8]) -> Result<QeIdentity, DocumentFault>
         mr_signer: hex_array(&document.mrsigner)?,
         isv_prod_id: document.isvprodid,
         levels: read_component_levels(&document.tcb_levels, TcbStatus::valid_for_enclave)?,
+    })
+}
+
+fn read_modules(document: &TcbInfoDocument) -> Result<TdxModules, DocumentFault> {
+    let modules = document.tdx_module_identities.iter().map(read_module).collect::<Result<Vec<_>, _>>()?;
+    for (index, module) in modules.iter().enumerate() {
+        if modules.iter().take(index).any(|earlier| earlier.version == module.version) {
+            return Err(DocumentFault::Ambiguous);
+        }
+    }
+    Ok(TdxModules {
+        module: read_signer(document.tdx_module.as_ref().ok_or(DocumentFault::NoModule)?)?,
+        modules: List::try_from(modules).map_err(|_| DocumentFault::TooLong)?,
     })
 }
 
@@ -214,12 +231,17 @@ fn read_component_levels<const LIMIT: usize>(
     List::try_from(levels).map_err(|_| DocumentFault::TooLong)
 }
 
-fn read_platform_level(document: &PlatformLevelDocument) -> Result<PlatformLevel, DocumentFault> {
+fn read_platform_level(document: &PlatformLevelDocument, vendor: Vendor) -> Result<PlatformLevel, DocumentFault> {
     document_date(&document.tcb_date)?;
     Ok(PlatformLevel {
         cpu_svn: read_components(&document.tcb.sgxtcbcomponents)?,
         pce_svn: document.tcb.pcesvn,
-        tdx_svn: read_components(&document.tcb.tdxtcbcomponents)?,
+        tdx_svn: match vendor {
+            Vendor::IntelTdx => {
+                read_components(document.tcb.tdxtcbcomponents.as_ref().ok_or(DocumentFault::Components)?)?
+            }
+            Vendor::IntelSgx => [0; 16],
+        },
         status: TcbStatus::from_name(&document.tcb_status).ok_or(DocumentFault::Status)?,
         advisories: read_advisories(&document.advisory_ids)?,
     })
@@ -280,7 +302,8 @@ mod tests {
             let at = at.index(text.len());
             text[at] = byte;
             let _ = read_tcb_info(&text);
-            let _ = read_qe_identity(&text);
+            let _ = read_qe_identity(&text, Vendor::IntelTdx);
+            let _ = read_qe_identity(&text, Vendor::IntelSgx);
         }
     }
 }

@@ -9,10 +9,11 @@
 //! Evidence    --verify_evidence(collateral, policy, now)-->  VerifiedReport   (once per machine)
 //! ```
 //!
-//! What holding a [`VerifiedReport`] proves, for Intel TDX: the vendor's root certified, through certificates that are
-//! neither expired nor revoked, the processor whose quoting enclave signed this report; that enclave and the TDX module
-//! are the vendor's; the platform's security version is one the policy accepts; the virtual machine is not debuggable,
-//! not migratable and bound to no service machine; and `measurement` and `report_data` are what the hardware reported.
+//! What holding a [`VerifiedReport`] proves, for Intel SGX and TDX: the vendor's root certified, through certificates that are
+//! neither expired nor revoked, the processor whose quoting enclave signed this report; that enclave (and the TDX module)
+//! are the vendor's; the platform's security version is one the policy accepts; the enclave or virtual machine is not
+//! debuggable, the latter not migratable and bound to no service machine; and `measurement` and `report_data` are what the
+//! hardware reported.
 //! With [`Assurance::Simulated`] it proves none of this: somebody ran a program with a published key.
 //!
 //! Who controls the inputs: evidence and collateral come from the attacker. `decode_*` bounds them and judges nothing;
@@ -20,7 +21,8 @@
 //! trustworthy as the place it was kept in: the chain's own state, or a storage proof against it.
 //!
 //! What it does not do: fetch collateral, decide which measurements may join, or compare `report_data` with anything.
-//! Supported evidence: TDX quote version 4. Everything else is refused by name; [`Evidence`] has room for more kinds.
+//! Supported evidence: SGX quote version 3, TDX quote versions 4 and 5. Everything else is refused by name; [`Evidence`] and
+//! [`Vendor`] have room for more kinds.
 
 #![cfg_attr(not(any(feature = "std", test)), no_std)]
 #![forbid(unsafe_code)]
@@ -30,6 +32,8 @@ extern crate alloc;
 mod anchor;
 mod certificate;
 mod collateral;
+mod dcap;
+mod event_log;
 mod evidence;
 mod json;
 mod list;
@@ -37,7 +41,9 @@ mod pck;
 mod pem;
 mod policy;
 mod quote;
+mod report;
 mod revocation;
+mod sgx;
 mod tcb;
 mod tdx;
 mod time;
@@ -48,13 +54,21 @@ pub use anchor::{
 };
 pub use certificate::CertificateFault;
 pub use collateral::{verify_collateral, Collateral, CollateralRefusal, DocumentFault, SignerRole, VerifiedCollateral};
-pub use evidence::{claimed_fmspc, claimed_model, verify_evidence, Evidence, Refusal, Vendor, VerifiedReport};
+pub use event_log::{
+    decode_event_log, verify_event_log, Event, EventLogFault, VerifiedEventLog, EVENT_LIMIT, EVENT_LOG_LIMIT,
+};
+pub use evidence::{
+    claimed_fmspc, claimed_measurement, claimed_model, verify_evidence, DebugFlag, Evidence, PlatformModel, Refusal,
+    Vendor, VerifiedReport,
+};
 pub use list::{List, TooLong};
 pub use pck::PckFault;
 pub use pem::PemFault;
 pub use policy::{AcceptedStatuses, Policy, PolicyTerms};
-pub use quote::{canonical_quote, decode_quote, DecodeError, QeReport, QuoteV4, TdReport, QUOTE_LIMIT};
+pub use quote::{canonical_quote, decode_quote, DecodeError, Quote, QUOTE_LIMIT};
+pub use report::{EnclaveReport, Report, TdReport, TdReport15, TdReport15Extended};
 pub use revocation::RevocationFault;
+pub use sgx::enclave_measurement;
 pub use tcb::{Advisory, TcbStatus};
 pub use tdx::measurement;
 pub use time::parse_rfc3339_utc;

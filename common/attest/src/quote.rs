@@ -1,35 +1,44 @@
-//! The wire format of a TDX quote, version 4, signed with ECDSA on P-256.
+//! The wire format of Intel's DCAP quotes, signed with ECDSA on P-256: SGX version 3, TDX versions 4 and 5.
 //!
-//! Source: Intel, "TDX DCAP: Quote Generation Library and Quote Verification Library", appendix 3 (quote format), and the
-//! TDX Module ABI specification for the TD report. All integers are little-endian.
+//! Source: Intel, "SGX ECDSA Quote Library API", appendix A.4 (version 3), "TDX DCAP: Quote Generation Library and Quote
+//! Verification Library", appendix 3 (versions 4 and 5), and the reports of `report.rs`. All integers are little-endian.
 //!
 //! ```text
-//! offset  bytes  field
-//!      0     48  header: version, attestation key type, TEE type, 4 reserved, QE vendor id, 20 user data
-//!     48    584  TD report
-//!    632      4  length of what follows
-//!    636     64  signature of bytes 0..632 by the attestation key (r, s)
-//!    700     64  attestation key (x, y)
-//!    764      6  certification data: type 6, length
-//!    770    384  QE report
-//!   1154     64  signature of the QE report by the PCK key
-//!   1218      2  length of the QE authentication data, then that data
-//!      .      6  certification data: type 5, length, then the PCK certificate chain in PEM
+//! bytes  field
+//!    48  header: version, attestation key type, TEE type, security versions of QE and PCE (SGX; reserved for TDX),
+//!        QE vendor id, 20 user data
+//!     6  version 5 only: type of the report, its length
+//!     .  report: 384 (SGX), 584 (TD 1.0), 648 (TD 1.5) or 885 (TD 1.5 extended)
+//!     4  length of what follows
+//!    64  signature of everything above, without that length, by the attestation key (r, s)
+//!    64  attestation key (x, y)
+//!     6  versions 4 and 5 only: certification data of type 6, length; what follows is inside it
+//!   384  QE report
+//!    64  signature of the QE report by the PCK key
+//!     2  length of the QE authentication data, then that data
+//!     6  certification data: type 5, length, then the PCK certificate chain in PEM
 //! ```
 //!
 //! Decoding is bounded, copies no more than it reads, and judges nothing: a decoded quote is a claim. A layout that is
 //! not the above is an error; so is every byte too many, since bytes that no signature covers identify nothing.
 
+use crate::{
+    evidence::Vendor,
+    report::{
+        decode_enclave_report, decode_td_report, decode_typed_body, EnclaveReport, Report, ENCLAVE_REPORT_LENGTH,
+        TD_REPORT_LENGTH, TD_REPORT_LENGTHS,
+    },
+};
+
 /// Bytes of the longest quote accepted. Genuine ones have about 5,000.
 pub const QUOTE_LIMIT: usize = 16 * 1024;
 
 const HEADER_LENGTH: usize = 48;
-const REPORT_LENGTH: usize = 584;
-/// Header and TD report: what the attestation key signs.
-const SIGNED_LENGTH: usize = HEADER_LENGTH + REPORT_LENGTH;
-const QE_REPORT_LENGTH: usize = 384;
+const BODY_HEADER_LENGTH: usize = 6;
+const TEE_SGX: u32 = 0;
+const TEE_TDX: u32 = 0x81;
 
-/// Why bytes are not a TDX quote of version 4.
+/// Why bytes are not a quote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// Longer than [`QUOTE_LIMIT`].
@@ -41,33 +50,41 @@ pub enum DecodeError {
     /// Bytes behind the end.
     #[error("quote has bytes behind its end; use canonical_quote to strip a driver's padding")]
     TrailingBytes,
-    /// A version other than 4.
-    #[error("quote version {0} is not supported, only 4")]
+    /// A version other than 3 to 5.
+    #[error("quote version {0} is not supported, only 3 (SGX), 4 and 5 (TDX)")]
     Version(u16),
     /// An attestation key that is not ECDSA on P-256.
     #[error("attestation key type {0} is not supported, only 2 (ECDSA on P-256)")]
     AttestationKeyType(u16),
-    /// Not TDX.
-    #[error("TEE type {0:#x} is not supported, only 0x81 (TDX)")]
+    /// Not the technology of its version.
+    #[error("TEE type {0:#x} is not supported, only 0 (SGX) in version 3 and 0x81 (TDX) in versions 4 and 5")]
     TeeType(u32),
+    /// A report in a version 5 quote that is not of a trust domain.
+    #[error("report type {0} is not supported, only 2, 3 and 4 (TD reports 1.0, 1.5 and 1.5 extended)")]
+    BodyType(u16),
+    /// The report's length is not its type's.
+    #[error("report has {0} bytes, which its type has not")]
+    BodyLength(u32),
     /// Outer certification data that is not a QE report, or inner that is not a chain of certificates.
-    #[error("certification data type {0} is not supported, only 5 inside 6")]
+    #[error("certification data type {0} is not supported, only 5, in versions 4 and 5 inside 6")]
     CertificationType(u16),
 }
 
 /// A decoded quote: claims, not facts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct QuoteV4<'a> {
-    /// Header and TD report as signed.
+pub struct Quote<'a> {
+    /// Version: 3, 4 or 5.
+    pub version: u16,
+    /// Header and report as signed.
     pub signed: &'a [u8],
-    /// Header bytes 8..12: security versions of QE and PCE for SGX, reserved for TDX.
-    pub header_reserved: [u8; 4],
+    /// Header bytes 8..12: for SGX the security versions of QE and PCE when it was made, reserved for TDX.
+    pub header_versions: [u8; 4],
     /// Who made the quoting enclave.
     pub qe_vendor_id: [u8; 16],
     /// 16 bytes that name the platform to its own QE, then 4 that are unused.
     pub user_data: [u8; 20],
-    /// What the TDX module reported about the virtual machine.
-    pub report: TdReport,
+    /// What the hardware reported about the enclave or the virtual machine.
+    pub report: Report,
     /// Signature of `signed` by the attestation key.
     pub signature: [u8; 64],
     /// The key that the quoting enclave made for attestation.
@@ -75,7 +92,7 @@ pub struct QuoteV4<'a> {
     /// The report of the quoting enclave, as signed.
     pub qe_report_bytes: &'a [u8],
     /// The report of the quoting enclave.
-    pub qe_report: QeReport,
+    pub qe_report: EnclaveReport,
     /// Signature of `qe_report_bytes` by the PCK key.
     pub qe_report_signature: [u8; 64],
     /// What the QE report's data commits beside the attestation key.
@@ -84,80 +101,69 @@ pub struct QuoteV4<'a> {
     pub pck_chain: &'a [u8],
 }
 
-/// The report of a trust domain (TDREPORT as quoted by TDX 1.0).
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names are the specification's")]
-pub struct TdReport {
-    pub tee_tcb_svn: [u8; 16],
-    pub mr_seam: [u8; 48],
-    pub mr_signer_seam: [u8; 48],
-    pub seam_attributes: [u8; 8],
-    pub td_attributes: [u8; 8],
-    pub xfam: [u8; 8],
-    pub mr_td: [u8; 48],
-    pub mr_config_id: [u8; 48],
-    pub mr_owner: [u8; 48],
-    pub mr_owner_config: [u8; 48],
-    pub rtmr: [[u8; 48]; 4],
-    pub report_data: [u8; 64],
-}
-
-/// The report of the quoting enclave (an SGX REPORT body).
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names are the specification's")]
-pub struct QeReport {
-    pub cpu_svn: [u8; 16],
-    pub misc_select: [u8; 4],
-    pub attributes: [u8; 16],
-    pub mr_enclave: [u8; 32],
-    pub mr_signer: [u8; 32],
-    pub isv_prod_id: u16,
-    pub isv_svn: u16,
-    pub report_data: [u8; 64],
-    /// Whether every reserved byte is zero.
-    pub reserved_is_zero: bool,
+impl Quote<'_> {
+    /// Whose hardware it claims to be from.
+    pub const fn vendor(&self) -> Vendor {
+        match self.report {
+            Report::Enclave(_) => Vendor::IntelSgx,
+            Report::Td(..) => Vendor::IntelTdx,
+        }
+    }
 }
 
 /// Decodes a quote without padding behind it.
-pub fn decode_quote(bytes: &[u8]) -> Result<QuoteV4<'_>, DecodeError> {
+pub fn decode_quote(bytes: &[u8]) -> Result<Quote<'_>, DecodeError> {
     if bytes.len() > QUOTE_LIMIT {
         return Err(DecodeError::TooLong);
     }
     let mut input = Cursor(bytes);
     let version = input.u16()?;
-    if version != 4 {
-        return Err(DecodeError::Version(version));
-    }
+    let expected_tee_type = match version {
+        3 => TEE_SGX,
+        4 | 5 => TEE_TDX,
+        _ => return Err(DecodeError::Version(version)),
+    };
     let attestation_key_type = input.u16()?;
     if attestation_key_type != 2 {
         return Err(DecodeError::AttestationKeyType(attestation_key_type));
     }
     let tee_type = input.u32()?;
-    if tee_type != 0x81 {
+    if tee_type != expected_tee_type {
         return Err(DecodeError::TeeType(tee_type));
     }
-    let header_reserved = input.array()?;
+    let header_versions = input.array()?;
     let qe_vendor_id = input.array()?;
     let user_data = input.array()?;
-    let report = decode_td_report(&mut input)?;
+    let report = match version {
+        3 => Report::Enclave(decode_enclave_report(&mut input)?),
+        4 => Report::Td(decode_td_report(&mut input)?, None),
+        _ => decode_typed_body(&mut input)?,
+    };
+    let signed_length = bytes.len().saturating_sub(input.0.len());
+    let signed = bytes.get(..signed_length).ok_or(DecodeError::TooShort)?;
 
     let mut input = input.sized_rest()?;
     let signature = input.array()?;
     let attestation_key = input.array()?;
-    let mut certification = input.certification(6)?;
-    input.finish()?;
-
-    let qe_report_bytes = certification.slice(QE_REPORT_LENGTH)?;
-    let qe_report = decode_qe_report(qe_report_bytes)?;
+    let mut certification = if version == 3 {
+        input
+    } else {
+        let inside = input.certification(6)?;
+        input.finish()?;
+        inside
+    };
+    let qe_report_bytes = certification.slice(ENCLAVE_REPORT_LENGTH)?;
+    let qe_report = decode_enclave_report(&mut Cursor(qe_report_bytes))?;
     let qe_report_signature = certification.array()?;
     let length = certification.u16()?;
     let qe_authentication_data = certification.slice(usize::from(length))?;
     let pck_chain = certification.certification(5)?.0;
     certification.finish()?;
 
-    Ok(QuoteV4 {
-        signed: bytes.get(..SIGNED_LENGTH).ok_or(DecodeError::TooShort)?,
-        header_reserved,
+    Ok(Quote {
+        version,
+        signed,
+        header_versions,
         qe_vendor_id,
         user_data,
         report,
@@ -176,9 +182,24 @@ pub fn decode_quote(bytes: &[u8]) -> Result<QuoteV4<'_>, DecodeError> {
 /// For whoever reads a quote from a driver, before it travels: evidence has one encoding.
 pub fn canonical_quote(bytes: &[u8]) -> Result<&[u8], DecodeError> {
     let mut input = Cursor(bytes);
-    input.slice(SIGNED_LENGTH)?;
+    let version = input.u16()?;
+    input.slice(HEADER_LENGTH - 2)?;
+    let (before, report) = match version {
+        3 => (0, ENCLAVE_REPORT_LENGTH),
+        4 => (0, TD_REPORT_LENGTH),
+        5 => {
+            input.u16()?;
+            let length = input.u32()?;
+            if !TD_REPORT_LENGTHS.contains(&(length as usize)) {
+                return Err(DecodeError::BodyLength(length));
+            }
+            (BODY_HEADER_LENGTH, length as usize)
+        }
+        _ => return Err(DecodeError::Version(version)),
+    };
+    input.slice(report)?;
     let length = input.u32()? as usize;
-    let end = (SIGNED_LENGTH + 4).checked_add(length).ok_or(DecodeError::TooLong)?;
+    let end = (HEADER_LENGTH + before + report + 4).checked_add(length).ok_or(DecodeError::TooLong)?;
     let (quote, padding) = bytes.split_at_checked(end).ok_or(DecodeError::TooShort)?;
     if padding.iter().any(|byte| *byte != 0) {
         return Err(DecodeError::TrailingBytes);
@@ -186,75 +207,25 @@ pub fn canonical_quote(bytes: &[u8]) -> Result<&[u8], DecodeError> {
     Ok(quote)
 }
 
-fn decode_td_report(input: &mut Cursor<'_>) -> Result<TdReport, DecodeError> {
-    Ok(TdReport {
-        tee_tcb_svn: input.array()?,
-        mr_seam: input.array()?,
-        mr_signer_seam: input.array()?,
-        seam_attributes: input.array()?,
-        td_attributes: input.array()?,
-        xfam: input.array()?,
-        mr_td: input.array()?,
-        mr_config_id: input.array()?,
-        mr_owner: input.array()?,
-        mr_owner_config: input.array()?,
-        rtmr: [input.array()?, input.array()?, input.array()?, input.array()?],
-        report_data: input.array()?,
-    })
-}
-
-fn decode_qe_report(bytes: &[u8]) -> Result<QeReport, DecodeError> {
-    let mut input = Cursor(bytes);
-    let mut reserved_is_zero = true;
-    let mut reserved = |input: &mut Cursor<'_>, length: usize| -> Result<(), DecodeError> {
-        reserved_is_zero &= input.slice(length)?.iter().all(|byte| *byte == 0);
-        Ok(())
-    };
-    let cpu_svn = input.array()?;
-    let misc_select = input.array()?;
-    reserved(&mut input, 28)?;
-    let attributes = input.array()?;
-    let mr_enclave = input.array()?;
-    reserved(&mut input, 32)?;
-    let mr_signer = input.array()?;
-    reserved(&mut input, 96)?;
-    let isv_prod_id = input.u16()?;
-    let isv_svn = input.u16()?;
-    reserved(&mut input, 60)?;
-    let report_data = input.array()?;
-    input.finish()?;
-    Ok(QeReport {
-        cpu_svn,
-        misc_select,
-        attributes,
-        mr_enclave,
-        mr_signer,
-        isv_prod_id,
-        isv_svn,
-        report_data,
-        reserved_is_zero,
-    })
-}
-
 /// The bytes not read yet.
-struct Cursor<'a>(&'a [u8]);
+pub(crate) struct Cursor<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Cursor<'a> {
-    fn slice(&mut self, length: usize) -> Result<&'a [u8], DecodeError> {
+    pub(crate) fn slice(&mut self, length: usize) -> Result<&'a [u8], DecodeError> {
         let (taken, rest) = self.0.split_at_checked(length).ok_or(DecodeError::TooShort)?;
         self.0 = rest;
         Ok(taken)
     }
 
-    fn array<const LENGTH: usize>(&mut self) -> Result<[u8; LENGTH], DecodeError> {
+    pub(crate) fn array<const LENGTH: usize>(&mut self) -> Result<[u8; LENGTH], DecodeError> {
         self.slice(LENGTH)?.try_into().map_err(|_| DecodeError::TooShort)
     }
 
-    fn u16(&mut self) -> Result<u16, DecodeError> {
+    pub(crate) fn u16(&mut self) -> Result<u16, DecodeError> {
         self.array().map(u16::from_le_bytes)
     }
 
-    fn u32(&mut self) -> Result<u32, DecodeError> {
+    pub(crate) fn u32(&mut self) -> Result<u32, DecodeError> {
         self.array().map(u32::from_le_bytes)
     }
 

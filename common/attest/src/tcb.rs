@@ -6,7 +6,7 @@
 use alloc::string::String;
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 
-use crate::list::List;
+use crate::{evidence::Vendor, list::List};
 
 /// How Intel judges a platform's security versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen)]
@@ -67,6 +67,33 @@ impl TcbStatus {
                 Self::OutOfDateConfigurationNeeded
             }
             _ => self,
+        }
+    }
+
+    /// What is wrong with either: the status of a machine whose launch has one and whose present has the other.
+    pub(crate) const fn join(self, other: Self) -> Self {
+        let (first, second) = (self.faults(), other.faults());
+        match (first.0 || second.0, first.1 || second.1, first.2 || second.2) {
+            _ if matches!(self, Self::Revoked) || matches!(other, Self::Revoked) => Self::Revoked,
+            (true, true, _) => Self::OutOfDateConfigurationNeeded,
+            (true, false, _) => Self::OutOfDate,
+            (false, true, true) => Self::ConfigurationAndSwHardeningNeeded,
+            (false, true, false) => Self::ConfigurationNeeded,
+            (false, false, true) => Self::SwHardeningNeeded,
+            (false, false, false) => Self::UpToDate,
+        }
+    }
+
+    /// Whether it is outdated, lacks configuration, and lacks hardening of the software inside.
+    const fn faults(self) -> (bool, bool, bool) {
+        match self {
+            Self::UpToDate => (false, false, false),
+            Self::SwHardeningNeeded => (false, false, true),
+            Self::ConfigurationNeeded => (false, true, false),
+            Self::ConfigurationAndSwHardeningNeeded => (false, true, true),
+            Self::OutOfDate => (true, false, false),
+            Self::OutOfDateConfigurationNeeded => (true, true, false),
+            Self::Revoked => (true, true, true),
         }
     }
 
@@ -150,7 +177,25 @@ pub(crate) struct ModuleIdentity {
     pub(crate) levels: List<ComponentLevel, 16>,
 }
 
-/// Intel's TCB info of one platform model.
+/// Intel's signer of TDX modules, and the identities of their versions.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen)]
+#[cfg_attr(feature = "scale-info", derive(scale_info::TypeInfo))]
+pub(crate) struct TdxModules {
+    pub(crate) module: ModuleSigner,
+    pub(crate) modules: List<ModuleIdentity, 8>,
+}
+
+/// The technology that TCB info is about. The index of one never changes.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen)]
+#[cfg_attr(feature = "scale-info", derive(scale_info::TypeInfo))]
+pub(crate) enum Technology {
+    #[codec(index = 0)]
+    Tdx(TdxModules),
+    #[codec(index = 1)]
+    Sgx,
+}
+
+/// Intel's TCB info of one platform model and technology.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen)]
 #[cfg_attr(feature = "scale-info", derive(scale_info::TypeInfo))]
 pub(crate) struct TcbInfo {
@@ -159,8 +204,7 @@ pub(crate) struct TcbInfo {
     pub(crate) evaluation_number: u32,
     pub(crate) issued: u64,
     pub(crate) next_update: u64,
-    pub(crate) module: ModuleSigner,
-    pub(crate) modules: List<ModuleIdentity, 8>,
+    pub(crate) technology: Technology,
     /// Best level first.
     pub(crate) levels: List<PlatformLevel, 32>,
 }
@@ -169,6 +213,7 @@ pub(crate) struct TcbInfo {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unmatched {
     Platform,
+    Technology,
     ModuleVersion,
     ModuleLevel,
     ModuleSigner,
@@ -176,7 +221,22 @@ pub(crate) enum Unmatched {
 }
 
 impl TcbInfo {
-    /// The status of a platform with these security versions, and the advisories that apply.
+    /// Whose hardware, and which technology of it.
+    pub(crate) const fn vendor(&self) -> Vendor {
+        match self.technology {
+            Technology::Tdx(_) => Vendor::IntelTdx,
+            Technology::Sgx => Vendor::IntelSgx,
+        }
+    }
+
+    /// The status of an SGX platform with these security versions, and the advisories that apply.
+    pub(crate) fn appraise_sgx(&self, cpu_svn: &[u8; 16], pce_svn: u16) -> Result<(TcbStatus, Advisories), Unmatched> {
+        // TCB info for SGX has no TDX components: they are kept as zeros, which everything reaches.
+        let level = self.level_of(cpu_svn, pce_svn, &[0; 16], 0)?;
+        Ok((level.status, level.advisories.clone()))
+    }
+
+    /// The status of a TDX platform with these security versions, and the advisories that apply.
     pub(crate) fn appraise(
         &self,
         cpu_svn: &[u8; 16],
@@ -186,15 +246,7 @@ impl TcbInfo {
         let module = self.module_of(tee_tcb_svn)?;
         // A module with an identity of its own is judged by that: its two components are not compared here.
         let skipped = if module.is_some() { 2 } else { 0 };
-        let level = self
-            .levels
-            .iter()
-            .find(|level| {
-                reaches(cpu_svn, &level.cpu_svn, 0)
-                    && pce_svn >= level.pce_svn
-                    && reaches(tee_tcb_svn, &level.tdx_svn, skipped)
-            })
-            .ok_or(Unmatched::Platform)?;
+        let level = self.level_of(cpu_svn, pce_svn, tee_tcb_svn, skipped)?;
         let (mut status, mut advisories) = (level.status, level.advisories.clone());
         if let Some(module) = module {
             let svn = tee_tcb_svn.first().copied().map_or(0, u16::from);
@@ -212,7 +264,8 @@ impl TcbInfo {
         mr_signer: &[u8; 48],
         attributes: &[u8; 8],
     ) -> Result<(), Unmatched> {
-        let signer = self.module_of(tee_tcb_svn)?.map_or(&self.module, |identity| &identity.signer);
+        let default = &self.tdx_modules()?.module;
+        let signer = self.module_of(tee_tcb_svn)?.map_or(default, |identity| &identity.signer);
         if *mr_signer != signer.mr_signer {
             return Err(Unmatched::ModuleSigner);
         }
@@ -234,7 +287,32 @@ impl TcbInfo {
         if version == 0 {
             return Ok(None);
         }
-        self.modules.iter().find(|identity| identity.version == version).map(Some).ok_or(Unmatched::ModuleVersion)
+        let modules = &self.tdx_modules()?.modules;
+        modules.iter().find(|identity| identity.version == version).map(Some).ok_or(Unmatched::ModuleVersion)
+    }
+
+    fn tdx_modules(&self) -> Result<&TdxModules, Unmatched> {
+        match &self.technology {
+            Technology::Tdx(modules) => Ok(modules),
+            Technology::Sgx => Err(Unmatched::Technology),
+        }
+    }
+
+    fn level_of(
+        &self,
+        cpu_svn: &[u8; 16],
+        pce_svn: u16,
+        tdx_svn: &[u8; 16],
+        skipped: usize,
+    ) -> Result<&PlatformLevel, Unmatched> {
+        self.levels
+            .iter()
+            .find(|level| {
+                reaches(cpu_svn, &level.cpu_svn, 0)
+                    && pce_svn >= level.pce_svn
+                    && reaches(tdx_svn, &level.tdx_svn, skipped)
+            })
+            .ok_or(Unmatched::Platform)
     }
 }
 
@@ -243,7 +321,7 @@ fn reaches(have: &[u8; 16], need: &[u8; 16], skipped: usize) -> bool {
     have.iter().zip(need).skip(skipped).all(|(have, need)| have >= need)
 }
 
-/// Intel's identity of the quoting enclave of TDX.
+/// Intel's identity of a quoting enclave.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen)]
 #[cfg_attr(feature = "scale-info", derive(scale_info::TypeInfo))]
 pub(crate) struct QeIdentity {
@@ -280,6 +358,30 @@ mod tests {
         ] {
             assert_eq!(platform.converge(component), expected, "{platform:?} {component:?}");
         }
+    }
+
+    #[test]
+    fn launch_and_present_join_to_the_worse() {
+        let all = [
+            UpToDate,
+            SwHardeningNeeded,
+            ConfigurationNeeded,
+            ConfigurationAndSwHardeningNeeded,
+            OutOfDate,
+            OutOfDateConfigurationNeeded,
+            Revoked,
+        ];
+        for status in all {
+            assert_eq!(status.join(status), status);
+            assert_eq!(status.join(UpToDate), status);
+            assert_eq!(status.join(Revoked), Revoked);
+            for other in all {
+                assert_eq!(status.join(other), other.join(status));
+            }
+        }
+        assert_eq!(OutOfDate.join(ConfigurationNeeded), OutOfDateConfigurationNeeded);
+        assert_eq!(SwHardeningNeeded.join(ConfigurationNeeded), ConfigurationAndSwHardeningNeeded);
+        assert_eq!(SwHardeningNeeded.join(OutOfDate), OutOfDate);
     }
 
     #[test]

@@ -7,7 +7,8 @@ use super::quotes::{development, intel_collateral, lenient, their_verdict, INTEL
 use crate::{assert_bounded, measured, Target, Verdict};
 use codec::{DecodeAll, Encode};
 use phala_attest::{
-    claimed_fmspc, verify_collateral, verify_evidence, Collateral, Evidence, List, TrustAnchor, VerifiedCollateral,
+    claimed_fmspc, verify_collateral, verify_evidence, Collateral, Evidence, List, TrustAnchor, Vendor,
+    VerifiedCollateral,
 };
 use phala_insecure_tee::{Processor, QuoteFields, QuoteSigner};
 use std::sync::LazyLock;
@@ -16,7 +17,9 @@ use std::sync::LazyLock;
 pub static COLLATERAL: Target = Target {
     name: "collateral",
     covers: &["common/attest/src/collateral.rs::verify_collateral"],
-    samples: LazyLock::new(|| vec![SIMULATED.collateral.encode(), intel_collateral().encode()]),
+    samples: LazyLock::new(|| {
+        vec![SIMULATED.collateral.encode(), SIMULATED.sgx_collateral.encode(), intel_collateral().encode()]
+    }),
     check: |bytes| {
         let (decoded, peak) = measured(|| Collateral::decode_all(&mut &bytes[..]));
         assert_bounded(peak, bytes.len(), 4);
@@ -26,8 +29,14 @@ pub static COLLATERAL: Target = Target {
         let intel = verify_collateral(&collateral, &TrustAnchor::Intel, INTEL_NOW);
         match (simulated, intel) {
             (Ok(verified), _) => {
-                assert_eq!(verified, SIMULATED.verified, "altered collateral says something else");
-                assert_ne!(their_verdict(&SIMULATED.quote, &collateral), Some(false), "dcap-qvl refuses it");
+                let sgx = verified.vendor() == Vendor::IntelSgx;
+                let (genuine, quote) = if sgx {
+                    (&SIMULATED.sgx_verified, &SIMULATED.sgx_quote)
+                } else {
+                    (&SIMULATED.verified, &SIMULATED.quote)
+                };
+                assert_eq!(&verified, genuine, "altered collateral says something else");
+                assert_ne!(their_verdict(quote, &collateral), Some(false), "dcap-qvl refuses it");
                 Verdict::accepted("simulated")
             }
             (_, Ok(verified)) => {
@@ -45,7 +54,7 @@ pub static COLLATERAL: Target = Target {
 pub static VERIFIED_COLLATERAL: Target = Target {
     name: "verified-collateral",
     covers: &[],
-    samples: LazyLock::new(|| vec![SIMULATED.verified.encode()]),
+    samples: LazyLock::new(|| vec![SIMULATED.verified.encode(), SIMULATED.sgx_verified.encode()]),
     check: |bytes| {
         let (decoded, peak) = measured(|| VerifiedCollateral::decode_all(&mut &bytes[..]));
         assert_bounded(peak, bytes.len(), 80);
@@ -89,7 +98,7 @@ pub static EXTENSIONS: Target = Target {
             Ok(_) => {
                 assert_eq!(their_verdict(&quote, &SIMULATED.collateral), Some(true), "dcap-qvl refuses it");
                 assert_eq!(claimed.as_ref(), Ok(&processor.fmspc));
-                assert_eq!(model.map(|(fmspc, _)| fmspc), claimed);
+                assert_eq!(model, Ok(SIMULATED.verified.model()));
                 Verdict::accepted("")
             }
             Err(refusal) => Verdict::refused(format_args!("{refusal} {}", claimed.is_ok())),

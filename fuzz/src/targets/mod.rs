@@ -6,6 +6,7 @@ pub mod chain;
 pub mod crypto;
 pub mod disk;
 pub mod documents;
+pub mod event_logs;
 pub mod keys;
 pub mod protocol;
 pub mod quotes;
@@ -19,7 +20,7 @@ pub mod wasm;
 use crate::Target;
 
 /// All of them.
-pub static TARGETS: [&Target; 37] = [
+pub static TARGETS: [&Target; 39] = [
     &scale::RECORDS,
     &protocol::CALLS,
     &protocol::ENVELOPES,
@@ -34,6 +35,8 @@ pub static TARGETS: [&Target; 37] = [
     &chain::CHECKPOINTS,
     &quotes::QUOTES,
     &quotes::SIGNED_QUOTES,
+    &quotes::SIGNED_BYTES,
+    &event_logs::EVENT_LOGS,
     &certificates::COLLATERAL,
     &certificates::VERIFIED_COLLATERAL,
     &certificates::EXTENSIONS,

@@ -1,17 +1,18 @@
-//! Attestation evidence: the format of quotes, and the judgement of what a good key signed.
+//! Attestation evidence of each kind: the format of quotes, and the judgement of what a good key signed.
 //!
 //! Oracle: dcap-qvl, Intel's logic. Whatever it refuses, we refuse; what both accept reads the same.
 
 use crate::{engine::Choices, measured, Target, Verdict};
 use dcap_qvl::{configs::RustCryptoConfig, verify::QuoteVerifier, QuoteCollateralV3};
 use phala_attest::{
-    canonical_quote, claimed_fmspc, decode_quote, is_development_root, measurement, verify_collateral, verify_evidence,
-    AcceptedStatuses, Collateral, DevelopmentGenesis, Evidence, List, Policy, PolicyTerms, TcbStatus, TrustAnchor,
-    VerifiedCollateral, QUOTE_LIMIT,
+    canonical_quote, claimed_fmspc, claimed_measurement, decode_quote, is_development_root, verify_collateral,
+    verify_evidence, AcceptedStatuses, Collateral, DevelopmentGenesis, EnclaveReport, Evidence, List, Policy,
+    PolicyTerms, Refusal, Report, TcbStatus, TdReport15, TdReport15Extended, TrustAnchor, Vendor, VerifiedCollateral,
+    QUOTE_LIMIT,
 };
 use phala_insecure_tee::{
-    development_root_der, qe_identity_json, tcb_info_json, InsecureVendor, Processor, QuoteFields, QuoteSigner,
-    Revoked, Window,
+    development_root_der, qe_identity_json, sgx_qe_identity_json, sgx_tcb_info_json, tcb_info_json, InsecureVendor,
+    Processor, QuoteFields, QuoteFormat, QuoteSigner, Revoked, Window,
 };
 use std::sync::LazyLock;
 
@@ -84,7 +85,54 @@ pub(super) struct Simulated {
     pub collateral: Collateral,
     pub verified: VerifiedCollateral,
     pub quote: Vec<u8>,
+    pub quote_v5: Vec<u8>,
+    pub sgx_collateral: Collateral,
+    pub sgx_verified: VerifiedCollateral,
+    pub sgx_quote: Vec<u8>,
     pub root: Vec<u8>,
+}
+
+/// What the simulated quoting enclave of SGX says about itself, in the fields of the one of TDX.
+fn sgx_fields() -> QuoteFields {
+    QuoteFields { qe_isv_prod_id: 1, ..QuoteFields::of(b"the program") }
+}
+
+fn enclave() -> EnclaveReport {
+    EnclaveReport {
+        cpu_svn: [2; 16],
+        misc_select: [0; 4],
+        isv_ext_prod_id: [0; 16],
+        attributes: [0x5, 0, 0, 0, 0, 0, 0, 0, 0xe7, 0, 0, 0, 0, 0, 0, 0],
+        mr_enclave: [0xe1; 32],
+        mr_signer: [0x51; 32],
+        config_id: [0; 64],
+        isv_prod_id: 7,
+        isv_svn: 3,
+        config_svn: 0,
+        isv_family_id: [0; 16],
+        report_data: [9; 64],
+        reserved_is_zero: true,
+    }
+}
+
+fn td_15() -> TdReport15 {
+    let fields = QuoteFields::of(b"the program");
+    TdReport15 {
+        tee_tcb_svn_2: fields.report.tee_tcb_svn,
+        mr_service_td: [0; 48],
+        extended: Some(TdReport15Extended {
+            vm_id: 0,
+            td_id: [0x1d; 32],
+            dev_info: [0; 48],
+            init_service_td_hash: [0; 48],
+            init_service_td_attributes: [0; 8],
+            init_cpu_svn: [0; 16],
+            init_tee_tcb_svn: [0; 16],
+            init_tee_fmspc: [0; 12],
+            cur_service_td_hash: [0; 48],
+            cur_service_td_attributes: [0; 8],
+        }),
+    }
 }
 
 pub(super) static SIMULATED: LazyLock<Simulated> = LazyLock::new(|| {
@@ -94,8 +142,15 @@ pub(super) static SIMULATED: LazyLock<Simulated> = LazyLock::new(|| {
     let documents = (tcb_info_json(window).unwrap(), qe_identity_json(window).unwrap());
     let collateral = vendor.collateral(window, &documents.0, &documents.1, &Revoked::default()).unwrap();
     let verified = verify_collateral(&collateral, &development(), NOW).unwrap();
-    let quote = signer.sign(&QuoteFields::of(b"the program"));
-    Simulated { vendor, signer, collateral, verified, quote, root: development_root_der().unwrap() }
+    let fields = QuoteFields::of(b"the program");
+    let quote = signer.sign(&fields);
+    let quote_v5 = signer.sign_parts(&signer.parts(&fields, &QuoteFormat::TdxV5(Some(td_15()))));
+    let documents = (sgx_tcb_info_json(window).unwrap(), sgx_qe_identity_json(window).unwrap());
+    let sgx_collateral = vendor.collateral(window, &documents.0, &documents.1, &Revoked::default()).unwrap();
+    let sgx_verified = verify_collateral(&sgx_collateral, &development(), NOW).unwrap();
+    let sgx_quote = signer.sign_parts(&signer.parts(&sgx_fields(), &QuoteFormat::SgxV3(enclave())));
+    let root = development_root_der().unwrap();
+    Simulated { vendor, signer, collateral, verified, quote, quote_v5, sgx_collateral, sgx_verified, sgx_quote, root }
 });
 
 static INTEL: LazyLock<VerifiedCollateral> =
@@ -115,12 +170,15 @@ pub static QUOTES: Target = Target {
         "common/attest/src/quote.rs::canonical_quote",
         "common/attest/src/evidence.rs::verify_evidence",
         "common/attest/src/evidence.rs::claimed_fmspc",
+        "common/attest/src/evidence.rs::claimed_measurement",
         "common/attest/src/anchor.rs::is_development_root",
     ],
     samples: LazyLock::new(|| {
         let canonical = canonical_quote(INTEL_QUOTE).unwrap().to_vec();
         let later = include_bytes!("../../../testing/vectors/attest/tdx_v5.bin").to_vec();
-        vec![canonical, INTEL_QUOTE.to_vec(), SIMULATED.quote.clone(), later]
+        let sgx = include_bytes!("../../../testing/vectors/attest/sgx_v3.bin").to_vec();
+        let simulated = [&SIMULATED.quote, &SIMULATED.quote_v5, &SIMULATED.sgx_quote].map(Clone::clone);
+        [vec![canonical, INTEL_QUOTE.to_vec(), later, sgx], simulated.to_vec()].concat()
     }),
     check: quote,
     iterations: 500,
@@ -139,7 +197,9 @@ fn quote(bytes: &[u8]) -> Verdict {
         assert!(bytes.len() > QUOTE_LIMIT && decoded.is_err());
         return Verdict::refused("too long");
     };
-    let evidence = Evidence::TdxDcap(list);
+    let sgx = decoded.as_ref().is_ok_and(|quote| quote.vendor() == Vendor::IntelSgx);
+    let evidence = if sgx { Evidence::SgxDcap(list.clone()) } else { Evidence::TdxDcap(list.clone()) };
+    let mislabelled = if sgx { Evidence::TdxDcap(list) } else { Evidence::SgxDcap(list) };
     let claimed = claimed_fmspc(&evidence);
     let decoded = match decoded {
         Ok(decoded) => decoded,
@@ -150,18 +210,33 @@ fn quote(bytes: &[u8]) -> Verdict {
         }
     };
     let theirs = dcap_qvl::quote::Quote::parse(bytes).expect("dcap-qvl reads what we read");
-    let report = theirs.report.as_td10().expect("a TDX report");
-    assert_eq!((report.mr_td, report.report_data), (decoded.report.mr_td, decoded.report.report_data));
-    assert_eq!(decoded.signed, &bytes[..632]);
+    match &decoded.report {
+        Report::Enclave(ours) => {
+            let report = theirs.report.as_sgx().expect("an SGX report");
+            assert_eq!((report.mr_enclave, report.report_data), (ours.mr_enclave, ours.report_data));
+        }
+        Report::Td(ours, later) => {
+            let report = theirs.report.as_td10().expect("a TDX report");
+            assert_eq!((report.mr_td, report.report_data), (ours.mr_td, ours.report_data));
+            assert_eq!(
+                theirs.report.as_td15().map(|report| report.mr_service_td),
+                later.as_ref().map(|l| l.mr_service_td)
+            );
+        }
+    }
+    assert_eq!(decoded.signed, &bytes[..theirs.signed_length()]);
 
-    let simulated = verify_evidence(&evidence, &SIMULATED.verified, &lenient(development()), NOW);
+    let here = if sgx { &SIMULATED.sgx_verified } else { &SIMULATED.verified };
+    let simulated = verify_evidence(&evidence, here, &lenient(development()), NOW);
+    let relabelled = verify_evidence(&mislabelled, here, &lenient(development()), NOW);
+    assert_eq!(relabelled, Err(Refusal::Kind), "a quote under the label of another kind");
     let intel = verify_evidence(&evidence, &INTEL, &lenient(TrustAnchor::Intel), INTEL_NOW);
     assert!(simulated.is_err() || intel.is_err(), "one quote under two roots");
     match (simulated, intel) {
         (Ok(report), _) | (_, Ok(report)) => {
-            let genuine = QUOTES.samples.iter().any(|sample| sample[..632] == bytes[..632]);
+            let genuine = QUOTES.samples.iter().any(|sample| sample.starts_with(decoded.signed));
             assert!(genuine, "a report that no machine signed");
-            assert_eq!(report.measurement(), measurement(&decoded.report));
+            assert_eq!(Ok(report.measurement()), claimed_measurement(&evidence));
             assert!(claimed.is_ok());
             Verdict::accepted("")
         }
@@ -224,6 +299,45 @@ pub static SIGNED_QUOTES: Target = Target {
                 Verdict::accepted(format_args!("{:?}", report.tcb_status()))
             }
             Err(refusal) => Verdict::refused(refusal),
+        }
+    },
+    iterations: 300,
+};
+
+/// Bytes of header and report of each kind, altered before they are signed; the first byte says of which kind.
+pub static SIGNED_BYTES: Target = Target {
+    name: "signed-bytes",
+    covers: &[],
+    samples: LazyLock::new(|| vec![vec![0], vec![1, 3, 3, 3], (2..200).collect()]),
+    check: |bytes| {
+        let mut choices = Choices::new(bytes);
+        let sgx = choices.below(2) == 0;
+        let (fields, format) = if sgx {
+            (sgx_fields(), QuoteFormat::SgxV3(enclave()))
+        } else {
+            (QuoteFields::of(b"the program"), QuoteFormat::TdxV5(Some(td_15())))
+        };
+        let mut parts = SIMULATED.signer.parts(&fields, &format);
+        let unaltered = parts.signed.clone();
+        while !choices.is_empty() {
+            let at = choices.below(parts.signed.len());
+            parts.signed[at] ^= 1 << choices.below(8);
+        }
+        let quote = SIMULATED.signer.sign_parts(&parts);
+        let list = List::try_from(quote.clone()).unwrap();
+        let evidence = if sgx { Evidence::SgxDcap(list) } else { Evidence::TdxDcap(list) };
+        let (verified, raw) = if sgx {
+            (&SIMULATED.sgx_verified, &SIMULATED.sgx_collateral)
+        } else {
+            (&SIMULATED.verified, &SIMULATED.collateral)
+        };
+        match verify_evidence(&evidence, verified, &lenient(development()), NOW) {
+            Ok(report) => {
+                assert_eq!(their_verdict(&quote, raw), Some(true), "dcap-qvl refuses it");
+                assert_eq!(Ok(report.measurement()), claimed_measurement(&evidence));
+                Verdict::accepted(format_args!("{sgx} {} {:?}", unaltered == parts.signed, report.tcb_status()))
+            }
+            Err(refusal) => Verdict::refused(refusal).of(if sgx { "sgx" } else { "tdx" }),
         }
     },
     iterations: 300,

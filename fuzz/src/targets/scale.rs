@@ -41,7 +41,7 @@ types! {
     query: Answer AnswerContent Query QueryHeader QueryKey QueryRefusal QueryRequest SealedAnswer SignedQuery;
     relay: Delivery InboxCursor InboxItems KeyInquiry Outgoing TeeStatus;
     result: Boundary ClusterResult ContractEvent Failure Outcome Rekey Reply SignedRekey SignedResult;
-    attest: AcceptedStatuses Advisory Collateral Evidence PolicyTerms Root TcbStatus Vendor VerifiedCollateral;
+    attest: AcceptedStatuses Advisory Collateral Evidence PlatformModel PolicyTerms Root TcbStatus Vendor VerifiedCollateral;
     light_client: Checkpoint;
 }
 

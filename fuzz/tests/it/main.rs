@@ -47,6 +47,8 @@ targets! {
     checkpoints => targets::chain::CHECKPOINTS;
     quotes => targets::quotes::QUOTES;
     signed_quotes => targets::quotes::SIGNED_QUOTES;
+    signed_bytes => targets::quotes::SIGNED_BYTES;
+    event_logs => targets::event_logs::EVENT_LOGS;
     collateral => targets::certificates::COLLATERAL;
     verified_collateral => targets::certificates::VERIFIED_COLLATERAL;
     extensions => targets::certificates::EXTENSIONS;

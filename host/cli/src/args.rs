@@ -3,6 +3,10 @@
 //! Scripts rely on the names here. Whoever calls the command controls every value; none is trusted before the command that takes it
 //! has looked at it.
 
+mod attest;
+
+pub use attest::{AttestCommand, AttestVerifyArgs, CollateralCommand, CollateralFetchArgs, WorkerCheckArgs};
+
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -59,7 +63,10 @@ pub enum Command {
     Session(SessionCommand),
     /// Verify a receipt offline, link by link, against a pinned genesis
     Verify(VerifyArgs),
-    /// Run and register a worker or gatekeeper by hand
+    /// Look at attestation evidence, and renew what it is verified with
+    #[command(subcommand)]
+    Attest(AttestCommand),
+    /// Check a machine, run and register a worker or gatekeeper by hand
     #[command(subcommand)]
     Worker(WorkerCommand),
     /// Run a chain node by hand
@@ -103,6 +110,17 @@ pub struct DevArgs {
     /// genesis: decided once [default: 60]
     #[arg(long, value_name = "BLOCKS", value_parser = clap::value_parser!(u32).range(10..=86_400))]
     pub session_blocks: Option<u32>,
+    /// Milliseconds between two blocks, even, 500 to 60000. Part of the genesis: decided once [default: 1000]
+    #[arg(long, value_name = "MS", value_parser = block_milliseconds)]
+    pub block_milliseconds: Option<u32>,
+}
+
+/// What the runtime takes: half of it is the least time between two blocks.
+fn block_milliseconds(text: &str) -> Result<u32, String> {
+    match text.parse::<u32>() {
+        Ok(milliseconds @ 500..=60_000) if milliseconds.is_multiple_of(2) => Ok(milliseconds),
+        _ => Err("an even number from 500 to 60000".to_owned()),
+    }
 }
 
 fn authorities(text: &str) -> Result<u32, String> {
@@ -330,6 +348,8 @@ pub struct VerifyArgs {
 /// `phala worker`.
 #[derive(Debug, Subcommand)]
 pub enum WorkerCommand {
+    /// Say which TEE this machine has, what is missing, and the fix
+    Check(WorkerCheckArgs),
     /// Run a worker or gatekeeper on the network's chain, until Ctrl-C
     Run(WorkerRunArgs),
     /// Show what a worker says of itself, and what the chain says of it
@@ -368,12 +388,12 @@ pub struct WorkerRunArgs {
     /// The address for its relayer
     #[arg(long, default_value = "127.0.0.1:8300")]
     pub operator_listen: String,
-    /// The folder of the platform's report interface
-    #[arg(long, value_name = "DIR", default_value = "/sys/kernel/config/tsm/report")]
-    pub tsm: PathBuf,
-    /// The platform's sealing key
+    /// A folder with a report interface, instead of the machine's own: a simulator's, for one
+    #[arg(long, value_name = "DIR")]
+    pub tsm: Option<PathBuf>,
+    /// A file with a sealing key, instead of the one that the TEE serves; development networks only
     #[arg(long, value_name = "FILE")]
-    pub sealing_key: PathBuf,
+    pub sealing_key: Option<PathBuf>,
 }
 
 /// `phala node`.

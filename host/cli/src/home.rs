@@ -1,7 +1,8 @@
 //! Where the command keeps what it keeps, and where the programs it starts are.
 //!
-//! `$PHALA_HOME` (`~/.phala`): `accounts/` encrypted keys, `sessions/` open sessions, `dev/` the development network, `last` the folder of the network that was
-//! started last. Programs are looked for beside this one, as it was called and as it lies on the disk.
+//! `$PHALA_HOME` (`~/.phala`): `accounts/` encrypted keys, `sessions/` open sessions, `dev/` the development network, `last` the folder
+//! of the network that was started last. Caches lie elsewhere ([`cache`]). Programs are looked for beside this one, as it was called and
+//! as it lies on the disk.
 
 use crate::error::{io, CliError};
 use std::{
@@ -17,6 +18,12 @@ pub fn folder() -> Result<PathBuf, CliError> {
     std::env::home_dir()
         .map(|home| home.join(".phala"))
         .ok_or_else(|| CliError::environment("there is no home folder").with_hint("set PHALA_HOME"))
+}
+
+/// Where what can be made again is kept: `$XDG_CACHE_HOME/phala`, or `~/.cache/phala`; none where there is no home.
+pub fn cache() -> Option<PathBuf> {
+    let named = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    Some(named.or_else(|| Some(std::env::home_dir()?.join(".cache")))?.join("phala"))
 }
 
 /// The path with the present folder before it, links and dots left alone.

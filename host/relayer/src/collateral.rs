@@ -6,7 +6,8 @@
 use crate::Shared;
 use codec::{DecodeAll, Encode};
 use phala_attest::{
-    claimed_model, verify_collateral, Collateral, DevelopmentGenesis, Evidence, TrustAnchor, VerifiedCollateral,
+    claimed_model, verify_collateral, Collateral, DevelopmentGenesis, Evidence, PlatformModel, TrustAnchor,
+    VerifiedCollateral,
 };
 use phala_client::{
     chain::{map_key, ChainCall},
@@ -22,14 +23,12 @@ use std::{
 
 /// How often files and chain are compared.
 const INTERVAL: Duration = Duration::from_secs(30);
-/// FMSPC, and SHA-256 of the certificate of the authority that certifies the processors.
-type Model = ([u8; 6], Hash);
 
 /// The operator's collateral files.
 pub(crate) struct Collaterals {
     files: Vec<PathBuf>,
-    /// SCALE of the newest readable content, by platform model and authority.
-    known: Mutex<BTreeMap<Model, Vec<u8>>>,
+    /// SCALE of the newest readable content, by what it is collateral for.
+    known: Mutex<BTreeMap<PlatformModel, Vec<u8>>>,
     /// What is on the chain already, by hash of the file's content: no reason to look again.
     settled: Mutex<BTreeMap<Hash, ()>>,
 }
@@ -79,7 +78,7 @@ impl Collaterals {
 
     async fn submit_if_newer(&self, shared: &Shared, chain: &Chain, bytes: &[u8]) -> Result<(), ClientError> {
         let verified = verify(bytes, chain.genesis())?;
-        let model = (verified.fmspc(), verified.pck_authority_hash());
+        let model = verified.model();
         self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(model, bytes.to_vec());
         let content = blake2_256(bytes);
         if self.settled.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&content) {

@@ -16,6 +16,11 @@ pub trait Clock {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct HostClock;
 
+impl HostClock {
+    /// Whose time it is, for logs.
+    pub const SOURCE: &'static str = "the host's, not trusted; the chain's time decides";
+}
+
 impl Clock for HostClock {
     fn now(&self) -> u64 {
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())

@@ -29,6 +29,34 @@ pub(crate) enum StartFailure {
     /// The anchor's content.
     #[error("{0} is not a genesis anchor; make it with `phala-node export-genesis-anchor`")]
     AnchorMalformed(PathBuf),
+    /// The file of arguments.
+    #[error("cannot read the arguments in {path}")]
+    Arguments {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Its length.
+    #[error("{path} is longer than {limit} bytes")]
+    ArgumentsLength {
+        /// Which file.
+        path: PathBuf,
+        /// How long it may be.
+        limit: u64,
+    },
+    /// A line of it.
+    #[error("{path} has a line that is no `--name=value`: {line:?}")]
+    ArgumentsLine {
+        /// Which file.
+        path: PathBuf,
+        /// The line.
+        line: String,
+    },
+    /// The arguments together.
+    #[error("the arguments are wrong")]
+    Usage(#[from] clap::Error),
     /// A listener's address.
     #[error("cannot listen on {address}; is another process using it?")]
     Bind {
@@ -38,6 +66,17 @@ pub(crate) enum StartFailure {
         #[source]
         source: io::Error,
     },
+    /// No TEE, or not a clear one.
+    #[error("cannot tell which TEE this machine has")]
+    Tee(#[from] phala_platform::DetectError),
+    /// A key that the host may read, on a network with value.
+    #[error("--sealing-key names a key that the host may read, which is for development networks only: leave it out")]
+    NamedKey,
+    /// A gatekeeper that would lose the network's root.
+    #[error(
+        "this machine keeps no secret over a restart, and a gatekeeper must: run it where the TEE has a sealing key"
+    )]
+    ForgetfulGatekeeper,
     /// Sealing does not work.
     #[error("cannot seal on this machine")]
     Seal(#[from] phala_platform::SealError),

@@ -1,57 +1,98 @@
-//! The machine behind the logic: quotes, entropy, sealed files and stores of this process.
+//! The machine behind the logic: quotes, entropy, kept secrets and stores of this process.
 //!
-//! Guarantees: a sealed file is replaced whole and durably (written aside, synced, renamed) or not at all; names come from the logic,
-//! never from outside. The host controls the disk: it can withhold or rewind a sealed file, not read or make one.
+//! Guarantees: which TEE is used is found out or named at the start, said in the log, and never changed; what is kept goes to the
+//! backend that this TEE has. Names come from the logic, never from outside. The host controls the disk: it can withhold or rewind a
+//! sealed file, not read or make one.
 
-use crate::{args::MachineArguments, failure::StartFailure};
+use crate::{
+    args::{MachineArguments, TeeArgument},
+    failure::StartFailure,
+};
 use codec::Encode;
 use phala_attest::Evidence;
 use phala_core::{Machine, MachineFault};
 use phala_crypto::Secret;
-use phala_platform::{ConfigfsTsm, Entropy, KernelEntropy, KeyFileSeal, Quote, QuoteError, Seal};
+use phala_platform::{
+    ConfigfsTsm, Entropy, HostClock, Keep, KernelEntropy, KeyFileSeal, Quote, QuoteError, Quotes, Readmission,
+    SealedFiles, Technology,
+};
 use phala_protocol::{ClusterId, Hash};
 use phala_state::{ClusterStore, EntropyError, OpenError, Options, StorageKey};
-use std::{
-    fs::{self, File},
-    io::{self, Read, Write},
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
+use tracing::{info, warn};
 
-/// Bytes of a sealed file that are read: more than any sealed blob has.
-const MAX_SEALED_BYTES: u64 = 2 * 1024 * 1024;
+/// The folder of stores that nobody can open after the process that made them: their key ends with its identity.
+const ONE_LIFE: &str = "one-life";
 
 /// A TEE as Linux or Gramine presents it.
 pub(crate) struct PlatformMachine {
-    tsm: ConfigfsTsm,
-    seal: KeyFileSeal<KernelEntropy>,
-    data: PathBuf,
+    quotes: Quotes,
+    keep: Box<dyn Keep>,
+    stores: PathBuf,
+    has_named_key: bool,
 }
 
 impl PlatformMachine {
     pub(crate) fn new(arguments: &MachineArguments, data: &Path) -> Result<Self, StartFailure> {
-        Ok(Self {
-            tsm: ConfigfsTsm::new(&arguments.tsm),
-            seal: KeyFileSeal::new(&arguments.sealing_key, KernelEntropy)?,
-            data: data.to_owned(),
-        })
+        let (technology, quotes) = choose(arguments, Path::new("/"))?;
+        let key = arguments.sealing_key.clone().or_else(|| technology.sealing_key(Path::new("/")));
+        let survives = key.is_some();
+        let keep: Box<dyn Keep> = match key {
+            Some(key) => Box::new(SealedFiles::new(KeyFileSeal::new(key, KernelEntropy)?, data)),
+            None => Box::new(Readmission),
+        };
+        let stores = if survives { data.to_owned() } else { new_life(data)? };
+        info!(
+            tee = technology.name(),
+            found =
+                if arguments.tsm.is_some() || arguments.tee != TeeArgument::Auto { "named" } else { "by its files" },
+            secrets = if survives { "sealed" } else { "not kept: admitted anew after each start" },
+            entropy = KernelEntropy::SOURCE,
+            clock = HostClock::SOURCE,
+            "machine"
+        );
+        Ok(Self { quotes, keep, stores, has_named_key: arguments.sealing_key.is_some() })
     }
 
     pub(crate) fn quote(&self, report_data: &[u8; 64]) -> Result<Evidence, QuoteError> {
-        Ok(self.tsm.quote(report_data)?.evidence)
+        self.quotes.quote(report_data)?.evidence()
     }
 
-    fn sealed_path(&self, name: &str) -> PathBuf {
-        self.data.join(format!("{name}.sealed"))
+    /// Whether it seals with a key that the operator named, and may read.
+    pub(crate) fn has_named_key(&self) -> bool {
+        self.has_named_key
     }
 
-    fn write_whole(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        let (path, aside) = (self.sealed_path(name), self.data.join(format!("{name}.sealed.new")));
-        let mut file = File::create(&aside)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&aside, &path)?;
-        File::open(&self.data)?.sync_all()
+    /// Whether what it keeps is there again after a restart.
+    pub(crate) fn survives_restart(&self) -> bool {
+        self.keep.survives_restart()
     }
+}
+
+/// The technology, and who makes its quotes.
+fn choose(arguments: &MachineArguments, root: &Path) -> Result<(Technology, Quotes), StartFailure> {
+    if let Some(directory) = &arguments.tsm {
+        return Ok((Technology::TdxGuest, Quotes::Tsm(ConfigfsTsm::new(directory))));
+    }
+    let technology = match arguments.tee {
+        TeeArgument::Auto => Technology::detect(root)?,
+        TeeArgument::Sgx => Technology::SgxGramine,
+        TeeArgument::Tdx => Technology::TdxGuest,
+    };
+    Ok((technology, technology.quotes(root)?))
+}
+
+/// An empty folder for stores. What an earlier process left in it cannot be opened any more, by anybody.
+fn new_life(data: &Path) -> Result<PathBuf, StartFailure> {
+    let path = data.join(ONE_LIFE);
+    let failed = |source| StartFailure::Data { path: path.clone(), source };
+    match std::fs::remove_dir_all(&path) {
+        Ok(()) => warn!(path = %path.display(), "removed the state of an earlier start, whose keys are gone"),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(failed(error)),
+    }
+    std::fs::create_dir_all(&path).map_err(failed)?;
+    Ok(path)
 }
 
 impl Machine for PlatformMachine {
@@ -65,31 +106,18 @@ impl Machine for PlatformMachine {
     }
 
     fn keep(&self, name: &str, secret: &Secret<Vec<u8>>) -> Result<(), MachineFault> {
-        let sealed = self.seal.seal(name, secret.expose()).map_err(|error| MachineFault::Sealing(Box::new(error)))?;
-        self.write_whole(name, &sealed).map_err(|error| MachineFault::Sealing(Box::new(error)))
+        self.keep.keep(name, secret.expose()).map_err(|error| MachineFault::Sealing(Box::new(error)))
     }
 
     fn kept(&self, name: &str) -> Result<Option<Secret<Vec<u8>>>, MachineFault> {
-        let sealed = match File::open(self.sealed_path(name)).and_then(read_bounded) {
-            Ok(sealed) => sealed,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(MachineFault::Sealing(Box::new(error))),
-        };
-        let opened = self.seal.open(name, &sealed).map_err(|error| MachineFault::Sealing(Box::new(error)))?;
-        Ok(Some(Secret::new(opened.to_vec())))
+        let kept = self.keep.kept(name).map_err(|error| MachineFault::Sealing(Box::new(error)))?;
+        Ok(kept.map(|bytes| Secret::new(bytes.to_vec())))
     }
 
     fn open_store(&self, cluster: ClusterId, key: StorageKey) -> Result<ClusterStore, OpenError> {
-        let path = self.data.join(format!("cluster-{cluster}.store"));
+        let path = self.stores.join(format!("cluster-{cluster}.store"));
         ClusterStore::open(path, key, Box::new(StoreEntropy), Options::default())
     }
-}
-
-/// All bytes of a sealed file, and not many more than one can have: a host that put a huge one there gets an error of unsealing.
-fn read_bounded(file: File) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    file.take(MAX_SEALED_BYTES).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 /// The kernel's entropy for a store.
@@ -101,9 +129,13 @@ impl phala_state::Entropy for StoreEntropy {
     }
 }
 
+/// Evidence over report data of zeros: about this machine, and about nothing that runs on it.
+pub(crate) fn evidence(arguments: &MachineArguments) -> Result<Evidence, StartFailure> {
+    let (_, quotes) = choose(arguments, Path::new("/"))?;
+    Ok(quotes.quote(&[0; 64])?.evidence()?)
+}
+
 /// The measurement that evidence claims. Nobody has verified it.
 pub(crate) fn claimed_measurement(evidence: &Evidence) -> Result<Hash, phala_attest::DecodeError> {
-    match evidence {
-        Evidence::TdxDcap(quote) => Ok(phala_attest::measurement(&phala_attest::decode_quote(quote)?.report)),
-    }
+    phala_attest::claimed_measurement(evidence)
 }

@@ -31,6 +31,7 @@ use crate::{
 };
 use clap::Parser;
 use phala_core::{Settings, Tee};
+use phala_protocol::attestation::Role;
 use rustix::process::{Resource, Rlimit};
 use std::{net::SocketAddr, process::ExitCode, sync::Arc};
 use tokio::{
@@ -45,7 +46,9 @@ fn main() -> ExitCode {
     forbid_core_dumps();
     let done = match Arguments::parse().command {
         Command::Run(arguments) => run(arguments),
+        Command::RunFrom(arguments) => arguments.complete().and_then(run),
         Command::Measurement(arguments) => measurement(&arguments),
+        Command::Evidence(arguments) => evidence(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -91,9 +94,15 @@ fn survive_file_size_limit() -> Result<(), StartFailure> {
 
 /// Prints the measurement that this machine's evidence claims.
 fn measurement(arguments: &args::MachineArguments) -> Result<(), StartFailure> {
-    let machine = PlatformMachine::new(arguments, std::path::Path::new("."))?;
-    let evidence = machine.quote(&[0; 64])?;
+    let evidence = machine::evidence(arguments)?;
     println!("{}", phala_protocol::ids::to_hex(&machine::claimed_measurement(&evidence)?));
+    Ok(())
+}
+
+/// Prints evidence about this machine.
+fn evidence(arguments: &args::MachineArguments) -> Result<(), StartFailure> {
+    let evidence = machine::evidence(arguments)?;
+    println!("{}", phala_protocol::ids::to_hex(&codec::Encode::encode(&evidence)));
     Ok(())
 }
 
@@ -114,7 +123,15 @@ async fn serve(arguments: RunArguments) -> Result<(), StartFailure> {
         operator: arguments.operator.0,
         cluster: phala_protocol::ClusterId(arguments.cluster),
     };
+    let (has_named_key, survives_restart) = (machine.has_named_key(), machine.survives_restart());
     let tee = Tee::start(settings, &anchor, machine)?;
+    // Before anything is served or asked for: the identity that was made just now is used by nobody.
+    if has_named_key && !tee.is_development() {
+        return Err(StartFailure::NamedKey);
+    }
+    if !survives_restart && Role::from(arguments.role) == Role::Gatekeeper {
+        return Err(StartFailure::ForgetfulGatekeeper);
+    }
     info!(identity = %tee.identity(), role = ?arguments.role, "started");
     if tee.is_development() {
         warn!(

@@ -9,6 +9,7 @@
 
 pub mod audit;
 pub mod plan;
+pub mod record;
 pub mod witness;
 
 use crate::{
@@ -23,6 +24,7 @@ use audit::{Audit, Counts, Violation};
 use phala_client::{chain::ChainCall, Account, Until};
 use phala_protocol::ClusterId;
 use plan::{Action, Step};
+use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -56,6 +58,8 @@ pub struct Options {
     pub calm_probes: usize,
     /// The least length of clusters' epochs in blocks, 10 or more.
     pub epoch_blocks: u32,
+    /// More words for `phala dev`.
+    pub network: Vec<&'static str>,
     /// The longest pause between two transfers of an account.
     pub pause: Duration,
     /// Since when no further step is begun, if the time is bounded.
@@ -63,7 +67,7 @@ pub struct Options {
 }
 
 /// How long the network took after one step.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recovery {
     /// The step's name.
     pub action: String,
@@ -74,7 +78,7 @@ pub struct Recovery {
 }
 
 /// What a campaign came to.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// Signals sent to living processes, by role.
     pub kills: BTreeMap<String, usize>,
@@ -99,6 +103,20 @@ impl Report {
     pub fn killed(&self) -> usize {
         self.kills.values().sum()
     }
+
+    /// Adds what another run came to.
+    pub fn add(&mut self, other: &Self) {
+        for (role, kills) in &other.kills {
+            *self.kills.entry(role.clone()).or_default() += kills;
+        }
+        self.recoveries.extend_from_slice(&other.recoveries);
+        self.calm.extend_from_slice(&other.calm);
+        self.transfers += other.transfers;
+        self.resent += other.resent;
+        self.counts.add(&other.counts);
+        self.violations.extend_from_slice(&other.violations);
+        self.took += other.took;
+    }
 }
 
 struct Campaign {
@@ -118,14 +136,14 @@ struct Campaign {
 /// standard error.
 pub fn run(options: &Options) -> Result<Report> {
     let started = Instant::now();
-    let network = Network::start(&options.base, &["--fresh"]);
+    let network = Network::start(&options.base, &[&["--fresh"][..], &options.network[..]].concat());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let mut report = runtime.block_on(run_on(&network, options))?;
     drop(runtime);
     let ended = network.stop();
     if ended != Some(0) {
         let detail = format!("`phala dev` ended with {ended:?}");
-        report.violations.push(Violation { invariant: "clean_end", detail });
+        report.violations.push(Violation { invariant: "clean_end".into(), detail });
     }
     report.took = started.elapsed();
     Ok(report)
@@ -300,7 +318,7 @@ impl Campaign {
                 let health = witness::health(url).await.with_context(|| format!("{url} does not answer"))?;
                 if !health["cluster"]["diverged_at"].is_null() {
                     let detail = format!("{url} says that it diverged: {health}");
-                    self.audit.violations.push(Violation { invariant: "no_divergence", detail });
+                    self.audit.violations.push(Violation { invariant: "no_divergence".into(), detail });
                 }
                 let count = health["cluster"]["executed"].as_u64().context("a worker does not say how far it is")?;
                 executed.entry(cluster).or_default().push((url.clone(), count));
@@ -309,7 +327,7 @@ impl Campaign {
         for (cluster, counts) in executed {
             if counts.iter().any(|(_, count)| Some(count) != counts.first().map(|(_, first)| first)) {
                 let detail = format!("replicas of cluster {cluster} have executed unequally: {counts:?}");
-                self.audit.violations.push(Violation { invariant: "no_divergence", detail });
+                self.audit.violations.push(Violation { invariant: "no_divergence".into(), detail });
             }
         }
         let intents = self.load.ledger.intents();

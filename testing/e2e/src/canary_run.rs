@@ -4,7 +4,7 @@ use crate::{
     canary::{chain, items, marker, prove_the_search, witness, Search, Tapped},
     processes,
     raw_http::host_of,
-    Network,
+    skipped, Network,
 };
 use serde_json::json;
 use std::{path::Path, process::Command};
@@ -86,7 +86,7 @@ impl Canary {
         let records: Vec<Vec<u8>> = records.iter().filter_map(|path| std::fs::read(path).ok()).collect();
         search.bytes("the network's own files", records.iter().map(Vec::as_slice));
         search.bytes("relayer's traffic with the node", [self.tapped.node.recorded().as_slice()]);
-        for (tap, name) in self.tapped.tees.iter().zip(["gatekeeper", WORKER, "worker-1"]) {
+        for (tap, name) in self.tapped.tees.iter().zip(["gatekeeper", WORKER, "worker-1", "worker-2"]) {
             search.bytes(&format!("relayer's traffic with {name}"), [tap.recorded().as_slice()]);
         }
 
@@ -96,7 +96,7 @@ impl Canary {
         processes.insert("phala dev".to_owned(), network.id());
         for (name, id) in &processes {
             if let Err(error) = search.memory(&format!("memory of {name}"), *id) {
-                println!("SKIPPED: the memory of {name}: {error}; this needs root, or the same user and no Yama");
+                skipped(&format!("the memory of {name}: {error}; this needs root, or the same user and no Yama"));
             }
         }
         if let Some(id) = own {
@@ -115,7 +115,7 @@ impl Canary {
             let file = folder.join(format!("core-of-{name}.{id}"));
             match std::fs::read(&file) {
                 Ok(bytes) => drop(self.search.bytes(&format!("core dump of {name}"), [bytes.as_slice()])),
-                Err(error) => println!("SKIPPED: a core dump of {name}: {error}; gcore said {dumped:?}"),
+                Err(error) => skipped(&format!("a core dump of {name}: {error}; gcore said {dumped:?}")),
             }
             let _ = std::fs::remove_file(file);
         }

@@ -8,21 +8,23 @@
 
 pub mod canary;
 pub mod canary_run;
+pub mod clock;
 pub mod hostile_relayer;
 pub mod probe;
 pub mod processes;
 pub mod raw_http;
 pub mod redaction;
+pub mod small_disk;
 
 pub mod campaign;
 pub mod load;
 
 use serde_json::Value;
 use std::{
-    io::{BufRead, BufReader, Read},
+    io::{BufRead, BufReader, Read, Write},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
-    sync::{mpsc, Arc, Mutex, PoisonError},
+    sync::{mpsc, Arc, Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -31,6 +33,14 @@ use std::{
 const READY_WITHIN: Duration = Duration::from_secs(240);
 /// How long it may take to end.
 const ENDED_WITHIN: Duration = Duration::from_secs(60);
+
+/// The turn of a test that runs a network: its nodes and workers share the machine, and timeouts are for one network.
+/// `.config/nextest.toml` does the same for tests that are processes of their own.
+pub fn alone() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    // A test that failed has ended its network.
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// The repository.
 pub fn repository() -> PathBuf {
@@ -53,6 +63,7 @@ pub struct Network {
     /// The line it printed when it was usable.
     pub ready: Value,
     notes: Arc<Mutex<String>>,
+    variables: Vec<(String, String)>,
 }
 
 impl Network {
@@ -61,14 +72,14 @@ impl Network {
         Self::start_in(base, arguments, &[])
     }
 
-    /// [`Self::start`] with more variables of the environment.
-    pub fn start_in(base: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+    /// [`Self::start`] with more variables of the environment, which its commands get, too.
+    pub fn start_in(base: &Path, arguments: &[&str], variables: &[(String, String)]) -> Self {
         let mut process = Command::new(binary("phala"))
             .args(["dev", "--json", "--base-path"])
             .arg(base)
             .args(arguments)
             .env("PHALA_HOME", base.join("home"))
-            .envs(variables.iter().copied())
+            .envs(variables.iter().cloned())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -96,7 +107,8 @@ impl Network {
                 }
             }
         });
-        let mut network = Self { process, base: base.to_owned(), ready: Value::Null, notes };
+        let mut network =
+            Self { process, base: base.to_owned(), ready: Value::Null, notes, variables: variables.to_vec() };
         let line = lines.recv_timeout(READY_WITHIN).expect("the network is usable in time");
         network.ready = serde_json::from_str(&line).expect("the line is JSON");
         assert_eq!(network.ready["ready"], true);
@@ -105,7 +117,7 @@ impl Network {
 
     /// Runs `phala --json --network BASE ARGUMENTS`.
     pub fn phala(&self, arguments: &[&str]) -> Run {
-        phala(&self.base, arguments)
+        phala_in(&self.base, arguments, &self.variables)
     }
 
     /// What it said on standard error so far.
@@ -185,24 +197,43 @@ impl Run {
 
 /// Runs `phala --json --network NETWORK ARGUMENTS`.
 pub fn phala(network: &Path, arguments: &[&str]) -> Run {
+    phala_in(network, arguments, &[])
+}
+
+fn phala_in(network: &Path, arguments: &[&str], variables: &[(String, String)]) -> Run {
     let output = Command::new(binary("phala"))
         .arg("--json")
         .arg("--network")
         .arg(network)
         .args(arguments)
         .env("PHALA_HOME", network.join("home"))
+        .envs(variables.iter().cloned())
         .stdin(Stdio::null())
         .output()
         .expect("phala runs");
     Run::of(output)
 }
 
-/// Waits until `check` holds, trying it twice a second.
+/// Says that a part of a test could not be done on this machine, and why. `scripts/test` names a file in `PHALA_TEST_SKIPS` and counts
+/// its lines, so that what was left out never looks like what passed.
+pub fn skipped(what: &str) {
+    println!("SKIPPED: {what}");
+    if let Some(list) = std::env::var_os("PHALA_TEST_SKIPS") {
+        let file = std::fs::File::options().create(true).append(true).open(&list);
+        let line = format!("{}\n", what.replace('\n', " "));
+        file.and_then(|mut file| file.write_all(line.as_bytes())).expect("the list of what was skipped can be written");
+    }
+}
+
+/// How often something that is waited for is looked at.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Waits until `check` holds, trying it again and again.
 pub fn wait_until(what: &str, within: Duration, mut check: impl FnMut() -> bool) {
     let given_up = Instant::now() + within;
     while !check() {
         assert!(Instant::now() < given_up, "{what}: not within {within:?}");
-        thread::sleep(Duration::from_millis(500));
+        thread::sleep(LOOK);
     }
 }
 

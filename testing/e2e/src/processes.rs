@@ -42,6 +42,23 @@ pub fn arguments(id: u32) -> Vec<String> {
         .collect()
 }
 
+/// Whether a process has ended: it stays a zombie as long as its parent is stopped.
+pub fn is_dead(id: u32) -> bool {
+    match fs::read_to_string(format!("/proc/{id}/stat")) {
+        Ok(stat) => stat.contains(") Z "),
+        Err(_) => true,
+    }
+}
+
+/// Sets how long the files may become that a process writes: bytes, or `unlimited`.
+///
+/// # Panics
+/// Without `prlimit` of util-linux.
+pub fn limit_files(id: u32, bytes: &str) {
+    let done = Command::new("prlimit").args(["--pid", &id.to_string(), &format!("--fsize={bytes}:")]).status();
+    assert!(done.is_ok_and(|done| done.success()), "prlimit of util-linux is needed");
+}
+
 /// The word after `flag`.
 pub fn argument(arguments: &[String], flag: &str) -> String {
     let place = arguments.iter().position(|word| word == flag).expect("the flag is there");
@@ -118,15 +135,25 @@ pub struct ByHand {
 impl ByHand {
     /// Runs `words` with its output added to `log`.
     pub fn start(words: &[String], log: &Path) -> Self {
+        Self::start_in(words, &[], log)
+    }
+
+    /// [`Self::start`] with more variables of the environment.
+    pub fn start_in(words: &[String], variables: &[(String, String)], log: &Path) -> Self {
         let file = File::options().create(true).append(true).open(log).expect("a log");
-        Self::start_into(words, Stdio::from(file.try_clone().expect("a log")), Stdio::from(file), log)
+        Self::spawn(words, variables, [Stdio::from(file.try_clone().expect("a log")), Stdio::from(file)], log)
     }
 
     /// Runs `words` with its output somewhere.
     pub fn start_into(words: &[String], stdout: Stdio, stderr: Stdio, log: &Path) -> Self {
+        Self::spawn(words, &[], [stdout, stderr], log)
+    }
+
+    fn spawn(words: &[String], variables: &[(String, String)], [stdout, stderr]: [Stdio; 2], log: &Path) -> Self {
         let (program, rest) = words.split_first().expect("a program");
         let child = Command::new(program)
             .args(rest)
+            .envs(variables.iter().cloned())
             .stdin(Stdio::null())
             .stdout(stdout)
             .stderr(stderr)
@@ -167,25 +194,28 @@ impl Drop for ByHand {
     }
 }
 
-/// The place of one process of the network, for one that is run by hand: `phala dev` is stopped meanwhile, so that it starts no other.
+/// The place of one process of the network, for one that is run by hand. `phala dev` must be [`Stopped`] meanwhile, so that it starts no
+/// other.
 pub struct Place {
     /// The words with which the process was started.
     pub arguments: Vec<String>,
-    _supervisor: Stopped,
 }
 
 impl Place {
     /// Kills the process called `name` for good.
-    pub fn take(network: &Network, name: &str) -> Self {
+    pub fn take(_supervisor: &Stopped, network: &Network, name: &str) -> Self {
         let id = id(&network.base, name);
         let arguments = arguments(id);
-        let supervisor = Stopped::new(network.id());
         signal(id, "-KILL");
-        // It stays a zombie until its parent goes on.
-        wait_until("it is dead", APPEARS_WITHIN, || {
-            fs::read_to_string(format!("/proc/{id}/stat")).is_ok_and(|stat| stat.contains(") Z "))
-                || !Path::new(&format!("/proc/{id}")).exists()
-        });
-        Self { arguments, _supervisor: supervisor }
+        wait_until("it is dead", APPEARS_WITHIN, || is_dead(id));
+        Self { arguments }
+    }
+
+    /// Its words with another one after `flag`.
+    pub fn words_with(&self, flag: &str, value: &str) -> Vec<String> {
+        let mut words = self.arguments.clone();
+        let at = words.iter().position(|word| word == flag).expect("the flag is there");
+        value.clone_into(&mut words[at + 1]);
+        words
     }
 }

@@ -1,4 +1,4 @@
-//! The two JSON documents of collateral, in Intel's format, about the simulated platform.
+//! The two JSON documents of collateral, in Intel's format, about the simulated platform: for TDX, and for SGX.
 
 use time::OffsetDateTime;
 
@@ -68,18 +68,49 @@ pub fn tcb_info_json(window: Window) -> Result<String, PkiError> {
     .concat())
 }
 
-/// QE identity (version 2) of the simulated quoting enclave.
-pub fn qe_identity_json(window: Window) -> Result<String, PkiError> {
+/// [`tcb_info_json`] for SGX.
+pub fn sgx_tcb_info_json(window: Window) -> Result<String, PkiError> {
+    let level = |pce_svn: u16, rest: &str| {
+        let sgx = components(&CPU_SVN);
+        format!("{{\"tcb\":{{\"sgxtcbcomponents\":[{sgx}],\"pcesvn\":{pce_svn}}},\"tcbDate\":\"2025-01-01T00:00:00Z\",{rest}}}")
+    };
     Ok([
         format!(
-            "{{\"id\":\"TD_QE\",\"version\":2,\"issueDate\":\"{}\",\"nextUpdate\":\"{}\",",
+            "{{\"id\":\"SGX\",\"version\":3,\"issueDate\":\"{}\",\"nextUpdate\":\"{}\",",
+            rfc3339(window.start_time()?),
+            rfc3339(window.end_time()?)
+        ),
+        format!(
+            "\"fmspc\":\"{}\",\"pceId\":\"0000\",\"tcbType\":0,\"tcbEvaluationDataNumber\":1,",
+            hex::encode_upper(FMSPC)
+        ),
+        format!("\"tcbLevels\":[{},", level(PCE_SVN, "\"tcbStatus\":\"UpToDate\"")),
+        format!("{}]}}", level(5, "\"tcbStatus\":\"OutOfDate\",\"advisoryIDs\":[\"INSECURE-SA-00003\"]")),
+    ]
+    .concat())
+}
+
+/// QE identity (version 2) of the simulated quoting enclave of TDX.
+pub fn qe_identity_json(window: Window) -> Result<String, PkiError> {
+    enclave_identity_json("TD_QE", 2, window)
+}
+
+/// QE identity (version 2) of the simulated quoting enclave of SGX.
+pub fn sgx_qe_identity_json(window: Window) -> Result<String, PkiError> {
+    enclave_identity_json("QE", 1, window)
+}
+
+fn enclave_identity_json(id: &str, product: u16, window: Window) -> Result<String, PkiError> {
+    Ok([
+        format!(
+            "{{\"id\":\"{id}\",\"version\":2,\"issueDate\":\"{}\",\"nextUpdate\":\"{}\",",
             rfc3339(window.start_time()?),
             rfc3339(window.end_time()?)
         ),
         "\"tcbEvaluationDataNumber\":1,\"miscselect\":\"00000000\",\"miscselectMask\":\"FFFFFFFF\",".to_string(),
         "\"attributes\":\"11000000000000000000000000000000\",\"attributesMask\":\"FBFFFFFFFFFFFFFF0000000000000000\","
             .to_string(),
-        format!("\"mrsigner\":\"{}\",\"isvprodid\":2,", hex::encode_upper(QE_MR_SIGNER)),
+        format!("\"mrsigner\":\"{}\",\"isvprodid\":{product},", hex::encode_upper(QE_MR_SIGNER)),
         "\"tcbLevels\":[{\"tcb\":{\"isvsvn\":4},\"tcbDate\":\"2025-01-01T00:00:00Z\",\"tcbStatus\":\"UpToDate\"},"
             .to_string(),
         "{\"tcb\":{\"isvsvn\":3},\"tcbDate\":\"2024-01-01T00:00:00Z\",\"tcbStatus\":\"OutOfDate\"}]}".to_string(),

@@ -1,4 +1,5 @@
-//! A simulated machine: what it measures, and the quotes it signs in the genuine format (TDX, version 4).
+//! A simulated machine: what it measures, and the quotes it signs in the genuine format (`quote.rs`). The machine of a network is
+//! a TDX one with quotes of version 4; the other formats are there for tests of the verifier.
 
 use phala_attest::{Collateral, TdReport};
 use rcgen::CertificateParams;
@@ -8,11 +9,12 @@ use crate::{
     documents::{qe_identity_json, tcb_info_json, Window},
     extension::Processor,
     pki::{InsecureKey, InsecureVendor, PkiError, Revoked},
+    quote::{QuoteFormat, QuoteParts},
 };
 
 /// Security versions of the simulated TDX module: version 1.
 pub(crate) const TEE_TCB_SVN: [u8; 16] = [6, 1, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-/// Signer of the simulated quoting enclave: text, so that a look at it tells.
+/// Signer of the simulated quoting enclaves: text, so that a look at it tells.
 pub(crate) const QE_MR_SIGNER: [u8; 32] = *b"INSECURE simulated TDX quoting e";
 
 /// Everything a quote says besides its keys. Public, so that a test can say something wrong and sign it well.
@@ -120,80 +122,34 @@ impl QuoteSigner {
         Ok(Self { attestation, pck, chain })
     }
 
-    /// Signs `fields` as a quote.
+    /// The attestation key of one, the PCK key of another and the chain of a third: for tests.
+    pub fn mixed(attestation: &Self, pck: &Self, chain: &Self) -> Self {
+        Self { attestation: attestation.attestation.clone(), pck: pck.pck.clone(), chain: chain.chain.clone() }
+    }
+
+    /// Signs `fields` as a quote of version 4.
     pub fn sign(&self, fields: &QuoteFields) -> Vec<u8> {
-        let report = &fields.report;
-        let mut signed = Vec::with_capacity(5_000);
-        signed.extend(4u16.to_le_bytes());
-        signed.extend(2u16.to_le_bytes());
-        signed.extend(0x81u32.to_le_bytes());
-        for bytes in [&fields.header_reserved[..], &fields.qe_vendor_id, &fields.user_data] {
-            signed.extend(bytes);
-        }
-        for bytes in [
-            &report.tee_tcb_svn[..],
-            &report.mr_seam,
-            &report.mr_signer_seam,
-            &report.seam_attributes,
-            &report.td_attributes,
-            &report.xfam,
-        ] {
-            signed.extend(bytes);
-        }
-        for bytes in [&report.mr_td, &report.mr_config_id, &report.mr_owner, &report.mr_owner_config]
-            .into_iter()
-            .chain(&report.rtmr)
-        {
-            signed.extend(bytes);
-        }
-        signed.extend(report.report_data);
+        self.sign_parts(&self.parts(fields, &QuoteFormat::TdxV4))
+    }
 
-        let attestation_key = self.attestation.public();
-        let bound = Sha256::new().chain_update(attestation_key).chain_update(&fields.qe_authentication_data).finalize();
-        let mut qe_report = Vec::with_capacity(384);
-        qe_report.extend([0; 16]);
-        qe_report.extend(fields.qe_misc_select);
-        qe_report.extend(fields.qe_reserved);
-        qe_report.extend(fields.qe_attributes);
-        qe_report.extend([0; 32 + 32]);
-        qe_report.extend(fields.qe_mr_signer);
-        qe_report.extend([0; 96]);
-        qe_report.extend(fields.qe_isv_prod_id.to_le_bytes());
-        qe_report.extend(fields.qe_isv_svn.to_le_bytes());
-        qe_report.extend([0; 60]);
-        qe_report.extend(bound);
-        qe_report.extend(fields.qe_report_data_tail);
+    /// What is signed when `fields` become a quote in `format`.
+    pub fn parts(&self, fields: &QuoteFields, format: &QuoteFormat) -> QuoteParts {
+        QuoteParts::new(fields, format, &self.attestation.public())
+    }
 
-        let mut certification = qe_report.clone();
-        certification.extend(self.pck.sign_raw(&qe_report));
-        certification.extend(length16(&fields.qe_authentication_data));
-        certification.extend(&fields.qe_authentication_data);
-        certification.extend(5u16.to_le_bytes());
-        certification.extend(length32(self.chain.as_bytes()));
-        certification.extend(self.chain.as_bytes());
-
-        let mut authentication = self.attestation.sign_raw(&signed).to_vec();
-        authentication.extend(attestation_key);
-        authentication.extend(6u16.to_le_bytes());
-        authentication.extend(length32(&certification));
-        authentication.extend(certification);
-
-        signed.extend(length32(&authentication));
-        signed.extend(authentication);
-        signed
+    /// Signs parts as they are, and puts them together.
+    pub fn sign_parts(&self, parts: &QuoteParts) -> Vec<u8> {
+        parts.assemble(
+            &self.attestation.sign_raw(&parts.signed),
+            &self.attestation.public(),
+            &self.pck.sign_raw(&parts.qe_report),
+            self.chain.as_bytes(),
+        )
     }
 }
 
 fn collateral(vendor: &InsecureVendor, window: Window) -> Result<Collateral, PkiError> {
     vendor.collateral(window, &tcb_info_json(window)?, &qe_identity_json(window)?, &Revoked::default())
-}
-
-fn length16(bytes: &[u8]) -> [u8; 2] {
-    u16::try_from(bytes.len()).unwrap_or(u16::MAX).to_le_bytes()
-}
-
-fn length32(bytes: &[u8]) -> [u8; 4] {
-    u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes()
 }
 
 impl InsecureMachine {

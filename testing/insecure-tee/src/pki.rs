@@ -97,18 +97,56 @@ pub fn development_root_der() -> Result<Vec<u8>, PkiError> {
     Ok(InsecureVendor::new()?.root.1.der().to_vec())
 }
 
+/// Intel has two authorities that certify processors, of which a model has one or the other or both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InsecureAuthority {
+    /// Of processors that are registered together, as in a server with several.
+    Platform,
+    /// Of single processors.
+    Processor,
+}
+
+impl InsecureAuthority {
+    const fn sentence_and_name(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Platform => {
+                ("INSECURE: the PCK platform authority of Phala's development root.", "INSECURE Phala PCK Platform CA")
+            }
+            Self::Processor => (
+                "INSECURE: the PCK processor authority of Phala's development root.",
+                "INSECURE Phala PCK Processor CA",
+            ),
+        }
+    }
+}
+
 impl InsecureVendor {
-    /// Derives root, authority and signer.
+    /// Derives root, platform authority and signer.
     pub fn new() -> Result<Self, PkiError> {
-        let root_key = InsecureKey::derive(ROOT_SENTENCE)?;
+        Self::with_authority(InsecureAuthority::Platform)
+    }
+
+    /// [`Self::new`] with either authority.
+    pub fn with_authority(authority: InsecureAuthority) -> Result<Self, PkiError> {
+        Self::derive(ROOT_SENTENCE, authority)
+    }
+
+    /// A vendor whose root has the development root's name and another key: nobody trusts it.
+    pub fn of_another_root() -> Result<Self, PkiError> {
+        Self::derive("INSECURE: a root that no verifier has compiled in.", InsecureAuthority::Platform)
+    }
+
+    fn derive(root_sentence: &str, authority: InsecureAuthority) -> Result<Self, PkiError> {
+        let root_key = InsecureKey::derive(root_sentence)?;
         let root_parameters =
             parameters("INSECURE Phala Development Root CA", IsCa::Ca(BasicConstraints::Constrained(1)), &root_key)?;
         let root_certificate = root_parameters.self_signed(&root_key)?;
         let root = Issuer::new(root_parameters, root_key);
 
-        let authority_key = InsecureKey::derive("INSECURE: the PCK platform authority of Phala's development root.")?;
+        let (authority_sentence, authority_name) = authority.sentence_and_name();
+        let authority_key = InsecureKey::derive(authority_sentence)?;
         let authority_parameters =
-            parameters("INSECURE Phala PCK Platform CA", IsCa::Ca(BasicConstraints::Constrained(0)), &authority_key)?;
+            parameters(authority_name, IsCa::Ca(BasicConstraints::Constrained(0)), &authority_key)?;
         let authority_certificate = authority_parameters.signed_by(&authority_key, &root)?;
         let authority = Issuer::new(authority_parameters, authority_key);
 

@@ -29,7 +29,7 @@ pub mod pallet {
     use alloc::{boxed::Box, vec::Vec};
     use frame_support::pallet_prelude::*;
     use frame_system::pallet_prelude::*;
-    use phala_attest::{AcceptedStatuses, Collateral, Evidence, PolicyTerms, VerifiedCollateral};
+    use phala_attest::{AcceptedStatuses, Collateral, Evidence, PlatformModel, PolicyTerms, VerifiedCollateral};
     use phala_protocol::{
         attestation::Registration,
         chain_state::{AllowedMeasurement, RootRecord, WorkerRecord},
@@ -61,11 +61,11 @@ pub mod pallet {
         type WeightInfo: WeightInfo;
     }
 
-    /// Collateral by platform model and by the authority (SHA-256 of its certificate) that certifies the processors, checked and
-    /// parsed. One model may have processors of both of Intel's authorities, and the collateral of each says nothing of the other's:
-    /// under the model alone, whoever submits last would shut the others out.
+    /// Collateral by technology, platform model and the authority (SHA-256 of its certificate) that certifies the processors, checked
+    /// and parsed. One model has documents for SGX and for TDX, and may have processors of both of Intel's authorities; the collateral
+    /// of each says nothing of the others': under the model alone, whoever submits last would shut the others out.
     #[pallet::storage]
-    pub type Collaterals<T> = StorageMap<_, Blake2_128Concat, (Fmspc, Hash), VerifiedCollateral>;
+    pub type Collaterals<T> = StorageMap<_, Blake2_128Concat, PlatformModel, VerifiedCollateral>;
 
     /// The highest `tcbEvaluationDataNumber` that collateral may have, or none for any. Intel publishes the documents of a
     /// security release early, for operators who test it; anyone may submit them, and platforms that wait for the release are

@@ -42,7 +42,7 @@ impl<T: Config> Pallet<T> {
         let cap = EvaluationCap::<T>::get().unwrap_or(u32::MAX);
         ensure!(verified.latest_evaluation_number() <= cap, Error::<T>::EvaluationTooEarly);
         let fmspc = verified.fmspc();
-        let model = (fmspc, verified.pck_authority_hash());
+        let model = verified.model();
         // What is over the cap was early when it came, and gives way to what is not.
         let present = Collaterals::<T>::get(model).filter(|present| present.latest_evaluation_number() <= cap);
         if let Some(present) = present {

@@ -57,3 +57,27 @@ fn refuses_other_numbers_of_authorities_workers_and_blocks() {
     }
     assert!(parse("phala contract call token transfer").is_err());
 }
+
+#[test]
+fn lines_about_machines_and_evidence_are_read() {
+    let cli = parse("phala worker check --root /tmp/x --collateral c --quote q --at 1750414563").unwrap();
+    let Command::Worker(WorkerCommand::Check(check)) = cli.command else { panic!() };
+    assert_eq!((check.root, check.at), ("/tmp/x".into(), 1_750_414_563));
+    assert!(parse("phala worker check --quote q").is_err(), "a quote says nothing without collateral");
+
+    let cli = parse("phala attest verify q --collateral c --at 2025-06-20T10:16:03Z --json").unwrap();
+    let Command::Attest(AttestCommand::Verify(verify)) = cli.command else { panic!() };
+    assert_eq!((verify.at, verify.root), (1_750_414_563, crate::evidence::RootArgument::Intel));
+    assert!(cli.global.json && !verify.allow_simulated);
+    assert!(parse("phala attest verify q --collateral c").is_err(), "a verdict needs its time");
+    assert!(parse("phala attest verify q --at now").is_err(), "and its collateral");
+    assert!(parse("phala attest verify q --collateral c --at now --root other").is_err());
+    assert!(parse("phala attest show q").is_ok() && parse("phala attest measurement f").is_ok());
+    assert!(parse("phala attest collateral import c --from alice").is_ok());
+    let fetch = "phala attest collateral fetch --pccs http://127.0.0.1:1 --ca platform --out f --fmspc";
+    assert!(parse(&format!("{fetch} b0c06f000000")).is_ok());
+    for bad in ["b0c06f00000", "b0c06f00000g", "b0c06f000000&x=1"] {
+        assert!(parse(&format!("{fetch} {bad}")).is_err(), "{bad}");
+    }
+    assert!(parse("phala worker run --operator bob --data d").is_ok(), "a worker finds its machine");
+}

@@ -1,6 +1,8 @@
 //! What each command does. A command reads what it needs, does one thing, and gives its data to [`Output`].
 
 mod account;
+mod attest;
+mod check;
 pub mod contract;
 mod doctor;
 mod logs;
@@ -32,6 +34,7 @@ pub async fn run(cli: Cli, output: &Output) -> Result<(), CliError> {
         Command::Contract(command) => contract::run(global, command, output).await,
         Command::Session(command) => session::run(global, command, output).await,
         Command::Verify(args) => verify::run(global, &args, output),
+        Command::Attest(command) => attest::run(global, command, output).await,
         Command::Worker(command) => worker::run(global, command, output).await,
         Command::Node(command) => roles::node(command),
         Command::Relayer(command) => roles::relayer(global, command).await,

@@ -1,6 +1,6 @@
-//! `phala worker`: runs a worker by hand, shows what it says of itself beside what the chain proves, and registers it.
+//! `phala worker`: checks a machine, runs a worker by hand, shows what it says of itself beside what the chain proves, and registers it.
 
-use super::roles::become_program;
+use super::{check, roles::become_program};
 use crate::{
     accounts,
     args::{Global, WorkerCommand, WorkerRunArgs},
@@ -21,10 +21,12 @@ use phala_protocol::{
     storage, WorkerId,
 };
 use serde_json::json;
+use std::ffi::OsStr;
 
 /// Runs `phala worker`.
 pub async fn run(global: &Global, command: WorkerCommand, output: Output) -> Result<(), CliError> {
     match command {
+        WorkerCommand::Check(args) => check::run(&args, output).await,
         WorkerCommand::Run(args) => run_worker(global, args).await,
         WorkerCommand::Status { url } => status(global, &url, output).await,
         WorkerCommand::Register { url, from } => register(global, &url, &from, output).await,
@@ -58,11 +60,14 @@ async fn run_worker(global: &Global, args: WorkerRunArgs) -> Result<(), CliError
             .arg("--data")
             .arg(&args.data)
             .args(["--listen", &args.listen, "--operator-listen", &args.operator_listen])
-            .arg("--tsm")
-            .arg(&args.tsm)
-            .arg("--sealing-key")
-            .arg(&args.sealing_key)
+            .args(machine(&args))
     })
+}
+
+/// The flags that name a machine other than the one that the worker finds.
+fn machine(args: &WorkerRunArgs) -> impl Iterator<Item = &OsStr> {
+    let named = [("--tsm", &args.tsm), ("--sealing-key", &args.sealing_key)];
+    named.into_iter().filter_map(|(flag, path)| Some([OsStr::new(flag), path.as_deref()?.as_os_str()])).flatten()
 }
 
 fn identity(info: &WorkerInfo) -> Result<WorkerId, CliError> {

@@ -54,7 +54,7 @@ pub async fn bring_up(
         std::fs::create_dir_all(&path).map_err(io("make", &path))?;
     }
     progress.step("preparing the chain");
-    let pin = chain::prepare(plan, settings.session_blocks).await?;
+    let pin = chain::prepare(plan, settings).await?;
     start_nodes(plan, supervisor).await?;
     for tee in plan.tees() {
         // Its presence says that the machine is ready, and so it must not be an old one's.
@@ -126,6 +126,7 @@ pub async fn bring_up(
         file.workers = workers.iter().map(|(tee, id)| machine(tee, id)).collect();
         file.gatekeepers = vec![machine(&plan.gatekeeper, &gatekeeper)];
         file.session_blocks = settings.session_blocks;
+        file.block_milliseconds = settings.block_milliseconds;
         file.contracts.insert("token".to_owned(), token.to_string());
     }))
 }

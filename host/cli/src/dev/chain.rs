@@ -1,6 +1,10 @@
 //! The chain of a development network: its specification and anchor, made once, and what governance does on it by sudo.
 
-use super::plan::{Plan, TeePlan};
+use super::{
+    folder::Settings,
+    genesis_cache::{self, Genesis, Wanted},
+    plan::{Plan, TeePlan},
+};
 use crate::{
     error::{io, CliError},
     home,
@@ -37,40 +41,22 @@ pub async fn output_of<S: AsRef<OsStr>>(
 }
 
 /// Writes the chain's specification and anchor unless they are there: a network keeps its genesis whatever becomes of the binaries.
-/// `session_blocks` replaces the preset's length of a session.
-pub async fn prepare(plan: &Plan, session_blocks: Option<u32>) -> Result<Pin, CliError> {
-    let chain = plan.chain_file();
+pub async fn prepare(plan: &Plan, settings: &Settings) -> Result<Pin, CliError> {
+    let (chain, anchor) = (plan.chain_file(), plan.folder.join("anchor.json"));
     if !chain.exists() {
-        let name = if plan.nodes.len() == 1 { "dev" } else { "local" };
-        let export = |chain: &OsStr, more: &[&'static str]| {
-            let words = [OsStr::new("export-chain-spec"), OsStr::new("--chain"), chain].map(OsStr::to_owned);
-            let args: Vec<_> = words.into_iter().chain(more.iter().map(|word| OsStr::new(word).to_owned())).collect();
-            let node = plan.programs.node.clone();
-            async move { output_of(&node, args).await }
-        };
-        let json = match session_blocks {
-            None => export(OsStr::new(name), &["--raw"]).await?,
-            Some(blocks) => {
-                let readable = with_sessions_of(blocks, &export(OsStr::new(name), &[]).await?)?;
-                let draft = chain.with_extension("draft.json");
-                home::write_whole(&draft, &readable)?;
-                let raw = export(draft.as_os_str(), &["--raw"]).await;
-                let _ = std::fs::remove_file(&draft);
-                raw?
-            }
-        };
-        home::write_whole(&chain, &json)?;
+        let wanted = Wanted { preset: if plan.nodes.len() == 1 { "dev" } else { "local" }, settings };
+        let cache = home::cache();
+        let made = genesis_cache::made(cache.as_deref(), &plan.programs.node, &wanted, async || {
+            let specification = specification(plan, &wanted).await?;
+            home::write_whole(&chain, &specification)?;
+            Ok(Genesis { anchor: anchor_of(plan, &chain).await?, specification })
+        });
+        let made = made.await?;
+        home::write_whole(&chain, &made.specification)?;
+        home::write_whole(&anchor, &made.anchor)?;
     }
-    let anchor = plan.folder.join("anchor.json");
     if !anchor.exists() {
-        let args: [&OsStr; 5] = [
-            OsStr::new("export-genesis-anchor"),
-            OsStr::new("--chain"),
-            chain.as_os_str(),
-            OsStr::new("--format"),
-            OsStr::new("json"),
-        ];
-        home::write_whole(&anchor, &output_of(&plan.programs.node, args).await?)?;
+        home::write_whole(&anchor, &anchor_of(plan, &chain).await?)?;
     }
     let bytes = std::fs::read(&anchor).map_err(io("read", &anchor))?;
     let damaged = |why: String| {
@@ -82,18 +68,46 @@ pub async fn prepare(plan: &Plan, session_blocks: Option<u32>) -> Result<Pin, Cl
     Ok(pin)
 }
 
-/// The readable specification with sessions of `blocks` blocks: slots are blocks on a chain whose authorities are all there.
-fn with_sessions_of(blocks: u32, readable: &[u8]) -> Result<Vec<u8>, CliError> {
+/// The raw specification: genesis as storage, so that a node that starts has only to read it.
+async fn specification(plan: &Plan, wanted: &Wanted<'_>) -> Result<Vec<u8>, CliError> {
+    let export = async |chain: &OsStr, raw: bool| {
+        let mut words = vec![OsStr::new("export-chain-spec"), OsStr::new("--chain"), chain];
+        words.extend(raw.then_some(OsStr::new("--raw")));
+        output_of(&plan.programs.node, words).await
+    };
+    let preset = OsStr::new(wanted.preset);
+    if !wanted.has_own_timing() {
+        return export(preset, true).await;
+    }
+    let readable = with_timing(wanted.settings, &export(preset, false).await?)?;
+    let draft = plan.chain_file().with_extension("draft.json");
+    home::write_whole(&draft, &readable)?;
+    let raw = export(draft.as_os_str(), true).await;
+    let _ = std::fs::remove_file(&draft);
+    raw
+}
+
+async fn anchor_of(plan: &Plan, chain: &Path) -> Result<Vec<u8>, CliError> {
+    let words = ["export-genesis-anchor", "--format", "json", "--chain"].map(OsStr::new);
+    output_of(&plan.programs.node, words.into_iter().chain([chain.as_os_str()])).await
+}
+
+/// The readable specification with sessions and blocks as long as `settings` want them: slots are blocks on a chain whose authorities
+/// are all there.
+fn with_timing(settings: &Settings, readable: &[u8]) -> Result<Vec<u8>, CliError> {
     let not_understood = || CliError::new(ErrorCode::Internal, "the node's chain specification is not understood");
     let mut spec: Value = serde_json::from_slice(readable).map_err(|_| not_understood())?;
     let genesis =
         spec.pointer_mut("/genesis/runtimeGenesis").and_then(Value::as_object_mut).ok_or_else(not_understood)?;
     // Its name depends on whether the preset was written out in full.
-    let network = ["patch", "config"].into_iter().find_map(|form| genesis.get(form)?.get("network").map(|_| form));
-    let slots = network
-        .and_then(|form| genesis.get_mut(form)?.pointer_mut("/network/epochSlots"))
-        .ok_or_else(not_understood)?;
-    *slots = blocks.into();
+    let form =
+        ["patch", "config"].into_iter().find(|form| genesis.get(*form).is_some_and(|it| it.get("network").is_some()));
+    let network = form.and_then(|form| genesis.get_mut(form)?.get_mut("network")).ok_or_else(not_understood)?;
+    for (name, wanted) in [("epochSlots", settings.session_blocks), ("slotMilliseconds", settings.block_milliseconds)] {
+        if let Some(wanted) = wanted {
+            *network.get_mut(name).ok_or_else(not_understood)? = wanted.into();
+        }
+    }
     serde_json::to_vec(&spec).map_err(|_| not_understood())
 }
 
@@ -188,13 +202,30 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn sessions_are_set_where_the_node_reads_them_and_nothing_else_changes() {
+    fn sessions_and_blocks_are_set_where_the_node_reads_them_and_nothing_else_changes() {
+        let settings = |session_blocks, block_milliseconds| Settings {
+            authorities: 1,
+            workers: 1,
+            session_blocks,
+            block_milliseconds,
+            token: None,
+        };
         for form in ["patch", "config"] {
-            let spec = |slots: u32| json!({"id": "dev", "genesis": {"runtimeGenesis": {"code": "0x00", form: {"network": {"epochSlots": slots, "slotMilliseconds": 1000}}}}});
-            let changed = with_sessions_of(12, &serde_json::to_vec(&spec(60)).unwrap()).unwrap();
-            assert_eq!(serde_json::from_slice::<Value>(&changed).unwrap(), spec(12));
+            let spec = |slots: u32, pause: u32| {
+                let network = json!({"epochSlots": slots, "slotMilliseconds": pause});
+                json!({"id": "dev", "genesis": {"runtimeGenesis": {"code": "0x00", form: {"network": network}}}})
+            };
+            for (settings, expected) in [
+                (settings(Some(12), None), spec(12, 1000)),
+                (settings(None, Some(500)), spec(60, 500)),
+                (settings(Some(12), Some(500)), spec(12, 500)),
+            ] {
+                let changed = with_timing(&settings, &serde_json::to_vec(&spec(60, 1000)).unwrap()).unwrap();
+                assert_eq!(serde_json::from_slice::<Value>(&changed).unwrap(), expected);
+            }
         }
         let raw = json!({"genesis": {"raw": {}}}).to_string();
-        assert_eq!(with_sessions_of(12, raw.as_bytes()).unwrap_err().code.as_str(), "internal");
+        let error = with_timing(&settings(Some(12), None), raw.as_bytes()).unwrap_err();
+        assert_eq!(error.code.as_str(), "internal");
     }
 }

@@ -43,6 +43,9 @@ pub struct Settings {
     /// Blocks of a session, where it is not the chain's usual number.
     #[serde(default)]
     pub session_blocks: Option<u32>,
+    /// Milliseconds between two blocks, where they are not the chain's usual ones.
+    #[serde(default)]
+    pub block_milliseconds: Option<u32>,
     /// The sample token, once it is deployed.
     #[serde(default)]
     pub token: Option<String>,
@@ -168,7 +171,8 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
-    const SETTINGS_2: Settings = Settings { authorities: 1, workers: 2, session_blocks: None, token: None };
+    const SETTINGS_2: Settings =
+        Settings { authorities: 1, workers: 2, session_blocks: None, block_milliseconds: None, token: None };
 
     #[test]
     fn a_second_holder_is_refused_and_told_who_the_first_is() {

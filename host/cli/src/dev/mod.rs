@@ -5,7 +5,7 @@
 //! | [`folder`] | who holds the network's folder, what it was made with |
 //! | [`plan`], [`ports`] | which processes, which flags, which ports |
 //! | [`process`], [`supervisor`] | starting, watching and ending processes |
-//! | [`chain`], [`bootstrap`] | the steps from nothing to a usable network |
+//! | [`chain`], [`genesis_cache`], [`bootstrap`] | the steps from nothing to a usable network |
 //! | [`network_file`] | what is left for the other commands to read |
 //!
 //! Guarantees: Ctrl-C and SIGTERM, at any moment, end every process that was started and exit with 0; what was reached is kept, so that
@@ -14,12 +14,15 @@
 mod bootstrap;
 mod chain;
 pub mod folder;
+mod genesis_cache;
 pub mod network_file;
 mod plan;
 mod ports;
 pub mod process;
 mod progress;
 mod supervisor;
+
+pub use chain::output_of;
 
 use crate::{
     args::{DevArgs, Global},
@@ -90,6 +93,7 @@ fn settings(folder: &Folder, args: &DevArgs) -> Result<Settings, CliError> {
             authorities: args.authorities.unwrap_or(1),
             workers: args.workers.unwrap_or(2),
             session_blocks: args.session_blocks,
+            block_milliseconds: args.block_milliseconds,
             token: None,
         });
     };
@@ -103,6 +107,10 @@ fn settings(folder: &Folder, args: &DevArgs) -> Result<Settings, CliError> {
     if args.session_blocks.is_some() && args.session_blocks != known.session_blocks {
         let blocks = known.session_blocks.map_or("the usual number of".to_owned(), |blocks| blocks.to_string());
         return made_with(format!("sessions of {blocks} blocks"));
+    }
+    if args.block_milliseconds.is_some() && args.block_milliseconds != known.block_milliseconds {
+        let pause = known.block_milliseconds.map_or("the usual time".to_owned(), |pause| format!("{pause} ms"));
+        return made_with(format!("{pause} between two blocks"));
     }
     known.workers = args.workers.unwrap_or(known.workers);
     Ok(known)
@@ -232,21 +240,30 @@ mod tests {
         worker_port: None,
         epoch_blocks: None,
         session_blocks: None,
+        block_milliseconds: None,
     };
 
     #[test]
     fn starting_again_needs_no_flags_and_refuses_what_the_genesis_decided_otherwise() {
         let temporary = tempfile::tempdir().unwrap();
         let folder = Folder::take(temporary.path()).unwrap();
-        let made = DevArgs { authorities: Some(4), workers: Some(3), session_blocks: Some(12), ..ARGS };
+        let made = DevArgs {
+            authorities: Some(4),
+            workers: Some(3),
+            session_blocks: Some(12),
+            block_milliseconds: Some(500),
+            ..ARGS
+        };
         folder.keep(&settings(&folder, &made).unwrap()).unwrap();
         for flags in [&ARGS, &made] {
             let again = settings(&folder, flags).unwrap();
             assert_eq!((again.authorities, again.workers, again.session_blocks), (4, 3, Some(12)));
+            assert_eq!(again.block_milliseconds, Some(500));
         }
         for (other, named) in [
             (DevArgs { authorities: Some(1), ..ARGS }, "4 authorities"),
             (DevArgs { session_blocks: Some(10), ..ARGS }, "sessions of 12 blocks"),
+            (DevArgs { block_milliseconds: Some(600), ..ARGS }, "500 ms between two blocks"),
         ] {
             let error = settings(&folder, &other).unwrap_err();
             assert!(error.message.contains(named) && error.hint.unwrap().contains("--fresh"));

@@ -56,6 +56,9 @@ pub struct NetworkFile {
     /// Blocks of a session, where it is not the chain's usual number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_blocks: Option<u32>,
+    /// Milliseconds between two blocks, where they are not the chain's usual ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub block_milliseconds: Option<u32>,
     /// Processes by name; empty while the network is stopped.
     #[serde(default)]
     pub pids: BTreeMap<String, u32>,
@@ -104,6 +107,7 @@ impl NetworkFile {
             contracts: BTreeMap::new(),
             accounts: Vec::new(),
             session_blocks: None,
+            block_milliseconds: None,
             pids: BTreeMap::new(),
         }
     }

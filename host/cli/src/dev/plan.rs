@@ -282,8 +282,9 @@ mod tests {
             worker_port: None,
             epoch_blocks: None,
             session_blocks: None,
+            block_milliseconds: None,
         };
-        let settings = Settings { authorities, workers, session_blocks: None, token: None };
+        let settings = Settings { authorities, workers, session_blocks: None, block_milliseconds: None, token: None };
         Plan::new(Path::new("/x"), programs, &settings, &args).unwrap()
     }
 

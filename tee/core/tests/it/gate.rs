@@ -127,3 +127,24 @@ fn only_a_development_genesis_makes_a_seat_of_one() {
     let unmarked = TestChain::new(84, 3, [(storage::DEVELOPMENT.to_vec(), vec![0u8])]);
     assert!(!start(&unmarked, &both, unmarked.genesis_hash()).unwrap().is_development());
 }
+
+#[test]
+fn no_later_block_makes_a_development_network_of_one_that_is_none() {
+    let mut chain = TestChain::new(85, 3, []);
+    let keys: [&[u8]; 2] = [&storage::GRANDPA_AUTHORITIES, &storage::DEVELOPMENT];
+    let anchor = GenesisAnchor { header: chain.header(0).encode(), authorities_proof: chain.read_proof(0, &keys) };
+    for role in [Role::Gatekeeper, Role::Worker] {
+        let settings = Settings { genesis: chain.genesis_hash(), role, operator: AccountId([0; 32]), cluster: CLUSTER };
+        let mut tee = Tee::start(settings, &anchor, MemoryMachine::new(85)).unwrap();
+        // Whatever wrote it - a referendum, an upgrade, a defect - it is final, and it is proved.
+        let marked = chain.build_block([(storage::DEVELOPMENT.to_vec(), Some(vec![1]))]);
+        let mut wanted = tee.status().wanted_keys;
+        wanted.push(storage::DEVELOPMENT.to_vec());
+        let wanted: Vec<&[u8]> = wanted.iter().map(Vec::as_slice).collect();
+        let finality = chain.proof(tee.head().0, marked).encode();
+        let proof = chain.read_proof(marked, &wanted);
+        tee.deliver(Delivery { finality, proof, ..Delivery::default() }).1.unwrap();
+        assert_eq!(tee.head().0, marked);
+        assert!(!tee.is_development() && !tee.has_seat(), "{role:?}");
+    }
+}

@@ -8,7 +8,9 @@
     reason = "tests"
 )]
 
+mod contents;
 mod garbage;
 mod http;
 mod limits;
+mod machine;
 mod process;

@@ -6,6 +6,7 @@ use phala_protocol::{finality::GenesisAnchor, ids::to_hex, storage};
 use std::{
     io::{BufRead, BufReader},
     net::SocketAddr,
+    path::Path,
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
 };
@@ -19,28 +20,32 @@ pub struct Worker {
     _folder: TempDir,
 }
 
+/// The worker's command line on a chain that never goes on, without its machine; what it needs is made in `folder`.
+pub fn command(folder: &Path, is_development: bool) -> Command {
+    let chain = TestChain::new(1, 3, [(storage::DEVELOPMENT.to_vec(), vec![u8::from(is_development)])]);
+    let authorities_proof = chain.read_proof(0, &[&storage::GRANDPA_AUTHORITIES, &storage::DEVELOPMENT]);
+    let anchor = GenesisAnchor { header: chain.header(0).encode(), authorities_proof };
+    std::fs::write(folder.join("anchor"), anchor.encode()).unwrap();
+    std::fs::write(folder.join("key"), [7; 32]).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_phala-worker"));
+    command
+        .args(["run", "--listen", "127.0.0.1:0", "--operator-listen", "127.0.0.1:0"])
+        .args(["--genesis", &to_hex(&chain.genesis_hash()), "--operator", &to_hex(&[1; 32])])
+        .arg("--anchor")
+        .arg(folder.join("anchor"))
+        .arg("--data")
+        .arg(folder.join("data"))
+        .stderr(Stdio::piped());
+    command
+}
+
 impl Worker {
     pub fn start(options: &[&str]) -> Self {
         let folder = TempDir::new().unwrap();
-        let chain = TestChain::new(1, 3, [(storage::DEVELOPMENT.to_vec(), vec![1u8])]);
-        let authorities_proof = chain.read_proof(0, &[&storage::GRANDPA_AUTHORITIES, &storage::DEVELOPMENT]);
-        let anchor = GenesisAnchor { header: chain.header(0).encode(), authorities_proof };
-        let path = |name: &str| folder.path().join(name);
-        std::fs::write(path("anchor"), anchor.encode()).unwrap();
-        std::fs::write(path("key"), [7; 32]).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_phala-worker"))
-            .args(["run", "--role", "worker", "--listen", "127.0.0.1:0", "--operator-listen", "127.0.0.1:0"])
-            .args(["--genesis", &to_hex(&chain.genesis_hash()), "--operator", &to_hex(&[1; 32])])
-            .args(
-                [path("anchor"), path("data"), path("tsm"), path("key")]
-                    .iter()
-                    .zip(["--anchor", "--data", "--tsm", "--sealing-key"])
-                    .flat_map(|(path, option)| [option.into(), path.clone().into_os_string()]),
-            )
-            .args(options)
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut command = command(folder.path(), true);
+        command.args(["--role", "worker", "--tsm"]).arg(folder.path().join("tsm"));
+        command.arg("--sealing-key").arg(folder.path().join("key")).args(options);
+        let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let mut addresses = Vec::new();
         let log = Arc::new(Mutex::new(String::new()));

@@ -1,12 +1,17 @@
 //! `cargo xtask campaign crash [--seed S] [--n KILLS]`: kills parts of a network under load; see [`phala_e2e::campaign`].
 //!
 //! Prints its seed first, what it does on standard error, and a summary in Markdown on standard output that can go into
-//! `docs/campaigns/crash.md`. Exits with 1 when an invariant was broken or the network did not recover; the network's folder, with its
-//! logs, is kept then.
+//! `docs/campaigns/crash.md`. With `--record FILE` a campaign may come in pieces: each run goes on where the one before ended, and the
+//! summary is that of all. Exits with 1 when an invariant was broken or the network did not recover, in this run or a recorded one; the
+//! network's folder, with its logs, is kept then. Exits with 3 when nothing was broken and steps are left.
 #![forbid(unsafe_code)]
 
 use anyhow::{bail, Context, Result};
-use phala_e2e::campaign::{self, plan, Options, Report};
+use phala_e2e::campaign::{
+    self, plan,
+    record::{Campaign, Record},
+    Options, Report,
+};
 use std::{
     collections::BTreeMap,
     path::PathBuf,
@@ -15,10 +20,11 @@ use std::{
 };
 
 const USAGE: &str = "\
-campaign crash [--seed S] [--n KILLS] [--minutes M] [--epoch-blocks B] [--base-path DIR] [--quick]
+campaign crash [--seed S] [--n KILLS] [--minutes M] [--record FILE] [--epoch-blocks B] [--base-path DIR] [--quick]
   --seed S          decides what is killed and when [default: 1]
   --n KILLS         at least so many kills [default: 200]
   --minutes M       begin no further step after so long
+  --record FILE     go on from what FILE says is done of this seed and number, and add what this run does
   --epoch-blocks B  least length of clusters' epochs, 10 or more [default: 30]
   --base-path DIR   where the network lives, and stays [default: a temporary folder, kept after a failure]
   --quick           one kill of each role, one cluster, no second replica";
@@ -27,13 +33,15 @@ struct Arguments {
     seed: u64,
     kills: usize,
     minutes: Option<u64>,
+    record: Option<PathBuf>,
     epoch_blocks: u32,
     base: Option<PathBuf>,
     quick: bool,
 }
 
 fn arguments() -> Result<Arguments> {
-    let mut found = Arguments { seed: 1, kills: 200, minutes: None, epoch_blocks: 30, base: None, quick: false };
+    let mut found =
+        Arguments { seed: 1, kills: 200, minutes: None, record: None, epoch_blocks: 30, base: None, quick: false };
     // The first word is the campaign's name.
     let mut words = std::env::args().skip(1).skip_while(|word| word == "crash");
     while let Some(word) = words.next() {
@@ -46,10 +54,14 @@ fn arguments() -> Result<Arguments> {
             "--seed" => found.seed = value.parse()?,
             "--n" => found.kills = value.parse()?,
             "--minutes" => found.minutes = Some(value.parse()?),
+            "--record" => found.record = Some(value.into()),
             "--epoch-blocks" => found.epoch_blocks = value.parse()?,
             "--base-path" => found.base = Some(value.into()),
             _ => bail!("unknown word {word}\n{USAGE}"),
         }
+    }
+    if found.quick && found.record.is_some() {
+        bail!("--quick is done in one piece: it has no --record\n{USAGE}");
     }
     Ok(found)
 }
@@ -59,27 +71,62 @@ fn main() -> Result<ExitCode> {
     println!("seed {}, at least {} kills", arguments.seed, arguments.kills);
     let temporary = tempfile::Builder::new().prefix("phala-crash-").tempdir()?;
     let base = arguments.base.clone().unwrap_or_else(|| temporary.path().to_owned());
-    let steps =
-        if arguments.quick { plan::one_of_each(arguments.seed) } else { plan::plan(arguments.seed, arguments.kills) };
-    let options = Options {
-        seed: arguments.seed,
-        steps,
-        base: base.clone(),
-        witness: !arguments.quick,
-        both_clusters: !arguments.quick,
-        calm_probes: if arguments.quick { 1 } else { 5 },
-        epoch_blocks: arguments.epoch_blocks,
-        pause: Duration::from_secs(2),
-        until: arguments.minutes.map(|minutes| Instant::now() + Duration::from_secs(60 * minutes)),
+    let campaign = Campaign { seed: arguments.seed, kills: arguments.kills, epoch_blocks: arguments.epoch_blocks };
+    let mut record = arguments.record.as_deref().map(|path| Record::open(path, campaign)).transpose()?;
+    let (load_seed, steps) = match &record {
+        Some(record) => (record.load_seed(), record.left().to_vec()),
+        None if arguments.quick => (arguments.seed, plan::one_of_each(arguments.seed)),
+        None => (arguments.seed, plan::plan(arguments.seed, arguments.kills)),
     };
-    let report = campaign::run(&options);
-    let broken = !report.as_ref().is_ok_and(|report| report.violations.is_empty());
-    if broken {
-        eprintln!("the network's folder is kept: {}", base.display());
-        let _ = temporary.keep();
+    if steps.is_empty() {
+        println!("all steps of this campaign are done");
+    } else {
+        let options = Options {
+            seed: load_seed,
+            steps,
+            base: base.clone(),
+            witness: !arguments.quick,
+            both_clusters: !arguments.quick,
+            calm_probes: if arguments.quick { 1 } else { 5 },
+            epoch_blocks: arguments.epoch_blocks,
+            network: Vec::new(),
+            pause: Duration::from_secs(2),
+            until: arguments.minutes.map(|minutes| Instant::now() + Duration::from_secs(60 * minutes)),
+        };
+        let report = campaign::run(&options);
+        if !report.as_ref().is_ok_and(|report| report.violations.is_empty()) {
+            eprintln!("the network's folder is kept: {}", base.display());
+            let _ = temporary.keep();
+        }
+        let Some(record) = &mut record else {
+            let report = report?;
+            summarise(&report);
+            return Ok(if report.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        };
+        record.add(&report)?;
     }
-    summarise(&report?);
-    Ok(if broken { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(record.map_or(ExitCode::SUCCESS, |record| conclude(&record)))
+}
+
+/// What all pieces came to.
+fn conclude(record: &Record) -> ExitCode {
+    let (total, failures) = (record.total(), record.failures());
+    println!("{} pieces, {} steps done, {} left", record.pieces().len(), record.done(), record.left().len());
+    for piece in record.pieces() {
+        println!("- steps {} to {}, load of seed {}", piece.from, piece.from + piece.steps(), piece.load_seed);
+    }
+    summarise(&total);
+    for failure in &failures {
+        println!("- a piece broke off: {failure}");
+    }
+    if !failures.is_empty() || !total.violations.is_empty() {
+        ExitCode::FAILURE
+    } else if record.left().is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        println!("run it again to go on");
+        ExitCode::from(3)
+    }
 }
 
 fn summarise(report: &Report) {

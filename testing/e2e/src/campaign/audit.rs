@@ -27,7 +27,9 @@ use phala_protocol::{
     result::{reply_leaf, Outcome},
     storage, ClusterId, Hash,
 };
+use serde::{Deserialize, Serialize};
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::{Duration, Instant},
@@ -36,10 +38,10 @@ use std::{
 const PAUSE: Duration = Duration::from_millis(300);
 
 /// A promise that was found broken.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Violation {
     /// The invariant's name.
-    pub invariant: &'static str,
+    pub invariant: Cow<'static, str>,
     /// What was seen.
     pub detail: String,
 }
@@ -103,7 +105,7 @@ struct Inbox {
 }
 
 /// Numbers for the summary.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Items of transfers in the inboxes.
     pub items: usize,
@@ -117,6 +119,19 @@ pub struct Counts {
     pub results: usize,
     /// Changes of epoch within them.
     pub epochs: usize,
+}
+
+impl Counts {
+    /// Adds the numbers of another run.
+    pub fn add(&mut self, other: &Self) {
+        let Self { items, repeated, refused, replies, results, epochs } = other;
+        self.items += items;
+        self.repeated += repeated;
+        self.refused += refused;
+        self.replies += replies;
+        self.results += results;
+        self.epochs += epochs;
+    }
 }
 
 /// The auditor.
@@ -160,7 +175,7 @@ impl Audit {
 
     fn violated(&mut self, invariant: &'static str, detail: String) {
         eprintln!("VIOLATED {invariant}: {detail}");
-        self.violations.push(Violation { invariant, detail });
+        self.violations.push(Violation { invariant: invariant.into(), detail });
     }
 
     /// Checks everything that is in the inboxes now, waiting until it is final.

@@ -1,10 +1,14 @@
 //! Kills under load, in short: each role once. The long form is `cargo xtask campaign crash`.
 
-use phala_e2e::campaign::{self, plan, Options};
+use phala_e2e::{
+    alone,
+    campaign::{self, plan, Options},
+};
 use std::time::Duration;
 
 #[test]
 fn kills_under_load_lose_and_double_nothing() {
+    let _turn = alone();
     let folder = tempfile::tempdir().unwrap();
     let report = campaign::run(&Options {
         seed: 3,
@@ -14,6 +18,7 @@ fn kills_under_load_lose_and_double_nothing() {
         both_clusters: false,
         calm_probes: 1,
         epoch_blocks: 20,
+        network: vec!["--block-milliseconds", "500"],
         pause: Duration::from_secs(1),
         until: None,
     })

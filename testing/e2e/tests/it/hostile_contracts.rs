@@ -162,8 +162,8 @@ fn what_is_anothers_looks_like_what_is_not_there(network: &Network, probe: &str)
 /// A worker whose evidence names a measurement that is not on the list. It finds no way in, and is told why.
 fn an_unlisted_machine_is_not_registered(network: &Network, folder: &Path) {
     std::fs::create_dir_all(folder).unwrap();
-    let own = processes::arguments(processes::id(&network.base, "worker-1"));
-    let simulator = processes::arguments(processes::id(&network.base, "tee-worker-1"));
+    let own = processes::arguments(processes::id(&network.base, "worker-0"));
+    let simulator = processes::arguments(processes::id(&network.base, "tee-worker-0"));
     let tee = folder.join("tee");
     let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<String>>();
     let path = |path: PathBuf| path.to_str().unwrap().to_owned();
@@ -261,7 +261,7 @@ fn envelopes_that_are_not_for_this(network: &Network) {
 
 /// The evidence of a worker that is registered, changed in one thing each time and registered again by its operator.
 fn evidence_that_does_not_hold(network: &Network) {
-    let worker = host_of(network.ready["workers"][1].as_str().unwrap()).to_owned();
+    let worker = host_of(network.ready["workers"][0].as_str().unwrap()).to_owned();
     let info = ask(&worker, "GET", "/v1/info", &[]).unwrap().json();
     let field = |name: &str| phala_e2e::canary::from_hex(info[name].as_str().unwrap()).unwrap();
     let (registration, evidence) = (field("registration"), field("evidence"));

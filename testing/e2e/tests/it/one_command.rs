@@ -1,6 +1,6 @@
 //! The first thing anyone does: start a network, use the sample token, verify a receipt, stop, start again, kill a part at rest.
 
-use phala_e2e::{binary, bytes_below, phala, signal, wait_until, Network};
+use phala_e2e::{alone, binary, bytes_below, phala, signal, wait_until, Network};
 use serde_json::Value;
 use std::{net::TcpListener, path::Path, process::Command, time::Duration};
 
@@ -54,6 +54,7 @@ fn a_second_network_here_or_on_a_busy_port_is_refused(network: &Network) {
 
 #[test]
 fn a_sealed_token_transfer_is_final_private_and_verifiable_and_survives_restarts() {
+    let _turn = alone();
     let folder = tempfile::tempdir().unwrap();
     // The default port is busy, by us or by somebody else: another one is taken, and said.
     let busy = TcpListener::bind(("127.0.0.1", 9944));

@@ -1,16 +1,17 @@
 //! A developer's own contract, in a folder of their own: made, built, deployed, called, queried, its receipt verified - on one chain
 //! authority and on four, over an epoch change of its cluster and a change of the authorities' set.
 
-use phala_e2e::{binary, Network};
+use phala_e2e::{alone, binary, Network};
 use serde_json::Value;
 use std::{
     path::{Path, PathBuf},
     process::Command,
+    thread,
     time::Duration,
 };
 
-/// Sessions of ten blocks: an era, after which the set of authorities changes, takes a minute.
-const SHORT: [&str; 5] = ["--fresh", "--session-blocks", "10", "--epoch-blocks", "20"];
+/// Sessions of ten blocks of half a second: an era, after which the set of authorities changes, takes half a minute.
+const SHORT: [&str; 7] = ["--fresh", "--session-blocks", "10", "--block-milliseconds", "500", "--epoch-blocks", "20"];
 
 /// What the README tells a developer to do before there is anything to deploy. The contract's WebAssembly.
 fn made_and_built(folder: &Path) -> PathBuf {
@@ -33,9 +34,14 @@ fn made_and_built(folder: &Path) -> PathBuf {
 
 /// The story on a network that was started with `arguments` beside [`SHORT`], in `cluster`.
 fn a_diary_works(arguments: &[&str], cluster: u32) {
+    let _turn = alone();
     let folder = tempfile::tempdir().unwrap();
-    let network = Network::start(&folder.path().join("network"), &[&SHORT[..], arguments].concat());
-    let wasm = made_and_built(folder.path());
+    // A developer needs no network until there is something to deploy.
+    let (network, wasm) = thread::scope(|scope| {
+        let wasm = scope.spawn(|| made_and_built(folder.path()));
+        let network = Network::start(&folder.path().join("network"), &[&SHORT[..], arguments].concat());
+        (network, wasm.join().unwrap())
+    });
 
     let deployed = network
         .phala(&["contract", "deploy", wasm.to_str().unwrap(), "--from", "charlie", "--cluster", &cluster.to_string()])

@@ -1,7 +1,7 @@
 //! Clients that nobody of this project wrote, as their authors publish them, against one node that `phala node run` started: subxt, and
 //! polkadot.js in `testing/stock/story.mjs`. Neither is told a type, an extension or a call of ours: they read the chain's metadata.
 
-use phala_e2e::{binary, repository, signal, wait_until};
+use phala_e2e::{alone, binary, repository, signal, wait_until};
 use std::{
     fs,
     net::{TcpListener, TcpStream},
@@ -18,7 +18,7 @@ use subxt_signer::sr25519::{dev, Keypair};
 
 const PHA: u128 = 1_000_000_000_000;
 
-/// A development chain of one authority, run by hand; ended when dropped.
+/// A development chain of one authority and blocks of half a second, run by hand; ended when dropped.
 struct Node {
     process: Child,
     url: String,
@@ -27,10 +27,14 @@ struct Node {
 impl Node {
     fn start(folder: &Path) -> Self {
         let [rpc, peers] = [free_port(), free_port()];
+        let chain = folder.join("chain.json");
+        fs::write(&chain, fast_chain()).unwrap();
         let process = Command::new(binary("phala"))
-            .args(["node", "run", "--chain", "dev", "--alice", "--no-telemetry", "--no-prometheus", "--no-mdns"])
+            .args(["node", "run", "--alice", "--no-telemetry", "--no-prometheus", "--no-mdns"])
             .args(["--rpc-port", &rpc.to_string(), "--port", &peers.to_string(), "--base-path"])
             .arg(folder)
+            .arg("--chain")
+            .arg(chain)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(fs::File::create(folder.join("node.log")).unwrap())
@@ -47,6 +51,17 @@ impl Drop for Node {
         signal(self.process.id(), "-TERM");
         let _ = self.process.wait();
     }
+}
+
+/// The development chain, twice as fast: clients wait for blocks.
+fn fast_chain() -> Vec<u8> {
+    let exported = Command::new(binary("phala-node")).args(["export-chain-spec", "--chain", "dev"]).output().unwrap();
+    assert!(exported.status.success(), "{}", String::from_utf8_lossy(&exported.stderr));
+    let mut chain: serde_json::Value = serde_json::from_slice(&exported.stdout).unwrap();
+    let genesis = chain["genesis"]["runtimeGenesis"].as_object_mut().unwrap();
+    let (_, genesis) = genesis.iter_mut().find(|(form, _)| *form == "patch" || *form == "config").unwrap();
+    genesis["network"]["slotMilliseconds"] = 500.into();
+    serde_json::to_vec(&chain).unwrap()
 }
 
 /// A loopback port that was free a moment ago.
@@ -92,9 +107,16 @@ fn number(value: &Value, path: &[&str]) -> u128 {
 }
 
 #[test]
-fn unmodified_subxt_transfers_bonds_and_reads_events() {
+fn unmodified_subxt_and_polkadot_js_transfer_bond_read_events_and_share_keys() {
+    let _turn = alone();
+    let client = installed();
     let folder = tempfile::tempdir().unwrap();
     let node = Node::start(folder.path());
+    subxt_transfers_bonds_and_reads_events(&node);
+    polkadot_js_transfers_bonds_reads_events_and_shares_keys(&node, &client, &folder.path().join("keys"));
+}
+
+fn subxt_transfers_bonds_and_reads_events(node: &Node) {
     tokio::runtime::Runtime::new().unwrap().block_on(async {
         let api = OnlineClient::<PolkadotConfig>::from_insecure_url(&node.url).await.unwrap();
         let mut heads = api.stream_blocks().await.unwrap();
@@ -131,17 +153,12 @@ fn installed() -> PathBuf {
     folder
 }
 
-#[test]
-fn unmodified_polkadot_js_transfers_bonds_reads_events_and_shares_keys() {
-    let client = installed();
-    let folder = tempfile::tempdir().unwrap();
-    let node = Node::start(folder.path());
+fn polkadot_js_transfers_bonds_reads_events_and_shares_keys(node: &Node, client: &Path, keys: &Path) {
     // Node looks for packages beside the script.
     let script = client.join("story.mjs");
     fs::copy(repository().join("testing/stock/story.mjs"), &script).unwrap();
-    let keys = folder.path().join("keys");
-    fs::create_dir(&keys).unwrap();
-    let story = Command::new("node").arg(&script).arg(&node.url).arg(binary("phala")).arg(&keys).output().unwrap();
+    fs::create_dir(keys).unwrap();
+    let story = Command::new("node").arg(&script).arg(&node.url).arg(binary("phala")).arg(keys).output().unwrap();
     let (said, errors) = (String::from_utf8_lossy(&story.stdout), String::from_utf8_lossy(&story.stderr));
     assert!(story.status.success(), "{said}{errors}");
     let said: serde_json::Value = serde_json::from_str(said.trim()).unwrap();

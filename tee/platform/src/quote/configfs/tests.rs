@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use super::*;
+use crate::{frame::QuoteKind, quote::ANSWER_LIMIT};
 use phala_attest::{
     verify_collateral, verify_evidence, Assurance, DevelopmentGenesis, Policy, PolicyTerms, TrustAnchor,
 };
@@ -73,7 +74,8 @@ fn gets_a_quote_from_the_simulator_that_verifies_as_simulated() {
     let machine = machine(now);
     let collateral = verify_collateral(machine.collateral(), &anchor, now).unwrap();
     let report =
-        verify_evidence(&quoted.evidence, &collateral, &Policy { anchor, terms: PolicyTerms::STRICT }, now).unwrap();
+        verify_evidence(&quoted.evidence().unwrap(), &collateral, &Policy { anchor, terms: PolicyTerms::STRICT }, now)
+            .unwrap();
     assert_eq!(report.report_data(), report_data);
     assert_eq!(report.measurement(), machine.measurement());
     assert_eq!(report.assurance(), Assurance::Simulated);
@@ -90,8 +92,7 @@ fn answers_many_requests_at_once_each_with_its_own_data() {
                 let client = &client;
                 scope.spawn(move || {
                     let quoted = client.quote(&[index; 64]).unwrap();
-                    let Evidence::TdxDcap(quote) = quoted.evidence;
-                    assert_eq!(phala_attest::decode_quote(&quote).unwrap().report.report_data, [index; 64]);
+                    assert_eq!(phala_attest::decode_quote(&quoted.quote).unwrap().report.report_data(), &[index; 64]);
                 });
             }
         });
@@ -120,9 +121,51 @@ fn speaks_to_files_that_the_kernel_made() {
     let entry = kernel_entry(directory.path(), "tdx_guest\n");
     let quoted = ask_kernel_fixture(&entry, &padded, 1).unwrap();
     assert_eq!(quoted.provider, Provider::TdxGuest);
-    let Evidence::TdxDcap(quote) = quoted.evidence;
-    assert_eq!(quote.len() + 70, padded.len(), "the driver's padding was not stripped");
+    assert_eq!(quoted.quote.len() + 70, padded.len(), "the driver's padding was not stripped");
     assert!(!entry.0.join("inblob.new").exists(), "the kernel allows no new files");
+}
+
+/// Bytes that Intel's hardware made: the driver's whole answer, with its padding.
+#[test]
+fn takes_the_recorded_answers_of_genuine_drivers() {
+    for (answer, kind, offset) in [
+        (&include_bytes!("../../../../../testing/vectors/attest/tdx_v4.bin")[..], QuoteKind::TdxV4, 48 + 520),
+        (&include_bytes!("../../../../../testing/vectors/attest/tdx_v5.bin")[..], QuoteKind::TdxV5, 54 + 520),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let entry = kernel_entry(directory.path(), "tdx_guest\n");
+        let mut about = answer.to_vec();
+        about[offset..offset + 64].copy_from_slice(&[3; 64]);
+        let quoted = ask_kernel_fixture(&entry, &about, 1).unwrap();
+        assert_eq!(quoted.kind, kind);
+        assert!(about.starts_with(&quoted.quote) && about[quoted.quote.len()..].iter().all(|byte| *byte == 0));
+        let entry = kernel_entry(directory.path(), "tdx_guest\n");
+        assert!(matches!(ask_kernel_fixture(&entry, answer, 1), Err(QuoteError::OtherData)), "{kind:?}");
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let entry = kernel_entry(directory.path(), "tdx_guest\n");
+    let sgx = include_bytes!("../../../../../testing/vectors/attest/sgx_v3.bin");
+    assert!(matches!(ask_kernel_fixture(&entry, sgx, 1), Err(QuoteError::OtherMachine { .. })));
+}
+
+#[test]
+fn gives_up_in_time_on_a_driver_that_blocks_while_it_is_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let client = ConfigfsTsm::new(directory.path()).with_timeout(Duration::from_millis(200));
+    let stuck = directory.path().to_path_buf();
+    let driver = thread::spawn(move || loop {
+        let Some(entry) = fs::read_dir(&stuck).unwrap().flatten().next() else { continue };
+        if entry.path().join("inblob").exists() {
+            // Opening a pipe waits for its other end.
+            let pipe = entry.path().join("outblob");
+            assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+            fs::write(entry.path().join("generation.new"), "1\n").unwrap();
+            fs::rename(entry.path().join("generation.new"), entry.path().join("generation")).unwrap();
+            return pipe;
+        }
+    });
+    assert!(matches!(client.quote(&[0; 64]), Err(QuoteError::Timeout(_))));
+    drop(fs::OpenOptions::new().write(true).open(driver.join().unwrap()).unwrap());
 }
 
 #[test]

@@ -1,0 +1,106 @@
+//! The arguments of `phala attest` and `phala worker check`.
+
+use crate::evidence::{self, RootArgument};
+use clap::{Args, Subcommand};
+use std::path::PathBuf;
+
+/// `phala attest`.
+#[derive(Debug, Subcommand)]
+pub enum AttestCommand {
+    /// Print every field of a quote, and judge none
+    Show {
+        /// A quote as bytes or hexadecimal, or evidence as a worker shows it
+        file: PathBuf,
+    },
+    /// Compute the measurement that the allow-list names, from the fields of a launch
+    Measurement {
+        /// What `attest show --json` prints, or an object with its names and values in hexadecimal
+        file: PathBuf,
+    },
+    /// Verify a quote by collateral at a time, and print every check with what it looked at
+    Verify(AttestVerifyArgs),
+    /// What Intel signs about its platforms, and evidence is verified with
+    #[command(subcommand)]
+    Collateral(CollateralCommand),
+}
+
+/// `phala attest verify`.
+#[derive(Clone, Debug, Args)]
+pub struct AttestVerifyArgs {
+    /// A quote as bytes or hexadecimal, or evidence as a worker shows it
+    pub file: PathBuf,
+    /// Collateral: SCALE as a relayer takes it, or JSON
+    #[arg(long, value_name = "FILE")]
+    pub collateral: PathBuf,
+    /// At which time: `now`, Unix seconds, or such as 2025-06-20T12:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = evidence::time)]
+    pub at: u64,
+    /// Which root has to have certified the machine
+    #[arg(long, value_enum, default_value_t = RootArgument::Intel)]
+    pub root: RootArgument,
+    /// A status that passes beside UpToDate, as Intel names it, such as SWHardeningNeeded; can be repeated
+    #[arg(long, value_name = "STATUS")]
+    pub accept: Vec<String>,
+    /// Exit with 0 also when the evidence is simulated, which proves nothing
+    #[arg(long)]
+    pub allow_simulated: bool,
+}
+
+/// `phala attest collateral`.
+#[derive(Debug, Subcommand)]
+pub enum CollateralCommand {
+    /// Fetch collateral from a service that answers as Intel's PCCS does, check it, and write it to a file
+    Fetch(CollateralFetchArgs),
+    /// Check collateral, and submit it to the chain, if it is newer than what is there
+    Import {
+        /// SCALE as a relayer takes it, or JSON
+        file: PathBuf,
+        /// Who submits and pays
+        #[arg(long)]
+        from: String,
+    },
+}
+
+/// `phala attest collateral fetch`.
+#[derive(Clone, Debug, Args)]
+pub struct CollateralFetchArgs {
+    /// The service, such as http://127.0.0.1:8081: your own PCCS, or a proxy to Intel's. All it gives is signed, so it is not trusted, and
+    /// plain HTTP will do
+    #[arg(long, value_name = "URL")]
+    pub pccs: String,
+    /// The platform's model, 12 hexadecimal digits: `pck.fmspc` of `attest show`
+    #[arg(long, value_name = "HEX", value_parser = fmspc)]
+    pub fmspc: String,
+    /// The authority that certifies the processor: `platform` for servers with several sockets
+    #[arg(long, value_parser = ["platform", "processor"])]
+    pub ca: String,
+    /// The technology
+    #[arg(long, default_value = "tdx", value_parser = ["tdx", "sgx"])]
+    pub tee: String,
+    /// Write SCALE, as a relayer takes it, here
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+}
+
+fn fmspc(text: &str) -> Result<String, String> {
+    let text = text.strip_prefix("0x").unwrap_or(text);
+    let good = text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    good.then(|| text.to_ascii_uppercase()).ok_or_else(|| "not 12 hexadecimal digits".to_owned())
+}
+
+/// `phala worker check`.
+#[derive(Clone, Debug, Args)]
+pub struct WorkerCheckArgs {
+    /// The root of the file system to look at
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    pub root: PathBuf,
+    /// Collateral for this machine's model: also says how Intel judges its security versions
+    #[arg(long, value_name = "FILE")]
+    pub collateral: Option<PathBuf>,
+    /// A quote that this machine made, instead of asking it for one
+    #[arg(long, value_name = "FILE", requires = "collateral")]
+    pub quote: Option<PathBuf>,
+    /// Judge the quote at this time: `now`, Unix seconds, or such as 2025-06-20T12:00:00Z
+    #[arg(long, value_name = "TIME", default_value = "now", value_parser = evidence::time)]
+    pub at: u64,
+}

@@ -1,0 +1,202 @@
+//! Keeps a TEE's secrets over a restart, or says that its machine cannot.
+//!
+//! Two backends, and the machine decides which:
+//!
+//! - [`SealedFiles`] where the TEE serves a key that is bound to its processor and measurement (SGX). A file is replaced whole and
+//!   durably or not at all.
+//! - [`Readmission`] where there is no such key (TDX, and later Arm CCA). Nothing is kept: a process that starts makes its secrets anew,
+//!   registers with fresh evidence, and gets network keys when the gatekeepers have verified that evidence and the chain has assigned
+//!   the new identity. That is the only road by which anything secret comes back.
+//!
+//! What neither can do is tell an old file from the newest: the host owns the disk. A rewound file shows on the chain instead. What is
+//! sealed is an identity; of one machine the registry holds the identity that registered last (`Hardware` and `Workers` of
+//! `chain/pallets/attestation`), so an older one that is put back finds no registration of its own and has to be admitted like any
+//! other. State and cursor are no concern of this module: `phala-core` compares them with the finalised head before it serves.
+//!
+//! Names come from the logic, never from outside. The host controls whether files come back, not what is in them.
+
+use crate::seal::{Seal, SealError};
+use std::{
+    fs::{self, File},
+    io::{self, Read, Write},
+    path::PathBuf,
+};
+use zeroize::Zeroizing;
+
+/// Bytes of a sealed file that are read: more than any sealed blob has.
+const FILE_LIMIT: u64 = 2 * 1024 * 1024;
+
+/// Keeps named secrets.
+pub trait Keep: Send + Sync {
+    /// Keeps `secret` as `name`, replacing what was there.
+    fn keep(&self, name: &str, secret: &[u8]) -> Result<(), KeepError>;
+
+    /// What was kept as `name`; none if there is nothing. Wiped when dropped.
+    fn kept(&self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, KeepError>;
+
+    /// Whether a secret is there again after a restart.
+    fn survives_restart(&self) -> bool;
+}
+
+/// Why a secret was not kept, or not given back.
+#[derive(Debug, thiserror::Error)]
+pub enum KeepError {
+    /// The disk.
+    #[error("cannot {action} {path}")]
+    File {
+        /// What was tried.
+        action: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+    /// The file does not open.
+    #[error(
+        "{path} does not open; after an update of firmware or program it never will again: \
+         move it away, and the machine is admitted anew under another identity"
+    )]
+    Open {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: SealError,
+    },
+    /// Nothing could be sealed.
+    #[error("cannot seal")]
+    Seal(#[source] SealError),
+}
+
+/// Sealed files in a folder.
+#[derive(Clone, Debug)]
+pub struct SealedFiles<S> {
+    seal: S,
+    folder: PathBuf,
+}
+
+impl<S: Seal + Send + Sync> SealedFiles<S> {
+    /// Keeps in `folder`, which exists.
+    pub fn new(seal: S, folder: impl Into<PathBuf>) -> Self {
+        Self { seal, folder: folder.into() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(format!("{name}.sealed"))
+    }
+
+    /// Written aside, synced, renamed, and the folder synced.
+    fn write_whole(&self, name: &str, bytes: &[u8]) -> Result<(), KeepError> {
+        let (path, aside) = (self.path(name), self.folder.join(format!("{name}.sealed.new")));
+        let write = || {
+            let mut file = File::create(&aside)?;
+            file.write_all(bytes)?;
+            file.sync_all()?;
+            fs::rename(&aside, &path)?;
+            File::open(&self.folder)?.sync_all()
+        };
+        write().map_err(|source| KeepError::File { action: "write", path: path.clone(), source })
+    }
+}
+
+impl<S: Seal + Send + Sync> Keep for SealedFiles<S> {
+    fn keep(&self, name: &str, secret: &[u8]) -> Result<(), KeepError> {
+        let sealed = self.seal.seal(name, secret).map_err(KeepError::Seal)?;
+        self.write_whole(name, &sealed)
+    }
+
+    fn kept(&self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, KeepError> {
+        let path = self.path(name);
+        let mut sealed = Vec::new();
+        match File::open(&path).and_then(|file| file.take(FILE_LIMIT).read_to_end(&mut sealed)) {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(KeepError::File { action: "read", path, source }),
+        }
+        self.seal.open(name, &sealed).map(Some).map_err(|source| KeepError::Open { path, source })
+    }
+
+    fn survives_restart(&self) -> bool {
+        true
+    }
+}
+
+/// Keeps nothing: a restarted machine is admitted anew.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Readmission;
+
+impl Keep for Readmission {
+    /// Does nothing: whoever made the secret has it for as long as the process lives, and nobody has it after.
+    fn keep(&self, _name: &str, _secret: &[u8]) -> Result<(), KeepError> {
+        Ok(())
+    }
+
+    fn kept(&self, _name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, KeepError> {
+        Ok(None)
+    }
+
+    fn survives_restart(&self) -> bool {
+        false
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::{entropy::KernelEntropy, seal::KeyFileSeal};
+    use std::path::Path;
+
+    /// A machine whose TEE serves `key`, with its disk at `disk`.
+    fn machine(tee: &Path, key: &[u8], disk: &Path) -> SealedFiles<KeyFileSeal<KernelEntropy>> {
+        let path = tee.join("_sgx_mrenclave");
+        fs::write(&path, key).unwrap();
+        SealedFiles::new(KeyFileSeal::new(path, KernelEntropy).unwrap(), disk)
+    }
+
+    #[test]
+    fn the_same_binary_on_the_same_processor_finds_what_it_kept_and_no_other_does() {
+        let (tee, disk) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let keep = machine(tee.path(), &[7; 16], disk.path());
+        assert!(keep.survives_restart());
+        assert_eq!(keep.kept("identity").unwrap(), None);
+        keep.keep("identity", b"secret").unwrap();
+        keep.keep("identity", b"newer").unwrap();
+        let again = machine(tee.path(), &[7; 16], disk.path());
+        assert_eq!(again.kept("identity").unwrap().unwrap().as_slice(), b"newer");
+        let on_disk = fs::read(disk.path().join("identity.sealed")).unwrap();
+        assert!(!on_disk.windows(5).any(|window| window == b"newer"));
+        assert_eq!(fs::read_dir(disk.path()).unwrap().count(), 1, "no file is left aside");
+        // Another program, or the same on another processor: the TEE serves it another key.
+        let other = machine(tee.path(), &[8; 16], disk.path());
+        assert!(matches!(other.kept("identity"), Err(KeepError::Open { source: SealError::Open, .. })));
+    }
+
+    #[test]
+    fn a_file_that_the_host_altered_cut_swapped_or_blew_up_does_not_open() {
+        let (tee, disk) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let keep = machine(tee.path(), &[7; 16], disk.path());
+        keep.keep("identity", b"secret").unwrap();
+        let path = disk.path().join("identity.sealed");
+        let good = fs::read(&path).unwrap();
+        fs::write(disk.path().join("root.sealed"), &good).unwrap();
+        assert!(matches!(keep.kept("root"), Err(KeepError::Open { .. })), "sealed as something else");
+        for bad in [good[..good.len() - 1].to_vec(), Vec::new(), vec![0; 3 << 20]] {
+            fs::write(&path, bad).unwrap();
+            assert!(matches!(keep.kept("identity"), Err(KeepError::Open { .. })));
+        }
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        assert!(matches!(keep.kept("identity"), Err(KeepError::File { action: "read", .. })));
+        assert!(matches!(keep.keep("identity", b"secret"), Err(KeepError::File { action: "write", .. })));
+    }
+
+    #[test]
+    fn a_machine_without_a_sealing_key_keeps_nothing_and_says_so() {
+        let keep = Readmission;
+        keep.keep("identity", b"secret").unwrap();
+        assert_eq!(keep.kept("identity").unwrap(), None);
+        assert!(!keep.survives_restart());
+    }
+}

@@ -1,0 +1,200 @@
+//! What dcap-qvl accepts and we refuse, each with its reason. The rule: whatever dcap-qvl refuses, we refuse.
+//!
+//! A case that only we refuse must be explained by a row, and each row must explain a case; `docs/attestation-differences.md` is
+//! this table, with how many cases of the corpus each row explains.
+
+use crate::Case;
+use std::fmt::Write;
+
+/// Why we refuse what dcap-qvl accepts.
+pub struct Difference {
+    /// What is altered.
+    pub input: &'static str,
+    /// What dcap-qvl makes of it.
+    pub theirs: &'static str,
+    /// What we say: the beginnings of our refusals.
+    pub ours: &'static [&'static str],
+    /// Why ours.
+    pub why: &'static str,
+    /// Whether a case with one of these refusals is one of this row.
+    pub applies: fn(&Case) -> bool,
+}
+
+const fn always(_: &Case) -> bool {
+    true
+}
+
+fn is_collateral(case: &Case) -> bool {
+    case.class.contains("collateral") || case.class == "certificates in another order" || case.class == "trailing bytes"
+}
+
+/// The rows.
+pub const DIFFERENCES: &[Difference] = &[
+    Difference {
+        input: "the label of another kind, or of an unknown one, before the quote",
+        theirs: "has no label",
+        ours: &["Evidence(Kind)", "Evidence(Shape)"],
+        why: "one quote is one evidence; a verifier of one kind must not be led into another's rules",
+        applies: |case| case.class == "another kind's label" || case.class == "unknown kind",
+    },
+    Difference {
+        input: "bytes behind the quote, zero or not",
+        theirs: "ignores them",
+        ours: &["Evidence(Decode(TrailingBytes))", "Evidence(Shape)"],
+        why: "bytes that nobody signed identify nothing; `canonical_quote` strips a driver's zeros before evidence travels",
+        applies: |case| case.class == "trailing bytes" || case.class == "oversized",
+    },
+    Difference {
+        input: "type of the outer certification data",
+        theirs: "ignores it",
+        ours: &["Evidence(Decode(CertificationType("],
+        why: "the type says how the rest reads",
+        applies: always,
+    },
+    Difference {
+        input: "certificates of the quote: text around them, base64 that is not canonical",
+        theirs: "skips it",
+        ours: &["Evidence(PckChain("],
+        why: "one reading of a chain: text that is skipped is text that two readers can disagree about",
+        applies: always,
+    },
+    Difference {
+        input: "certificates of the quote: fewer, more, in another order, or another root at the end",
+        theirs: "takes all but the first as a bag to build a path from, and never reads a root",
+        ours: &["Evidence(PckChainLength)", "Evidence(PckRoot)", "Evidence(PckAuthority)"],
+        why: "the chain is leaf, authority, root: a verifier that searches for a path can be made to search, and to find another",
+        applies: always,
+    },
+    Difference {
+        input: "certificates of the documents' signers: spelled, ordered or ended otherwise",
+        theirs: "as above",
+        ours: &["Collateral(Chain(", "Collateral(ChainLength(", "Collateral(UntrustedRoot("],
+        why: "as above",
+        applies: is_collateral,
+    },
+    Difference {
+        input: "certificate of the PCK authority in the collateral",
+        theirs: "does not read it: takes the key from the quote's chain",
+        ours: &["Collateral(Certificate(PckAuthority", "Collateral(PckCrl("],
+        why: "collateral is verified by itself, once for all machines of a model, so it must name whose list it is",
+        applies: is_collateral,
+    },
+    Difference {
+        input: "reserved bytes of a header or of the quoting enclave's report, and what its report data holds behind the hash",
+        theirs: "ignores them",
+        ours: &["Evidence(HeaderReserved)", "Evidence(QeReportReserved)", "Evidence(QeReportData)"],
+        why: "an unlisted field that is not zero is something that nobody here has reviewed",
+        applies: always,
+    },
+    Difference {
+        input: "SGX: reserved bytes, attributes, XFRM, MISCSELECT, identities of KSS without KSS",
+        theirs: "judges DEBUG only",
+        ours: &[
+            "Evidence(EnclaveReserved)",
+            "Evidence(EnclaveAttributes)",
+            "Evidence(EnclaveXfrm)",
+            "Evidence(EnclaveMiscSelect)",
+            "Evidence(EnclaveKss)",
+        ],
+        why: "allow-list: a bit that is not reviewed is refused; the others are in the measurement",
+        applies: always,
+    },
+    Difference {
+        input: "TDX: XFAM with an unknown bit or without x87 and SSE; attributes PERFMON, TPA and the unreviewed 18 to 22",
+        theirs: "accepts",
+        ours: &["Evidence(Xfam)", "Evidence(TdAttributes)"],
+        why: "allow-list, as above",
+        applies: always,
+    },
+    Difference {
+        input: "TDX 1.5 extended: partition, devices, initial platform, service TDs of launch and now",
+        theirs: "does not judge what body type 4 adds",
+        ours: &[
+            "Evidence(TdPartition)",
+            "Evidence(TdDevices)",
+            "Evidence(TdInitialPlatform)",
+            "Evidence(TdServiceTd)",
+        ],
+        why: "who else acts on a machine, and where it began, are part of what it is",
+        applies: always,
+    },
+    Difference {
+        input: "status of the platform",
+        theirs: "`verify` applies no policy; a TD that was launched outdated and updated since is `TDRelaunchAdvised`",
+        ours: &["Evidence(TcbStatus("],
+        why: "the policy is an argument; the corpus accepts the status of the unaltered evidence. What an outdated module could do at \
+              launch is done, so the status is that of the launch",
+        applies: always,
+    },
+    Difference {
+        input: "another provisioning certification enclave than the TCB info's",
+        theirs: "does not compare",
+        ours: &["Evidence(PceId)", "Collateral(TcbInfo(Hex))"],
+        why: "security versions of another enclave do not compare",
+        applies: always,
+    },
+    Difference {
+        input: "SGX extension of the processor's certificate: unknown entries, entries twice",
+        theirs: "takes the first, ignores the others",
+        ours: &["Evidence(PckExtension("],
+        why: "what is not understood could change what is",
+        applies: always,
+    },
+    Difference {
+        input: "key usage of the processor's certificate",
+        theirs: "ignores it",
+        ours: &["Evidence(PckCertificate(KeyUsage))"],
+        why: "a key that may not sign did not sign",
+        applies: always,
+    },
+    Difference {
+        input: "TCB info of another version or type than 3 and 0",
+        theirs: "accepts higher versions, and every type",
+        ours: &["Collateral(TcbInfo(Version))"],
+        why: "the type says how versions compare, the version how the document reads",
+        applies: always,
+    },
+    Difference {
+        input: "dates with an offset from UTC",
+        theirs: "converts them",
+        ours: &["Collateral(TcbInfo(Date))", "Collateral(QeIdentity(Date))"],
+        why: "Intel has never issued one, and two readings of a date are one too many",
+        applies: always,
+    },
+    Difference {
+        input: "the very second of the next update",
+        theirs: "accepts",
+        ours: &["Collateral(TcbInfo(Expired))", "Collateral(QeIdentity(Expired))", "Collateral(RootCrl(Expired))", "Collateral(PckCrl(Expired))"],
+        why: "intervals are half-open: the next document begins where this one ends",
+        applies: |case| case.class == "expired" || case.class == "signed: claim",
+    },
+];
+
+/// The row that explains why only we refuse `case`, by its place.
+pub fn explain(case: &Case, refusal: &str) -> Option<usize> {
+    DIFFERENCES.iter().position(|row| row.ours.iter().any(|ours| refusal.starts_with(ours)) && (row.applies)(case))
+}
+
+/// The table as a page; `counts` are the cases that each row explains.
+pub fn render(counts: &[usize], cases: usize, agreed: usize, not_put: usize) -> String {
+    let mut page = String::from(
+        "# Where our verdict on evidence differs from dcap-qvl's\n\n\
+         Generated by `phala-attest-corpus::every_difference_from_the_oracle_is_explained` from its table; do not edit.\n\n\
+         `dcap-qvl` follows Intel's quote verification library and was written by others, so it serves as the oracle of `common/attest`.\n\
+         The rule: **whatever it refuses, we refuse.** We refuse more; each case of the corpus in which only we do belongs to one of these\n\
+         rows, and a case that does not fails the test. Nothing is accepted that it refuses.\n\n",
+    );
+    writeln!(
+        page,
+        "Of {cases} altered cases both refuse {agreed}; {} are refused by us alone; {not_put} cannot be put to it (text that is no text, \
+         bytes that do not decode).\n",
+        counts.iter().sum::<usize>()
+    )
+    .unwrap();
+    page.push_str("| altered | dcap-qvl | ours | why | cases |\n|---|---|---|---|---|\n");
+    for (row, count) in DIFFERENCES.iter().zip(counts) {
+        let ours: Vec<String> = row.ours.iter().map(|ours| format!("`{}`", ours.trim_end_matches('('))).collect();
+        writeln!(page, "| {} | {} | {} | {} | {count} |", row.input, row.theirs, ours.join(", "), row.why).unwrap();
+    }
+    page
+}

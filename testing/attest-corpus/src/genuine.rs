@@ -1,0 +1,50 @@
+//! Evidence that Intel's hardware and services made, each at a second when its collateral holds. Provenance:
+//! `testing/vectors/attest/README.md`.
+
+use crate::{Case, Kind};
+use dcap_qvl::QuoteCollateralV3;
+use phala_attest::{canonical_quote, parse_rfc3339_utc, Collateral, List};
+
+macro_rules! vector {
+    ($name:literal) => {
+        include_bytes!(concat!("../../vectors/attest/", $name))
+    };
+}
+
+/// The genuine samples of a kind.
+pub fn of(kind: Kind) -> Vec<Case> {
+    let samples: &[(&[u8], &[u8])] = match kind {
+        Kind::SgxV3 => &[(vector!("sgx_v3.bin"), vector!("sgx_v3.collateral.json"))],
+        Kind::TdxV4 => &[(vector!("tdx_v4.bin"), vector!("tdx_v4.collateral.json"))],
+        Kind::TdxV5 => &[
+            (vector!("tdx_v5.bin"), vector!("tdx_v4.later-collateral.json")),
+            (vector!("tdx_v5_td15.bin"), vector!("other-model.collateral.json")),
+        ],
+    };
+    samples
+        .iter()
+        .map(|(quote, json)| {
+            let (collateral, now) = collateral(json);
+            Case::new(kind, canonical_quote(quote).unwrap(), &collateral, now, false)
+        })
+        .collect()
+}
+
+/// Collateral in dcap-qvl's form, and the second a day after its TCB info was issued.
+fn collateral(json: &[u8]) -> (Collateral, u64) {
+    let theirs: QuoteCollateralV3 = serde_json::from_slice(json).unwrap();
+    let tcb_info: serde_json::Value = serde_json::from_str(&theirs.tcb_info).unwrap();
+    let issued = parse_rfc3339_utc(tcb_info["issueDate"].as_str().unwrap()).unwrap();
+    let collateral = Collateral {
+        tcb_info: List::try_from(theirs.tcb_info.into_bytes()).unwrap(),
+        tcb_info_signature: theirs.tcb_info_signature.try_into().unwrap(),
+        tcb_info_issuer_chain: List::try_from(theirs.tcb_info_issuer_chain.into_bytes()).unwrap(),
+        qe_identity: List::try_from(theirs.qe_identity.into_bytes()).unwrap(),
+        qe_identity_signature: theirs.qe_identity_signature.try_into().unwrap(),
+        qe_identity_issuer_chain: List::try_from(theirs.qe_identity_issuer_chain.into_bytes()).unwrap(),
+        root_ca_crl: List::try_from(theirs.root_ca_crl).unwrap(),
+        pck_crl: List::try_from(theirs.pck_crl).unwrap(),
+        pck_crl_issuer_chain: List::try_from(theirs.pck_crl_issuer_chain.into_bytes()).unwrap(),
+    };
+    (collateral, issued + 86_400)
+}

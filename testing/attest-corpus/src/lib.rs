@@ -1,0 +1,174 @@
+//! Evidence that is altered in every way that is known, for each kind of evidence, and three judges of it.
+//!
+//! A [`Case`] is everything that a verdict is a function of. [`corpus`] makes the cases of a kind, the same ones at every call:
+//! bytes altered under the signatures of Intel's genuine evidence ([`genuine`]), where a signature has to refuse, and claims
+//! altered *before* the development root's published keys sign them (`signed`), where the check meant for them has to. The judges:
+//! `phala-attest` natively, the same compiled to WASM (`phala-attest-module`), and [`oracle`], dcap-qvl. [`differences`] is the
+//! table of what dcap-qvl accepts and we refuse, with the reason of each; what it does not explain fails a test.
+//!
+//! Never shipped. It shows how the verifier answers what is in the corpus, and nothing of what is not.
+
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "what is altered is the corpus's own: a part that is not there is a mistake in it"
+)]
+
+pub mod differences;
+pub mod genuine;
+mod layout;
+mod mutations;
+pub mod oracle;
+mod signed;
+pub mod wasm;
+
+use codec::Encode;
+use phala_attest::{AcceptedStatuses, Collateral, Evidence, List, TcbStatus, VerifiedReport};
+use phala_attest_module::Input;
+
+/// A kind of evidence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// SGX quote version 3.
+    SgxV3,
+    /// TDX quote version 4.
+    TdxV4,
+    /// TDX quote version 5.
+    TdxV5,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::SgxV3, Self::TdxV4, Self::TdxV5];
+
+    /// A quote as evidence of this kind, in SCALE: also when it is longer than evidence may be.
+    pub fn evidence(self, quote: &[u8]) -> Vec<u8> {
+        let index = match self {
+            Self::SgxV3 => 1,
+            Self::TdxV4 | Self::TdxV5 => 0,
+        };
+        let bytes = [&[index], quote.to_vec().encode().as_slice()].concat();
+        if let Ok(list) = List::try_from(quote.to_vec()) {
+            let evidence = if index == 1 { Evidence::SgxDcap(list) } else { Evidence::TdxDcap(list) };
+            assert_eq!(evidence.encode(), bytes);
+        }
+        bytes
+    }
+}
+
+/// Everything that a verdict is a function of, and what it would have to be about.
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// What it is a kind of.
+    pub kind: Kind,
+    /// Which way of altering made it: for counting.
+    pub class: &'static str,
+    /// What was altered, and where.
+    pub name: String,
+    /// The quote alone, for the oracle.
+    pub quote: Vec<u8>,
+    /// The collateral as far as it decodes, for the oracle.
+    pub collateral: Option<Collateral>,
+    /// What the verifier gets.
+    pub input: Input,
+    /// Measurement and report data that the verifier's caller expects: that of the unaltered evidence.
+    pub expected: ([u8; 32], [u8; 64]),
+}
+
+impl Case {
+    /// An unaltered quote, at a time when its collateral holds.
+    pub fn new(kind: Kind, quote: &[u8], collateral: &Collateral, now: u64, development: bool) -> Self {
+        let mut case = Self {
+            kind,
+            class: "unaltered",
+            name: String::new(),
+            quote: quote.to_vec(),
+            collateral: Some(collateral.clone()),
+            input: Input {
+                development,
+                accepted: lenient(),
+                now,
+                evidence: kind.evidence(quote),
+                collateral: collateral.encode(),
+            },
+            expected: ([0; 32], [0; 64]),
+        };
+        let report = phala_attest_module::verdict(&case.input).expect("the unaltered evidence is accepted");
+        case.expected = (report.measurement(), report.report_data());
+        // Only the status that it has: a version that is worse than it was is an alteration too.
+        case.input.accepted = AcceptedStatuses::UP_TO_DATE.with(report.tcb_status());
+        case
+    }
+
+    fn altered(&self, class: &'static str, name: String, alter: impl FnOnce(&mut Self)) -> Self {
+        let mut case = Self { class, name, ..self.clone() };
+        alter(&mut case);
+        case
+    }
+
+    fn set_quote(&mut self, quote: Vec<u8>) {
+        self.input.evidence = self.kind.evidence(&quote);
+        self.quote = quote;
+    }
+
+    fn set_collateral(&mut self, collateral: Collateral) {
+        self.input.collateral = collateral.encode();
+        self.collateral = Some(collateral);
+    }
+
+    /// The verdict, and then what a caller does with it: the chain compares the measurement with its allow-list and the report
+    /// data with the registration.
+    pub fn outcome(&self, verdict: Result<VerifiedReport, String>) -> Result<VerifiedReport, String> {
+        let report = verdict?;
+        if report.measurement() != self.expected.0 {
+            return Err("Caller(Measurement)".to_owned());
+        }
+        if report.report_data() != self.expected.1 {
+            return Err("Caller(ReportData)".to_owned());
+        }
+        Ok(report)
+    }
+}
+
+/// Every status that can be accepted, as dcap-qvl's `verify` does.
+pub fn lenient() -> AcceptedStatuses {
+    [
+        TcbStatus::SwHardeningNeeded,
+        TcbStatus::ConfigurationNeeded,
+        TcbStatus::ConfigurationAndSwHardeningNeeded,
+        TcbStatus::OutOfDate,
+        TcbStatus::OutOfDateConfigurationNeeded,
+    ]
+    .into_iter()
+    .fold(AcceptedStatuses::UP_TO_DATE, AcceptedStatuses::with)
+}
+
+/// The unaltered evidence of a kind: genuine, and simulated under the development root.
+pub fn unaltered(kind: Kind) -> Vec<Case> {
+    [genuine::of(kind), vec![signed::base(kind)]].concat()
+}
+
+/// Further machines that nothing is wrong with: certified by the vendor's other authority, and with the other reports of their kind.
+pub fn signed_others(kind: Kind) -> Vec<Case> {
+    signed::others(kind)
+}
+
+/// The altered evidence of a kind. With a `stride` of 1 every byte of the parts without fields is altered, one at a time; of a
+/// larger one, every so many.
+pub fn corpus(kind: Kind, stride: usize) -> Vec<Case> {
+    let mut cases = Vec::new();
+    for base in genuine::of(kind) {
+        cases.extend(mutations::of_quote(&base, stride));
+        cases.extend(mutations::of_collateral(&base, stride));
+        cases.extend(mutations::of_circumstances(&base));
+    }
+    cases.extend(signed::cases(kind));
+    cases
+}
+
+/// What may change in evidence without changing the verdict, and why it may: nothing that identifies, and nothing that is judged.
+pub fn without_effect(kind: Kind) -> Vec<(Case, &'static str)> {
+    [genuine::of(kind).iter().flat_map(mutations::without_effect).collect(), signed::without_effect(kind)].concat()
+}

@@ -1,0 +1,52 @@
+//! At least 300 alterations of each kind: none accepted, each refused with a reason, none panics.
+
+use crate::{all, parallel};
+use phala_attest_corpus::{without_effect, Kind};
+use phala_attest_module::verdict;
+use std::collections::{BTreeMap, BTreeSet};
+
+#[test]
+fn nothing_altered_is_accepted_and_every_refusal_has_a_reason() {
+    let cases = all();
+    let outcomes = parallel(&cases, |case| case.outcome(verdict(&case.input)));
+    let mut reasons: BTreeMap<Kind, BTreeMap<String, usize>> = BTreeMap::new();
+    let mut classes: BTreeMap<Kind, BTreeSet<&str>> = BTreeMap::new();
+    let mut accepted = Vec::new();
+    for (case, outcome) in cases.iter().zip(outcomes) {
+        match outcome {
+            Ok(report) => {
+                accepted.push(format!("{:?} {}: {} {:?}", case.kind, case.class, case.name, report.tcb_status()))
+            }
+            Err(reason) => {
+                *reasons.entry(case.kind).or_default().entry(reason).or_default() += 1;
+                classes.entry(case.kind).or_default().insert(case.class);
+            }
+        }
+    }
+    assert!(accepted.is_empty(), "{} accepted: {accepted:#?}", accepted.len());
+    for kind in Kind::ALL {
+        let (count, distinct) = (reasons[&kind].values().sum::<usize>(), reasons[&kind].len());
+        println!(
+            "{kind:?}: {count} altered, 0 accepted, {distinct} distinct reasons, {} ways of altering",
+            classes[&kind].len()
+        );
+        for (reason, count) in &reasons[&kind] {
+            println!("    {count:5} {reason}");
+        }
+        assert!(count >= 300, "{kind:?}: only {count}");
+        assert!(distinct >= 50, "{kind:?}: only {distinct} distinct reasons");
+    }
+}
+
+#[test]
+fn what_changes_without_effect_is_listed_and_changes_nothing() {
+    for kind in Kind::ALL {
+        let cases = without_effect(kind);
+        for (case, why) in &cases {
+            assert!(!why.is_empty());
+            let outcome = case.outcome(verdict(&case.input));
+            assert!(outcome.is_ok(), "{kind:?} {}: {outcome:?}", case.name);
+        }
+        assert!(cases.len() >= 10, "{kind:?}: {}", cases.len());
+    }
+}

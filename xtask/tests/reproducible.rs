@@ -1,0 +1,91 @@
+//! `scripts/measure` on a small program: the same bytes from two places, and an error where they are not.
+//!
+//! The worker itself is built that way by hand, since it takes two whole builds. The program here says where it was compiled, as the
+//! code that build scripts generate does, so that without the mapping of paths its bytes differ: that is shown too, or this would prove nothing.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+const MANIFEST: &str = "[package]\nname = \"tiny\"\nversion = \"0.0.0\"\nedition = \"2021\"\n[workspace]\n";
+const MAIN: &str = "include!(concat!(env!(\"OUT_DIR\"), \"/made.rs\"));\nfn main() { println!(\"{}\", PLACE); }\n";
+/// Generated code whose only path is the one that the compiler knows it by.
+const HONEST: &str = "pub const PLACE: &str = file!();";
+/// Generated code that holds a path as text, which no compiler maps.
+const STUBBORN: &str = "pub const PLACE: &str = \\\"{}\\\";";
+
+fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for name in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER"] {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// A program at `folder` whose build script writes `generated`; `{}` in it is the folder that it writes into.
+fn program(folder: &Path, generated: &str) {
+    let build = format!(
+        "fn main() {{ let out = std::env::var(\"OUT_DIR\").unwrap(); \
+         std::fs::write(out.clone() + \"/made.rs\", \"{generated}\".replace(\"{{}}\", &out)).unwrap(); }}\n"
+    );
+    fs::create_dir_all(folder.join("src")).unwrap();
+    for (name, text) in [("Cargo.toml", MANIFEST), ("build.rs", &build), ("src/main.rs", MAIN)] {
+        fs::write(folder.join(name), text).unwrap();
+    }
+    assert!(cargo().args(["generate-lockfile", "--offline"]).current_dir(folder).status().unwrap().success());
+}
+
+fn measure(tree: &Path, target: &Path) -> Output {
+    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../scripts/measure");
+    Command::new(script)
+        .args(["--package", "tiny", "--tree"])
+        .arg(tree)
+        .env("CARGO_TARGET_DIR", target)
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn a_program_is_the_same_bytes_in_two_places_and_would_not_be_without_the_mapping() {
+    let folder = tempfile::tempdir().unwrap();
+    let tree = folder.path().join("tree");
+    program(&tree, HONEST);
+
+    let plain = |target: PathBuf| {
+        let built = cargo()
+            .args(["build", "--quiet", "--release", "--offline"])
+            .env("CARGO_TARGET_DIR", &target)
+            .current_dir(&tree)
+            .status();
+        assert!(built.unwrap().success());
+        fs::read(target.join("release/tiny")).unwrap()
+    };
+    assert_ne!(
+        plain(folder.path().join("a")),
+        plain(folder.path().join("longer/b")),
+        "nothing would have to be mapped"
+    );
+
+    let output = measure(&tree, &folder.path().join("target"));
+    let (said, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{errors}");
+    assert!(said.starts_with("{\"program\":\"tiny\",\"bytes\":") && said.contains("\"sha384\":\""), "{said}");
+    assert_eq!(said, String::from_utf8_lossy(&measure(&tree, &folder.path().join("other")).stdout), "and once more");
+    assert_eq!(fs::read_dir(folder.path().join("target")).unwrap().count(), 0, "nothing is left");
+}
+
+#[test]
+fn a_program_that_holds_where_it_was_built_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let tree = folder.path().join("tree");
+    program(&tree, STUBBORN);
+    let output = measure(&tree, &folder.path().join("target"));
+    assert_eq!(output.status.code(), Some(1));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(errors.contains("differ") && errors.contains("holds a path of this build"), "{errors}");
+    assert!(output.stdout.is_empty());
+}
