@@ -16,18 +16,14 @@
 //! Does not do: authenticate a sender, or refuse an X25519 point of small order (the draft does not either: ML-KEM's half
 //! still protects, and the combiner binds the point). Whoever publishes keys or sends ciphertexts controls their bytes.
 //!
-//! Deviations: none in bytes. The ML-KEM code is libcrux's portable one on every machine, so that all replicas run the
-//! same verified code path whatever their processor offers.
+//! Deviations: none in bytes. Openings use the fastest of libcrux's code paths that the processor has (`xwing/ml_kem.rs`);
+//! everything else uses the portable one.
+
+mod ml_kem;
 
 use crate::Secret;
 use alloc::boxed::Box;
-use libcrux_ml_kem::mlkem768::{
-    portable::{
-        self,
-        unpacked::{self, MlKem768KeyPairUnpacked},
-    },
-    MlKem768Ciphertext, MlKem768PublicKey,
-};
+use libcrux_ml_kem::mlkem768::{portable, MlKem768Ciphertext, MlKem768PublicKey};
 use sha3::{
     digest::{ExtendableOutput, Update, XofReader},
     Digest, Sha3_256, Shake256,
@@ -52,7 +48,7 @@ const LABEL: &[u8; 6] = br"\.//^\";
 
 /// A secret key, expanded once for as many ciphertexts as follow (about 16 KB).
 pub struct DecapsulationKey {
-    ml_kem: Box<MlKem768KeyPairUnpacked>,
+    ml_kem: ml_kem::SecretKey,
     x25519: StaticSecret,
     public: Box<[u8; PUBLIC_KEY_BYTES]>,
 }
@@ -68,15 +64,12 @@ impl DecapsulationKey {
         let mut ml_kem_seed = part::<0, 64, _>(expanded.expose());
         let mut x25519_seed = part::<64, 32, _>(expanded.expose());
 
-        let mut ml_kem = Box::new(unpacked::init_key_pair());
-        unpacked::generate_key_pair_mut(ml_kem_seed, &mut ml_kem);
+        let ml_kem = ml_kem::SecretKey::from_seed(ml_kem_seed);
         let x25519 = StaticSecret::from(x25519_seed);
         ml_kem_seed.zeroize();
         x25519_seed.zeroize();
 
-        let mut ml_kem_public = MlKem768PublicKey::default();
-        unpacked::key_pair_serialized_public_key_mut(&ml_kem, &mut ml_kem_public);
-        let public = join(ml_kem_public.as_slice(), PublicKey::from(&x25519).as_bytes());
+        let public = join(&ml_kem.public(), PublicKey::from(&x25519).as_bytes());
         Self { ml_kem, x25519, public }
     }
 
@@ -90,20 +83,11 @@ impl DecapsulationKey {
         let ml_kem_ciphertext = MlKem768Ciphertext::from(part::<0, ML_KEM_CIPHERTEXT_BYTES, _>(ciphertext));
         let x25519_ciphertext = part::<ML_KEM_CIPHERTEXT_BYTES, X25519_BYTES, _>(ciphertext);
         let x25519_public = part::<ML_KEM_PUBLIC_BYTES, X25519_BYTES, _>(&self.public);
-        let mut ml_kem = unpacked::decapsulate(&self.ml_kem, &ml_kem_ciphertext);
+        let mut ml_kem = self.ml_kem.decapsulate(&ml_kem_ciphertext);
         let x25519 = self.x25519.diffie_hellman(&PublicKey::from(x25519_ciphertext));
         let shared = combine(&ml_kem, x25519.as_bytes(), &x25519_ciphertext, &x25519_public);
         ml_kem.zeroize();
         shared
-    }
-}
-
-impl Drop for DecapsulationKey {
-    fn drop(&mut self) {
-        // libcrux's type neither wipes itself nor shows its fields: it is overwritten with an empty key, and the barrier
-        // keeps the compiler from dropping that write. The X25519 half wipes itself.
-        *self.ml_kem = unpacked::init_key_pair();
-        zeroize::optimization_barrier(&*self.ml_kem);
     }
 }
 

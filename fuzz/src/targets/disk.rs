@@ -65,7 +65,7 @@ impl Entropy for Counter {
 
 fn open(disk: &Disk) -> Result<ClusterStore, OpenError> {
     let key = StorageKey::derive(1, &Secret::new([1; 32]), b"this machine");
-    let options = Options { file_cache_bytes: 1 << 20, tree_cache_pages: 4, ..Options::default() };
+    let options = Options { file_cache_bytes: 1 << 20, tree_cache_bytes: 16 << 10, ..Options::default() };
     ClusterStore::open_with_backend(disk.clone(), key, Box::new(Counter(Mutex::new(0))), options)
 }
 

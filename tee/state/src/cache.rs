@@ -1,23 +1,27 @@
-//! Keeps verified pages in memory, so that the upper levels of the tree are not opened and hashed again for every read.
+//! Keeps verified pages in memory, so that they are not opened and hashed again for every read.
 //!
 //! Guarantees: a page is found only under the hash, version, depth and map for which it was verified, so nothing here
-//! ever goes stale and views of different ages share it. Its memory is bounded by a number of pages (at most about
-//! 2.5 KB each). It is filled by this crate only; which pages it holds depends on what contracts and queries read.
+//! ever goes stale and views of different ages share it. Its memory is bounded in bytes. It is filled by this crate only; which pages
+//! it holds depends on what contracts and queries read.
+#![expect(clippy::disallowed_types, reason = "pages are found by their key, and nothing ever walks the map")]
 
 use crate::tree::{Namespace, NodeRef, Page, PageId};
 use std::{
-    collections::BTreeMap,
+    collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
 };
 
+/// Contracts choose what is hashed: the map's hasher is keyed, so that they cannot choose where in it their pages lie.
 type Key = (phala_protocol::Hash, u64, u8, Namespace);
 
 /// Two halves: what was used lately, and what was used before that. A full young half becomes the old one, and the old
 /// one is forgotten; a hit in the old half moves it back.
 #[derive(Default)]
 struct Halves {
-    young: BTreeMap<Key, Arc<Page>>,
-    old: BTreeMap<Key, Arc<Page>>,
+    young: HashMap<Key, Arc<Page>>,
+    old: HashMap<Key, Arc<Page>>,
+    /// Bytes of the young half.
+    bytes: usize,
 }
 
 /// Verified pages.
@@ -27,9 +31,9 @@ pub(crate) struct PageCache {
 }
 
 impl PageCache {
-    /// Keeps about `pages` pages.
-    pub(crate) fn new(pages: usize) -> Self {
-        Self { halves: Mutex::default(), half: pages / 2 }
+    /// Keeps about `bytes` of pages.
+    pub(crate) fn new(bytes: usize) -> Self {
+        Self { halves: Mutex::default(), half: bytes / 2 }
     }
 
     pub(crate) fn get(&self, namespace: Namespace, id: &PageId, node: &NodeRef) -> Option<Arc<Page>> {
@@ -49,11 +53,25 @@ impl PageCache {
         self.insert(&mut halves, key(namespace, id, node), page);
     }
 
-    fn insert(&self, halves: &mut Halves, key: Key, page: Arc<Page>) {
-        if halves.young.len() >= self.half {
-            halves.old = std::mem::take(&mut halves.young);
+    /// Makes room: only views of versions before ask for this page again.
+    pub(crate) fn remove(&self, namespace: Namespace, id: &PageId, node: &NodeRef) {
+        let key = key(namespace, id, node);
+        let mut halves = self.halves.lock().unwrap_or_else(PoisonError::into_inner);
+        match halves.young.remove(&key) {
+            Some(page) => halves.bytes = halves.bytes.saturating_sub(page.memory()),
+            None => drop(halves.old.remove(&key)),
         }
-        halves.young.insert(key, page);
+    }
+
+    fn insert(&self, halves: &mut Halves, key: Key, page: Arc<Page>) {
+        let bytes = page.memory();
+        if halves.bytes.saturating_add(bytes) > self.half {
+            halves.old = std::mem::take(&mut halves.young);
+            halves.bytes = 0;
+        }
+        if halves.young.insert(key, page).is_none() {
+            halves.bytes = halves.bytes.saturating_add(bytes);
+        }
     }
 }
 

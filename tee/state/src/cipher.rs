@@ -66,8 +66,8 @@ pub(crate) enum Place<'a> {
     Page(crate::tree::Namespace, &'a crate::tree::PageId),
     /// An entry of a tree, by its path.
     Entry(crate::tree::Namespace, &'a crate::tree::Path),
-    /// A boundary of the journal, by its number.
-    Journal(u64),
+    /// A part of a boundary of the journal, by the boundary's number and its own.
+    Journal(u64, u32),
 }
 
 impl Place<'_> {
@@ -76,14 +76,14 @@ impl Place<'_> {
             Self::Head(_) => Row::Head,
             Self::Page(..) => Row::Page,
             Self::Entry(..) => Row::Entry,
-            Self::Journal(_) => Row::Journal,
+            Self::Journal(..) => Row::Journal,
         }
     }
 
     /// The first 12 and 16 bits of the row's path; a page above that depth has none, and lies with its like.
     fn neighbourhoods(&self) -> [Option<[u8; 2]>; 2] {
         let (nibbles, path) = match self {
-            Self::Head(_) | Self::Journal(_) => return [None; 2],
+            Self::Head(_) | Self::Journal(..) => return [None; 2],
             Self::Page(_, id) => id.prefix(),
             Self::Entry(_, path) => (u8::MAX, **path),
         };

@@ -1,8 +1,9 @@
-//! Boundaries that are durable as one row each, before the pages they changed are written.
+//! Boundaries that are durable as a list of changes, before the pages they changed are written.
 //!
-//! A boundary changes entries all over a large state, and writing each of them and the pages above them costs a block of the disk
-//! each. So a commit writes its changes as *one* row, and the pages stay in memory until there are enough of them to be worth
-//! writing together: then each is written once, however often it was changed. Opening a store applies the journal again.
+//! A boundary changes entries all over a large state, and writing the pages that they lie in costs a block of the disk for each.
+//! So a commit writes its changes one after the other, in as few rows as that takes, and the pages stay in memory until there are
+//! enough of them to be worth writing together: then each is written once, however often it was changed. Opening a store applies the
+//! journal again.
 //!
 //! Guarantees: applying it gives the very root that the head names, or the store does not open: a row that the host removed, altered
 //! or took from a transaction that never became durable is found. A row is sealed as every other; it shows how many bytes a boundary
@@ -23,7 +24,23 @@ use zeroize::Zeroizing;
 /// Boundaries of one journal: bounds the head, in which they are listed.
 pub(crate) const MAX_BOUNDARIES: usize = 1_024;
 
-/// One change as a journal's row holds it.
+/// Bytes of a row. The file rounds rows up to a power of two, and so does not hold a megabyte for half of one.
+const PART_BYTES: usize = 63 << 10;
+
+/// A boundary of the journal as the head lists it: its number, and how many rows it has.
+pub(crate) type Listed = (u64, u32);
+
+/// The rows of a boundary's changes.
+pub(crate) fn parts(sequence: u64, changes: &[u8]) -> impl Iterator<Item = (Place<'static>, &[u8])> {
+    (0u32..).zip(changes.chunks(PART_BYTES)).map(move |(part, bytes)| (Place::Journal(sequence, part), bytes))
+}
+
+/// The places of a listed boundary's rows.
+pub(crate) fn places((sequence, parts): Listed) -> impl Iterator<Item = Place<'static>> {
+    (0..parts).map(move |part| Place::Journal(sequence, part))
+}
+
+/// One change as a boundary's rows hold it.
 #[derive(Encode, Decode)]
 enum Entry {
     #[codec(index = 0)]
@@ -70,7 +87,9 @@ fn decode(mut bytes: &[u8]) -> Result<[Writes; 2], IntegrityError> {
 pub(crate) struct Replayed {
     pub trees: Trees,
     pub stale: [Stale; 2],
+    /// Bytes of the journal, and about how many of what it changed are in memory only.
     pub bytes: usize,
+    pub memory: usize,
 }
 
 /// Applies the journal of `head` to the version that is on the disk, and checks that it ends at the roots of the head. `base` reads
@@ -80,17 +99,28 @@ pub(crate) fn replay(base: &View, head: &Head) -> Result<Replayed, ReadError> {
         trees: Trees { state: head.stored.0.map(Subtree::stored), records: head.stored.1.map(Subtree::stored) },
         ..Replayed::default()
     };
-    for sequence in &head.journal {
-        let bytes = base.open(base.generation(), &Place::Journal(*sequence))?;
-        replayed.bytes = replayed.bytes.saturating_add(bytes.len());
-        let stamp = Stamp { generation: base.generation(), version: *sequence };
-        let roots = [(Namespace::State, &mut replayed.trees.state), (Namespace::Records, &mut replayed.trees.records)];
-        for (((namespace, root), writes), stale) in roots.into_iter().zip(decode(&bytes)?).zip(&mut replayed.stale) {
-            let changes = crate::batch::changes(&writes);
-            let update = RadixTree.update(&base.tree(namespace).1, root.as_ref(), &changes, stamp)?;
-            *root = update.root;
-            stale.extend(update.stale);
+    // All boundaries at once: what several of them wrote is hashed for the last one alone.
+    let mut all = [Writes::new(), Writes::new()];
+    for listed in &head.journal {
+        let mut bytes = Zeroizing::new(Vec::new());
+        for place in places(*listed) {
+            let part = base.open(base.generation(), &place)?;
+            bytes.reserve_exact(part.len());
+            bytes.extend_from_slice(&part);
         }
+        replayed.bytes = replayed.bytes.saturating_add(bytes.len());
+        for (all, writes) in all.iter_mut().zip(decode(&bytes)?) {
+            all.extend(writes);
+        }
+    }
+    let stamp = Stamp { generation: base.generation(), version: head.sequence };
+    let roots = [(Namespace::State, &mut replayed.trees.state), (Namespace::Records, &mut replayed.trees.records)];
+    for (((namespace, root), writes), stale) in roots.into_iter().zip(all).zip(&mut replayed.stale) {
+        let update =
+            RadixTree.update(&base.tree(namespace).1, root.as_ref(), &crate::batch::changes(&writes), stamp)?;
+        *root = update.root;
+        *stale = update.stale;
+        replayed.memory = replayed.memory.saturating_add_signed(update.unwritten);
     }
     // Versions and generations may differ: a sweep that had not been written is forgotten. The contents may not.
     let meant = |root: &Option<Subtree>| root.as_ref().map(|root| (root.node.hash, root.node.count));

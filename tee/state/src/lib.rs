@@ -20,8 +20,9 @@
 //! - Hide access patterns, publish deltas or snapshots, decide what a key means, or limit how much a contract stores.
 //!
 //! # Cost
-//! A read is log16(n / 32) pages, mostly cached, and one row. A commit writes one row, the journal's; every so often all pages
-//! and entries that changed since are written, once each (`journal.rs`). A view
+//! A read is log16(n / 32) pages, mostly cached, and one row more if the entry is large. A commit writes a list of its changes; every so
+//! often all pages and large entries that changed since are written, once each (`journal.rs`). What that costs a change is bounded by
+//! the size of a page, whatever the size of the state. Memory is bounded by [`Options`], beside what views hold. A view
 //! that is kept while boundaries are committed keeps the pages that those replaced: the file grows by what was written
 //! since, and shrinks back in use (not in length) when the view is dropped. Keep two or three, not hundreds.
 #![forbid(unsafe_code)]

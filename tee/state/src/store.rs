@@ -6,8 +6,9 @@
 //! that its outcome is unknown.
 //!
 //! # What a commit writes
-//! One row with its changes and the head ([`crate::journal`]), or, when the journal has grown to [`Options::journal_bytes`], every
-//! page and entry that is in memory only, and the head, and no journal any more. Both are one transaction.
+//! A list of its changes and the head ([`crate::journal`]), or, when the journal has grown to [`Options::journal_bytes`] or what is in
+//! memory only to [`Options::unwritten_bytes`], every page and entry that is in memory only, and the head, and no journal any more.
+//! Both are one transaction.
 //!
 //! # Keys
 //! [`ClusterStore::rekey`] writes what is in memory only, and seals the head, and in it the key so far, under the new key.
@@ -43,7 +44,7 @@ pub struct ClusterStore {
     writer: Mutex<Writer>,
     disk: Arc<Disk>,
     entropy: Box<dyn Entropy>,
-    journal_bytes: usize,
+    options: Options,
 }
 
 /// Held by whoever writes.
@@ -53,7 +54,9 @@ struct Writer {
     stopped: bool,
     /// Rows on the disk that the latest version has no use for, of state and records.
     stale: [Stale; 2],
-    /// About how many bytes are in memory only.
+    /// Bytes of the journal, and of what a sweep did since.
+    journal: usize,
+    /// About how many bytes of pages and entries are in memory only.
     unwritten: usize,
     /// Where the sweep under way is; the head has where it was when everything was last written.
     sweep: Option<Sweep>,
@@ -64,17 +67,25 @@ struct Writer {
 pub struct Options {
     /// Bytes of file pages kept in memory.
     pub file_cache_bytes: usize,
-    /// Verified tree pages kept in memory, each at most about 7 KB.
-    pub tree_cache_pages: usize,
-    /// Bytes of changes that a journal holds before the pages they changed are written. More of them make a commit cheaper and
-    /// opening slower (about a second for each 4 MB), and keep up to ten times as much in memory. None: every commit writes its pages.
+    /// Bytes of verified tree pages kept in memory: about 190 for an entry of 64 bytes.
+    pub tree_cache_bytes: usize,
+    /// Bytes of changes that a journal holds before the pages they changed are written. More of them make a commit cheaper, above all
+    /// in a large state, and opening slower (about a second for each 30 MB). None: every commit writes its pages.
     pub journal_bytes: usize,
+    /// Bytes of changed pages and entries that are in memory only before they are written, whatever room the journal has: one byte
+    /// may change a page of several thousand.
+    pub unwritten_bytes: usize,
 }
 
 impl Default for Options {
-    /// 128 MiB of file, 131,072 pages of tree (about 400 MB, when there are so many), 16 MiB of journal.
+    /// 128 MiB of file, 512 MiB of tree, 64 MiB of journal, 512 MiB that are not written: bounds, which a small state does not reach.
     fn default() -> Self {
-        Self { file_cache_bytes: 128 << 20, tree_cache_pages: 1 << 17, journal_bytes: 16 << 20 }
+        Self {
+            file_cache_bytes: 128 << 20,
+            tree_cache_bytes: 512 << 20,
+            journal_bytes: 64 << 20,
+            unwritten_bytes: 512 << 20,
+        }
     }
 }
 
@@ -106,8 +117,8 @@ pub(crate) struct Head {
     pub meta: Option<Vec<u8>>,
     /// The roots of state and records whose pages are on the disk.
     pub stored: (Option<NodeRef>, Option<NodeRef>),
-    /// The boundaries since, by their sequence.
-    pub journal: Vec<u64>,
+    /// The boundaries since.
+    pub journal: Vec<journal::Listed>,
     /// Where the sweep under way goes on.
     sweep: Option<Sweep>,
 }
@@ -168,7 +179,7 @@ impl ClusterStore {
         options: Options,
     ) -> Result<Self, OpenError> {
         let disk =
-            Arc::new(Disk { database: Database::new(database), cache: PageCache::new(options.tree_cache_pages) });
+            Arc::new(Disk { database: Database::new(database), cache: PageCache::new(options.tree_cache_bytes) });
         let ring = KeyRing::new(key);
         let mut writer = Writer::default();
         let latest = match file::read_head(disk.database.get()?)? {
@@ -176,9 +187,9 @@ impl ClusterStore {
                 let (mut head, older) = file::open_head(&ring, &row)?;
                 let (keys, rows) = (Arc::new(ring.with_older(&older)), || file::rows(disk.database.get()?));
                 let base = View::new(disk.clone(), Head::default(), Trees::default(), keys.clone(), rows()?);
-                let Replayed { trees, stale, bytes } = journal::replay(&base, &head)?;
+                let Replayed { trees, stale, bytes, memory } = journal::replay(&base, &head)?;
                 (head.state, head.records) = trees.nodes();
-                writer = Writer { stopped: false, stale, unwritten: bytes, sweep: head.sweep };
+                writer = Writer { stopped: false, stale, journal: bytes, unwritten: memory, sweep: head.sweep };
                 View::new(disk.clone(), head, trees, keys, rows()?)
             }
             None => {
@@ -190,8 +201,7 @@ impl ClusterStore {
                 View::new(disk.clone(), head, Trees::default(), Arc::new(ring), file::rows(disk.database.get()?)?)
             }
         };
-        let journal_bytes = options.journal_bytes;
-        Ok(Self { latest: RwLock::new(latest), writer: Mutex::new(writer), disk, entropy, journal_bytes })
+        Ok(Self { latest: RwLock::new(latest), writer: Mutex::new(writer), disk, entropy, options })
     }
 
     /// The latest committed version. Costs a pointer; never waits for a commit under way.
@@ -226,15 +236,18 @@ impl ClusterStore {
         let stamp = batch::next_stamp(&base);
         let updated = RadixTree.update(&pages, records_root, &batch::changes(&records), stamp)?;
         let trees = Trees { state: state.root, records: updated.root };
+        let unwritten = state.unwritten.saturating_add(updated.unwritten);
         let stale = [state.stale, updated.stale];
 
         let changes = journal::encode(&entries, &records);
         let head = Head { sequence: stamp.version, meta: Some(meta), ..base.head().clone() };
         let keys = base.keys().clone();
         drop((base, entries, records));
-        let fits = writer.unwritten.saturating_add(changes.len()) <= self.journal_bytes;
+        let fits = writer.has_room(&self.options, changes.len(), unwritten);
         let latest = if fits && head.journal.len() < journal::MAX_BOUNDARIES {
-            self.append(&mut writer, head, trees, keys, stale, &changes)?
+            let latest = self.append(&mut writer, head, trees, keys, &changes)?;
+            writer.keep(stale, changes.len(), unwritten);
+            latest
         } else {
             self.write_all(&mut writer, head, trees, &keys.clone(), keys, stale)?
         };
@@ -309,7 +322,7 @@ impl ClusterStore {
         }
         drop(base);
         let before = writer.sweep.replace(Sweep { after: Some(last), ..sweep });
-        if writer.unwritten.saturating_add(bytes) > self.journal_bytes {
+        if !writer.has_room(&self.options, bytes, update.unwritten) {
             if let Err(error) = self.write_all(&mut writer, head, trees, &keys.clone(), keys, stale) {
                 // What was not sealed anew must be looked at again, or its key would be forgotten.
                 writer.sweep = before;
@@ -320,7 +333,7 @@ impl ClusterStore {
             (head.state, head.records) = trees.nodes();
             let rows = file::rows(self.disk.database.get()?)?;
             self.announce(View::new(self.disk.clone(), head, trees, keys, rows));
-            writer.keep(stale, bytes);
+            writer.keep(stale, bytes, update.unwritten);
         }
         Ok(SweepProgress::Continues(leaves.len()))
     }
@@ -361,25 +374,23 @@ impl ClusterStore {
         Ok(self.view())
     }
 
-    /// Makes a boundary durable as one row of the journal.
+    /// Makes a boundary durable as a list of its changes.
     fn append(
         &self,
         writer: &mut Writer,
         mut head: Head,
         trees: Trees,
         keys: Arc<KeyRing>,
-        stale: [Stale; 2],
         changes: &[u8],
     ) -> Result<View, CommitError> {
         let mut nonces = Nonces::new(&*self.entropy);
-        let place = Place::Journal(head.sequence);
-        let row = keys.seal(&place, changes, &mut nonces)?;
-        let rows = Rows::from([(keys.locator(keys.current(), &place)?, Some(row))]);
+        let mut rows = Rows::new();
+        for (place, part) in journal::parts(head.sequence, changes) {
+            rows.insert(keys.locator(keys.current(), &place)?, Some(keys.seal(&place, part, &mut nonces)?));
+        }
         (head.state, head.records) = trees.nodes();
-        head.journal.push(head.sequence);
-        let latest = self.write(writer, head, trees, keys, &rows, &mut nonces)?;
-        writer.keep(stale, changes.len());
-        Ok(latest)
+        head.journal.push((head.sequence, u32::try_from(rows.len()).unwrap_or(u32::MAX)));
+        self.write(writer, head, trees, keys, &rows, &mut nonces)
     }
 
     /// Writes every page and entry that is in memory only, under the present key, and no journal any more. The head is sealed under
@@ -395,22 +406,21 @@ impl ClusterStore {
     ) -> Result<View, CommitError> {
         let mut nonces = Nonces::new(&*self.entropy);
         let mut rows = Rows::new();
-        for sequence in &head.journal {
-            rows.insert(present.locator(present.current(), &Place::Journal(*sequence))?, None);
+        for place in head.journal.iter().copied().flat_map(journal::places) {
+            rows.insert(present.locator(present.current(), &place)?, None);
         }
         // What was replaced goes first: a row sealed anew in the same epoch has the same locator as before.
         for (namespace, stale) in NAMESPACES.into_iter().zip(&writer.stale).chain(NAMESPACES.into_iter().zip(&stale)) {
-            for (id, generation) in &stale.pages {
+            for (id, generation) in stale.pages.keys() {
                 rows.insert(present.locator(*generation, &Place::Page(namespace, id))?, None);
             }
             for (path, generation) in &stale.entries {
                 rows.insert(present.locator(*generation, &Place::Entry(namespace, path))?, None);
             }
         }
-        let mut pages = Vec::new();
         let mut stored = |namespace: Namespace, root: &Option<Subtree>| {
-            let mut sealing =
-                Sealing { keys: present, namespace, nonces: &mut nonces, rows: &mut rows, pages: &mut pages };
+            let cache = &self.disk.cache;
+            let mut sealing = Sealing { keys: present, namespace, nonces: &mut nonces, rows: &mut rows, cache };
             root.as_ref().map(|root| unload(PageId::ROOT, root, &mut sealing)).transpose()
         };
         let trees = Trees {
@@ -422,11 +432,10 @@ impl ClusterStore {
         head.journal.clear();
         head.sweep = writer.sweep;
         let latest = self.write(writer, head, trees, keys, &rows, &mut nonces)?;
-        *writer = Writer { stopped: false, stale: Default::default(), unwritten: 0, sweep: writer.sweep };
-        // The next boundary reads most of it again.
-        for (namespace, id, node, page) in pages {
-            self.disk.cache.put(namespace, &id, &node, page);
+        for (namespace, stale) in NAMESPACES.into_iter().zip(&writer.stale).chain(NAMESPACES.into_iter().zip(&stale)) {
+            stale.pages.iter().for_each(|((id, _), node)| self.disk.cache.remove(namespace, id, node));
         }
+        *writer = Writer { sweep: writer.sweep, ..Writer::default() };
         Ok(latest)
     }
 
@@ -465,12 +474,19 @@ impl ClusterStore {
 const NAMESPACES: [Namespace; 2] = [Namespace::State, Namespace::Records];
 
 impl Writer {
+    /// Whether so many bytes more of journal, and of pages in memory only, are within bounds.
+    fn has_room(&self, options: &Options, journal: usize, unwritten: isize) -> bool {
+        self.journal.saturating_add(journal) <= options.journal_bytes
+            && self.unwritten.saturating_add_signed(unwritten) <= options.unwritten_bytes
+    }
+
     /// Keeps account of changes whose pages are in memory only.
-    fn keep(&mut self, stale: [Stale; 2], bytes: usize) {
+    fn keep(&mut self, stale: [Stale; 2], journal: usize, unwritten: isize) {
         for (all, more) in self.stale.iter_mut().zip(stale) {
             all.extend(more);
         }
-        self.unwritten = self.unwritten.saturating_add(bytes);
+        self.journal = self.journal.saturating_add(journal);
+        self.unwritten = self.unwritten.saturating_add_signed(unwritten);
     }
 }
 
@@ -480,7 +496,7 @@ struct Sealing<'a, 'n> {
     namespace: Namespace,
     nonces: &'a mut Nonces<'n>,
     rows: &'a mut Rows,
-    pages: &'a mut Vec<(Namespace, PageId, NodeRef, Arc<Page>)>,
+    cache: &'a PageCache,
 }
 
 impl Sealing<'_, '_> {
@@ -496,7 +512,8 @@ impl Unloaded for Sealing<'_, '_> {
 
     fn page(&mut self, id: &PageId, subtree: &Subtree, page: &Arc<Page>) -> Result<(), CommitError> {
         self.seal(&Place::Page(self.namespace, id), &Zeroizing::new(page.encode()))?;
-        self.pages.push((self.namespace, *id, subtree.node, page.clone()));
+        // The next boundary reads most of them again. What is found there is the same whether or not this write succeeds.
+        self.cache.put(self.namespace, id, &subtree.node, page.clone());
         Ok(())
     }
 

@@ -15,12 +15,12 @@
 //! below, or on any machine's encryption. The branching bit is hashed so that absence can be shown, too.
 //!
 //! # Pages
-//! A page is the subtree under a prefix of whole nibbles: up to [`BUCKET_LEAVES`] leaves, or sixteen children of which
-//! it keeps hash, count, key generation and version. A write touches one page per level, log16(n / 32) of them, and
-//! hashes again only the nodes above what it changed; a batch changes a page it shares once.
+//! A page is the subtree under a prefix of whole nibbles: up to [`BUCKET_LEAVES`] leaves with those of their entries that are small,
+//! or sixteen children of which it keeps hash, count, key generation and version (`tree/page.rs`). A write touches one page per level,
+//! log16(n / 32) of them, and hashes again only the nodes above what it changed; a batch changes a page it shares once.
 //!
 //! A subtree that was changed and not yet written hangs in memory from the page above it ([`Subtree::page`]), and an entry
-//! from its leaf ([`Leaf::row`]): versions share what they have in common, and the last one that needs a page frees it.
+//! from its leaf ([`LeafRow::Fresh`]): versions share what they have in common, and the last one that needs a page frees it.
 //! [`unload`] hands out what is not written yet, and leaves a tree that is all on the disk.
 //!
 //! # Guarantees
@@ -32,15 +32,20 @@
 //!
 //! Everything here is pure; rows come through [`PageSource`]. The host controls what it returns.
 
-use crate::error::{IntegrityError, ReadError, Row};
-use codec::{Decode, DecodeAll, Encode};
+use crate::error::ReadError;
+use codec::{Decode, Encode};
 use phala_protocol::{domain, hash_value, Epoch, Hash};
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// Leaves of a page before it becomes a branch.
 pub(crate) const BUCKET_LEAVES: usize = 64;
 /// Leaves under a branch at which it becomes a bucket again; the gap keeps a page from flapping.
 const COLLAPSE_LEAVES: u64 = 32;
+/// Bytes of key and value of an entry that lies in its bucket's row.
+const MAX_WITHIN_BYTES: usize = 256;
 /// Nibbles of a path.
 const PATH_NIBBLES: u8 = 64;
 
@@ -51,7 +56,7 @@ pub const EMPTY_ROOT: Hash = [0; 32];
 pub(crate) type Path = Hash;
 
 /// Which of the store's maps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub(crate) enum Namespace {
     /// The contracts' entries: what replicas vote on.
     State,
@@ -81,7 +86,7 @@ fn node_hash(bit: u8, left: &Hash, right: &Hash) -> Hash {
 /// A commitment to a map that is updated in batches and reads rows only where the batch touches it. The one
 /// implementation is [`RadixTree`]; another one would keep the store and the batches as they are.
 pub(crate) trait CommittedMap {
-    /// The leaf at `path`, or the proven absence of one.
+    /// The leaf at `path`, its entry with it unless that lies apart, or the proven absence of one.
     fn lookup(&self, source: &impl PageSource, root: Option<&Subtree>, path: &Path) -> Result<Option<Leaf>, ReadError>;
 
     /// Applies `changes`, which are sorted by path without repetition, once.
@@ -93,7 +98,7 @@ pub(crate) trait CommittedMap {
         stamp: Stamp,
     ) -> Result<Update, ReadError>;
 
-    /// Up to `limit` leaves in the order of their paths, beginning after `after`.
+    /// Up to `limit` leaves in the order of their paths, beginning after `after`, with entries as [`Self::lookup`].
     fn leaves_after(
         &self,
         source: &impl PageSource,
@@ -133,11 +138,10 @@ pub(crate) struct NodeRef {
 }
 
 /// A subtree as its parent knows it.
-#[derive(Clone, Debug, Encode, Decode)]
+#[derive(Clone, Debug)]
 pub(crate) struct Subtree {
     pub node: NodeRef,
     /// Its page, as long as that is not on the disk.
-    #[codec(skip)]
     pub page: Option<Arc<Page>>,
 }
 
@@ -149,18 +153,30 @@ impl Subtree {
 }
 
 /// An entry as the tree knows it.
-#[derive(Clone, Debug, Encode, Decode)]
+#[derive(Clone, Debug)]
 pub(crate) struct Leaf {
     pub path: Path,
     /// What [`leaf_hash`] makes of path and value.
     pub hash: Hash,
     /// The keys its row is under.
-    #[codec(compact)]
     pub generation: Epoch,
-    /// Its row, as long as that is not on the disk.
-    #[codec(skip)]
-    pub row: Option<Arc<EntryRow>>,
+    pub row: LeafRow,
 }
+
+/// Where an entry is.
+#[derive(Clone, Debug)]
+pub(crate) enum LeafRow {
+    /// On the disk, in a row of its own: it is large.
+    Apart,
+    /// In its bucket's row, by its bytes in there: it is small.
+    Within(Span),
+    /// In memory only.
+    Fresh(Arc<EntryRow>),
+}
+
+/// Bytes of a bucket: from, and up to but not including.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Span(u32, u32);
 
 impl Leaf {
     fn says_the_same(&self, other: &Self) -> bool {
@@ -179,6 +195,16 @@ pub(crate) struct EntryRow {
 impl EntryRow {
     pub(crate) fn path(&self, namespace: Namespace) -> Path {
         path_of(namespace, &self.contract, &self.key)
+    }
+
+    /// Whether it lies in its bucket's row: then it costs no row of its own, and its bucket is not much longer for it.
+    fn is_small(&self) -> bool {
+        self.key.len() + self.value.len() <= MAX_WITHIN_BYTES
+    }
+
+    /// About how many bytes it takes in memory.
+    fn memory(&self) -> usize {
+        size_of::<Self>() + self.key.len() + self.value.len() + 64
     }
 
     /// What its leaf commits, at `path`.
@@ -225,12 +251,14 @@ pub(crate) struct Update {
     pub root: Option<Subtree>,
     /// Rows on the disk that the new version has no use for.
     pub stale: Stale,
+    /// About how many bytes of pages and entries are in memory only for it, more than for the version before.
+    pub unwritten: isize,
 }
 
 /// Rows on the disk that are to be removed, by the generation they are under, unless they are written anew at the same locator.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Stale {
-    pub pages: BTreeSet<(PageId, Epoch)>,
+    pub pages: BTreeMap<(PageId, Epoch), NodeRef>,
     pub entries: BTreeSet<(Path, Epoch)>,
 }
 
@@ -297,121 +325,6 @@ impl PageId {
     }
 }
 
-/// The children of a branch, by nibble.
-type Slots = [Option<Subtree>; 16];
-
-/// A stored part of the tree.
-#[derive(Clone, Debug, Encode, Decode)]
-pub(crate) enum Page {
-    /// Leaves.
-    Bucket(Bucket),
-    /// Subtrees.
-    Branch(Box<Slots>),
-}
-
-/// Leaves, sorted by path, and the hashes above them.
-#[derive(Clone, Debug, Encode, Decode)]
-pub(crate) struct Bucket {
-    pub leaves: Vec<Leaf>,
-    /// The hash of each inner node, by the index of the first leaf on its right side; empty until they have been computed.
-    #[codec(skip)]
-    inner: Vec<Hash>,
-}
-
-impl Bucket {
-    fn new(leaves: Vec<Leaf>) -> Self {
-        Self { leaves, inner: Vec::new() }
-    }
-
-    /// Computes the hashes above the leaves, anew where `changed` says that a leaf below is another; all of them the first time.
-    fn hash(&mut self, changed: &[bool]) -> Option<Hash> {
-        let fresh = self.inner.len() != self.leaves.len();
-        if fresh {
-            self.inner = vec![EMPTY_ROOT; self.leaves.len()];
-        }
-        subtree_root(&self.leaves, &mut self.inner, if fresh { &[] } else { changed })
-    }
-}
-
-/// The root of sorted leaves. `inner` are the hashes between them, valid but above leaves that are `changed`; without a word
-/// about changes all are computed.
-fn subtree_root(leaves: &[Leaf], inner: &mut [Hash], changed: &[bool]) -> Option<Hash> {
-    let (first, last) = (leaves.first()?, leaves.last()?);
-    if leaves.len() == 1 {
-        return Some(first.hash);
-    }
-    // All leaves share the bits on which the first and the last agree, for they are sorted.
-    let bit = first_difference(&first.path, &last.path)?;
-    let middle = leaves.partition_point(|leaf| !bit_of(&leaf.path, bit));
-    if !changed.is_empty() && !changed.contains(&true) {
-        return inner.get(middle).copied();
-    }
-    let (left, right) = leaves.split_at_checked(middle)?;
-    let (left_changed, right_changed) = changed.split_at_checked(middle).unwrap_or_default();
-    let (left_inner, right_inner) = inner.split_at_mut_checked(middle)?;
-    let left = subtree_root(left, left_inner, left_changed)?;
-    let right = subtree_root(right, right_inner, right_changed)?;
-    let hash = node_hash(bit, &left, &right);
-    // The first leaf on the right is no middle of the right side's own nodes.
-    *right_inner.first_mut()? = hash;
-    Some(hash)
-}
-
-impl Page {
-    /// Decodes a page, no larger in memory than a few times its encoding; judges nothing.
-    pub(crate) fn decode_bounded(bytes: &[u8]) -> Result<Self, IntegrityError> {
-        Self::decode_all(&mut &*bytes).map_err(|_| IntegrityError::Malformed(Row::Page))
-    }
-
-    /// Accepts the page as the one at `id` whose root is `expected`.
-    pub(crate) fn verify(&mut self, id: &PageId, expected: &NodeRef) -> Result<(), IntegrityError> {
-        let sound = match self {
-            Self::Bucket(Bucket { leaves, .. }) => {
-                !leaves.is_empty()
-                    && leaves.len() <= BUCKET_LEAVES
-                    && leaves.iter().all(|leaf| id.contains(&leaf.path))
-                    && leaves.iter().zip(leaves.iter().skip(1)).all(|(left, right)| left.path < right.path)
-            }
-            Self::Branch(slots) => id.nibbles < PATH_NIBBLES && slots.iter().any(Option::is_some),
-        };
-        if !sound {
-            return Err(IntegrityError::Malformed(Row::Page));
-        }
-        if self.root(id, &[]) != Some(expected.hash) {
-            return Err(IntegrityError::NotCommitted(Row::Page));
-        }
-        Ok(())
-    }
-
-    fn root(&mut self, id: &PageId, changed: &[bool]) -> Option<Hash> {
-        match self {
-            Self::Bucket(bucket) => bucket.hash(changed),
-            Self::Branch(slots) => slots_root(id, slots),
-        }
-    }
-
-    fn count(&self) -> u64 {
-        match self {
-            Self::Bucket(bucket) => bucket.leaves.len() as u64,
-            Self::Branch(slots) => slots.iter().flatten().fold(0, |sum, slot| sum.saturating_add(slot.node.count)),
-        }
-    }
-}
-
-/// The root of a branch: its children folded pairwise, four times; a lone child passes unchanged.
-fn slots_root(id: &PageId, slots: &Slots) -> Option<Hash> {
-    let mut level: [Option<Hash>; 16] =
-        core::array::from_fn(|index| slots.get(index)?.as_ref().map(|slot| slot.node.hash));
-    for bit_in_nibble in (0..4u8).rev() {
-        let bit = id.nibbles.saturating_mul(4).saturating_add(bit_in_nibble);
-        level = core::array::from_fn(|index| match (level.get(2 * index)?, level.get(2 * index + 1)?) {
-            (Some(left), Some(right)) => Some(node_hash(bit, left, right)),
-            (one, other) => one.or(*other),
-        });
-    }
-    level.first().copied().flatten()
-}
-
 fn bit_of(path: &Path, bit: u8) -> bool {
     path.get(usize::from(bit / 8)).is_some_and(|byte| byte & (0x80 >> (bit % 8)) != 0)
 }
@@ -432,13 +345,14 @@ impl CommittedMap for RadixTree {
         let (mut id, mut next) = (PageId::ROOT, root.cloned());
         while let Some(subtree) = next {
             match &*source.page_of(&id, &subtree)? {
-                Page::Bucket(Bucket { leaves, .. }) => {
-                    let found = leaves.binary_search_by(|leaf| leaf.path.cmp(path)).ok();
-                    return Ok(found.and_then(|index| leaves.get(index)).cloned());
+                Page::Bucket(bucket) => {
+                    let found = bucket.leaves.binary_search_by(|leaf| leaf.path.cmp(path)).ok();
+                    let leaf = found.and_then(|index| bucket.leaves.get(index));
+                    return Ok(leaf.map(|leaf| bucket.with_entry(leaf)).transpose()?);
                 }
-                Page::Branch(slots) => {
+                Page::Branch(branch) => {
                     let nibble = id.choose(path);
-                    next = slots.get(usize::from(nibble)).cloned().flatten();
+                    next = branch.slot(nibble).cloned();
                     id = id.child(nibble);
                 }
             }
@@ -480,12 +394,15 @@ fn walk(
     leaves: &mut Vec<Leaf>,
 ) -> Result<(), ReadError> {
     match &*source.page_of(&id, subtree)? {
-        Page::Bucket(Bucket { leaves: found, .. }) => {
+        Page::Bucket(bucket) => {
             let room = limit.saturating_sub(leaves.len());
-            leaves.extend(found.iter().filter(|leaf| after.is_none_or(|after| leaf.path > *after)).take(room).cloned());
+            let behind = bucket.leaves.iter().filter(|leaf| after.is_none_or(|after| leaf.path > *after));
+            for leaf in behind.take(room) {
+                leaves.push(bucket.with_entry(leaf)?);
+            }
         }
-        Page::Branch(slots) => {
-            for (nibble, slot) in (0u8..).zip(slots.iter()) {
+        Page::Branch(branch) => {
+            for (nibble, slot) in (0u8..).zip(branch.slots.iter()) {
                 let Some(child) = slot else { continue };
                 // `after` bounds only the child that it lies in: those before it are passed over, those behind it are whole.
                 let after = match after.map(|after| (id.choose(after).cmp(&nibble), after)) {
@@ -503,9 +420,12 @@ fn walk(
     Ok(())
 }
 
+mod page;
 #[cfg(test)]
 mod tests;
 mod unload;
 mod update;
 
+pub(crate) use page::Page;
+use page::{Branch, Bucket};
 pub(crate) use unload::{unload, Unloaded};

@@ -12,7 +12,8 @@ use crate::{
     error::{IntegrityError, ReadError, Row, StorageFault},
     store::{Head, Trees},
     tree::{
-        self, CommittedMap, EntryRow, Leaf, Namespace, NodeRef, Page, PageId, PageSource, Path, RadixTree, Subtree,
+        self, CommittedMap, EntryRow, Leaf, LeafRow, Namespace, NodeRef, Page, PageId, PageSource, Path, RadixTree,
+        Subtree,
     },
 };
 use codec::DecodeAll;
@@ -181,18 +182,17 @@ impl View {
 
     pub(crate) fn read(&self, namespace: Namespace, path: &Path) -> Result<Option<Vec<u8>>, ReadError> {
         let (root, pages) = self.tree(namespace);
-        match RadixTree.lookup(&pages, root, path)? {
-            Some(Leaf { row: Some(row), .. }) => Ok(Some(row.value.clone())),
-            Some(leaf) => Ok(Some(self.stored_entry(namespace, &leaf)?.value)),
-            None => Ok(None),
-        }
+        let Some(leaf) = RadixTree.lookup(&pages, root, path)? else { return Ok(None) };
+        let row = self.entry(namespace, &leaf)?;
+        drop(leaf);
+        Ok(Some(Arc::try_unwrap(row).map_or_else(|row| row.value.clone(), |row| row.value)))
     }
 
-    /// The entry of a leaf.
+    /// The entry of a leaf, as the tree hands it out.
     pub(crate) fn entry(&self, namespace: Namespace, leaf: &Leaf) -> Result<Arc<EntryRow>, ReadError> {
         match &leaf.row {
-            Some(row) => Ok(row.clone()),
-            None => self.stored_entry(namespace, leaf).map(Arc::new),
+            LeafRow::Fresh(row) => Ok(row.clone()),
+            LeafRow::Apart | LeafRow::Within(_) => self.stored_entry(namespace, leaf).map(Arc::new),
         }
     }
 
@@ -230,7 +230,7 @@ impl PageSource for Pages<'_> {
             return Ok(page);
         }
         let bytes = self.view.open(expected.generation, &Place::Page(self.namespace, id))?;
-        let mut page = Page::decode_bounded(&bytes)?;
+        let mut page = Page::decode_bounded(&bytes, self.namespace)?;
         page.verify(id, expected)?;
         let page = Arc::new(page);
         cache.put(self.namespace, id, expected, page.clone());

@@ -25,7 +25,6 @@ static OTHER_ROOT: LazyLock<InsecureVendor> = LazyLock::new(|| InsecureVendor::o
 
 /// A machine and its vendor, before anything is signed.
 struct Specimen {
-    kind: Kind,
     processor: Processor,
     fields: QuoteFields,
     format: QuoteFormat,
@@ -56,7 +55,6 @@ impl Specimen {
             (tcb_info_json(window), qe_identity_json(window))
         };
         Self {
-            kind,
             processor: Processor::named("alpha"),
             fields,
             format,

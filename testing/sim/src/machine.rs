@@ -97,7 +97,7 @@ impl Machine for SimMachine {
     }
 
     fn open_store(&self, _: ClusterId, key: StorageKey) -> Result<ClusterStore, OpenError> {
-        let options = Options { file_cache_bytes: 4 << 20, tree_cache_pages: 1 << 10, ..Options::default() };
+        let options = Options { file_cache_bytes: 4 << 20, tree_cache_bytes: 4 << 20, ..Options::default() };
         ClusterStore::open_with_backend(self.disk.open(), key, Box::new(self.entropy.clone()), options)
     }
 }

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 use super::*;
+use crate::error::{IntegrityError, Row};
+use page::Small;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
@@ -18,29 +20,30 @@ struct Memory {
 impl PageSource for Memory {
     fn page(&self, id: &PageId, expected: &NodeRef) -> Result<Arc<Page>, ReadError> {
         let page = self.pages.get(&(*id, expected.generation)).ok_or(IntegrityError::Missing(Row::Page))?;
-        let mut page = Page::decode_bounded(&page.encode())?;
+        let mut page = Page::decode_bounded(&page.encode(), Namespace::State)?;
         page.verify(id, expected)?;
         Ok(Arc::new(page))
     }
 }
 
 impl Unloaded for Memory {
-    type Error = ();
+    type Error = IntegrityError;
 
-    fn page(&mut self, id: &PageId, subtree: &Subtree, page: &Arc<Page>) -> Result<(), ()> {
+    fn page(&mut self, id: &PageId, subtree: &Subtree, page: &Arc<Page>) -> Result<(), IntegrityError> {
         assert_eq!(subtree.node.generation, self.generation);
         assert!(self.pages.insert((*id, self.generation), (**page).clone()).is_none(), "leaves no page behind");
         Ok(())
     }
 
-    fn entry(&mut self, leaf: &Leaf, _: &EntryRow) -> Result<(), ()> {
+    fn entry(&mut self, leaf: &Leaf, _: &EntryRow) -> Result<(), IntegrityError> {
         assert_eq!(leaf.generation, self.generation);
         Ok(())
     }
 }
 
 fn change(path: Path, value: Option<Hash>) -> Change {
-    let row = Arc::new(EntryRow { contract: [0; 32], key: Vec::new(), value: Vec::new() });
+    // Too large to lie within a bucket: the paths here are no key's.
+    let row = Arc::new(EntryRow { contract: [0; 32], key: Vec::new(), value: vec![0; MAX_WITHIN_BYTES + 1] });
     Change { path, value: value.map(|value| Written { hash: leaf_hash(&path, &value), row }) }
 }
 
@@ -59,8 +62,8 @@ impl Memory {
     }
 
     fn write(&mut self) {
-        for key in std::mem::take(&mut self.stale).pages {
-            assert!(self.pages.remove(&key).is_some(), "removes only pages that are there");
+        for key in std::mem::take(&mut self.stale).pages.keys() {
+            assert!(self.pages.remove(key).is_some(), "removes only pages that are there");
         }
         if let Some(root) = self.root.take() {
             self.root = Some(unload(PageId::ROOT, &root, self).unwrap());
@@ -81,9 +84,10 @@ impl Memory {
         let Some(subtree) = subtree else { return 0 };
         1 + match &*self.page_of(&id, subtree).unwrap() {
             Page::Bucket(_) => 0,
-            Page::Branch(slots) => {
-                (0u8..).zip(slots.iter()).map(|(nibble, slot)| self.reachable(id.child(nibble), slot.as_ref())).sum()
-            }
+            Page::Branch(branch) => (0u8..)
+                .zip(branch.slots.iter())
+                .map(|(nibble, slot)| self.reachable(id.child(nibble), slot.as_ref()))
+                .sum(),
         }
     }
 }
@@ -200,12 +204,12 @@ fn refuses_every_page_but_the_committed_one() {
     tree.apply(entries.clone(), 1);
     let root = tree.root.clone().unwrap().node;
     let page = tree.page(&PageId::ROOT, &root).unwrap();
-    let Page::Branch(slots) = &*page else { unreachable!("200 entries do not fit a bucket") };
+    let Page::Branch(branch) = &*page else { unreachable!("200 entries do not fit a bucket") };
     for nibble in 0..16u8 {
-        let Some(node) = slots[usize::from(nibble)].as_ref().map(|slot| slot.node) else { continue };
+        let Some(node) = branch.slot(nibble).map(|slot| slot.node) else { continue };
         let id = PageId::ROOT.child(nibble);
         let Page::Bucket(Bucket { leaves, .. }) = (*tree.page(&id, &node).unwrap()).clone() else { continue };
-        let check = |leaves: Vec<Leaf>| Page::Bucket(Bucket::new(leaves)).verify(&id, &node);
+        let check = |leaves: Vec<Leaf>| Page::Bucket(Bucket::new(leaves, Arc::default())).verify(&id, &node);
         assert_eq!(check(leaves.clone()), Ok(()));
         assert_eq!(check(leaves[1..].to_vec()), Err(IntegrityError::NotCommitted(Row::Page)));
         assert_eq!(check(Vec::new()), Err(IntegrityError::Malformed(Row::Page)));
@@ -214,12 +218,15 @@ fn refuses_every_page_but_the_committed_one() {
         other[0].hash[31] ^= 1;
         assert_eq!(check(other), Err(IntegrityError::NotCommitted(Row::Page)));
         let elsewhere = PageId::ROOT.child(nibble ^ 1);
-        let moved = Page::Bucket(Bucket::new(leaves)).verify(&elsewhere, &node);
+        let moved = Page::Bucket(Bucket::new(leaves, Arc::default())).verify(&elsewhere, &node);
         assert_eq!(moved, Err(IntegrityError::Malformed(Row::Page)));
     }
-    let mut without = slots.clone();
+    let mut without = branch.slots.clone();
     *without.iter_mut().find(|slot| slot.is_some()).unwrap() = None;
-    assert_eq!(Page::Branch(without).verify(&PageId::ROOT, &root), Err(IntegrityError::NotCommitted(Row::Page)));
+    assert_eq!(
+        Page::Branch(Branch::new(without)).verify(&PageId::ROOT, &root),
+        Err(IntegrityError::NotCommitted(Row::Page))
+    );
 }
 
 #[test]
@@ -232,4 +239,84 @@ fn keys_of_contracts_and_records_have_different_paths() {
         path_of(Namespace::State, &[0; 32], b""),
     ];
     assert_eq!(paths.iter().collect::<BTreeSet<_>>().len(), paths.len());
+}
+
+/// An entry as the store would have it.
+fn entry(number: u32, value: Vec<u8>) -> (Path, Arc<EntryRow>) {
+    let row = EntryRow { contract: [number as u8 % 3; 32], key: number.to_le_bytes().to_vec(), value };
+    (row.path(Namespace::State), Arc::new(row))
+}
+
+#[test]
+fn small_entries_lie_in_their_bucket_and_large_ones_apart() {
+    let mut tree = Memory::default();
+    let rows: BTreeMap<_, _> = (0u32..300)
+        .map(|number| entry(number, vec![number as u8; if number % 5 == 0 { MAX_WITHIN_BYTES } else { 20 }]))
+        .collect();
+    let changes: Vec<_> = rows.iter().map(|(path, row)| Change::new(*path, Some(row.clone()))).collect();
+    let update = RadixTree.update(&tree, None, &changes, Stamp { generation: 0, version: 1 }).unwrap();
+    assert!(update.unwritten > 300 * 100, "{} bytes are in memory only", update.unwritten);
+    tree.root = update.root;
+    tree.write();
+    let mut kinds = [0, 0];
+    for (path, row) in &rows {
+        let found = RadixTree.lookup(&tree, tree.root.as_ref(), path).unwrap().unwrap();
+        match found.row {
+            LeafRow::Fresh(found) => {
+                assert_eq!((&found.contract, &found.key, &found.value), (&row.contract, &row.key, &row.value));
+                kinds[0] += 1;
+            }
+            LeafRow::Apart => kinds[1] += 1,
+            LeafRow::Within(_) => unreachable!("handed out without its entry"),
+        }
+    }
+    assert_eq!(kinds, [240, 60]);
+    // A page counts its own memory down again when another takes its place.
+    let stamp = Stamp { generation: 0, version: 2 };
+    let again = RadixTree.update(&tree, tree.root.as_ref(), &changes[..40], stamp).unwrap();
+    assert_eq!(again.unwritten, 0, "the same values again change nothing");
+    let (path, row) = entry(1, vec![9; 20]);
+    let one = RadixTree.update(&tree, tree.root.as_ref(), &[Change::new(path, Some(row))], stamp).unwrap();
+    let (path, row) = entry(1, vec![8; 20]);
+    let two = RadixTree.update(&tree, one.root.as_ref(), &[Change::new(path, Some(row))], stamp).unwrap();
+    assert!(one.unwritten > 0 && two.unwritten == 0, "{} {}", one.unwritten, two.unwritten);
+}
+
+#[test]
+fn an_entry_that_is_not_its_leafs_is_refused() {
+    let ((path, row), (_, other)) = (entry(1, vec![1; 9]), entry(1, vec![2; 9]));
+    let mut small = Small::default();
+    let span = small.push(&other);
+    let leaf = Leaf { path, hash: row.leaf_hash(&path), generation: 0, row: LeafRow::Within(span) };
+    let bucket = Bucket::new(vec![leaf.clone()], Arc::new(small));
+    assert_eq!(bucket.with_entry(&leaf).unwrap_err(), IntegrityError::NotCommitted(Row::Page));
+    let nowhere = Bucket::new(vec![leaf.clone()], Arc::default());
+    assert_eq!(nowhere.with_entry(&leaf).unwrap_err(), IntegrityError::Malformed(Row::Page));
+}
+
+#[test]
+fn every_page_has_one_form_and_garbage_has_none() {
+    let mut tree = Memory::default();
+    let changes: BTreeMap<_, _> = (0u32..150).map(|number| entry(number, vec![3; 12])).collect();
+    let changes: Vec<_> = changes.into_iter().map(|(path, row)| Change::new(path, Some(row))).collect();
+    tree.root = RadixTree.update(&tree, None, &changes, Stamp { generation: 0, version: 1 }).unwrap().root;
+    tree.write();
+    assert!(tree.pages.len() > 10);
+    for page in tree.pages.values() {
+        let bytes = page.encode();
+        let decode = |bytes: &[u8]| Page::decode_bounded(bytes, Namespace::State);
+        assert_eq!(decode(&bytes).unwrap().encode(), bytes);
+        for length in 0..bytes.len() {
+            assert_eq!(decode(&bytes[..length]).unwrap_err(), IntegrityError::Malformed(Row::Page));
+        }
+        assert_eq!(decode(&[&bytes[..], &[0]].concat()).unwrap_err(), IntegrityError::Malformed(Row::Page));
+        for index in 0..bytes.len() {
+            let mut altered = bytes.clone();
+            altered[index] ^= 0xff;
+            // Whatever that decodes to, nothing panics, and what reads an entry says so.
+            if let Ok(Page::Bucket(bucket)) = decode(&altered) {
+                bucket.leaves.iter().for_each(|leaf| drop(bucket.with_entry(leaf)));
+            }
+        }
+    }
 }

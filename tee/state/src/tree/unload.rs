@@ -1,11 +1,15 @@
 //! Hands out what of a tree is in memory only, and makes the same tree without it.
 
-use super::{Bucket, Leaf, Page, PageId, Slots, Subtree};
+use super::{
+    page::{Bucket, Small},
+    Leaf, LeafRow, Page, PageId, Subtree,
+};
+use crate::error::{IntegrityError, Row};
 use std::sync::Arc;
 
-/// Takes the pages and entries that are not on the disk, children first.
+/// Takes the pages that are not on the disk, and the entries that lie apart from them; children first.
 pub(crate) trait Unloaded {
-    type Error;
+    type Error: From<IntegrityError>;
     fn page(&mut self, id: &PageId, subtree: &Subtree, page: &Arc<Page>) -> Result<(), Self::Error>;
     fn entry(&mut self, leaf: &Leaf, row: &super::EntryRow) -> Result<(), Self::Error>;
 }
@@ -16,18 +20,34 @@ pub(crate) fn unload<U: Unloaded>(id: PageId, root: &Subtree, to: &mut U) -> Res
     let Some(page) = &root.page else { return Ok(root.clone()) };
     let stored = match &**page {
         Page::Bucket(bucket) => {
-            let mut leaves = bucket.leaves.clone();
+            let (mut leaves, mut small) = (bucket.leaves.clone(), Small::default());
             for leaf in &mut leaves {
-                if let Some(row) = leaf.row.take() {
-                    to.entry(leaf, &row)?;
+                match &leaf.row {
+                    LeafRow::Apart => {}
+                    LeafRow::Fresh(row) if !row.is_small() => {
+                        to.entry(leaf, row)?;
+                        leaf.row = LeafRow::Apart;
+                    }
+                    LeafRow::Fresh(row) => {
+                        let span = small.push(row);
+                        (leaf.row, leaf.generation) = (LeafRow::Within(span), root.node.generation);
+                    }
+                    LeafRow::Within(span) => {
+                        let row = bucket.small.get(*span).ok_or(IntegrityError::Malformed(Row::Page))?;
+                        // With the page it is sealed anew.
+                        let span = small.push(&row);
+                        (leaf.row, leaf.generation) = (LeafRow::Within(span), root.node.generation);
+                    }
                 }
             }
-            Page::Bucket(Bucket { leaves, inner: bucket.inner.clone() })
+            Page::Bucket(Bucket { leaves, small: Arc::new(small), inner: bucket.inner.clone() })
         }
-        Page::Branch(slots) => {
-            let mut stored: Box<Slots> = Box::default();
-            for ((nibble, slot), stored) in (0u8..).zip(slots.iter()).zip(stored.iter_mut()) {
-                *stored = slot.as_ref().map(|slot| unload(id.child(nibble), slot, to)).transpose()?;
+        Page::Branch(branch) => {
+            let mut stored = branch.clone();
+            for (nibble, slot) in (0u8..).zip(stored.slots.iter_mut()) {
+                if let Some(subtree) = slot {
+                    *subtree = unload(id.child(nibble), subtree, to)?;
+                }
             }
             Page::Branch(stored)
         }

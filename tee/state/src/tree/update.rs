@@ -3,7 +3,9 @@
 //! Guarantees: subtrees that no change touches keep their page; the shape follows from the set of entries alone. Contracts choose the
 //! keys, whose hashes are the paths: nobody aims at a depth. Rows come through the [`PageSource`], verified.
 
-use super::{Bucket, Change, Leaf, NodeRef, Page, PageId, PageSource, Slots, Stamp, Subtree, Update};
+use super::{
+    page::Small, Branch, Bucket, Change, Leaf, LeafRow, NodeRef, Page, PageId, PageSource, Stamp, Subtree, Update,
+};
 use super::{BUCKET_LEAVES, COLLAPSE_LEAVES, PATH_NIBBLES};
 use crate::error::ReadError;
 use std::sync::Arc;
@@ -46,44 +48,50 @@ impl<S: PageSource> Updating<'_, S> {
     ) -> Result<Option<Subtree>, ReadError> {
         let Some(subtree) = subtree else {
             let leaves = changes.iter().filter_map(|change| self.leaf(change)).collect();
-            return Ok(self.build(id, leaves));
+            return Ok(self.build(id, leaves, &Arc::default()));
         };
         match &*self.source.page_of(&id, subtree)? {
             Page::Bucket(bucket) => match self.merge(&bucket.leaves, changes) {
                 Merged::Nothing => Ok(Some(subtree.clone())),
                 Merged::Values(leaves, changed) => {
                     self.replaces(id, subtree);
-                    Ok(self.make(id, Page::Bucket(Bucket { leaves, inner: bucket.inner.clone() }), &changed))
+                    let (small, inner) = (bucket.small.clone(), bucket.inner.clone());
+                    let mut bucket = Bucket { leaves, small, inner };
+                    let hash = bucket.hash(&changed);
+                    Ok(self.make(hash, Page::Bucket(bucket)))
                 }
                 Merged::Paths(leaves) => {
                     self.replaces(id, subtree);
-                    Ok(self.build(id, leaves))
+                    Ok(self.build(id, leaves, &bucket.small))
                 }
             },
-            Page::Branch(slots) => {
-                let mut slots = slots.clone();
-                let (mut rest, mut changed) = (changes, false);
-                for (nibble, slot) in (0u8..).zip(slots.iter_mut()) {
+            Page::Branch(branch) => {
+                let mut branch = branch.clone();
+                let (mut rest, mut changed) = (changes, 0u16);
+                for (nibble, slot) in (0u8..).zip(branch.slots.iter_mut()) {
                     let (inside, behind) =
                         rest.split_at(rest.partition_point(|change| id.choose(&change.path) <= nibble));
                     rest = behind;
                     if !inside.is_empty() {
                         let next = self.node(id.child(nibble), slot.as_ref(), inside)?;
-                        changed |= next.as_ref().map(|next| next.node) != slot.as_ref().map(|slot| slot.node);
+                        if next.as_ref().map(|next| next.node) != slot.as_ref().map(|slot| slot.node) {
+                            changed |= 1 << nibble;
+                        }
                         *slot = next;
                     }
                 }
-                if !changed {
+                if changed == 0 {
                     return Ok(Some(subtree.clone()));
                 }
                 self.replaces(id, subtree);
-                let page = Page::Branch(slots);
+                let hash = branch.hash(&id, changed);
+                let page = Page::Branch(branch);
                 if page.count() > COLLAPSE_LEAVES {
-                    return Ok(self.make(id, page, &[]));
+                    return Ok(self.make(hash, page));
                 }
                 let mut leaves = Vec::new();
                 self.gather(id, &page, &mut leaves)?;
-                Ok(self.build(id, leaves))
+                Ok(self.build(id, leaves, &Arc::default()))
             }
         }
     }
@@ -93,14 +101,17 @@ impl<S: PageSource> Updating<'_, S> {
             path: change.path,
             hash: written.hash,
             generation: self.stamp.generation,
-            row: Some(written.row.clone()),
+            row: LeafRow::Fresh(written.row.clone()),
         })
     }
 
-    /// Notes that the page of `subtree` has no use any more, if it is on the disk.
+    /// Notes that the page of `subtree` has no use any more, on the disk or in memory.
     fn replaces(&mut self, id: PageId, subtree: &Subtree) {
-        if subtree.page.is_none() {
-            self.update.stale.pages.insert((id, subtree.node.generation));
+        match &subtree.page {
+            None => {
+                self.update.stale.pages.insert((id, subtree.node.generation), subtree.node);
+            }
+            Some(page) => self.update.unwritten = self.update.unwritten.saturating_sub_unsigned(page.memory()),
         }
     }
 
@@ -124,7 +135,7 @@ impl<S: PageSource> Updating<'_, S> {
                 (before, after) => {
                     changed = true;
                     same_paths &= before.is_some() && after.is_some();
-                    if let Some(stored) = before.filter(|leaf| leaf.row.is_none()) {
+                    if let Some(stored) = before.filter(|leaf| matches!(leaf.row, LeafRow::Apart)) {
                         self.update.stale.entries.insert((stored.path, stored.generation));
                     }
                     marks.extend(after.as_ref().map(|_| true));
@@ -143,40 +154,46 @@ impl<S: PageSource> Updating<'_, S> {
         }
     }
 
-    /// Makes pages of the sorted `leaves` of a subtree.
-    fn build(&self, id: PageId, leaves: Vec<Leaf>) -> Option<Subtree> {
+    /// Makes pages of the sorted `leaves` of a subtree, whose small entries may lie in `small`.
+    fn build(&mut self, id: PageId, leaves: Vec<Leaf>, small: &Arc<Small>) -> Option<Subtree> {
         if leaves.is_empty() {
             return None;
         }
         if leaves.len() <= BUCKET_LEAVES || id.nibbles >= PATH_NIBBLES {
-            return self.make(id, Page::Bucket(Bucket::new(leaves)), &[]);
+            let mut bucket = Bucket::new(leaves, small.clone());
+            let hash = bucket.hash(&[]);
+            return self.make(hash, Page::Bucket(bucket));
         }
-        let mut slots: Box<Slots> = Box::default();
+        let mut branch = Branch::new(Box::default());
         let mut rest = leaves.as_slice();
-        for (nibble, slot) in (0u8..).zip(slots.iter_mut()) {
+        for (nibble, slot) in (0u8..).zip(branch.slots.iter_mut()) {
             let (inside, behind) = rest.split_at(rest.partition_point(|leaf| id.choose(&leaf.path) <= nibble));
             rest = behind;
-            *slot = self.build(id.child(nibble), inside.to_vec());
+            *slot = self.build(id.child(nibble), inside.to_vec(), small);
         }
-        self.make(id, Page::Branch(slots), &[])
+        let hash = branch.hash(&id, u16::MAX);
+        self.make(hash, Page::Branch(branch))
     }
 
-    fn make(&self, id: PageId, mut page: Page, changed: &[bool]) -> Option<Subtree> {
+    fn make(&mut self, hash: Option<phala_protocol::Hash>, page: Page) -> Option<Subtree> {
         let Stamp { generation, version } = self.stamp;
-        let node = NodeRef { hash: page.root(&id, changed)?, count: page.count(), generation, version };
+        let node = NodeRef { hash: hash?, count: page.count(), generation, version };
+        self.update.unwritten = self.update.unwritten.saturating_add_unsigned(page.memory());
         Some(Subtree { node, page: Some(Arc::new(page)) })
     }
 
     /// Takes the leaves of a branch that shrank, and its pages out of the tree.
     fn gather(&mut self, id: PageId, page: &Page, leaves: &mut Vec<Leaf>) -> Result<(), ReadError> {
-        let slots = match page {
+        let branch = match page {
             Page::Bucket(bucket) => {
-                leaves.extend(bucket.leaves.iter().cloned());
+                for leaf in &bucket.leaves {
+                    leaves.push(bucket.with_entry(leaf)?);
+                }
                 return Ok(());
             }
-            Page::Branch(slots) => slots,
+            Page::Branch(branch) => branch,
         };
-        for (nibble, slot) in (0u8..).zip(slots.iter()) {
+        for (nibble, slot) in (0u8..).zip(branch.slots.iter()) {
             let Some(subtree) = slot else { continue };
             let child = id.child(nibble);
             let page = self.source.page_of(&child, subtree)?;

@@ -21,6 +21,7 @@ struct State {
     /// Operations until the disk fails, and how.
     failing: Option<(u64, ErrorKind)>,
     operations: u64,
+    bytes_written: u64,
     /// Keeps (synced image, operations since) at every sync and every few writes.
     history: Option<Vec<Moment>>,
 }
@@ -54,6 +55,10 @@ impl MemoryDisk {
 
     pub fn operations(&self) -> u64 {
         self.0.lock().unwrap().operations
+    }
+
+    pub fn bytes_written(&self) -> u64 {
+        self.0.lock().unwrap().bytes_written
     }
 
     pub fn fail_after(&self, operations: u64, kind: ErrorKind) {
@@ -129,6 +134,9 @@ impl State {
 
     fn change(&mut self, operation: Operation) -> Result<(), Error> {
         self.operate()?;
+        if let Operation::Write(_, data) = &operation {
+            self.bytes_written += data.len() as u64;
+        }
         apply(&mut self.bytes, &operation);
         self.unsynced.push(operation);
         if self.unsynced.len().is_multiple_of(8) {

@@ -29,7 +29,7 @@ fn boundary(store: &ClusterStore, number: u32, model: &mut Model) {
             batch.remove(&contract(1), &key).unwrap();
             model.remove(&(contract(1), key));
         } else {
-            let value = vec![number as u8; 1 + index as usize];
+            let value = vec![number as u8; if index == 7 { 300 } else { 1 + index as usize }];
             batch.set(&contract(1), &key, value.clone()).unwrap();
             model.insert((contract(1), key), value);
         }
@@ -39,7 +39,7 @@ fn boundary(store: &ClusterStore, number: u32, model: &mut Model) {
 }
 
 #[test]
-fn a_boundary_is_one_row_until_its_pages_are_written() {
+fn a_boundary_is_a_list_of_changes_until_its_pages_are_written() {
     let disk = MemoryDisk::default();
     let mut model = entries(500);
     let store = open(&disk, 0);
@@ -208,4 +208,51 @@ fn a_sweep_goes_on_over_changes_of_keys_and_restarts() {
         drop(store);
         assert_holds(&try_open(&disk, 40, journal_bytes).unwrap(), &model);
     }
+}
+
+#[test]
+fn a_long_boundary_takes_several_rows_of_which_none_may_be_missing() {
+    let disk = MemoryDisk::default();
+    let store = open(&disk, 8 << 20);
+    let model: Model = (0u8..9).map(|key| ((contract(1), vec![key]), vec![key; 50_000])).collect();
+    fill(&store, &model, b"");
+    assert_holds(&store, &model);
+    let written = rows(&disk, store);
+    assert_eq!(written.len(), 7, "450,000 bytes in rows of 63 KiB and a rest");
+    assert_holds(&open(&disk, 8 << 20), &model);
+    for locator in written.keys() {
+        let error = try_open(&altered(&disk, &[(*locator, None)]), 1, ROOMY).err();
+        assert!(matches!(error, Some(OpenError::Integrity(IntegrityError::Missing(Row::Journal)))), "{error:?}");
+    }
+    let store = open(&disk, 0);
+    fill(&store, &model, b"again");
+    assert_holds(&store, &model);
+    assert!(rows(&disk, store).keys().all(|locator| !written.contains_key(locator)));
+}
+
+#[test]
+fn pages_are_written_when_they_take_too_much_memory_whatever_room_the_journal_has() {
+    let disk = MemoryDisk::default();
+    let options = Options { journal_bytes: 64 << 20, unwritten_bytes: 100_000, ..options() };
+    let store = ClusterStore::open_with_backend(disk.clone(), key(1), Box::new(Seeded::new(1)), options).unwrap();
+    let mut model = entries(2_000);
+    fill(&store, &model, b"");
+    let (mut appended, mut written) = (0, 0);
+    for number in 0..60u32 {
+        let before = disk.bytes_written();
+        let mut batch = store.begin();
+        for index in 0..10u32 {
+            let key = (number * 631 + index * 97) % 2_000;
+            let key = (contract((key % 3) as u8), key.to_le_bytes().to_vec());
+            batch.set(&key.0, &key.1, vec![7; 9]).unwrap();
+            model.insert(key, vec![7; 9]);
+        }
+        store.commit(batch, Vec::new(), Vec::new()).unwrap();
+        let count = if disk.bytes_written() - before > 60_000 { &mut written } else { &mut appended };
+        *count += 1;
+    }
+    assert!(appended > 3 * written && written > 2, "{appended} appended, {written} written");
+    assert_holds(&store, &model);
+    drop(store);
+    assert_holds(&open(&disk, 0), &model);
 }

@@ -63,7 +63,7 @@ pub fn key(epoch: u32) -> StorageKey {
 
 /// Little memory, so that tests read the disk.
 pub fn options() -> Options {
-    Options { file_cache_bytes: 1 << 20, tree_cache_pages: 4, journal_bytes: 0 }
+    Options { file_cache_bytes: 1 << 20, tree_cache_bytes: 16 << 10, journal_bytes: 0, unwritten_bytes: 1 << 30 }
 }
 
 pub fn try_open(disk: &MemoryDisk, epoch: u32, seed: u64) -> Result<ClusterStore, OpenError> {
@@ -140,10 +140,12 @@ pub fn fill(store: &ClusterStore, model: &Model, meta: &[u8]) {
     store.commit(batch, meta.to_vec(), Vec::new()).unwrap();
 }
 
+/// Small ones, that lie in their bucket's row, and every fifth large, in a row of its own.
 pub fn entries(count: u32) -> Model {
     (0..count)
         .map(|number| {
-            ((contract((number % 3) as u8), number.to_le_bytes().to_vec()), format!("value {number}").into_bytes())
+            let value = format!("value {number}").repeat(if number % 5 == 1 { 40 } else { 1 });
+            ((contract((number % 3) as u8), number.to_le_bytes().to_vec()), value.into_bytes())
         })
         .collect()
 }

@@ -21,7 +21,9 @@ enum Step {
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let value = proptest::collection::vec(any::<u8>(), 0..40);
+    let bytes = |length: std::ops::Range<usize>| proptest::collection::vec(any::<u8>(), length);
+    // Small ones, and some about as long as what lies in a bucket may be.
+    let value = prop_oneof![5 => bytes(0..40), 1 => bytes(250..260)];
     proptest::collection::vec(
         prop_oneof![
             24 => (0u8..3, any::<u8>(), value).prop_map(|(contract, key, value)| Step::Set(contract, key, value)),
