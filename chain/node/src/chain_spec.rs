@@ -52,6 +52,11 @@ pub enum ChainSpecError {
         /// What the chain library says.
         reason: String,
     },
+    /// A patch of `staging` marks the genesis as a development chain's.
+    #[error(
+        "network.development marks this genesis: on such a chain the public development root and well-known keys count, and a          staging chain takes neither; leave it out"
+    )]
+    DevelopmentMark,
     /// The runtime refuses the genesis.
     #[error("the runtime refuses this genesis: {0}")]
     GenesisRefused(String),
@@ -78,6 +83,10 @@ pub fn staging(patch_file: &Path, name: &str, id: &str) -> Result<GenericChainSp
 
     let mut merged = preset_json(genesis::STAGING)?;
     sc_chain_spec::json_merge(&mut merged, patch);
+    // The mark is all that the development root needs, and everything that is refused with it.
+    if merged.pointer("/network/development") != Some(&serde_json::Value::Bool(false)) {
+        return Err(ChainSpecError::DevelopmentMark);
+    }
 
     let spec = builder(name, id, ChainType::Live)?.with_genesis_config_patch(merged).build();
     spec.build_storage().map_err(ChainSpecError::GenesisRefused)?;

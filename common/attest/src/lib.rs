@@ -30,8 +30,10 @@
 extern crate alloc;
 
 mod anchor;
+mod ban;
 mod certificate;
 mod collateral;
+mod confidence;
 mod dcap;
 mod event_log;
 mod evidence;
@@ -52,8 +54,12 @@ pub use anchor::{
     is_development_root, Assurance, DevelopmentGenesis, Root, TrustAnchor, INSECURE_DEVELOPMENT_ROOT_DER,
     INTEL_ROOT_DER,
 };
+pub use ban::{Ban, Bans, Origin, Subject, MOST_BANS};
 pub use certificate::CertificateFault;
 pub use collateral::{verify_collateral, Collateral, CollateralRefusal, DocumentFault, SignerRole, VerifiedCollateral};
+pub use confidence::{
+    confidence, confidence_of, AdvisoryPolicy, ConfidenceLevel, ConfidenceRefusal, POLICY_ADVISORIES,
+};
 pub use event_log::{
     decode_event_log, verify_event_log, Event, EventLogFault, VerifiedEventLog, EVENT_LIMIT, EVENT_LOG_LIMIT,
 };

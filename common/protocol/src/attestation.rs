@@ -64,6 +64,35 @@ impl Registration {
     }
 }
 
+/// The version of a release: major, minor, patch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen)]
+#[cfg_attr(feature = "scale-info", derive(scale_info::TypeInfo))]
+pub struct Version(pub u16, pub u16, pub u16);
+
+/// What governance says of a measurement when it lists it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen)]
+#[cfg_attr(feature = "scale-info", derive(scale_info::TypeInfo))]
+pub struct Listing {
+    /// The commit of the source that reproduces the measurement (20 bytes of SHA-1, zero-padded); zeros, which say nothing, on a
+    /// development network only.
+    pub source: Hash,
+    /// The release that was measured.
+    pub version: Version,
+    /// The only role in which it may join; none for every role.
+    pub role: Option<Role>,
+    /// From which block it may join.
+    pub not_before: BlockNumber,
+    /// The last block at which it may be active, if any.
+    pub sunset: Option<BlockNumber>,
+}
+
+impl Listing {
+    /// Whether the measurement may join as `role`.
+    pub fn admits(&self, role: Role) -> bool {
+        self.role.is_none_or(|only| only == role)
+    }
+}
+
 /// Hash of a TEE's X-Wing encryption key.
 pub fn encryption_key_hash(public_key: &[u8]) -> Hash {
     crate::hash(domain::ENCRYPTION_KEY, public_key)

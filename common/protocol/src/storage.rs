@@ -35,6 +35,10 @@ prefixes! {
     ROOT = "Attestation" "Root" "6310fed47319b658f9b8b2504e0d72ec21585258298c0d1f3900025682a16799";
     /// `Attestation::Terms`: the governed part of the evidence policy.
     TERMS = "Attestation" "Terms" "6310fed47319b658f9b8b2504e0d72ec7e2ad36ede81c5f827ff99e77a07696d";
+    /// `Attestation::Bans`: whom governance or the brake has shut out; `phala_attest::Bans`, empty when absent.
+    BANS = "Attestation" "Bans" "6310fed47319b658f9b8b2504e0d72ec72b7388d4553dd8fa954c8f6e8cc8ecb";
+    /// `Attestation::Advisories`: the governed policy on advisories; `phala_attest::AdvisoryPolicy`, empty when absent.
+    ADVISORIES = "Attestation" "Advisories" "6310fed47319b658f9b8b2504e0d72ecfda9e165343562cc4ae49dae54d84014";
     /// `Network::Development`: true in the genesis state of a development network. Never read from any later state.
     DEVELOPMENT = "Network" "Development" "f258460b41b9b2fdb96c15e5c16fdacb2b408e08989f3cb8e9e02b8abcff71a9";
     /// `Contracts::Clusters`: map of id to `chain_state::ClusterRecord`.

@@ -4,7 +4,7 @@
 
 use crate::{assert_bounded, measured, Target, Verdict};
 use codec::{Decode, DecodeAll, Encode};
-use phala_attest::{AcceptedStatuses, DevelopmentGenesis, Evidence, PolicyTerms};
+use phala_attest::{AcceptedStatuses, AdvisoryPolicy, Bans, DevelopmentGenesis, Evidence, PolicyTerms};
 use phala_crypto::{
     hpke,
     signature::ed25519::IdentityKey,
@@ -89,6 +89,8 @@ impl World {
             now: NOW,
             development: Some(development()),
             terms: PolicyTerms { accepted: AcceptedStatuses::UP_TO_DATE, minimum_tcb_evaluation_number: 0 },
+            advisories: AdvisoryPolicy::default(),
+            bans: Bans::default(),
             root: Some(root.clone()),
             cluster: Some(ClusterRecord {
                 era: 0,

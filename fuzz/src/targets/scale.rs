@@ -29,7 +29,7 @@ macro_rules! types {
 }
 
 types! {
-    attestation: Assurance Registration Role;
+    attestation: Assurance Listing Registration Role Version;
     call: Call CallPurpose SessionCommand SessionOpen SignedCall;
     chain_state: AllowedMeasurement BoundaryRecord ClusterRecord ContractRecord FinalRecord RootRecord Standing WorkerRecord;
     envelope: EnvelopeHeader EnvelopeKind SizeClass;
@@ -41,7 +41,8 @@ types! {
     query: Answer AnswerContent Query QueryHeader QueryKey QueryRefusal QueryRequest SealedAnswer SignedQuery;
     relay: Delivery InboxCursor InboxItems KeyInquiry Outgoing TeeStatus;
     result: Boundary ClusterResult ContractEvent Failure Outcome Rekey Reply SignedRekey SignedResult;
-    attest: AcceptedStatuses Advisory Collateral Evidence PlatformModel PolicyTerms Root TcbStatus Vendor VerifiedCollateral;
+    attest: AcceptedStatuses Advisory AdvisoryPolicy Ban Bans Collateral ConfidenceLevel Evidence Origin PlatformModel PolicyTerms
+        Root Subject TcbStatus Vendor VerifiedCollateral;
     light_client: Checkpoint;
 }
 

@@ -4,7 +4,7 @@
 //! later write reaches it; every [`Records`] is of the head it was verified against. The host controls which proofs arrive and when.
 
 use codec::DecodeAll;
-use phala_attest::{DevelopmentGenesis, PolicyTerms};
+use phala_attest::{AdvisoryPolicy, Bans, DevelopmentGenesis, PolicyTerms};
 use phala_light_client::{
     encode_proof, verify_anchor, verify_storage, AnchorError, FinalityError, GenesisAnchor, LightClient, ProofError,
     VerifiedStorage,
@@ -116,6 +116,25 @@ impl Records<'_> {
             Shown::Nothing => None,
             Shown::Absent => Some(PolicyTerms::STRICT),
             Shown::Value(terms) => Some(terms),
+        })
+    }
+
+    /// Whom governance or the brake has shut out, if shown.
+    pub fn bans(&self) -> Result<Option<Bans>, ChainError> {
+        self.or_empty(&storage::BANS)
+    }
+
+    /// The policy on advisories, if shown.
+    pub fn advisories(&self) -> Result<Option<AdvisoryPolicy>, ChainError> {
+        self.or_empty(&storage::ADVISORIES)
+    }
+
+    /// The entry at `key`, or the type's empty value where the state has none; nothing when the proof does not cover it.
+    fn or_empty<T: DecodeAll + Default>(&self, key: &[u8]) -> Result<Option<T>, ChainError> {
+        Ok(match self.get::<T>(key)? {
+            Shown::Nothing => None,
+            Shown::Absent => Some(T::default()),
+            Shown::Value(value) => Some(value),
         })
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     machine::{draw, draw_secret, Machine, MachineFault},
     tee::Notice,
 };
-use phala_attest::PolicyTerms;
+use phala_attest::{AdvisoryPolicy, Bans, PolicyTerms};
 use phala_crypto::Secret;
 use phala_gatekeeper::{Facts, Refusal, Seat};
 use phala_protocol::{
@@ -26,6 +26,24 @@ const SEAT: &str = "seat";
 const MAX_WAITING: usize = 64;
 /// Blocks for which an answer is repeated.
 const REPEAT_BLOCKS: BlockNumber = 20;
+
+/// What the head's state says about evidence, whosoever it is.
+struct Rules {
+    /// Chain time in Unix seconds.
+    now: u64,
+    terms: PolicyTerms,
+    advisories: AdvisoryPolicy,
+    bans: Bans,
+}
+
+impl Rules {
+    /// Nothing unless the proof shows all of them: what is not shown is not empty.
+    fn of(records: &Records<'_>) -> Result<Option<Self>, ChainError> {
+        let shown = (records.now()?, records.terms()?, records.advisories()?, records.bans()?);
+        let (Some(now), Some(terms), Some(advisories), Some(bans)) = shown else { return Ok(None) };
+        Ok(Some(Self { now, terms, advisories, bans }))
+    }
+}
 
 /// The gatekeeper's part of a TEE.
 #[derive(Default)]
@@ -67,7 +85,7 @@ impl Gate {
     }
 
     pub(crate) fn wanted_keys(&self) -> Vec<Vec<u8>> {
-        let mut keys = vec![storage::TERMS.to_vec()];
+        let mut keys = vec![storage::TERMS.to_vec(), storage::BANS.to_vec(), storage::ADVISORIES.to_vec()];
         for inquiry in self.waiting.values() {
             keys.push(storage::cluster_key(inquiry.request.request.cluster));
             keys.push(storage::worker_key(&inquiry.request.request.worker));
@@ -88,10 +106,10 @@ impl Gate {
     ) -> Result<(), ChainError> {
         let (now, _) = chain.head();
         self.answered.retain(|_, (at, _)| now.saturating_sub(*at) < REPEAT_BLOCKS);
-        let (Some(seconds), Some(terms)) = (records.now()?, records.terms()?) else { return Ok(()) };
+        let Some(rules) = Rules::of(records)? else { return Ok(()) };
         let mut measurements = BTreeSet::new();
         for (payload, inquiry) in std::mem::take(&mut self.waiting) {
-            match self.facts(&inquiry, records, chain, identity, (seconds, terms), root)? {
+            match self.facts(&inquiry, records, chain, identity, &rules, root)? {
                 Ok(facts) => match self.judge(&inquiry, &facts, machine) {
                     Ok(Ok(outgoing)) => {
                         let request = &inquiry.request.request;
@@ -124,7 +142,7 @@ impl Gate {
         records: &Records<'_>,
         chain: &Chain,
         identity: &Identity,
-        (now, terms): (u64, PolicyTerms),
+        rules: &Rules,
         root: Option<&RootRecord>,
     ) -> Result<Result<Facts, Option<Hash>>, ChainError> {
         let request = &inquiry.request.request;
@@ -146,9 +164,11 @@ impl Gate {
             genesis: *chain.genesis(),
             gatekeeper: identity.id(),
             head: chain.head(),
-            now,
+            now: rules.now,
             development: chain.development(),
-            terms,
+            terms: rules.terms,
+            advisories: rules.advisories.clone(),
+            bans: rules.bans.clone(),
             root: root.cloned(),
             cluster: cluster.value(),
             worker,

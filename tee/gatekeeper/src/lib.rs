@@ -17,5 +17,6 @@ mod seat;
 mod tests;
 
 pub use grant::{open_grant, GrantError, Grants, OpenedGrant};
-pub use policy::{Facts, Refusal, MEASUREMENT_DELAY_BLOCKS};
+pub use phala_protocol::limits::MEASUREMENT_DELAY_BLOCKS;
+pub use policy::{Facts, Refusal};
 pub use seat::{Seat, SeatError};

@@ -6,7 +6,8 @@
 
 use codec::DecodeAll;
 use phala_attest::{
-    verify_collateral, verify_evidence, Collateral, DevelopmentGenesis, Evidence, Policy, PolicyTerms, TrustAnchor,
+    confidence_of, verify_collateral, verify_evidence, AdvisoryPolicy, Bans, Collateral, DevelopmentGenesis, Evidence,
+    Origin, Policy, PolicyTerms, TrustAnchor,
 };
 use phala_crypto::signature::ed25519;
 use phala_protocol::{
@@ -14,12 +15,10 @@ use phala_protocol::{
     chain_state::{AllowedMeasurement, ClusterRecord, RootRecord, WorkerRecord},
     ids::BlockNumber,
     keys::KeyPurpose,
+    limits::MEASUREMENT_DELAY_BLOCKS,
     relay::KeyInquiry,
     Hash, WorkerId,
 };
-
-/// Blocks for which a measurement must have been listed before this binary gives keys to it; none on a development network.
-pub const MEASUREMENT_DELAY_BLOCKS: BlockNumber = 14_400;
 
 /// What the finalised chain says about an inquiry's subject: each field out of one verified storage proof.
 #[derive(Clone, Debug)]
@@ -36,6 +35,10 @@ pub struct Facts {
     pub development: Option<DevelopmentGenesis>,
     /// The governed part of the evidence policy.
     pub terms: PolicyTerms,
+    /// The governed policy on advisories.
+    pub advisories: AdvisoryPolicy,
+    /// Whom governance or the brake has shut out.
+    pub bans: Bans,
     /// The recorded root.
     pub root: Option<RootRecord>,
     /// The cluster that is asked about.
@@ -73,6 +76,12 @@ pub enum Refusal {
     /// The evidence is malformed or refused.
     #[error("evidence is refused")]
     Evidence,
+    /// An advisory that governance forbids applies to the worker's platform.
+    #[error("a forbidden advisory applies to the worker's platform; update it")]
+    Advisory,
+    /// The worker's root, vendor, generation or measurement is revoked or suspended.
+    #[error("worker's vendor, generation or measurement is revoked or suspended")]
+    Barred,
     /// The evidence does not bind this registration, or the registration another worker or key.
     #[error("evidence does not bind this worker's registration")]
     WrongReportData,
@@ -145,6 +154,10 @@ fn verify_machine(inquiry: &KeyInquiry, facts: &Facts, worker: &WorkerRecord) ->
     if report.measurement() != worker.measurement {
         return Err(Refusal::WrongMeasurement);
     }
+    if facts.bans.applying(&Origin::of(&report, &collateral), facts.head.0).is_some() {
+        return Err(Refusal::Barred);
+    }
+    confidence_of(&report, &facts.advisories).map_err(|_| Refusal::Advisory)?;
     let entry = facts.measurement.as_ref().ok_or(Refusal::MeasurementNotAllowed)?;
     if !is_allowed(entry, facts.head.0, facts.development.is_some()) {
         return Err(Refusal::MeasurementNotAllowed);

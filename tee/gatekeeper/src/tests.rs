@@ -9,7 +9,10 @@ use crate::{
 };
 use codec::{Decode, Encode};
 use curve25519_dalek::scalar::Scalar;
-use phala_attest::{AcceptedStatuses, DevelopmentGenesis, Evidence, PolicyTerms};
+use phala_attest::{
+    AcceptedStatuses, Advisory, AdvisoryPolicy, Ban, Bans, DevelopmentGenesis, Evidence, PolicyTerms, Root, Subject,
+    TcbStatus, Vendor,
+};
 use phala_crypto::{
     hpke,
     prf::KeyShare,
@@ -17,7 +20,7 @@ use phala_crypto::{
     xwing::{DecapsulationKey, EncapsulationKey},
     Secret,
 };
-use phala_insecure_tee::InsecureMachine;
+use phala_insecure_tee::{InsecureMachine, InsecureVendor, Processor, QuoteFields, QuoteSigner};
 use phala_protocol::{
     attestation::{encryption_key_hash, Assurance, Registration, Role},
     chain_state::{AllowedMeasurement, ClusterRecord, RootRecord, WorkerRecord},
@@ -113,6 +116,8 @@ impl Worker {
             now: NOW,
             development: Some(token(GENESIS)),
             terms: PolicyTerms { accepted: AcceptedStatuses::UP_TO_DATE, minimum_tcb_evaluation_number: 0 },
+            advisories: AdvisoryPolicy::default(),
+            bans: Bans::default(),
             root: Some(seat.root_record(vec![GATEKEEPER])),
             cluster: Some(ClusterRecord {
                 era: 0,
@@ -276,6 +281,24 @@ impl Case {
     fn listed(&mut self) -> &mut AllowedMeasurement {
         self.facts.measurement.as_mut().unwrap()
     }
+
+    fn bar(&mut self, subject: Subject) {
+        self.facts.bans.put(Ban { subject, from: 0, until: None }, 0).unwrap();
+    }
+
+    /// The machine's TDX module is out of date, which the terms accept.
+    fn outdated(&mut self) {
+        self.facts.terms.accepted = AcceptedStatuses::UP_TO_DATE.with(TcbStatus::OutOfDate);
+        let mut fields = QuoteFields::of(b"the binary");
+        fields.report.tee_tcb_svn[0] = 2;
+        fields.report.report_data = self.inquiry.registration.report_data(&GENESIS);
+        let signer = QuoteSigner::new(&InsecureVendor::new().unwrap(), &Processor::named("a machine")).unwrap();
+        self.inquiry.evidence = Evidence::TdxDcap(signer.sign(&fields).try_into().unwrap()).encode();
+    }
+}
+
+fn advisory(id: &str) -> Advisory {
+    Advisory::decode(&mut &id.encode()[..]).unwrap()
 }
 
 #[test]
@@ -335,6 +358,20 @@ fn each_check_refuses_on_its_own() {
             let other = InsecureMachine::new("a machine", b"another binary", NOW).unwrap();
             let quote = other.quote(c.inquiry.registration.report_data(&GENESIS));
             c.inquiry.evidence = Evidence::TdxDcap(quote.try_into().unwrap()).encode();
+        }),
+        ("vendor is revoked", Refusal::Barred, |c| c.bar(Subject::Vendor(Vendor::IntelTdx))),
+        ("root is ended", Refusal::Barred, |c| c.bar(Subject::Root(Root::InsecureDevelopment))),
+        ("measurement is suspended", Refusal::Barred, |c| {
+            let subject = Subject::Measurement(c.record().measurement);
+            let ban = Ban { subject, from: 100, until: Some(100) };
+            c.facts.bans.put(ban, 100).unwrap();
+        }),
+        ("collateral of a generation that is shut out", Refusal::Barred, |c| {
+            c.bar(Subject::Evaluation { vendor: Vendor::IntelTdx, below: 2 });
+        }),
+        ("forbidden advisory", Refusal::Advisory, |c| {
+            c.outdated();
+            c.facts.advisories.forbidden = vec![advisory("INSECURE-SA-00001")].try_into().unwrap();
         }),
         ("measurement not listed", Refusal::MeasurementNotAllowed, |c| c.facts.measurement = None),
         ("measurement not yet accepted", Refusal::MeasurementNotAllowed, |c| c.listed().not_before = 101),

@@ -51,6 +51,11 @@ fn staging_needs_authorities_and_refuses_development_keys() {
     let mut with_sudo = genesis(secret);
     with_sudo["sudo"] = json!({"key": key("sr25519", secret)});
     assert!(staging(folder.path(), &with_sudo).unwrap_err().contains("sudo.key"));
+    for mark in [json!(true), json!(null), json!("false")] {
+        let mut marked = genesis(secret);
+        marked["network"] = json!({"development": mark});
+        assert!(staging(folder.path(), &marked).unwrap_err().contains("network.development"), "{mark}");
+    }
 
     let spec = staging(folder.path(), &genesis(secret)).unwrap();
     assert_eq!(spec["chainType"], json!("Live"));

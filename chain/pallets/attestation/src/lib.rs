@@ -1,9 +1,11 @@
-//! Attestation: collateral, the measurement allow-list and the registry of attested identities.
+//! Attestation: collateral, the measurement allow-list, the registry of attested identities, and who is shut out of it.
 //!
 //! Guarantees: an identity is in the registry only after `phala-attest` accepted its evidence inside this runtime, under the
-//! collateral kept here, with a measurement on the allow-list, bound to this chain, role, keys, operator and a recent block; one
-//! machine carries one live identity; collateral never goes back in time, and never ahead of governance's cap. Governance lists measurements and sets the policy's
-//! terms; it cannot add a root: Intel's is compiled in, and the development root counts only where the genesis block says so.
+//! collateral kept here, with a measurement on the allow-list for its role, bound to this chain, role, keys, operator and a recent
+//! block; one machine carries one live identity; collateral never goes back in time, and never ahead of governance's cap; what is
+//! revoked or suspended is inactive in the same block. Governance lists measurements, sets the policy's terms and the windows,
+//! revokes and lifts; it cannot add a root: Intel's is compiled in and can only be ended, and the development root counts only where
+//! the genesis block says so. The brake suspends, for a time that ends by itself, and admits nobody.
 //!
 //! Operators control what they submit. Does not: assign work, or trust itself where secrets are given - gatekeepers verify a
 //! worker's evidence again in their own binary.
@@ -12,33 +14,38 @@
 
 extern crate alloc;
 
+mod bans;
+mod collateral;
+mod listing;
 mod registry;
 mod roots;
 #[cfg(test)]
 mod tests;
+mod types;
 mod weights;
 
 pub use pallet::*;
 pub use registry::signed_by;
+pub use types::{Absence, Appraisal, Expiry, Fmspc, Model, Windows};
 pub use weights::WeightInfo;
 
 #[allow(clippy::expect_used, reason = "FRAME's macros expand to it")]
 #[frame_support::pallet]
 pub mod pallet {
-    use super::WeightInfo;
+    use super::{Appraisal, Expiry, Fmspc, Model, WeightInfo, Windows};
     use alloc::{boxed::Box, vec::Vec};
     use frame_support::pallet_prelude::*;
     use frame_system::pallet_prelude::*;
-    use phala_attest::{AcceptedStatuses, Collateral, Evidence, PlatformModel, PolicyTerms, VerifiedCollateral};
+    use phala_attest::{
+        AcceptedStatuses, AdvisoryPolicy, Ban, Bans as BanList, Collateral, ConfidenceLevel, Evidence, PolicyTerms,
+        Subject, Vendor, VerifiedCollateral,
+    };
     use phala_protocol::{
-        attestation::Registration,
+        attestation::{Listing, Registration},
         chain_state::{AllowedMeasurement, RootRecord, WorkerRecord},
         ids::{AccountId, BlockNumber, WorkerId},
         Hash,
     };
-
-    /// Platform model: the first six bytes of what a vendor calls FMSPC.
-    pub type Fmspc = [u8; 6];
 
     #[pallet::pallet]
     #[pallet::without_storage_info]
@@ -49,14 +56,13 @@ pub mod pallet {
         frame_system::Config<AccountId: Into<[u8; 32]> + Clone, Hash: Into<[u8; 32]>, RuntimeEvent: From<Event<Self>>>
         + pallet_timestamp::Config<Moment = u64>
     {
-        /// Lists measurements, sets policy terms, records roots.
+        /// Lists measurements, sets policy terms and windows, revokes, lifts, ends vendors' roots, records roots.
         type GovernanceOrigin: EnsureOrigin<Self::RuntimeOrigin>;
+        /// Suspends at once and for a bounded time. Can never admit.
+        type BrakeOrigin: EnsureOrigin<Self::RuntimeOrigin>;
         /// INSECURE when true: the genesis marks a development network, and the development root counts. Must be a fact of the
         /// genesis block that no call can change; TEEs read it from the genesis state, where no later write reaches it.
         type InsecureDevelopment: Get<bool>;
-        /// Seconds after which a registered TEE must attest again.
-        #[pallet::constant]
-        type AttestationPeriod: Get<u64>;
         /// Weights of the calls.
         type WeightInfo: WeightInfo;
     }
@@ -65,11 +71,19 @@ pub mod pallet {
     /// and parsed. One model has documents for SGX and for TDX, and may have processors of both of Intel's authorities; the collateral
     /// of each says nothing of the others': under the model alone, whoever submits last would shut the others out.
     #[pallet::storage]
-    pub type Collaterals<T> = StorageMap<_, Blake2_128Concat, PlatformModel, VerifiedCollateral>;
+    pub type Collaterals<T> = StorageMap<_, Blake2_128Concat, Model, VerifiedCollateral>;
 
-    /// The highest `tcbEvaluationDataNumber` that collateral may have, or none for any. Intel publishes the documents of a
-    /// security release early, for operators who test it; anyone may submit them, and platforms that wait for the release are
-    /// out of date under them. Governance raises the cap when a release is due.
+    /// When each collateral ends, and whether that is soon: the alarm.
+    #[pallet::storage]
+    pub type Expiries<T> = StorageMap<_, Blake2_128Concat, Model, Expiry>;
+
+    /// The model whose collateral was looked at last; each block looks at the next.
+    #[pallet::storage]
+    pub type WatchedModel<T> = StorageValue<_, Model>;
+
+    /// The highest `tcbEvaluationDataNumber` that collateral may have. Intel publishes the documents of a security release early,
+    /// for operators who test it; anyone may submit them, and platforms that wait for the release are out of date under them.
+    /// Governance raises the cap when a release is due. Until it has set one, a development network takes any and others none.
     #[pallet::storage]
     pub type EvaluationCap<T> = StorageValue<_, u32>;
 
@@ -83,17 +97,51 @@ pub mod pallet {
         PolicyTerms { accepted: AcceptedStatuses::UP_TO_DATE, minimum_tcb_evaluation_number: 0 }
     }
 
+    /// The governed policy on security advisories.
+    #[pallet::storage]
+    pub type Advisories<T> = StorageValue<_, AdvisoryPolicy, ValueQuery>;
+
+    /// The governed times.
+    #[pallet::storage]
+    pub type CurrentWindows<T> = StorageValue<_, Windows, ValueQuery, DefaultWindows>;
+
+    /// Until governance decides otherwise.
+    #[pallet::type_value]
+    pub fn DefaultWindows() -> Windows {
+        Windows::DEFAULT
+    }
+
     /// The measurements that may join.
     #[pallet::storage]
     pub type Measurements<T> = StorageMap<_, Blake2_128Concat, Hash, AllowedMeasurement>;
+
+    /// What governance said of each measurement in [`Measurements`].
+    #[pallet::storage]
+    pub type Listings<T> = StorageMap<_, Blake2_128Concat, Hash, Listing>;
 
     /// The registered TEEs.
     #[pallet::storage]
     pub type Workers<T> = StorageMap<_, Blake2_128Concat, WorkerId, WorkerRecord>;
 
+    /// What the evidence of each registered TEE said.
+    #[pallet::storage]
+    pub type Appraisals<T> = StorageMap<_, Blake2_128Concat, WorkerId, Appraisal>;
+
     /// Which identity a machine carries, by the machine's pseudonym.
     #[pallet::storage]
     pub type Hardware<T> = StorageMap<_, Blake2_128Concat, Hash, WorkerId>;
+
+    /// The machines that are revoked, by pseudonym, with the block that did it.
+    #[pallet::storage]
+    pub type RevokedHardware<T> = StorageMap<_, Blake2_128Concat, Hash, BlockNumber>;
+
+    /// Roots, vendors, generations and measurements that are revoked or suspended.
+    #[pallet::storage]
+    pub type Bans<T> = StorageValue<_, BanList, ValueQuery>;
+
+    /// The last block that the brake holds, and the last in which it rests after that.
+    #[pallet::storage]
+    pub type Brake<T> = StorageValue<_, (BlockNumber, BlockNumber)>;
 
     /// The root that gives epoch keys.
     #[pallet::storage]
@@ -102,10 +150,25 @@ pub mod pallet {
     #[pallet::event]
     #[pallet::generate_deposit(pub(super) fn deposit_event)]
     pub enum Event<T: Config> {
-        /// Collateral for a platform model was renewed.
+        /// Collateral was renewed.
         CollateralRenewed {
-            /// The model.
+            /// The technology.
+            vendor: Vendor,
+            /// The platform model.
             fmspc: Fmspc,
+            /// The authority that certifies the processors.
+            authority: Hash,
+            /// First Unix second at which it does not hold any more.
+            valid_until: u64,
+        },
+        /// Collateral ends soon, or has ended, and nobody has brought newer: anyone may. Said once for each.
+        CollateralExpiring {
+            /// The technology.
+            vendor: Vendor,
+            /// The platform model.
+            fmspc: Fmspc,
+            /// The authority that certifies the processors.
+            authority: Hash,
             /// First Unix second at which it does not hold any more.
             valid_until: u64,
         },
@@ -113,8 +176,15 @@ pub mod pallet {
         MeasurementAllowed {
             /// The measurement.
             measurement: Hash,
-            /// From which block.
-            not_before: BlockNumber,
+            /// From which source it is reproduced, from when until when, and in which role.
+            listing: Listing,
+        },
+        /// The last block of a measurement was set.
+        SunsetSet {
+            /// The measurement.
+            measurement: Hash,
+            /// Its last block, if any.
+            sunset: Option<BlockNumber>,
         },
         /// A measurement may not join any more. Registered TEEs with it are inactive from now on.
         MeasurementRemoved {
@@ -127,8 +197,42 @@ pub mod pallet {
             worker: WorkerId,
             /// Its operator.
             operator: AccountId,
+            /// What its evidence is worth.
+            confidence: ConfidenceLevel,
             /// Chain time in Unix seconds after which it must attest again.
             valid_until: u64,
+        },
+        /// A registration is gone: its machine carries another identity, or is revoked.
+        Deregistered {
+            /// The identity.
+            worker: WorkerId,
+        },
+        /// A root, vendor, generation or measurement is shut out.
+        Barred {
+            /// What, from when, until when.
+            ban: Ban,
+        },
+        /// What shut it out is lifted.
+        Lifted {
+            /// What.
+            subject: Subject,
+        },
+        /// A machine is revoked, and its registration gone.
+        HardwareRevoked {
+            /// Its pseudonym.
+            hardware: Hash,
+        },
+        /// A machine's revocation is lifted.
+        HardwareLifted {
+            /// Its pseudonym.
+            hardware: Hash,
+        },
+        /// The policy on advisories changed: for whoever attests from now on.
+        AdvisoriesSet,
+        /// The governed times changed.
+        WindowsSet {
+            /// The times.
+            windows: Windows,
         },
         /// The policy's terms changed.
         TermsSet {
@@ -152,30 +256,76 @@ pub mod pallet {
     pub enum Error<T> {
         /// The collateral is refused: its root is not trusted here, or a signature, a date or a revocation in it is not good.
         CollateralRefused,
-        /// The kept collateral ends in a root that this chain does not trust.
+        /// The collateral has expired: fetch and submit newer. The platform is not at fault.
+        CollateralExpired,
+        /// The collateral's root is not trusted on this chain, or not any more.
         UntrustedRoot,
-        /// Newer collateral is here already.
+        /// Newer collateral is here already, or this has an older part than what is here.
         CollateralNotNewer,
         /// The collateral is of an evaluation that governance has not let in yet: submit the present standard one.
         EvaluationTooEarly,
+        /// Governance has set no highest evaluation, without which this chain takes no collateral.
+        NoEvaluationCap,
+        /// The floor of evaluations would be over their cap, so that nobody could attest.
+        FloorOverCap,
         /// There is no collateral for the platform's model and certifying authority: submit it first.
         NoCollateral,
-        /// The evidence is refused: it is not genuine, not current, or of a platform below the policy's terms.
+        /// The collateral here is of an evaluation below governance's floor: submit newer.
+        CollateralBelowFloor,
+        /// The evidence is not decodable: whoever made it is at fault.
+        EvidenceMalformed,
+        /// The evidence is refused: it is not genuine, or of a machine that nobody may trust.
         EvidenceRefused,
+        /// The vendor has revoked the platform: its owner cannot use it any more.
+        PlatformRevoked,
+        /// The platform's status is below the policy's terms: its owner has to update or configure it.
+        PlatformOutdated,
+        /// An advisory that governance forbids applies to the platform: its owner has to update it.
+        AdvisoryForbidden,
+        /// The root, vendor, generation or measurement is revoked or suspended: governance's decision, or the brake's.
+        Barred,
+        /// The machine is revoked by governance.
+        HardwareRevoked,
         /// The evidence does not bind this registration on this chain.
         WrongReportData,
         /// The registration names a block that is not a recent one of this chain.
         NotRecent,
         /// The measurement is not on the allow-list, not yet, or not any more.
         MeasurementNotAllowed,
+        /// The measurement is listed for another role.
+        RoleNotAllowed,
         /// The signer is not the operator that the evidence names.
         NotTheOperator,
         /// The machine carries another operator's live identity.
         HardwareInUse,
+        /// The machine's identity of another operator lapsed, and its cool-down is not over: try again later.
+        HardwareCoolingDown,
         /// The identity belongs to another operator.
         IdentityInUse,
-        /// The measurement is not listed.
+        /// There is no such entry.
         NotListed,
+        /// The listing names no source, without which nobody can reproduce the measurement.
+        SourceMissing,
+        /// The listing begins before its delay is over: name a later first block.
+        MeasurementTooSoon,
+        /// The sunset has passed, or comes before the first block: list the measurement again.
+        SunsetPassed,
+        /// The policy on advisories contradicts itself, or names what is no advisory.
+        BadAdvisories,
+        /// A window is out of its range.
+        WindowOutOfRange,
+        /// The list of what is shut out is full: lift something.
+        TooManyBans,
+        /// The subject is shut out already.
+        AlreadyBarred,
+        /// The brake was used, and cannot be again before it has rested: governance can act.
+        BrakeRests,
+        /// A vendor's root can be ended, by its fingerprint and never later than decided before; nothing brings it back.
+        RootsOnlyEnd,
+        /// The development root is nobody's to name: the genesis alone decides about it.
+        DevelopmentRoot,
+        /// No vendor's root has this fingerprint. Roots are compiled in; none can be added.
+        UnknownRoot,
         /// A root needs at least four seats (one, on a development network), more than two thirds of them as threshold.
         BadRoot,
         /// A seat is not a registered gatekeeper, or did not sign.
@@ -184,9 +334,16 @@ pub mod pallet {
         WrongEra,
     }
 
+    #[pallet::hooks]
+    impl<T: Config> Hooks<BlockNumberFor<T>> for Pallet<T> {
+        fn on_initialize(_: BlockNumberFor<T>) -> Weight {
+            Self::watch_collateral()
+        }
+    }
+
     #[pallet::call]
     impl<T: Config> Pallet<T> {
-        /// Renews the collateral of a platform model; anyone may. It must be good now and issued after what is here.
+        /// Renews collateral; anyone may. It must be good now, issued after what is here, and end no earlier.
         #[pallet::call_index(0)]
         #[pallet::weight(<T as Config>::WeightInfo::submit_collateral())]
         pub fn submit_collateral(origin: OriginFor<T>, collateral: Box<Collateral>) -> DispatchResult {
@@ -203,21 +360,12 @@ pub mod pallet {
             Self::do_register(registration, &evidence)
         }
 
-        /// Puts a measurement on the allow-list from `not_before` to `sunset`.
+        /// Puts a measurement on the allow-list. Outside a development network it names its source, and begins after the delay.
         #[pallet::call_index(2)]
         #[pallet::weight(<T as Config>::WeightInfo::govern())]
-        pub fn allow_measurement(
-            origin: OriginFor<T>,
-            measurement: Hash,
-            source: Hash,
-            not_before: BlockNumber,
-            sunset: Option<BlockNumber>,
-        ) -> DispatchResult {
+        pub fn allow_measurement(origin: OriginFor<T>, measurement: Hash, listing: Listing) -> DispatchResult {
             T::GovernanceOrigin::ensure_origin(origin)?;
-            let entry = AllowedMeasurement { source, listed_at: Self::now_block(), not_before, sunset };
-            Measurements::<T>::insert(measurement, entry);
-            Self::deposit_event(Event::MeasurementAllowed { measurement, not_before });
-            Ok(())
+            Self::do_allow_measurement(measurement, listing)
         }
 
         /// Takes a measurement off the allow-list. TEEs that run it are inactive at once.
@@ -225,16 +373,17 @@ pub mod pallet {
         #[pallet::weight(<T as Config>::WeightInfo::govern())]
         pub fn remove_measurement(origin: OriginFor<T>, measurement: Hash) -> DispatchResult {
             T::GovernanceOrigin::ensure_origin(origin)?;
-            Measurements::<T>::take(measurement).ok_or(Error::<T>::NotListed)?;
-            Self::deposit_event(Event::MeasurementRemoved { measurement });
-            Ok(())
+            Self::do_remove_measurement(measurement)
         }
 
-        /// Sets the policy's terms. No terms accept a revoked platform, a debuggable machine or another root.
+        /// Sets the policy's terms, whose floor of evaluations is under the cap at most. No terms accept a revoked platform, a
+        /// debuggable machine or another root.
         #[pallet::call_index(4)]
         #[pallet::weight(<T as Config>::WeightInfo::govern())]
         pub fn set_terms(origin: OriginFor<T>, terms: PolicyTerms) -> DispatchResult {
             T::GovernanceOrigin::ensure_origin(origin)?;
+            let cap = EvaluationCap::<T>::get().unwrap_or(u32::MAX);
+            ensure!(terms.minimum_tcb_evaluation_number <= cap, Error::<T>::FloorOverCap);
             Terms::<T>::put(terms);
             Self::deposit_event(Event::TermsSet { terms });
             Ok(())
@@ -248,15 +397,97 @@ pub mod pallet {
             Self::do_record_root(root, &signatures)
         }
 
-        /// Sets the highest `tcbEvaluationDataNumber` that collateral may have. What is kept stays until other collateral comes, which
-        /// replaces it if it is over the cap, however old it is.
+        /// Sets the highest `tcbEvaluationDataNumber` that collateral may have, no lower than the terms' floor. What is kept stays until
+        /// other collateral comes, which replaces it if it is over the cap, however old it is.
         #[pallet::call_index(6)]
         #[pallet::weight(<T as Config>::WeightInfo::govern())]
         pub fn set_evaluation_cap(origin: OriginFor<T>, cap: Option<u32>) -> DispatchResult {
             T::GovernanceOrigin::ensure_origin(origin)?;
+            ensure!(cap.is_some() || T::InsecureDevelopment::get(), Error::<T>::NoEvaluationCap);
+            let floor = Terms::<T>::get().minimum_tcb_evaluation_number;
+            ensure!(cap.is_none_or(|cap| floor <= cap), Error::<T>::FloorOverCap);
             EvaluationCap::<T>::set(cap);
             Self::deposit_event(Event::EvaluationCapSet { cap });
             Ok(())
+        }
+
+        /// Sets the last block of a listed measurement, or none. One that has passed stays.
+        #[pallet::call_index(7)]
+        #[pallet::weight(<T as Config>::WeightInfo::govern())]
+        pub fn set_sunset(origin: OriginFor<T>, measurement: Hash, sunset: Option<BlockNumber>) -> DispatchResult {
+            T::GovernanceOrigin::ensure_origin(origin)?;
+            Self::do_set_sunset(measurement, sunset)
+        }
+
+        /// Sets the policy on advisories, for whoever attests from now on: within a period, that is everybody.
+        #[pallet::call_index(8)]
+        #[pallet::weight(<T as Config>::WeightInfo::govern())]
+        pub fn set_advisories(origin: OriginFor<T>, policy: AdvisoryPolicy) -> DispatchResult {
+            T::GovernanceOrigin::ensure_origin(origin)?;
+            ensure!(policy.is_consistent(), Error::<T>::BadAdvisories);
+            Advisories::<T>::put(policy);
+            Self::deposit_event(Event::AdvisoriesSet);
+            Ok(())
+        }
+
+        /// Sets the governed times.
+        #[pallet::call_index(9)]
+        #[pallet::weight(<T as Config>::WeightInfo::govern())]
+        pub fn set_windows(origin: OriginFor<T>, windows: Windows) -> DispatchResult {
+            T::GovernanceOrigin::ensure_origin(origin)?;
+            ensure!(windows.in_range(), Error::<T>::WindowOutOfRange);
+            CurrentWindows::<T>::put(windows);
+            Self::deposit_event(Event::WindowsSet { windows });
+            Ok(())
+        }
+
+        /// Shuts out a vendor, a generation of platforms or a measurement: from now on, or from a later block, which is a deadline.
+        #[pallet::call_index(10)]
+        #[pallet::weight(<T as Config>::WeightInfo::bar())]
+        pub fn revoke(origin: OriginFor<T>, subject: Subject, from: Option<BlockNumber>) -> DispatchResult {
+            T::GovernanceOrigin::ensure_origin(origin)?;
+            Self::do_revoke(subject, from)
+        }
+
+        /// Suspends a vendor, a generation of platforms or a measurement at once, until the brake's end.
+        #[pallet::call_index(11)]
+        #[pallet::weight(<T as Config>::WeightInfo::bar())]
+        pub fn suspend(origin: OriginFor<T>, subject: Subject) -> DispatchResult {
+            T::BrakeOrigin::ensure_origin(origin)?;
+            Self::do_suspend(subject)
+        }
+
+        /// Ends what shuts out a vendor, a generation of platforms or a measurement. Lists, delays and floors still stand.
+        #[pallet::call_index(12)]
+        #[pallet::weight(<T as Config>::WeightInfo::bar())]
+        pub fn lift(origin: OriginFor<T>, subject: Subject) -> DispatchResult {
+            T::GovernanceOrigin::ensure_origin(origin)?;
+            Self::do_lift(subject)
+        }
+
+        /// Shuts out one machine by its pseudonym, and removes its registration.
+        #[pallet::call_index(13)]
+        #[pallet::weight(<T as Config>::WeightInfo::bar())]
+        pub fn revoke_hardware(origin: OriginFor<T>, hardware: Hash) -> DispatchResult {
+            T::GovernanceOrigin::ensure_origin(origin)?;
+            Self::do_revoke_hardware(hardware)
+        }
+
+        /// Lets a machine register again.
+        #[pallet::call_index(14)]
+        #[pallet::weight(<T as Config>::WeightInfo::bar())]
+        pub fn lift_hardware(origin: OriginFor<T>, hardware: Hash) -> DispatchResult {
+            T::GovernanceOrigin::ensure_origin(origin)?;
+            Self::do_lift_hardware(hardware)
+        }
+
+        /// Ends the trust in a vendor's root, named by SHA-256 of its certificate: from now on, or from a later block. It can be
+        /// brought forward, and never put off or taken back; no call adds a root.
+        #[pallet::call_index(15)]
+        #[pallet::weight(<T as Config>::WeightInfo::bar())]
+        pub fn end_root(origin: OriginFor<T>, fingerprint: Hash, from: Option<BlockNumber>) -> DispatchResult {
+            T::GovernanceOrigin::ensure_origin(origin)?;
+            Self::do_end_root(&fingerprint, from)
         }
     }
 }

@@ -1,12 +1,14 @@
-//! Admission: collateral, evidence, and who counts as active.
+//! Admission: evidence, who counts as active, and one live identity a machine.
 //!
-//! Guarantees: what `register` admits passed every check named in [`Error`]; a TEE whose measurement left the allow-list or whose
-//! attestation lapsed is not active, without anyone having to remove it. The submitter controls every argument.
+//! Guarantees: what `register` admits passed every check named in [`Error`]; a TEE whose measurement left the allow-list, whose
+//! registration lapsed, or whose vendor, generation or measurement is shut out is not active, without anyone having to remove it.
+//! A live identity is displaced by nobody but its own operator. The submitter controls every argument.
 
-use crate::pallet::*;
+use crate::{pallet::*, Absence, Appraisal, Model};
 use frame_support::{ensure, pallet_prelude::DispatchResult, traits::Get};
 use phala_attest::{
-    claimed_model, verify_collateral, verify_evidence, Collateral, DevelopmentGenesis, Evidence, Policy, TrustAnchor,
+    claimed_model, confidence_of, verify_evidence, ConfidenceRefusal, DevelopmentGenesis, Evidence, Origin, Policy,
+    Refusal, TrustAnchor, VerifiedCollateral, VerifiedReport,
 };
 use phala_protocol::{
     attestation::{hardware_pseudonym, Assurance, Registration, Role},
@@ -18,81 +20,71 @@ use phala_protocol::{
 use sp_runtime::{traits::Zero, SaturatedConversion};
 
 impl<T: Config> Pallet<T> {
-    /// The record of a TEE that may act in `role` now: registered, not lapsed, its measurement allowed.
+    /// The record of a TEE that may act in `role` now: registered, not lapsed, its measurement allowed, not shut out.
     pub fn active(worker: &WorkerId, role: Role) -> Option<WorkerRecord> {
         Workers::<T>::get(worker).filter(|record| {
-            record.role == role && record.valid_until > Self::now_seconds() && Self::is_allowed(&record.measurement)
+            record.role == role
+                && record.valid_until > Self::now_seconds()
+                && Self::is_allowed(&record.measurement)
+                && !Self::is_barred(worker)
         })
     }
 
-    /// Whether a TEE cannot act in `role`, and not for want of a timely renewal: it is not registered, its measurement is off the
-    /// allow-list, or its attestation lapsed `grace` seconds ago.
-    pub fn has_lapsed(worker: &WorkerId, role: Role, grace: u64) -> bool {
-        let Some(record) = Workers::<T>::get(worker) else { return true };
+    /// Why a TEE has no claim to act in `role`, and not for want of a timely renewal; none while it has.
+    pub fn absence(worker: &WorkerId, role: Role) -> Option<Absence> {
+        let Some(record) = Workers::<T>::get(worker) else { return Some(Absence::Lapsed) };
+        if Self::is_barred(worker) {
+            return Some(Absence::Barred);
+        }
+        let grace = CurrentWindows::<T>::get().lapse_grace;
         let late = record.valid_until.saturating_add(grace) <= Self::now_seconds();
-        record.role != role || late || !Self::is_allowed(&record.measurement)
+        (record.role != role || late || !Self::is_allowed(&record.measurement)).then_some(Absence::Lapsed)
     }
 
-    pub(crate) fn do_submit_collateral(raw: &Collateral) -> DispatchResult {
-        let now = Self::now_seconds();
-        let verified = verify_collateral(raw, &TrustAnchor::Intel, now)
-            .ok()
-            .or_else(|| verify_collateral(raw, &Self::development_anchor()?, now).ok())
-            .ok_or(Error::<T>::CollateralRefused)?;
-        let cap = EvaluationCap::<T>::get().unwrap_or(u32::MAX);
-        ensure!(verified.latest_evaluation_number() <= cap, Error::<T>::EvaluationTooEarly);
-        let fmspc = verified.fmspc();
-        let model = verified.model();
-        // What is over the cap was early when it came, and gives way to what is not.
-        let present = Collaterals::<T>::get(model).filter(|present| present.latest_evaluation_number() <= cap);
-        if let Some(present) = present {
-            let newer = verified.issued() > present.issued()
-                && verified.tcb_evaluation_number() >= present.tcb_evaluation_number();
-            ensure!(newer, Error::<T>::CollateralNotNewer);
-        }
-        let valid_until = verified.valid_until();
-        Collaterals::<T>::insert(model, verified);
-        Self::deposit_event(Event::CollateralRenewed { fmspc, valid_until });
-        Ok(())
+    /// Whether a registered TEE's root, vendor, generation or measurement is revoked or suspended now. One of which nothing is known
+    /// is shut out by any ban.
+    fn is_barred(worker: &WorkerId) -> bool {
+        let (bans, now) = (Bans::<T>::get(), Self::now_block());
+        bans.iter().any(|ban| ban.in_force(now))
+            && Appraisals::<T>::get(worker).is_none_or(|known| bans.applying(&known.origin, now).is_some())
     }
 
     pub(crate) fn do_register(registration: Registration, evidence: &Evidence) -> DispatchResult {
-        let (now, genesis) = (Self::now_seconds(), Self::genesis());
+        let (now, genesis, identity) = (Self::now_seconds(), Self::genesis(), registration.identity);
         Self::ensure_recent(&registration)?;
-        let model = claimed_model(evidence).map_err(|_| Error::<T>::EvidenceRefused)?;
-        let collateral = Collaterals::<T>::get(model).ok_or(Error::<T>::NoCollateral)?;
-        let anchor = match collateral.root() {
-            phala_attest::Root::Intel => TrustAnchor::Intel,
-            phala_attest::Root::InsecureDevelopment => Self::development_anchor().ok_or(Error::<T>::UntrustedRoot)?,
-        };
-        let policy = Policy { anchor, terms: Terms::<T>::get() };
-        let report = verify_evidence(evidence, &collateral, &policy, now).map_err(|_| Error::<T>::EvidenceRefused)?;
-        ensure!(report.report_data() == registration.report_data(&genesis), Error::<T>::WrongReportData);
-        ensure!(Self::is_allowed(&report.measurement()), Error::<T>::MeasurementNotAllowed);
-
-        let identity = registration.identity;
-        if let Some(present) = Workers::<T>::get(identity) {
+        let collateral = Collaterals::<T>::get(claimed::<T>(evidence)?).ok_or(Error::<T>::NoCollateral)?;
+        let former = Workers::<T>::get(identity);
+        if let Some(present) = &former {
             ensure!(present.operator == registration.operator, Error::<T>::IdentityInUse);
+        }
+        let live = former.as_ref().is_some_and(|present| present.valid_until > now);
+        let judged_at = Self::judged_at(&collateral, live, now);
+        let report = Self::judge(evidence, &collateral, judged_at)?;
+        ensure!(report.report_data() == registration.report_data(&genesis), Error::<T>::WrongReportData);
+        let measurement = report.measurement();
+        Self::ensure_admitted(&measurement, registration.role)?;
+        let hardware = hardware_pseudonym(&genesis, &report.hardware_id());
+        if judged_at != now {
+            let same = former.as_ref().is_some_and(|present| present.hardware == hardware);
+            ensure!(same, Error::<T>::CollateralExpired);
+        }
+        let appraisal = Self::appraise(&report, &collateral)?;
+        ensure!(!RevokedHardware::<T>::contains_key(hardware), Error::<T>::HardwareRevoked);
+        Self::make_room(&registration, hardware, now)?;
+        if let Some(present) = former.filter(|present| present.hardware != hardware) {
             Hardware::<T>::remove(present.hardware);
         }
-        let hardware = hardware_pseudonym(&genesis, &report.hardware_id());
-        if let Some(other) = Hardware::<T>::get(hardware).filter(|other| *other != identity) {
-            // A machine that was set up anew by its operator, or whose former identity lapsed, gets a new one.
-            if let Some(present) = Workers::<T>::get(other) {
-                let replaceable = present.operator == registration.operator || present.valid_until <= now;
-                ensure!(replaceable, Error::<T>::HardwareInUse);
-                Workers::<T>::remove(other);
-            }
-        }
-        let valid_until = report.valid_until().min(now.saturating_add(T::AttestationPeriod::get()));
+
+        let valid_until = Self::valid_until(&report, &collateral, now);
         Hardware::<T>::insert(hardware, identity);
+        Appraisals::<T>::insert(identity, appraisal);
         Workers::<T>::insert(
             identity,
             WorkerRecord {
                 role: registration.role,
                 operator: registration.operator,
                 encryption_key: registration.encryption_key,
-                measurement: report.measurement(),
+                measurement,
                 hardware,
                 assurance: match report.assurance() {
                     phala_attest::Assurance::Hardware => Assurance::Hardware,
@@ -102,8 +94,75 @@ impl<T: Config> Pallet<T> {
                 valid_until,
             },
         );
-        Self::deposit_event(Event::Registered { worker: identity, operator: registration.operator, valid_until });
+        let (operator, confidence) = (registration.operator, appraisal.confidence);
+        Self::deposit_event(Event::Registered { worker: identity, operator, confidence, valid_until });
         Ok(())
+    }
+
+    /// The second as of which evidence is judged: now, or the last at which the collateral held, for the renewal of a registration
+    /// that holds, within the grace.
+    fn judged_at(collateral: &VerifiedCollateral, live: bool, now: u64) -> u64 {
+        let end = collateral.valid_until();
+        let within = now < end.saturating_add(CurrentWindows::<T>::get().collateral_grace);
+        if live && now >= end && within {
+            end.saturating_sub(1)
+        } else {
+            now
+        }
+    }
+
+    fn judge(evidence: &Evidence, collateral: &VerifiedCollateral, judged_at: u64) -> Result<VerifiedReport, Error<T>> {
+        let anchor = match collateral.root() {
+            phala_attest::Root::Intel => TrustAnchor::Intel,
+            phala_attest::Root::InsecureDevelopment => Self::development_anchor().ok_or(Error::<T>::UntrustedRoot)?,
+        };
+        let policy = Policy { anchor, terms: Terms::<T>::get() };
+        verify_evidence(evidence, collateral, &policy, judged_at).map_err(refused)
+    }
+
+    /// What the evidence is worth, unless governance has shut the platform out.
+    fn appraise(report: &VerifiedReport, collateral: &VerifiedCollateral) -> Result<Appraisal, Error<T>> {
+        let origin = Origin::of(report, collateral);
+        let barred = Bans::<T>::get().applying(&origin, Self::now_block()).is_some();
+        ensure!(!barred, Error::<T>::Barred);
+        let confidence = confidence_of(report, &Advisories::<T>::get()).map_err(|refusal| match refusal {
+            ConfidenceRefusal::Revoked => Error::<T>::PlatformRevoked,
+            ConfidenceRefusal::Forbidden(_) | ConfidenceRefusal::TooManyAdvisories => Error::<T>::AdvisoryForbidden,
+        })?;
+        Ok(Appraisal { origin, status: report.tcb_status(), confidence })
+    }
+
+    /// Takes the machine's former identity away if it may be: its operator sets the machine up anew, or it lapsed a cool-down ago.
+    fn make_room(registration: &Registration, hardware: Hash, now: u64) -> DispatchResult {
+        let Some(other) = Hardware::<T>::get(hardware).filter(|other| *other != registration.identity) else {
+            return Ok(());
+        };
+        if let Some(present) = Workers::<T>::get(other) {
+            if present.operator != registration.operator {
+                ensure!(present.valid_until <= now, Error::<T>::HardwareInUse);
+                let free = present.valid_until.saturating_add(CurrentWindows::<T>::get().cool_down);
+                ensure!(free <= now, Error::<T>::HardwareCoolingDown);
+            }
+            Self::forget(&other);
+        }
+        Ok(())
+    }
+
+    /// Removes a registration.
+    pub(crate) fn forget(worker: &WorkerId) {
+        Workers::<T>::remove(worker);
+        Appraisals::<T>::remove(worker);
+        Self::deposit_event(Event::Deregistered { worker: *worker });
+    }
+
+    /// Until when a registration holds: for a period, and no longer than the certificates behind it, or the collateral and its grace.
+    fn valid_until(report: &VerifiedReport, collateral: &VerifiedCollateral, now: u64) -> u64 {
+        let windows = CurrentWindows::<T>::get();
+        let mut end = report.valid_until();
+        if end == collateral.valid_until() {
+            end = end.saturating_add(windows.collateral_grace);
+        }
+        end.min(now.saturating_add(windows.attestation_period))
     }
 
     fn ensure_recent(registration: &Registration) -> DispatchResult {
@@ -119,14 +178,8 @@ impl<T: Config> Pallet<T> {
         Ok(())
     }
 
-    fn is_allowed(measurement: &Hash) -> bool {
-        let now = Self::now_block();
-        Measurements::<T>::get(measurement)
-            .is_some_and(|entry| now >= entry.not_before && entry.sunset.is_none_or(|sunset| now <= sunset))
-    }
-
     /// The development root, on a chain whose genesis block marks it as a development network.
-    fn development_anchor() -> Option<TrustAnchor> {
+    pub(crate) fn development_anchor() -> Option<TrustAnchor> {
         if !T::InsecureDevelopment::get() {
             return None;
         }
@@ -144,6 +197,24 @@ impl<T: Config> Pallet<T> {
 
     pub(crate) fn now_seconds() -> u64 {
         pallet_timestamp::Pallet::<T>::get() / 1_000
+    }
+}
+
+/// Which collateral evidence asks for.
+fn claimed<T: Config>(evidence: &Evidence) -> Result<Model, Error<T>> {
+    claimed_model(evidence).map_err(refused::<T>)
+}
+
+/// Whose fault a refusal is: that of the bytes, of the platform's owner, or of nobody who submitted this.
+fn refused<T: Config>(refusal: Refusal) -> Error<T> {
+    match refusal {
+        Refusal::Decode(_) => Error::<T>::EvidenceMalformed,
+        Refusal::DevelopmentRoot | Refusal::OtherRoot => Error::<T>::UntrustedRoot,
+        Refusal::CollateralExpired => Error::<T>::CollateralExpired,
+        Refusal::EvaluationNumber => Error::<T>::CollateralBelowFloor,
+        Refusal::TcbRevoked | Refusal::PckRevoked => Error::<T>::PlatformRevoked,
+        Refusal::TcbStatus(_) | Refusal::TcbLevel | Refusal::ModuleLevel => Error::<T>::PlatformOutdated,
+        _ => Error::<T>::EvidenceRefused,
     }
 }
 

@@ -1,13 +1,19 @@
 //! Admission on a mock runtime, with evidence of the simulator under the development root and genuine-format collateral.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+mod bans;
+mod collateral;
+mod identity;
+mod listing;
+mod roots;
+
 use crate::{self as pallet_attestation, *};
 use codec::{Decode, Encode};
-use frame_support::{assert_noop, assert_ok, derive_impl, traits::ConstU64};
-use phala_attest::{Collateral, Evidence};
-use phala_insecure_tee::InsecureMachine;
+use frame_support::{assert_noop, assert_ok, derive_impl};
+use phala_attest::{Collateral, ConfidenceLevel, Evidence, PolicyTerms, Subject, Vendor};
+use phala_insecure_tee::{InsecureMachine, InsecureVendor, Processor, QuoteFields, QuoteSigner};
 use phala_protocol::{
-    attestation::{Assurance, Registration, Role},
+    attestation::{Assurance, Listing, Registration, Role, Version},
     chain_state::RootRecord,
     AccountId, WorkerId,
 };
@@ -50,15 +56,22 @@ frame_support::parameter_types! {
     pub static Development: bool = true;
 }
 
+frame_support::ord_parameter_types! {
+    pub const Committee: AccountId32 = AccountId32::new(COMMITTEE);
+}
+
 impl crate::Config for Test {
     type InsecureDevelopment = Development;
     type GovernanceOrigin = frame_system::EnsureRoot<AccountId32>;
-    type AttestationPeriod = ConstU64<86_400>;
+    type BrakeOrigin = frame_system::EnsureSignedBy<Committee, AccountId32>;
     type WeightInfo = ();
 }
 
 const NOW: u64 = 1_790_000_000;
 const BLOCK: u32 = 50;
+const DAY: u64 = 86_400;
+const BINARY: &[u8] = b"worker binary";
+const COMMITTEE: [u8; 32] = [7; 32];
 const ALICE: [u8; 32] = [1; 32];
 const BOB: [u8; 32] = [2; 32];
 
@@ -77,7 +90,7 @@ fn network(insecure_development: bool) -> sp_io::TestExternalities {
 }
 
 fn machine(name: &str) -> InsecureMachine {
-    InsecureMachine::new(name, b"worker binary", NOW).unwrap()
+    InsecureMachine::new(name, BINARY, NOW).unwrap()
 }
 
 fn signed(account: [u8; 32]) -> RuntimeOrigin {
@@ -109,14 +122,51 @@ fn register(machine: &InsecureMachine, registration: Registration) -> DispatchRe
     Attestation::register(signed(registration.operator.0), registration, Box::new(evidence))
 }
 
+fn listing(not_before: u32, sunset: Option<u32>) -> Listing {
+    Listing { source: [0; 32], version: Version(0, 1, 0), role: None, not_before, sunset }
+}
+
 fn allow(machine: &InsecureMachine, not_before: u32, sunset: Option<u32>) {
-    assert_ok!(Attestation::allow_measurement(
-        RuntimeOrigin::root(),
-        machine.measurement(),
-        [0; 32],
-        not_before,
-        sunset
-    ));
+    let listing = listing(not_before, sunset);
+    assert_ok!(Attestation::allow_measurement(RuntimeOrigin::root(), machine.measurement(), listing));
+}
+
+/// A development network with one machine's collateral and measurement, and the machine.
+fn ready(test: impl FnOnce(&InsecureMachine)) {
+    network(true).execute_with(|| {
+        let machine = machine("one");
+        assert_ok!(submit(machine.collateral()));
+        allow(&machine, 0, None);
+        test(&machine);
+    });
+}
+
+/// Registers the machine of this name with a TDX module of security version `module`; 6 is up to date, 2 is not.
+fn register_with_module(name: &str, module: u8, claim: Registration) -> DispatchResult {
+    let mut fields = QuoteFields::of(BINARY);
+    fields.report.tee_tcb_svn[0] = module;
+    fields.report.report_data = claim.report_data(&Attestation::genesis());
+    let signer = QuoteSigner::new(&InsecureVendor::new().unwrap(), &Processor::named(name)).unwrap();
+    let evidence = Evidence::TdxDcap(signer.sign(&fields).try_into().unwrap());
+    Attestation::register(signed(claim.operator.0), claim, Box::new(evidence))
+}
+
+fn at_second(seconds: u64) {
+    pallet_timestamp::Now::<Test>::put(seconds * 1_000);
+}
+
+fn is_active(claim: &Registration) -> bool {
+    Attestation::active(&claim.identity, claim.role).is_some()
+}
+
+fn set_windows(change: impl FnOnce(&mut Windows)) -> DispatchResult {
+    let mut windows = CurrentWindows::<Test>::get();
+    change(&mut windows);
+    Attestation::set_windows(RuntimeOrigin::root(), windows)
+}
+
+fn happened(event: Event<Test>) -> usize {
+    System::events().into_iter().filter(|record| record.event == RuntimeEvent::from(event.clone())).count()
 }
 
 #[test]
@@ -129,6 +179,8 @@ fn simulated_machine_joins_a_development_network_and_is_marked() {
         assert_ok!(register(&machine, registration));
         let record = Attestation::active(&registration.identity, Role::Worker).unwrap();
         assert_eq!(record.assurance, Assurance::Simulated);
+        let appraisal = Appraisals::<Test>::get(registration.identity).unwrap();
+        assert_eq!((appraisal.confidence, appraisal.origin.evaluation), (ConfidenceLevel::One, 1));
         assert_eq!((record.operator, record.measurement), (AccountId(ALICE), machine.measurement()));
         assert!(record.valid_until <= NOW + 86_400);
         assert_eq!(Attestation::active(&registration.identity, Role::Gatekeeper), None);
@@ -218,7 +270,7 @@ fn evidence_for_another_chain_and_evidence_of_before_are_refused() {
         let model = Collaterals::<Test>::iter_keys().next().unwrap();
         let expiry = Collaterals::<Test>::get(model).unwrap().valid_until();
         pallet_timestamp::Now::<Test>::put(expiry * 1_000);
-        assert_noop!(attempt(claim, before.clone()), Error::<Test>::EvidenceRefused);
+        assert_noop!(attempt(claim, before.clone()), Error::<Test>::CollateralExpired);
         pallet_timestamp::Now::<Test>::put(expiry * 1_000 - 1);
         assert_ok!(attempt(claim, before));
         assert!(Workers::<Test>::get(claim.identity).unwrap().valid_until <= expiry);
@@ -245,140 +297,47 @@ fn a_bit_flipped_anywhere_in_evidence_is_refused() {
 }
 
 #[test]
-fn collateral_of_another_authority_displaces_nothing() {
+fn governance_alone_governs_and_the_brake_is_the_committees() {
     network(true).execute_with(|| {
-        let machine = machine("one");
-        assert_ok!(submit(machine.collateral()));
-        allow(&machine, 0, None);
-        let model = Collaterals::<Test>::iter_keys().next().unwrap();
-        let kept = Collaterals::<Test>::get(model).unwrap();
-        assert_eq!(kept.model(), model);
-        // The same model's processors under the other authority: no evidence of this machine is judged by it.
-        Collaterals::<Test>::insert(phala_attest::PlatformModel { authority: [9; 32], ..model }, kept.clone());
-        Collaterals::<Test>::remove(model);
-        assert_noop!(register(&machine, registration(ALICE, 1)), Error::<Test>::NoCollateral);
-        Collaterals::<Test>::insert(model, kept);
-        assert_ok!(register(&machine, registration(ALICE, 1)));
+        let subject = Subject::Vendor(Vendor::IntelTdx);
+        for who in [ALICE, COMMITTEE] {
+            assert!(Attestation::set_terms(signed(who), PolicyTerms::STRICT).is_err());
+            assert!(Attestation::allow_measurement(signed(who), [1; 32], listing(0, None)).is_err());
+            assert!(Attestation::remove_measurement(signed(who), [1; 32]).is_err());
+            assert!(Attestation::set_sunset(signed(who), [1; 32], None).is_err());
+            assert!(Attestation::set_evaluation_cap(signed(who), Some(1)).is_err());
+            assert!(Attestation::set_advisories(signed(who), Default::default()).is_err());
+            assert!(Attestation::set_windows(signed(who), Windows::DEFAULT).is_err());
+            assert!(Attestation::revoke(signed(who), subject, None).is_err());
+            assert!(Attestation::lift(signed(who), subject).is_err());
+            assert!(Attestation::revoke_hardware(signed(who), [1; 32]).is_err());
+            assert!(Attestation::lift_hardware(signed(who), [1; 32]).is_err());
+            assert!(Attestation::end_root(signed(who), [1; 32], None).is_err());
+        }
+        assert!(Attestation::suspend(signed(ALICE), subject).is_err());
+        assert!(Attestation::suspend(RuntimeOrigin::root(), subject).is_err());
+        assert_ok!(Attestation::suspend(signed(COMMITTEE), subject));
     });
 }
 
 #[test]
-fn early_collateral_waits_for_governance_and_gives_way_to_standard_one() {
+fn windows_out_of_range_are_refused() {
     network(true).execute_with(|| {
-        let machine = machine("one");
-        let set = |origin, cap| Attestation::set_evaluation_cap(origin, cap);
-        assert!(set(signed(ALICE), Some(1)).is_err());
-        // The simulator's documents are of evaluation 1.
-        assert_ok!(set(RuntimeOrigin::root(), Some(0)));
-        assert_noop!(submit(machine.collateral()), Error::<Test>::EvaluationTooEarly);
-        assert_ok!(set(RuntimeOrigin::root(), Some(1)));
-        assert_ok!(submit(machine.collateral()));
-        // Somebody had brought an early evaluation 2, issued later, before there was a cap.
-        let model = Collaterals::<Test>::iter_keys().next().unwrap();
-        let mut early = Collaterals::<Test>::get(model).unwrap().encode();
-        // Root, two dates, model and PCE come before TCB info's evaluation number; its date follows.
-        early[25..29].copy_from_slice(&2u32.to_le_bytes());
-        early[29..37].copy_from_slice(&(NOW + 1).to_le_bytes());
-        let early = phala_attest::VerifiedCollateral::decode(&mut &early[..]).unwrap();
-        assert_eq!((early.tcb_evaluation_number(), early.latest_evaluation_number()), (1, 2));
-        Collaterals::<Test>::insert(model, early);
-        assert_ok!(set(RuntimeOrigin::root(), None));
-        assert_noop!(submit(machine.collateral()), Error::<Test>::CollateralNotNewer);
-        assert_ok!(set(RuntimeOrigin::root(), Some(1)));
-        assert_ok!(submit(machine.collateral()));
-        assert_eq!(Collaterals::<Test>::get(model).unwrap().latest_evaluation_number(), 1);
-    });
-}
-
-#[test]
-fn measurement_counts_from_its_first_block_to_its_sunset() {
-    network(true).execute_with(|| {
-        let machine = machine("one");
-        assert_ok!(submit(machine.collateral()));
-        let claim = registration(ALICE, 1);
-        assert_noop!(register(&machine, claim), Error::<Test>::MeasurementNotAllowed);
-        allow(&machine, BLOCK + 1, None);
-        assert_noop!(register(&machine, claim), Error::<Test>::MeasurementNotAllowed);
-        allow(&machine, 0, Some(BLOCK));
-        assert_ok!(register(&machine, claim));
-        assert!(Attestation::active(&claim.identity, Role::Worker).is_some());
-        System::set_block_number(BLOCK + 1);
-        assert_eq!(Attestation::active(&claim.identity, Role::Worker), None, "past the sunset");
-        allow(&machine, 0, None);
-        assert!(Attestation::active(&claim.identity, Role::Worker).is_some());
-        assert_ok!(Attestation::remove_measurement(RuntimeOrigin::root(), machine.measurement()));
-        assert_eq!(Attestation::active(&claim.identity, Role::Worker), None, "removed");
-        pallet_timestamp::Now::<Test>::put((NOW + 86_400) * 1_000);
-        allow(&machine, 0, None);
-        assert_eq!(Attestation::active(&claim.identity, Role::Worker), None, "attestation lapsed");
-    });
-}
-
-#[test]
-fn one_machine_carries_one_live_identity() {
-    network(true).execute_with(|| {
-        let (one, two) = (machine("one"), machine("two"));
-        assert_ok!(submit(one.collateral()));
-        allow(&one, 0, None);
-        assert_ok!(register(&one, registration(ALICE, 1)));
-        assert_ok!(register(&two, registration(ALICE, 2)));
-        assert_noop!(register(&one, registration(BOB, 3)), Error::<Test>::HardwareInUse);
-        assert_noop!(register(&two, registration(BOB, 1)), Error::<Test>::IdentityInUse);
-        // The operator sets the machine up anew: the former identity is gone.
-        assert_ok!(register(&one, registration(ALICE, 4)));
-        assert!(Workers::<Test>::get(registration(ALICE, 1).identity).is_none());
-        assert_eq!(Workers::<Test>::iter().count(), 2);
-    });
-}
-
-#[test]
-fn collateral_never_goes_back_in_time() {
-    network(true).execute_with(|| {
-        let (old, new) = (InsecureMachine::new("one", b"", NOW - 86_400).unwrap(), machine("one"));
-        assert_ok!(submit(new.collateral()));
-        assert_noop!(submit(old.collateral()), Error::<Test>::CollateralNotNewer);
-        assert_noop!(submit(new.collateral()), Error::<Test>::CollateralNotNewer);
-        let mut forged = new.collateral().clone();
-        forged.tcb_info_signature[0] ^= 1;
-        assert_noop!(submit(&forged), Error::<Test>::CollateralRefused);
-    });
-}
-
-#[test]
-fn governance_alone_lists_measurements_and_sets_terms() {
-    network(true).execute_with(|| {
-        let terms = phala_attest::PolicyTerms::STRICT;
-        assert!(Attestation::set_terms(signed(ALICE), terms).is_err());
-        assert!(Attestation::allow_measurement(signed(ALICE), [1; 32], [0; 32], 0, None).is_err());
-        assert!(Attestation::remove_measurement(signed(ALICE), [1; 32]).is_err());
-        assert_noop!(Attestation::remove_measurement(RuntimeOrigin::root(), [1; 32]), Error::<Test>::NotListed);
-    });
-}
-
-#[test]
-fn root_needs_signatures_of_registered_seats_and_a_development_network_for_a_single_one() {
-    network(true).execute_with(|| {
-        let machine = machine("keeper");
-        assert_ok!(submit(machine.collateral()));
-        allow(&machine, 0, None);
-        let claim = Registration { role: Role::Gatekeeper, ..registration(ALICE, 1) };
-        let root = RootRecord { era: 0, threshold: 1, seats: vec![claim.identity], share_list: [3; 32] };
-        let sign = |root: &RootRecord| {
-            vec![ed25519::Pair::from_seed(&[1; 32]).sign(&root.signing_payload(&Attestation::genesis())).0]
-        };
-        let record =
-            |root: &RootRecord, signatures| Attestation::record_root(RuntimeOrigin::root(), root.clone(), signatures);
-        assert_noop!(record(&root, sign(&root)), Error::<Test>::NotAGatekeeper);
-        assert_ok!(register(&machine, claim));
-        assert_noop!(record(&root, vec![[0; 64]]), Error::<Test>::NotAGatekeeper);
-        let wrong = RootRecord { threshold: 2, ..root.clone() };
-        assert_noop!(record(&wrong, sign(&wrong)), Error::<Test>::BadRoot);
-        let wrong = RootRecord { era: 1, ..root.clone() };
-        assert_noop!(record(&wrong, sign(&wrong)), Error::<Test>::WrongEra);
-        Development::set(false);
-        assert_noop!(record(&root, sign(&root)), Error::<Test>::BadRoot);
-        Development::set(true);
-        assert_ok!(record(&root, sign(&root)));
-        assert_eq!(Root::<Test>::get(), Some(root));
+        let wrong: [fn(&mut Windows); 8] = [
+            |windows| windows.attestation_period = 3_599,
+            |windows| windows.attestation_period = 7 * DAY + 1,
+            |windows| windows.lapse_grace = 7 * DAY + 1,
+            |windows| windows.cool_down = u64::MAX,
+            |windows| windows.collateral_warning = 31 * DAY,
+            |windows| windows.collateral_grace = 7 * DAY + 1,
+            |windows| windows.suspension = 0,
+            |windows| windows.further_delay = u32::MAX,
+        ];
+        for change in wrong {
+            assert_noop!(set_windows(change), Error::<Test>::WindowOutOfRange);
+        }
+        assert!(Windows::DEFAULT.in_range());
+        assert_ok!(set_windows(|windows| windows.attestation_period = 3_600));
+        assert_eq!(CurrentWindows::<Test>::get().attestation_period, 3_600);
     });
 }

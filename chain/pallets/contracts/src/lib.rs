@@ -66,8 +66,10 @@ pub mod pallet {
     pub enum DropReason {
         /// It is behind by more final results than the chain keeps.
         Lost,
-        /// Its registration is gone, or lapsed an attestation period ago.
+        /// Its registration is gone, or lapsed longer ago than the registry's grace.
         Lapsed,
+        /// Its vendor, generation or measurement is revoked or suspended.
+        Barred,
     }
 
     /// Boundaries that one result of a submission makes final at most: its own, and one that waited for it.
@@ -332,7 +334,7 @@ pub mod pallet {
         EpochTooShort,
         /// A cluster has between one and fifteen replicas.
         BadReplicaCount,
-        /// The replica is neither lost nor lapsed for an attestation period.
+        /// The replica is neither lost, nor lapsed for longer than the registry's grace, nor shut out.
         StillServing,
         /// Without the replica fewer votes would decide: governance must assign a new set.
         MajorityWouldFall,
@@ -448,8 +450,8 @@ pub mod pallet {
             })
         }
 
-        /// Drops a replica that is lost, or whose registration is gone or lapsed an attestation period ago; anyone may. Refused when
-        /// fewer votes than before would then decide.
+        /// Drops a replica that is lost, whose registration is gone or lapsed longer ago than the registry's grace, or that is shut out;
+        /// anyone may. Refused when fewer votes than before would then decide.
         #[pallet::call_index(8)]
         #[pallet::weight(<T as Config>::WeightInfo::drop_replica())]
         pub fn drop_replica(origin: OriginFor<T>, cluster: ClusterId, worker: WorkerId) -> DispatchResult {

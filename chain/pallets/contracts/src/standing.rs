@@ -5,7 +5,7 @@
 //! signed it: for [`FINAL_RESULTS_KEPT`] boundaries at least, and for [`Config::MaxReplicaLag`] at most. A replica that is behind by more
 //! is *lost*, by an event and for everyone to read: it cannot confirm what it is asked to execute, whatever it is shown. A
 //! replica that signed otherwise than the majority has *dissented*; it stopped for good, and nothing is kept for it. Anyone may have
-//! a lost or lapsed replica dropped while that leaves the number of votes that decide as it is; who serves instead is
+//! a lost, lapsed or shut out replica dropped while that leaves the number of votes that decide as it is; who serves instead is
 //! governance's explicit assignment.
 //!
 //! Guarantees: bounded work and bounded state a result, and no replica stops counting in silence. Replicas control what they
@@ -15,6 +15,7 @@
 use crate::pallet::*;
 use alloc::vec::Vec;
 use frame_support::{ensure, pallet_prelude::DispatchResult, traits::Get};
+use phala_pallet_attestation::Absence;
 use phala_protocol::{
     attestation::Role,
     chain_state::ClusterRecord,
@@ -102,12 +103,11 @@ impl<T: Config> Pallet<T> {
         let reason = if lost {
             DropReason::Lost
         } else {
-            let grace = T::AttestationPeriod::get();
-            ensure!(
-                phala_pallet_attestation::Pallet::<T>::has_lapsed(&worker, Role::Worker, grace),
-                Error::<T>::StillServing
-            );
-            DropReason::Lapsed
+            match phala_pallet_attestation::Pallet::<T>::absence(&worker, Role::Worker) {
+                Some(Absence::Lapsed) => DropReason::Lapsed,
+                Some(Absence::Barred) => DropReason::Barred,
+                None => return Err(Error::<T>::StillServing.into()),
+            }
         };
         let majority = record.majority();
         record.replicas.retain(|replica| *replica != worker);

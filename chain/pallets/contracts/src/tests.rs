@@ -9,7 +9,7 @@ use frame_support::{
     assert_noop, assert_ok, derive_impl,
     dispatch::DispatchResultWithPostInfo,
     parameter_types,
-    traits::{ConstU128, ConstU32, ConstU64, Hooks},
+    traits::{ConstU128, ConstU32, Hooks},
     BoundedVec,
 };
 use phala_pallet_attestation::{Measurements, Workers};
@@ -77,7 +77,7 @@ impl pallet_balances::Config for Test {
 impl phala_pallet_attestation::Config for Test {
     type InsecureDevelopment = frame_support::traits::ConstBool<true>;
     type GovernanceOrigin = frame_system::EnsureRoot<AccountId32>;
-    type AttestationPeriod = ConstU64<86_400>;
+    type BrakeOrigin = frame_system::EnsureRoot<AccountId32>;
     type WeightInfo = ();
 }
 
@@ -243,6 +243,8 @@ fn storage_keys_are_the_ones_light_clients_read() {
     assert_eq!(Measurements::<Test>::hashed_key_for(MEASUREMENT), storage::measurement_key(&MEASUREMENT));
     assert_eq!(phala_pallet_attestation::Root::<Test>::hashed_key().to_vec(), storage::root_key());
     assert_eq!(phala_pallet_attestation::Terms::<Test>::hashed_key(), storage::TERMS);
+    assert_eq!(phala_pallet_attestation::Bans::<Test>::hashed_key(), storage::BANS);
+    assert_eq!(phala_pallet_attestation::Advisories::<Test>::hashed_key(), storage::ADVISORIES);
 }
 
 #[test]

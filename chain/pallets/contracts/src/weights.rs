@@ -31,15 +31,18 @@ const SIGNATURE: Weight = Weight::from_parts(60_000_000, 0);
 impl WeightInfo for () {
     fn assign(replicas: u32) -> Weight {
         Weight::from_parts(30_000_000, 4_000)
-            .saturating_add(Weight::from_parts(10_000_000, 400).saturating_mul(replicas.into()))
-            .saturating_add(ParityDbWeight::get().reads_writes(2u64.saturating_add(replicas.into()), 4))
+            .saturating_add(Weight::from_parts(15_000_000, 800).saturating_mul(replicas.into()))
+            // Of each replica its registration, measurement and appraisal; the bans, the time and the block once.
+            .saturating_add(
+                ParityDbWeight::get().reads_writes(5u64.saturating_add(3u64.saturating_mul(replicas.into())), 4),
+            )
     }
 
     fn announce_key() -> Weight {
         // Reads and writes the announcements of up to 15 replicas, 1,216 bytes each.
         Weight::from_parts(80_000_000, 24_000)
             .saturating_add(SIGNATURE)
-            .saturating_add(ParityDbWeight::get().reads_writes(6, 2))
+            .saturating_add(ParityDbWeight::get().reads_writes(9, 2))
     }
 
     fn open_epochs(number: u32) -> Weight {
@@ -72,12 +75,14 @@ impl WeightInfo for () {
     }
 
     fn submit_results(number: u32, finalised: u32) -> Weight {
-        // Each result: cluster, worker, measurement, boundary or final result, votes of up to 15 replicas or standings.
-        Weight::from_parts(10_000_000, 0)
+        // Each result: cluster, worker, measurement, appraisal, boundary or final result, votes of up to 15 replicas or standings. The
+        // bans, the time and the block once.
+        Weight::from_parts(10_000_000, 4_000)
+            .saturating_add(ParityDbWeight::get().reads(3))
             .saturating_add(
                 Weight::from_parts(100_000_000, 12_000)
                     .saturating_add(SIGNATURE)
-                    .saturating_add(ParityDbWeight::get().reads_writes(8, 2))
+                    .saturating_add(ParityDbWeight::get().reads_writes(9, 2))
                     .saturating_mul(number.into()),
             )
             .saturating_add(finalise().saturating_mul(finalised.into()))
@@ -86,12 +91,12 @@ impl WeightInfo for () {
     fn submit_rekey(finalised: u32) -> Weight {
         Weight::from_parts(100_000_000, 12_000)
             .saturating_add(SIGNATURE)
-            .saturating_add(ParityDbWeight::get().reads_writes(8, 3))
+            .saturating_add(ParityDbWeight::get().reads_writes(11, 3))
             .saturating_add(finalise().saturating_mul(finalised.into()))
     }
 
     fn drop_replica() -> Weight {
-        Weight::from_parts(60_000_000, 24_000).saturating_add(ParityDbWeight::get().reads_writes(8, 4))
+        Weight::from_parts(65_000_000, 28_000).saturating_add(ParityDbWeight::get().reads_writes(11, 4))
     }
 }
 

@@ -19,6 +19,10 @@ use sp_runtime::Perbill;
 /// Who may change the rules.
 pub type GovernanceOrigin = EnsureRoot<crate::AccountId>;
 
+/// Who may pull the brake: suspend a vendor, a generation of platforms or a measurement at once, for a bounded time. A small
+/// elected committee takes its place by changing this alias; until there is one, whoever governs brakes.
+pub type BrakeOrigin = EnsureRoot<crate::AccountId>;
+
 parameter_types! {
     /// For keeping a preimage.
     pub const PreimageBaseDeposit: crate::Balance = deposit(2, 64);

@@ -3,7 +3,10 @@
 //! The constants are consensus rules and prices; who may change the registry and the clusters is `governance::GovernanceOrigin`.
 
 use crate::{
-    configs::{funds::TreasuryAccount, governance::GovernanceOrigin},
+    configs::{
+        funds::TreasuryAccount,
+        governance::{BrakeOrigin, GovernanceOrigin},
+    },
     currency::*,
     network, Balance, Balances, Contracts, Runtime, RuntimeHoldReason,
 };
@@ -11,8 +14,6 @@ use frame_support::parameter_types;
 use phala_protocol::ids::BlockNumber;
 
 parameter_types! {
-    /// A TEE attests at least once a day.
-    pub const AttestationPeriod: u64 = 24 * 3_600;
     /// One hybrid opening by one replica: about 80 microseconds of a core.
     pub const OpeningPrice: Balance = CENT / 10;
     /// One session command by one replica: a symmetric opening and a batched signature.
@@ -37,7 +38,7 @@ impl frame_support::traits::Get<BlockNumber> for EpochLength {
 impl phala_pallet_attestation::Config for Runtime {
     type InsecureDevelopment = network::IsDevelopment;
     type GovernanceOrigin = GovernanceOrigin;
-    type AttestationPeriod = AttestationPeriod;
+    type BrakeOrigin = BrakeOrigin;
     type WeightInfo = ();
 }
 

@@ -11,6 +11,7 @@ use crate::{
 };
 use phala_client::{chain::ChainCall, network::Pin, Account, ErrorCode, Network, Until};
 use phala_protocol::{
+    attestation::{Listing, Version},
     chain_state::{AllowedMeasurement, ClusterRecord, WorkerRecord},
     ids::to_hex,
     storage, ClusterId, Hash, WorkerId,
@@ -148,7 +149,15 @@ pub async fn allow(network: &Network, sudo: &Account, measurement: &Hash) -> Res
     if known.is_some_and(|known| known.sunset.is_none()) {
         return Ok(false);
     }
-    let call = ChainCall::allow_measurement(*measurement, [0; 32], 0, None);
+    let part = |text: &str| text.parse().unwrap_or_default();
+    let version = Version(
+        part(env!("CARGO_PKG_VERSION_MAJOR")),
+        part(env!("CARGO_PKG_VERSION_MINOR")),
+        part(env!("CARGO_PKG_VERSION_PATCH")),
+    );
+    // The machine is simulated: what it claims to run has no source that anybody could reproduce it from.
+    let listing = Listing { source: [0; 32], version, role: None, not_before: 0, sunset: None };
+    let call = ChainCall::allow_measurement(*measurement, &listing);
     network.chain().submit_sudo(sudo, &call, Until::Finalised).await.map_err(phala_client::ClientError::from)?;
     Ok(true)
 }

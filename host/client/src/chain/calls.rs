@@ -5,10 +5,10 @@
 
 use codec::{Compact, Encode};
 use phala_protocol::{
-    attestation::Registration,
+    attestation::{Listing, Registration},
     chain_state::RootRecord,
     gas::GasClass,
-    ids::{Balance, BlockNumber},
+    ids::Balance,
     result::{SignedRekey, SignedResult},
     AccountId, ClusterId, CodeHash, Epoch, Hash, WorkerId,
 };
@@ -137,13 +137,8 @@ impl ChainCall {
     }
 
     /// Allows a measurement to join; governance only.
-    pub fn allow_measurement(
-        measurement: Hash,
-        source: Hash,
-        not_before: BlockNumber,
-        sunset: Option<BlockNumber>,
-    ) -> Self {
-        Self::new("Attestation", "allow_measurement", (measurement, source, not_before, sunset))
+    pub fn allow_measurement(measurement: Hash, listing: &Listing) -> Self {
+        Self::new("Attestation", "allow_measurement", (measurement, listing))
     }
 
     /// Records an era's root, signed by its seats in their order; governance only.

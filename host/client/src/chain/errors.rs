@@ -99,9 +99,24 @@ fn judge(pallet: &str, error: &str) -> (ErrorCode, Option<&'static str>) {
         }
         ("Contracts", "TooEarly" | "StillClosing") => (Busy, Some("the open epoch must be finished first")),
         ("Attestation", "NoCollateral") => (Unattested, Some("submit the platform's collateral first")),
-        ("Attestation", "CollateralRefused" | "UntrustedRoot" | "EvidenceRefused" | "WrongReportData") => {
-            (Unattested, None)
+        ("Attestation", "CollateralExpired" | "CollateralBelowFloor") => {
+            (Stale, Some("fetch the platform's collateral again and submit it"))
         }
+        ("Attestation", "PlatformOutdated" | "AdvisoryForbidden") => {
+            (Unattested, Some("update the platform's firmware and microcode, then attest again"))
+        }
+        (
+            "Attestation",
+            "CollateralRefused" | "UntrustedRoot" | "EvidenceMalformed" | "EvidenceRefused" | "WrongReportData"
+            | "PlatformRevoked" | "RoleNotAllowed",
+        ) => (Unattested, None),
+        ("Attestation", "Barred" | "HardwareRevoked") => {
+            (Unattested, Some("it is suspended or revoked; only governance can lift that"))
+        }
+        ("Attestation", "HardwareCoolingDown") => {
+            (Busy, Some("the machine's former identity lapsed a short while ago; try again later"))
+        }
+        ("Attestation", "NoEvaluationCap") => (Unattested, Some("governance must set the highest evaluation first")),
         ("Attestation", "NotRecent") => (Stale, Some("make new evidence over a recent block")),
         ("Attestation", "MeasurementNotAllowed") => (Unattested, Some("governance must list the measurement first")),
         ("Attestation", "NotTheOperator" | "HardwareInUse" | "IdentityInUse") => (Unauthorised, None),

@@ -5,6 +5,7 @@
 
 use super::machine::START;
 use codec::Encode;
+use phala_attest::Bans;
 use phala_crypto::signature::ed25519;
 use phala_light_client::testing::TestChain;
 use phala_protocol::{
@@ -169,6 +170,11 @@ impl MockChain {
         self.announcements.clear();
         self.rekeys.clear();
         self.change_cluster(|record| record.replicas = replicas);
+    }
+
+    /// Whom governance or the brake shuts out from the next block on.
+    pub fn bar(&mut self, bans: &Bans) {
+        self.put(storage::BANS.to_vec(), bans);
     }
 
     /// Without the checks of evidence; gatekeepers make those.

@@ -6,6 +6,7 @@ use crate::{
     network::{Network, GATEKEEPER, WORKER},
 };
 use codec::Encode;
+use phala_attest::{Ban, Bans, Subject, Vendor};
 use phala_core::{Notice, Settings, StartError, Tee};
 use phala_gatekeeper::Refusal;
 use phala_light_client::testing::TestChain;
@@ -65,6 +66,13 @@ fn an_inquiry_is_judged_by_the_gatekeepers_own_head() {
     let unassigned = Notice::KeysRefused { worker, refusal: Refusal::NotAssigned };
     assert_eq!(judge(&mut network, &inquiry), unassigned);
     network.chain.assign(vec![worker]);
+    let mut bans = Bans::default();
+    bans.put(Ban { subject: Subject::Vendor(Vendor::IntelTdx), from: 0, until: None }, 0).unwrap();
+    network.chain.bar(&bans);
+    network.chain.next_block();
+    let barred = Notice::KeysRefused { worker, refusal: Refusal::Barred };
+    assert_eq!(judge(&mut network, &inquiry), barred);
+    network.chain.bar(&Bans::default());
     network.chain.next_block();
     let given = Notice::KeysGiven { worker, cluster: CLUSTER, epoch: 1 };
     assert_eq!(judge(&mut network, &inquiry), given);

@@ -2,6 +2,8 @@
 
 use super::*;
 use frame_support::traits::Get;
+use phala_attest::{ConfidenceLevel, Origin, Root, Subject, TcbStatus, Vendor};
+use phala_pallet_attestation::{Appraisal, Appraisals};
 use phala_protocol::limits::FINAL_RESULTS_KEPT;
 
 fn standing(number: u8) -> Standing {
@@ -140,6 +142,32 @@ fn a_lapsed_replica_may_be_dropped_after_a_period_unless_fewer_would_then_decide
         assert!(happened(Event::ReplicaDropped { cluster: CLUSTER, worker, reason }));
         // Two of two decide now. Were one enough, who keeps honest replicas from attesting would decide alone in the end.
         Workers::<Test>::remove(id(&replica(2)));
+        assert_noop!(drop_replica(2), Error::<Test>::MajorityWouldFall);
+    });
+}
+
+#[test]
+fn a_replica_that_is_shut_out_votes_no_more_and_may_be_dropped_unless_fewer_would_then_decide() {
+    network(3, true).execute_with(|| {
+        let suspended = [9; 32];
+        for (number, measurement) in [(1, MEASUREMENT), (2, suspended), (3, suspended)] {
+            let origin = Origin {
+                root: Root::InsecureDevelopment,
+                vendor: Vendor::IntelTdx,
+                fmspc: [0; 6],
+                evaluation: 1,
+                measurement,
+            };
+            let appraisal = Appraisal { origin, status: TcbStatus::UpToDate, confidence: ConfidenceLevel::One };
+            Appraisals::<Test>::insert(id(&replica(number)), appraisal);
+        }
+        let result = decide(&[1, 2]);
+        assert_ok!(Attestation::suspend(RuntimeOrigin::root(), Subject::Measurement(suspended)));
+        assert_noop!(vote(&replica(3), result), Error::<Test>::NotAWorker);
+        assert_noop!(drop_replica(1), Error::<Test>::StillServing);
+        assert_ok!(drop_replica(3));
+        let (worker, reason) = (id(&replica(3)), DropReason::Barred);
+        assert!(happened(Event::ReplicaDropped { cluster: CLUSTER, worker, reason }));
         assert_noop!(drop_replica(2), Error::<Test>::MajorityWouldFall);
     });
 }

@@ -1,0 +1,94 @@
+//! The measurement allow-list.
+
+use super::*;
+use phala_protocol::limits::MEASUREMENT_DELAY_BLOCKS;
+
+fn list(measurement: [u8; 32], listing: Listing) -> DispatchResult {
+    Attestation::allow_measurement(RuntimeOrigin::root(), measurement, listing)
+}
+
+#[test]
+fn measurement_counts_from_its_first_block_to_its_sunset() {
+    network(true).execute_with(|| {
+        let machine = machine("one");
+        assert_ok!(submit(machine.collateral()));
+        let claim = registration(ALICE, 1);
+        assert_noop!(register(&machine, claim), Error::<Test>::MeasurementNotAllowed);
+        allow(&machine, BLOCK + 1, None);
+        assert_noop!(register(&machine, claim), Error::<Test>::MeasurementNotAllowed);
+        allow(&machine, 0, Some(BLOCK));
+        assert_ok!(register(&machine, claim));
+        assert!(Attestation::active(&claim.identity, Role::Worker).is_some());
+        System::set_block_number(BLOCK + 1);
+        assert_eq!(Attestation::active(&claim.identity, Role::Worker), None, "past the sunset");
+        allow(&machine, 0, None);
+        assert!(Attestation::active(&claim.identity, Role::Worker).is_some());
+        assert_ok!(Attestation::remove_measurement(RuntimeOrigin::root(), machine.measurement()));
+        assert_eq!(Attestation::active(&claim.identity, Role::Worker), None, "removed");
+        pallet_timestamp::Now::<Test>::put((NOW + 86_400) * 1_000);
+        allow(&machine, 0, None);
+        assert_eq!(Attestation::active(&claim.identity, Role::Worker), None, "attestation lapsed");
+    });
+}
+
+#[test]
+fn outside_a_development_network_a_measurement_waits_and_names_its_source() {
+    network(false).execute_with(|| {
+        let due = BLOCK + MEASUREMENT_DELAY_BLOCKS;
+        let sourced = |not_before| Listing { source: [3; 32], ..listing(not_before, None) };
+        assert_noop!(list([1; 32], listing(due, None)), Error::<Test>::SourceMissing);
+        assert_noop!(list([1; 32], sourced(due - 1)), Error::<Test>::MeasurementTooSoon);
+        assert_noop!(list([1; 32], sourced(0)), Error::<Test>::MeasurementTooSoon);
+        assert_ok!(list([1; 32], sourced(due)));
+        let entry = Measurements::<Test>::get([1; 32]).unwrap();
+        assert_eq!((entry.source, entry.listed_at, entry.not_before), ([3; 32], BLOCK, due));
+        assert_eq!(Listings::<Test>::get([1; 32]), Some(sourced(due)));
+        // Governance lengthens the delay, and cannot shorten it below the constant.
+        assert_ok!(set_windows(|windows| windows.further_delay = 10));
+        assert_noop!(list([1; 32], sourced(due + 9)), Error::<Test>::MeasurementTooSoon);
+        assert_ok!(list([1; 32], sourced(due + 10)));
+        System::set_block_number(u32::MAX - 1);
+        assert_noop!(list([1; 32], sourced(u32::MAX)), Error::<Test>::MeasurementTooSoon);
+        assert_ok!(Attestation::remove_measurement(RuntimeOrigin::root(), [1; 32]));
+        assert_eq!(Listings::<Test>::get([1; 32]), None);
+        assert_noop!(Attestation::remove_measurement(RuntimeOrigin::root(), [1; 32]), Error::<Test>::NotListed);
+    });
+}
+
+#[test]
+fn a_measurement_joins_in_its_role_only() {
+    ready(|machine| {
+        let gatekeepers = Listing { role: Some(Role::Gatekeeper), ..listing(0, None) };
+        assert_ok!(list(machine.measurement(), gatekeepers));
+        let worker = registration(ALICE, 1);
+        assert_noop!(register(machine, worker), Error::<Test>::RoleNotAllowed);
+        assert_ok!(register(machine, Registration { role: Role::Gatekeeper, ..worker }));
+        // An entry of which nothing more is known admits nobody.
+        Listings::<Test>::remove(machine.measurement());
+        assert_noop!(register(machine, worker), Error::<Test>::RoleNotAllowed);
+    });
+}
+
+#[test]
+fn a_sunset_is_moved_without_a_new_delay_until_it_has_passed() {
+    ready(|machine| {
+        let claim = registration(ALICE, 1);
+        assert_ok!(register(machine, claim));
+        let set = |sunset| Attestation::set_sunset(RuntimeOrigin::root(), machine.measurement(), sunset);
+        assert_noop!(Attestation::set_sunset(RuntimeOrigin::root(), [9; 32], None), Error::<Test>::NotListed);
+        assert_noop!(set(Some(BLOCK - 1)), Error::<Test>::SunsetPassed);
+        System::set_block_number(BLOCK + 3);
+        assert_ok!(set(Some(BLOCK + 5)));
+        let entry = Measurements::<Test>::get(machine.measurement()).unwrap();
+        assert_eq!((entry.listed_at, entry.sunset), (BLOCK, Some(BLOCK + 5)), "no new delay");
+        assert_eq!(Listings::<Test>::get(machine.measurement()).unwrap().sunset, Some(BLOCK + 5));
+        System::set_block_number(BLOCK + 5);
+        assert!(is_active(&claim));
+        assert_ok!(set(Some(BLOCK + 6)));
+        System::set_block_number(BLOCK + 7);
+        assert!(!is_active(&claim));
+        assert_noop!(set(None), Error::<Test>::SunsetPassed);
+        assert_noop!(list(machine.measurement(), listing(0, Some(BLOCK + 6))), Error::<Test>::SunsetPassed);
+        assert_noop!(list(machine.measurement(), listing(BLOCK + 9, Some(BLOCK + 8))), Error::<Test>::SunsetPassed);
+    });
+}
