@@ -21,7 +21,8 @@ pub fn contract_id() -> ContractId {
     ContractId(sys::contract_id())
 }
 
-/// What was transferred with the message, in 10^-12 PHA.
+/// What was transferred with the message, in 10^-12 PHA. \[not yet\]: always 0 on a network, where nothing can be sent along; only
+/// tests set it.
 pub fn value() -> u128 {
     sys::value()
 }

@@ -1,7 +1,8 @@
 //! The accounts of this machine: encrypted key files under `$PHALA_HOME/accounts`, and the INSECURE development accounts.
 //!
 //! Guarantees: a key reaches the disk only encrypted, in a file that its owner alone reads; a development key signs only on a chain
-//! whose genesis is proved to be marked as a development one. Whoever owns the folder controls what is in it.
+//! whose newest finalised state is proved to carry the mark of a development chain, from the pinned genesis on (of a bare `ws://`
+//! address, from the genesis that its node names). Whoever owns the folder controls what is in it.
 
 use crate::{
     args::Global,

@@ -28,8 +28,8 @@ pub struct Global {
     /// Data as JSON, one object on one line
     #[arg(long, global = true)]
     pub json: bool,
-    /// The network: a folder with network.json, or a node's address ws://... [default: the last `phala dev`]
-    #[arg(long, global = true, env = "PHALA_NETWORK", value_name = "DIR|URL")]
+    /// The network: a folder with network.json, or a node's address ws://... [default: PHALA_NETWORK, or the last `phala dev`]
+    #[arg(long, global = true, value_name = "DIR|URL")]
     pub network: Option<String>,
     /// File with the password of key files
     #[arg(long, global = true, value_name = "FILE")]
@@ -206,7 +206,7 @@ pub enum ContractCommand {
         #[arg(default_value = ".")]
         folder: PathBuf,
     },
-    /// Store code and create a contract
+    /// Store code, against a deposit by its bytes, and create a contract
     Deploy(DeployArgs),
     /// Send a sealed command
     Call(CallArgs),
@@ -219,12 +219,12 @@ pub enum ContractCommand {
         /// 0x and 64 digits, or a name in network.json
         contract: String,
     },
-    /// What a command costs in gas and fee, by its class
+    /// What a command costs by its gas class: what the inbox charges, and the fee of the transaction on top
     Estimate {
         /// The cluster
         #[arg(long, default_value_t = 0)]
         cluster: u32,
-        /// The cluster of this contract, and its methods' names
+        /// The cluster of this contract, instead of --cluster
         contract: Option<String>,
     },
 }
@@ -292,7 +292,8 @@ pub struct SessionOpenArgs {
     /// In which cluster
     #[arg(long, default_value_t = 0)]
     pub cluster: u32,
-    /// The most that may be charged, in 10^-12 PHA [default: what it costs at the most]
+    /// The most that the inbox may charge, in 10^-12 PHA; the fee of the transaction comes on top [default: what it costs at the
+    /// most]
     #[arg(long, value_name = "AMOUNT")]
     pub max_fee: Option<u128>,
     /// Seconds to wait until a final result shows that it is open
@@ -324,7 +325,8 @@ pub struct Limits {
     /// Gas that it may use; decides its class
     #[arg(long, value_name = "GAS")]
     pub gas_limit: Option<u64>,
-    /// The most that may be charged, in 10^-12 PHA [default: what the class costs at the most]
+    /// The most that the inbox may charge, in 10^-12 PHA; the fee of the transaction, by its bytes and weight, comes on top
+    /// [default: what the class costs at the most]
     #[arg(long, value_name = "AMOUNT")]
     pub max_fee: Option<u128>,
     /// Seconds to wait for the final result

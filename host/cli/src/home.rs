@@ -84,9 +84,16 @@ pub fn program(name: &str) -> Result<PathBuf, CliError> {
     })
 }
 
-/// How to call this program again, for text that people paste.
+/// How to call this program again from any folder, for text that people paste.
 pub fn called() -> String {
-    std::env::args().next().unwrap_or_else(|| "phala".to_owned())
+    pasted(&std::env::args_os().next().map_or_else(|| "phala".into(), PathBuf::from))
+}
+
+/// A bare name is found by `PATH` anywhere; a path that starts where we are is not.
+fn pasted(called: &Path) -> String {
+    let is_path = called.as_os_str().as_encoded_bytes().contains(&b'/');
+    let whole = if is_path { absolute(called).ok() } else { None };
+    whole.as_deref().unwrap_or(called).display().to_string()
 }
 
 #[cfg(test)]
@@ -102,6 +109,15 @@ mod tests {
         write_whole(&file, b"two").unwrap();
         assert_eq!(fs::read(&file).unwrap(), b"two");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn printed_commands_work_from_any_folder() {
+        let here = std::env::current_dir().unwrap();
+        assert_eq!(pasted(Path::new("phala")), "phala");
+        assert_eq!(pasted(Path::new("./bin/phala")), here.join("bin/phala").display().to_string());
+        assert_eq!(pasted(Path::new("./phala")), here.join("phala").display().to_string());
+        assert_eq!(pasted(Path::new("/opt/bin/phala")), "/opt/bin/phala");
     }
 
     #[test]

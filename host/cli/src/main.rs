@@ -23,7 +23,7 @@ use error::{CliError, Code};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let json = std::env::args().any(|argument| argument == "--json");
+    let json = std::env::args_os().any(|argument| argument == "--json");
     let cli = match args::Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return misused(&error, json),

@@ -1,6 +1,6 @@
 //! Which network a command is about, and the connection to it.
 //!
-//! `--network` or `PHALA_NETWORK`, else the last `phala dev`. A folder's `network.json` pins the genesis, and what decides is verified
+//! `--network`, else `PHALA_NETWORK`, else the last `phala dev`. A folder's `network.json` pins the genesis, and what decides is verified
 //! from there on. A bare `ws://` address pins nothing: the node's word is taken for which chain it is, and that is said.
 
 use crate::{
@@ -12,7 +12,10 @@ use crate::{
 };
 use phala_client::{network::Pin, worker::WorkerEndpoint, ErrorCode, Network};
 use phala_protocol::{ClusterId, ContractId};
-use std::path::{Path, PathBuf};
+use std::{
+    ffi::{OsStr, OsString},
+    path::{Path, PathBuf},
+};
 
 /// What the user chose.
 pub enum Selected {
@@ -29,6 +32,29 @@ pub struct Connected {
     /// The file that names it, if one does.
     pub file: Option<Box<NetworkFile>>,
     more_workers: Vec<String>,
+}
+
+/// What the command line names, else what `PHALA_NETWORK` does. An empty variable names nothing.
+pub fn named(option: Option<String>, environment: Option<OsString>) -> Result<Option<String>, CliError> {
+    if option.is_some() {
+        return Ok(option);
+    }
+    let environment = environment.filter(|name| !name.is_empty()).map(OsString::into_string).transpose();
+    environment.map_err(|name| CliError::invalid(format!("PHALA_NETWORK is not UTF-8: {}", name.display())))
+}
+
+/// `phala dev` makes the network that it runs: to name another one is a mistake, and a variable that does so is meant for other
+/// commands. Returns what to say of the latter.
+pub fn not_for_dev(option: Option<&str>, environment: Option<&OsStr>) -> Result<Option<&'static str>, CliError> {
+    if let Some(network) = option {
+        return Err(CliError::new(
+            Code::Usage,
+            format!("`phala dev` starts a network of its own, and cannot use `--network {network}`"),
+        )
+        .with_hint("`--base-path DIR` says in which folder it lives"));
+    }
+    let set = environment.is_some_and(|name| !name.is_empty());
+    Ok(set.then_some("note: `phala dev` starts a network of its own and ignores PHALA_NETWORK; the variable still holds for other commands"))
 }
 
 /// The folder that the user means, where only a folder will do.
@@ -138,4 +164,34 @@ impl Connected {
 /// 32 bytes from 0x and 64 digits.
 pub fn hash(text: &str) -> Option<[u8; 32]> {
     hex::decode(text.strip_prefix("0x")?).ok()?.try_into().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use std::os::unix::ffi::OsStringExt;
+
+    #[test]
+    fn the_option_comes_before_the_variable_and_an_empty_variable_names_nothing() {
+        let named = |option: Option<&str>, variable: Option<&str>| {
+            named(option.map(str::to_owned), variable.map(OsString::from)).unwrap()
+        };
+        assert_eq!(named(Some("a"), Some("b")).as_deref(), Some("a"));
+        assert_eq!(named(None, Some("b")).as_deref(), Some("b"));
+        assert_eq!(named(None, Some("")), None);
+        assert_eq!(named(None, None), None);
+        let error = super::named(None, Some(OsString::from_vec(vec![0xff]))).unwrap_err();
+        assert_eq!(error.code.as_str(), "invalid");
+    }
+
+    #[test]
+    fn a_development_network_takes_no_other_ones_name() {
+        let error = not_for_dev(Some("elsewhere"), None).unwrap_err();
+        assert_eq!((error.code.as_str(), error.exit_code()), ("usage", 2));
+        assert!(error.message.contains("elsewhere") && error.hint.unwrap().contains("--base-path"));
+        assert_eq!(not_for_dev(None, None).unwrap(), None);
+        assert_eq!(not_for_dev(None, Some(OsStr::new(""))).unwrap(), None);
+        assert!(not_for_dev(None, Some(OsStr::new("elsewhere"))).unwrap().unwrap().contains("PHALA_NETWORK"));
+    }
 }

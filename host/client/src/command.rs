@@ -27,7 +27,7 @@ use phala_crypto::{
 use phala_protocol::{
     call::{signing_payload, Call, CallPurpose, SignedCall},
     chain_state::{ClusterRecord, FinalRecord},
-    envelope::{public_key_hash, Envelope, EnvelopeKind, SizeClass},
+    envelope::{public_key_hash, Envelope, EnvelopeKind, SizeClass, AEAD_TAG_BYTES, ENCAPSULATED_BYTES, HEADER_BYTES},
     gas::{GasClass, Surge},
     ids::{Balance, BlockNumber},
     query::{AnswerContent, QueryRequest},
@@ -48,12 +48,17 @@ const POLL: Duration = Duration::from_millis(300);
 /// How long to wait for an epoch that the chain refuses us for and that we do not see yet.
 const EPOCH_WAIT: Duration = Duration::from_secs(60);
 
+/// What to do about a command whose reply is not known.
+const UNANSWERED: &str =
+    "it is executed once its workers see it; `phala status` shows how far they are, and a query what the command did";
+
 /// What a user may choose about a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommandOptions {
     /// Gas it may use; its class is the cheapest that covers it.
     pub gas_limit: u64,
-    /// The most that may be charged, in 10^-12 PHA; by default the most that the class can cost within eight blocks.
+    /// The most that the inbox may charge, in 10^-12 PHA; by default the most that the class can cost within eight blocks. The fee
+    /// of the transaction, by its bytes and weight, comes on top.
     pub max_fee: Option<Balance>,
     /// Blocks within which it must be included.
     pub lifetime: BlockNumber,
@@ -67,7 +72,7 @@ impl Default for CommandOptions {
     }
 }
 
-/// What a command of a class costs, in 10^-12 PHA.
+/// What an inbox charges for a command of a class, in 10^-12 PHA.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FeeBounds {
     /// Its class.
@@ -93,8 +98,26 @@ pub struct Command {
     pub sequence: u64,
     /// The finalised block that included it; once completed, the item that executed.
     pub block: BlockNumber,
-    /// What was charged for that item, whoever paid.
+    /// What the inbox charged for that item, whoever paid, in 10^-12 PHA.
     pub fee: Balance,
+    /// What the transaction that carried it here cost beside, by its bytes and weight, in 10^-12 PHA. The node's word; none where
+    /// the runtime does not say.
+    pub transaction_fee: Option<Balance>,
+}
+
+impl Command {
+    /// Where it is, in words that keep its user from sending it again: under another nonce it would be executed twice.
+    pub fn in_inbox(&self) -> String {
+        format!(
+            "the command to {} is in the inbox of cluster {} as item {}, in block {}, with nonce {}, and must not be sent again",
+            self.contract, self.cluster, self.sequence, self.block, self.nonce
+        )
+    }
+
+    /// A failure to learn what became of it. Its own hint may be to try again, which holds for a question and not for a command.
+    fn unanswered(&self, error: ClientError) -> ClientError {
+        ClientError::new(error.code, format!("{}; {}", error.message, self.in_inbox())).with_hint(UNANSWERED)
+    }
 }
 
 /// A command whose reply a final result commits.
@@ -243,11 +266,32 @@ impl Carrier<'_> {
 }
 
 impl Network {
-    /// What a command with this gas limit costs in `cluster`. By the node's word: what is charged is decided by `max_fee`.
+    /// What the inbox of `cluster` charges for a command with this gas limit; the transaction that carries it costs
+    /// [`Self::transaction_fee`] beside. By the node's word: what is charged is decided by `max_fee`.
     pub async fn fee_bounds(&self, cluster: ClusterId, gas_limit: u64) -> Result<FeeBounds, ClientError> {
         let class = class_of(gas_limit)?;
         let (record, height) = self.cluster(cluster).await?;
         self.bounds(cluster, &record, height, class, EnvelopeKind::Call).await
+    }
+
+    /// What the transaction costs that carries one command whose envelope is of `size`, in 10^-12 PHA: by its bytes and weight, and
+    /// without what the inbox charges. By the node's word; `max_fee` does not bound it.
+    pub async fn transaction_fee(&self, cluster: ClusterId, size: SizeClass) -> Result<Balance, ClientError> {
+        // It does not depend on who pays, nor on the gas class, nor on what is in the envelope.
+        let nobody = Account::generate("nobody")?;
+        let envelope = vec![0; call_envelope_bytes(size)];
+        let call = crate::chain::ChainCall::push(cluster, GasClass::Small, vec![envelope], Balance::MAX);
+        self.chain().fee_estimate(&nobody, &call).await
+    }
+
+    /// What storing `wasm` holds back of its uploader's funds, in 10^-12 PHA: nothing if the chain has it already. The node's word.
+    pub async fn code_deposit(&self, wasm: &[u8]) -> Result<Balance, ClientError> {
+        let key = phala_protocol::storage::code_key(&CodeHash::of(wasm));
+        if self.chain().storage_raw(&key, None).await?.is_some() {
+            return Ok(0);
+        }
+        let per_byte: Balance = self.chain().constant("Contracts", "DepositPerByte").await?;
+        Ok(per_byte.saturating_mul(wasm.len() as Balance))
     }
 
     async fn bounds(
@@ -320,8 +364,19 @@ impl Network {
     }
 
     /// Waits until the command's boundary has a final result, then for its reply from one of `workers`, and verifies it against
-    /// that result.
+    /// that result. Every error says that the command is in the inbox, and where: nobody should send it again for not having
+    /// heard of it.
     pub async fn complete(
+        &self,
+        account: &Account,
+        command: &Command,
+        workers: &[WorkerEndpoint],
+        timeout: Duration,
+    ) -> Result<Completed, ClientError> {
+        self.answered(account, command, workers, timeout).await.map_err(|error| command.unanswered(error))
+    }
+
+    async fn answered(
         &self,
         account: &Account,
         command: &Command,
@@ -334,11 +389,7 @@ impl Network {
                 break record;
             }
             if started.elapsed() > timeout {
-                return Err(ClientError::new(
-                    ErrorCode::Timeout,
-                    format!("no final result for block {} of cluster {} yet", command.block, command.cluster),
-                )
-                .with_hint("the command stays in the inbox and will be executed; are workers and relayer running?"));
+                return Err(ClientError::new(ErrorCode::Timeout, "there is no final result yet"));
             }
             tokio::time::sleep(POLL).await;
         };
@@ -478,6 +529,11 @@ fn class_of(gas_limit: u64) -> Result<GasClass, ClientError> {
     })
 }
 
+/// Length of the envelope of a command that is signed by its account.
+const fn call_envelope_bytes(size: SizeClass) -> usize {
+    HEADER_BYTES + ENCAPSULATED_BYTES + size.bytes() + AEAD_TAG_BYTES
+}
+
 /// What the openings of one envelope cost.
 async fn openings(chain: &Chain, record: &ClusterRecord, kind: EnvelopeKind) -> Result<Balance, ClientError> {
     let constant = match kind {
@@ -501,7 +557,24 @@ fn pushed(
     if event_cluster != cluster {
         return Err(ClientError::new(ErrorCode::Unverified, "the node says that the command went to another cluster"));
     }
-    Ok(Command { cluster, contract, account, nonce, sequence, block: included.block, fee })
+    Ok(Command {
+        cluster,
+        contract,
+        account,
+        nonce,
+        sequence,
+        block: included.block,
+        fee,
+        transaction_fee: transaction_fee(included),
+    })
+}
+
+/// What an extrinsic cost by its bytes and weight, tip included, by the event of its payment. It decides nothing, so that one which
+/// cannot be read is none: the command is in the inbox all the same.
+fn transaction_fee(included: &Included) -> Option<Balance> {
+    let fields = included.event("TransactionPayment", "TransactionFeePaid")?;
+    let (_payer, fee, _tip): (AccountId, Balance, Balance) = read_record(fields).ok()?;
+    Some(fee)
 }
 
 /// The block of the item that executed, when that is not the one of `record`: somebody pushed a copy of the envelope.

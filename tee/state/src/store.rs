@@ -70,7 +70,7 @@ pub struct Options {
     /// Bytes of verified tree pages kept in memory: about 190 for an entry of 64 bytes.
     pub tree_cache_bytes: usize,
     /// Bytes of changes that a journal holds before the pages they changed are written. More of them make a commit cheaper, above all
-    /// in a large state, and opening slower (about a second for each 30 MB). None: every commit writes its pages.
+    /// in a large state, and opening slower. None: every commit writes its pages.
     pub journal_bytes: usize,
     /// Bytes of changed pages and entries that are in memory only before they are written, whatever room the journal has: one byte
     /// may change a page of several thousand.

@@ -4,7 +4,7 @@
 //! evaluation number or in its end, nor ahead of governance's cap; before it ends, one event and a readable flag say so. The work of
 //! a block does not grow with the number of models. Anyone may submit; the vendor signs. Does not fetch anything.
 
-use crate::{pallet::*, Expiry, Model};
+use crate::{pallet::*, Expiry, Model, WeightInfo as _};
 use frame_support::{ensure, pallet_prelude::DispatchResult, traits::Get, weights::Weight};
 use phala_attest::{
     verify_collateral, Ban, Collateral, CollateralRefusal, DocumentFault, RevocationFault, Root, Subject, TrustAnchor,

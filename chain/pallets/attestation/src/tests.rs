@@ -56,8 +56,12 @@ frame_support::parameter_types! {
     pub static Development: bool = true;
 }
 
-frame_support::ord_parameter_types! {
-    pub const Committee: AccountId32 = AccountId32::new(COMMITTEE);
+pub struct Committee;
+
+impl frame_support::traits::SortedMembers<AccountId32> for Committee {
+    fn sorted_members() -> Vec<AccountId32> {
+        vec![AccountId32::new(COMMITTEE)]
+    }
 }
 
 impl crate::Config for Test {
@@ -239,7 +243,7 @@ fn altered_evidence_is_refused() {
         assert_ok!(submit(machine.collateral()));
         allow(&machine, 0, None);
         let good = registration(ALICE, 1);
-        let Evidence::TdxDcap(quote) = evidence(&machine, &good);
+        let Evidence::TdxDcap(quote) = evidence(&machine, &good) else { panic!("a TDX machine") };
         for position in [50, 200, 400, 600, 700] {
             let mut bytes = quote.clone().into_inner();
             bytes[position] ^= 1;

@@ -45,6 +45,31 @@ fn lines_that_scripts_rely_on_are_read() {
 }
 
 #[test]
+fn a_worker_is_run_without_naming_what_has_a_default() {
+    let run = |line: &str| {
+        let Command::Worker(WorkerCommand::Run(run)) = parse(line).unwrap().command else { panic!() };
+        run
+    };
+    assert_eq!(run("phala worker run --operator bob --data d").sealing_key, None);
+    assert_eq!(run("phala worker run --operator bob --data d --sealing-key k").sealing_key, Some("k".into()));
+}
+
+#[test]
+fn help_says_of_estimates_and_limits_what_they_are() {
+    let help = |path: &[&str]| {
+        let mut command = Cli::command();
+        for name in path {
+            command = command.find_subcommand(name).unwrap().clone();
+        }
+        command.render_long_help().to_string().split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    assert!(!help(&["contract", "estimate"]).contains("methods"));
+    for path in [["contract", "call"], ["contract", "deploy"], ["session", "open"]] {
+        assert!(help(&path).contains("that the inbox may charge"), "{path:?}");
+    }
+}
+
+#[test]
 fn refuses_other_numbers_of_authorities_workers_and_blocks() {
     let cli = parse("phala dev --authorities 4 --workers 3 --node-port 9 --worker-port 8").unwrap();
     let Command::Dev(dev) = cli.command else { panic!() };

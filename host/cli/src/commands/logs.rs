@@ -5,9 +5,10 @@ use crate::{
     dev::process::last_lines,
     error::{io, CliError},
     network,
-    output::line,
+    output::{line, Output},
 };
 use phala_client::ErrorCode;
+use serde_json::json;
 use std::{
     fs::File,
     io::{Read, Seek, SeekFrom},
@@ -16,23 +17,32 @@ use std::{
 };
 
 /// Runs `phala logs`.
-pub async fn run(global: &Global, args: &LogsArgs) -> Result<(), CliError> {
+pub async fn run(global: &Global, args: &LogsArgs, output: Output) -> Result<(), CliError> {
     let folder = network::folder(global)?.join("logs");
     let logs = find(&folder, &args.role)?;
     let one = logs.len() == 1;
     for (name, path) in &logs {
-        if !one {
+        if !one && !output.is_json() {
             line(&format!("== {name}"));
         }
-        let text = last_lines(path, args.lines).map_err(io("read", path))?;
-        if !text.is_empty() {
-            line(&text);
+        for text in last_lines(path, args.lines).map_err(io("read", path))?.lines() {
+            // The heading above says whose it is.
+            line(&shown(name, text, true, output));
         }
     }
     if args.follow {
-        follow(&logs, one).await?;
+        follow(&logs, one, output).await?;
     }
     Ok(())
+}
+
+/// A line of a process's log, with the process's name before it unless it is the only one.
+fn shown(process: &str, text: &str, one: bool, output: Output) -> String {
+    match (output.is_json(), one) {
+        (true, _) => json!({"process": process, "line": text}).to_string(),
+        (false, true) => text.to_owned(),
+        (false, false) => format!("{process} | {text}"),
+    }
 }
 
 /// The logs of a role, or of one process by its whole name.
@@ -60,7 +70,7 @@ fn find(folder: &Path, role: &str) -> Result<Vec<(String, PathBuf)>, CliError> {
 }
 
 /// Prints what is added, until the process is ended.
-async fn follow(logs: &[(String, PathBuf)], one: bool) -> Result<(), CliError> {
+async fn follow(logs: &[(String, PathBuf)], one: bool, output: Output) -> Result<(), CliError> {
     let length = |path: &Path| std::fs::metadata(path).map(|metadata| metadata.len()).unwrap_or_default();
     let mut read: Vec<u64> = logs.iter().map(|(_, path)| length(path)).collect();
     loop {
@@ -76,9 +86,11 @@ async fn follow(logs: &[(String, PathBuf)], one: bool) -> Result<(), CliError> {
             file.seek(SeekFrom::Start(from))
                 .and_then(|_| file.take(now - from).read_to_end(&mut bytes))
                 .map_err(io("read", path))?;
-            *read = now;
+            // What is not a whole line yet is read again with its end.
+            bytes.truncate(bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1));
+            *read = from + bytes.len() as u64;
             for text in String::from_utf8_lossy(&bytes).lines() {
-                line(&if one { text.to_owned() } else { format!("{name} | {text}") });
+                line(&shown(name, text, one, output));
             }
         }
         tokio::time::sleep(Duration::from_millis(300)).await;
@@ -89,6 +101,21 @@ async fn follow(logs: &[(String, PathBuf)], one: bool) -> Result<(), CliError> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
+
+    #[test]
+    fn a_line_is_an_object_of_its_own_under_json() {
+        let text = "said \"so\"";
+        for one in [true, false] {
+            let object = shown("node-0", text, one, Output::new(true));
+            assert_eq!(object.lines().count(), 1);
+            assert_eq!(
+                serde_json::from_str::<serde_json::Value>(&object).unwrap(),
+                json!({"process": "node-0", "line": text})
+            );
+        }
+        assert_eq!(shown("node-0", text, true, Output::new(false)), text);
+        assert_eq!(shown("node-0", text, false, Output::new(false)), format!("node-0 | {text}"));
+    }
 
     #[test]
     fn a_role_has_all_of_its_processes_and_a_name_only_one() {

@@ -17,17 +17,29 @@ use crate::{
     args::{Cli, Command},
     dev,
     error::CliError,
-    output::Output,
+    network,
+    output::{note, pha, Output},
 };
 use clap::CommandFactory;
+use phala_client::command::Command as SentCommand;
 
 /// Runs the command that was asked for.
 pub async fn run(cli: Cli, output: &Output) -> Result<(), CliError> {
-    let (global, output) = (&cli.global, *output);
+    let (mut global, output) = (cli.global, *output);
+    let environment = std::env::var_os("PHALA_NETWORK");
+    match &cli.command {
+        Command::Dev(_) => {
+            if let Some(said) = network::not_for_dev(global.network.as_deref(), environment.as_deref())? {
+                note(said);
+            }
+        }
+        _ => global.network = network::named(global.network, environment)?,
+    }
+    let global = &global;
     match cli.command {
-        Command::Dev(args) => dev::run(global, &args, output).await,
+        Command::Dev(args) => dev::run(&args, output).await,
         Command::Stop(args) => stop::run(global, &args, output).await,
-        Command::Logs(args) => logs::run(global, &args).await,
+        Command::Logs(args) => logs::run(global, &args, output).await,
         Command::Status => status::run(global, output).await,
         Command::Doctor => doctor::run(output).await,
         Command::Account(command) => account::run(global, command, output).await,
@@ -42,5 +54,13 @@ pub async fn run(cli: Cli, output: &Output) -> Result<(), CliError> {
             clap_complete::generate(shell, &mut Cli::command(), "phala", &mut std::io::stdout());
             Ok(())
         }
+    }
+}
+
+/// What a command cost, for people: what the inbox charged, and the fee of the transaction.
+fn fees(command: &SentCommand) -> String {
+    match command.transaction_fee {
+        Some(transaction) => format!("fee {}, and {} for the transaction", pha(command.fee), pha(transaction)),
+        None => format!("fee {}, and that of the transaction", pha(command.fee)),
     }
 }

@@ -1,11 +1,12 @@
 //! `phala session`: one signature of the account for many commands. `phala contract call --session` uses what is opened here.
 
+use super::fees;
 use crate::{
     accounts,
     args::{Global, SessionCommand, SessionOpenArgs},
     error::{CliError, Code},
     network::{self, Connected},
-    output::{pha, Output},
+    output::Output,
     sessions::{Place, Store, OPEN},
 };
 use phala_client::{
@@ -45,12 +46,13 @@ async fn open(global: &Global, args: &SessionOpenArgs, output: Output) -> Result
         "epoch": session.epoch(),
         "block": command.block,
         "fee": command.fee.to_string(),
+        "transaction_fee": command.transaction_fee.map(|fee| fee.to_string()),
     });
     output.data(&json, || {
         format!(
-            "open in cluster {cluster} until its epoch {} ends, fee {}; `phala contract call ... --session` uses it",
+            "open in cluster {cluster} until its epoch {} ends, {}; `phala contract call ... --session` uses it",
             session.epoch(),
-            pha(command.fee)
+            fees(&command)
         )
     });
     Ok(())
@@ -68,10 +70,15 @@ pub async fn call(
     let held = Store::open()?.hold(place(connected, account, cluster)).await?;
     let mut session = held.read()?;
     held.write(session.keep_ahead().expose())?;
-    let sent = connected.network.call_in_session(&mut session, account, contract, input, options).await;
-    // A number that was not given to a command is the next one's again.
-    held.write(session.keep().expose())?;
-    sent.map_err(|error| over(error.into()))
+    match connected.network.call_in_session(&mut session, account, contract, input, options).await {
+        // What was kept ahead is what the session is now: nothing can fail any more for a command that is in the inbox.
+        Ok(command) => Ok(command),
+        Err(error) => {
+            // A number that was not given to a command is the next one's again.
+            held.write(session.keep().expose())?;
+            Err(over(error.into()))
+        }
+    }
 }
 
 /// What is said of a session's command that came to nothing: a session that its cluster does not know any more leaves no reply.

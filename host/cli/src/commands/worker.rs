@@ -21,7 +21,7 @@ use phala_protocol::{
     storage, WorkerId,
 };
 use serde_json::json;
-use std::ffi::OsStr;
+use std::ffi::OsString;
 
 /// Runs `phala worker`.
 pub async fn run(global: &Global, command: WorkerCommand, output: Output) -> Result<(), CliError> {
@@ -45,29 +45,27 @@ async fn run_worker(global: &Global, args: WorkerRunArgs) -> Result<(), CliError
     home::write_whole(&anchor, &pin.anchor.encode())?;
     become_program("phala-worker", |command| {
         command
-            .args([
-                "run",
-                "--role",
-                &args.role,
-                "--genesis",
-                &to_hex(&pin.genesis),
-                "--operator",
-                &operator.to_string(),
-            ])
+            .args(["run", "--genesis", &to_hex(&pin.genesis), "--operator", &operator.to_string()])
             .arg("--anchor")
             .arg(&anchor)
-            .args(["--cluster", &args.cluster.to_string()])
-            .arg("--data")
-            .arg(&args.data)
-            .args(["--listen", &args.listen, "--operator-listen", &args.operator_listen])
-            .args(machine(&args))
+            .args(flags(&args))
     })
 }
 
-/// The flags that name a machine other than the one that the worker finds.
-fn machine(args: &WorkerRunArgs) -> impl Iterator<Item = &OsStr> {
-    let named = [("--tsm", &args.tsm), ("--sealing-key", &args.sealing_key)];
-    named.into_iter().filter_map(|(flag, path)| Some([OsStr::new(flag), path.as_deref()?.as_os_str()])).flatten()
+/// The worker's flags for what its operator chose; what was not named is left to the worker to find.
+fn flags(args: &WorkerRunArgs) -> Vec<OsString> {
+    let cluster = args.cluster.to_string();
+    let texts = [
+        ("--role", &args.role),
+        ("--cluster", &cluster),
+        ("--listen", &args.listen),
+        ("--operator-listen", &args.operator_listen),
+    ];
+    let paths =
+        [("--data", Some(&args.data)), ("--tsm", args.tsm.as_ref()), ("--sealing-key", args.sealing_key.as_ref())];
+    let texts = texts.into_iter().map(|(flag, text)| (flag, OsString::from(text)));
+    let paths = paths.into_iter().filter_map(|(flag, path)| Some((flag, OsString::from(path?))));
+    texts.chain(paths).flat_map(|(flag, value)| [OsString::from(flag), value]).collect()
 }
 
 fn identity(info: &WorkerInfo) -> Result<WorkerId, CliError> {
@@ -157,4 +155,28 @@ async fn register(global: &Global, url: &str, from: &str, output: Output) -> Res
         format!("registered the {role} {} in block {}", registration.identity, done.block)
     });
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+    use super::*;
+    use crate::args::{Cli, Command};
+    use clap::Parser;
+
+    #[test]
+    fn a_sealing_key_is_passed_on_only_if_it_was_named() {
+        let flags = |more: &[&str]| {
+            let line = ["phala", "worker", "run", "--operator", "bob", "--data", "d", "--cluster", "1"];
+            let cli = Cli::try_parse_from(line.iter().chain(more)).unwrap();
+            let Command::Worker(WorkerCommand::Run(args)) = cli.command else { panic!() };
+            flags(&args).into_iter().map(|flag| flag.into_string().unwrap()).collect::<Vec<_>>()
+        };
+        let usual = flags(&[]);
+        assert!(!usual.contains(&"--sealing-key".to_owned()), "{usual:?}");
+        for pair in [["--role", "worker"], ["--cluster", "1"], ["--data", "d"], ["--listen", "127.0.0.1:8100"]] {
+            assert!(usual.windows(2).any(|window| window == pair), "{pair:?} in {usual:?}");
+        }
+        assert_eq!(flags(&["--sealing-key", "k"])[usual.len()..], ["--sealing-key", "k"]);
+    }
 }

@@ -25,7 +25,7 @@ mod supervisor;
 pub use chain::output_of;
 
 use crate::{
-    args::{DevArgs, Global},
+    args::DevArgs,
     error::CliError,
     home,
     output::{assurance_line, note, Output},
@@ -51,7 +51,7 @@ pub fn base_path(named: Option<&PathBuf>) -> Result<PathBuf, CliError> {
 }
 
 /// Runs until it is told to end.
-pub async fn run(_global: &Global, args: &DevArgs, output: Output) -> Result<(), CliError> {
+pub async fn run(args: &DevArgs, output: Output) -> Result<(), CliError> {
     let mut ending = Ending::new()?;
     let folder = Folder::take(&base_path(args.base_path.as_ref())?)?;
     let left = process::end_left_over(&folder.path().join(supervisor::PIDS)).await?;

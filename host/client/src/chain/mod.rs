@@ -47,7 +47,7 @@ impl Chain {
     pub async fn connect(url: &str) -> Result<Self, ClientError> {
         let unreachable = |error: String| {
             ClientError::new(ErrorCode::Unreachable, format!("no node answers at {url}: {error}"))
-                .with_hint("is the network running? `phala status` shows it, `phala dev` starts one")
+                .with_hint("is the network running? `phala dev` starts one")
         };
         let connect = async {
             let rpc = RpcClient::from_insecure_url(url).await.map_err(|error| unreachable(error.to_string()))?;

@@ -52,7 +52,7 @@ pub struct JustifiedBlock {
     pub justification: Vec<u8>,
 }
 
-/// Bytes as JSON-RPC writes them: hexadecimal, or for a block's extrinsics a list of numbers.
+/// Bytes as JSON-RPC writes them: hexadecimal, or a list of numbers for the extrinsics of a block type that is not opaque.
 struct HexBytes(Vec<u8>);
 
 impl<'de> Deserialize<'de> for HexBytes {

@@ -86,7 +86,10 @@ impl Chain {
         };
         tokio::time::timeout(WAIT, follow).await.map_err(|_| {
             ClientError::new(ErrorCode::Timeout, format!("{} was not included in time", call.label()))
-                .with_hint("is the chain making and finalising blocks? `phala status` shows it")
+                .with_hint(format!(
+                    "it may be included yet, up to {LIFETIME_BLOCKS} blocks after it was signed: before that, what is sent again \
+                     can happen twice. `phala status` shows whether the chain makes and finalises blocks"
+                ))
         })?
     }
 
@@ -184,7 +187,7 @@ impl Chain {
     }
 
     /// What became of an extrinsic that is in a block. The body is read here and not by subxt, which takes extrinsics in
-    /// hexadecimal only, whereas this node's `chain_getBlock` lists their bytes as numbers.
+    /// hexadecimal only: a node whose block type is not `OpaqueBlock` lists their bytes as numbers.
     async fn outcome(&self, in_block: InBlock) -> Result<Included, SubmitError> {
         let (block_hash, extrinsic_hash) = (in_block.block_hash().0, in_block.extrinsic_hash().0);
         let block = self.height(&block_hash).await?;

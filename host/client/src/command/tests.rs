@@ -1,6 +1,7 @@
 //! Sealing a command, and judging the reply to it, without a network.
 #![allow(clippy::unwrap_used, reason = "tests")]
 use super::*;
+use crate::chain::ChainEvent;
 use phala_crypto::{envelope::open_envelope, signature::sr25519, xwing::DecapsulationKey};
 use phala_protocol::{
     envelope::Envelope,
@@ -78,8 +79,16 @@ fn refuses_a_closed_cluster_and_a_long_command() {
 
 fn replied() -> (Command, FinalRecord, AnswerContent) {
     let account = Account::development("alice").unwrap().id();
-    let command =
-        Command { cluster: CLUSTER, contract: ContractId([2; 32]), account, nonce: 77, sequence: 6, block: 30, fee: 9 };
+    let command = Command {
+        cluster: CLUSTER,
+        contract: ContractId([2; 32]),
+        account,
+        nonce: 77,
+        sequence: 6,
+        block: 30,
+        fee: 9,
+        transaction_fee: Some(4),
+    };
     let reply = |sequence, nonce| Reply {
         sequence,
         caller: Some((account, nonce)),
@@ -129,6 +138,53 @@ fn a_copy_that_was_executed_first_is_the_command() {
     );
     let completed = verify_reply(&ours, &record, content, WorkerId([1; 32])).unwrap();
     assert_eq!(completed.command, command, "place, block and fee of what executed");
+}
+
+#[test]
+fn a_command_that_nobody_answered_for_is_said_to_be_in_the_inbox_and_not_to_be_sent_again() {
+    let (command, record, _) = replied();
+    let timeout = ClientError::new(ErrorCode::Timeout, "there is no final result yet");
+    let pending = verify_reply(&command, &record, AnswerContent::Pending, WorkerId([1; 32])).unwrap_err();
+    let refused = ClientError::new(ErrorCode::Busy, "the worker is busy").with_hint("try again");
+    for error in [timeout, pending, refused] {
+        let said = command.unanswered(error.clone());
+        assert_eq!(said.code, error.code);
+        assert!(said.message.starts_with(&error.message), "{said}");
+        for part in ["inbox of cluster 0", "item 6", "block 30", "nonce 77", "must not be sent again"] {
+            assert!(said.message.contains(part), "{part}: {said}");
+        }
+        assert_eq!(said.hint.as_deref(), Some(UNANSWERED), "and not to try again");
+    }
+}
+
+#[test]
+fn a_command_knows_what_inbox_and_transaction_cost() {
+    let event = |pallet: &str, name: &str, fields: Vec<u8>| ChainEvent {
+        pallet: pallet.to_owned(),
+        name: name.to_owned(),
+        fields,
+    };
+    let account = Account::development("alice").unwrap().id();
+    let pushed_event = event("Inbox", "Pushed", (CLUSTER, 6u64, [0u8; 32], 9u128).encode());
+    let paid = event("TransactionPayment", "TransactionFeePaid", (account, 4u128, 0u128).encode());
+    let command = |events| {
+        let included = Included { block: 30, block_hash: [0; 32], events };
+        pushed(&included, CLUSTER, ContractId([2; 32]), account, 77)
+    };
+    let known = command(vec![pushed_event.clone(), paid]).unwrap();
+    assert_eq!((known.fee, known.transaction_fee), (9, Some(4)));
+    assert_eq!(command(vec![pushed_event.clone()]).unwrap().transaction_fee, None);
+    let damaged = event("TransactionPayment", "TransactionFeePaid", vec![1]);
+    assert_eq!(command(vec![pushed_event, damaged]).unwrap().transaction_fee, None);
+}
+
+#[test]
+fn a_transactions_fee_is_asked_for_an_envelope_as_long_as_a_sealed_one() {
+    let key = DecapsulationKey::from_seed(&Secret::new([5; 32]));
+    let account = Account::development("alice").unwrap();
+    let sealed = |payload| seal(&GENESIS, CLUSTER, &cluster(&key), &account, &call(payload), &[6; 64]).unwrap().len();
+    assert_eq!(sealed(10), call_envelope_bytes(SizeClass::B256));
+    assert_eq!(sealed(16_000), call_envelope_bytes(SizeClass::K16));
 }
 
 #[test]

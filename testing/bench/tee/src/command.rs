@@ -16,7 +16,7 @@ use crate::{
 use anyhow::Result;
 use std::time::{Duration, Instant};
 
-/// How much is measured.
+/// How much is measured: so many boundaries that the store writes its pages at least once among them, and that is in the figure.
 struct Plan {
     large: usize,
     boundaries: usize,
@@ -28,7 +28,7 @@ pub fn run(quick: bool) -> Result<()> {
     let plan = if quick {
         Plan { large: 10_000, boundaries: 2, commands: 100, least: Duration::from_millis(200) }
     } else {
-        Plan { large: 1_000_000, boundaries: 20, commands: 1_000, least: Duration::from_secs(2) }
+        Plan { large: 1_000_000, boundaries: 120, commands: 1_000, least: Duration::from_secs(2) }
     };
     let n = plan.boundaries * plan.commands;
     let floor = floor::measure(plan.commands, plan.least);

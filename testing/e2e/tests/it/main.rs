@@ -13,3 +13,4 @@ mod outside_contract;
 mod relay_lies;
 mod sessions;
 mod stock_clients;
+mod surface;

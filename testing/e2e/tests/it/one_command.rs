@@ -35,17 +35,25 @@ fn a_second_network_here_or_on_a_busy_port_is_refused(network: &Network) {
     let listing = || std::fs::read(network.base.join("network.json")).unwrap();
     let before = listing();
     let here = network.base.to_str().unwrap();
-    let second = network.phala(&["dev", "--fresh", "--base-path", here]);
-    assert_eq!((second.code, &second.json["error"]["code"]), (Some(4), &Value::from("refused")), "{}", second.text);
-    let message = second.json["error"]["message"].as_str().unwrap();
+    let dev = |arguments: &[&str]| {
+        let home = network.base.join("home");
+        let run =
+            Command::new(binary("phala")).args(["--json", "dev"]).args(arguments).env("PHALA_HOME", home).output();
+        let run = run.unwrap();
+        let json = serde_json::from_slice(&run.stdout).unwrap_or(Value::Null);
+        (run.status.code(), json, String::from_utf8_lossy(&run.stderr).into_owned())
+    };
+    let (code, json, notes) = dev(&["--fresh", "--base-path", here]);
+    assert_eq!((code, &json["error"]["code"]), (Some(4), &Value::from("refused")), "{json} {notes}");
+    let message = json["error"]["message"].as_str().unwrap();
     assert!(message.contains(&network.id().to_string()), "it names the process that runs: {message}");
 
     let elsewhere = tempfile::tempdir().unwrap();
     let port = network.node().rsplit(':').next().unwrap();
     let elsewhere = elsewhere.path().to_str().unwrap();
-    let busy = network.phala(&["dev", "--base-path", elsewhere, "--node-port", port]);
-    assert_eq!((busy.code, &busy.json["error"]["code"]), (Some(9), &Value::from("port_in_use")), "{}", busy.text);
-    assert!(busy.json["error"]["message"].as_str().unwrap().contains(port));
+    let (code, json, notes) = dev(&["--base-path", elsewhere, "--node-port", port]);
+    assert_eq!((code, &json["error"]["code"]), (Some(9), &Value::from("port_in_use")), "{json} {notes}");
+    assert!(json["error"]["message"].as_str().unwrap().contains(port));
 
     assert_eq!(listing(), before, "same processes, same addresses");
     let token = network.ready["contracts"]["token"].as_str().unwrap();
@@ -74,6 +82,7 @@ fn a_sealed_token_transfer_is_final_private_and_verifiable_and_survives_restarts
     let called = transfer(&network, "271828", &receipt);
     assert!(called["block"].as_u64().is_some() && called["fee"].as_str().is_some(), "{called}");
     assert_eq!(balance(&network, "bob"), "271828");
+    crate::surface::what_looks_on_prints_its_shape(&network, &called);
 
     // The receipt verifies, says that it is simulated, and names the link that an altered one breaks.
     let path = receipt.to_str().unwrap();

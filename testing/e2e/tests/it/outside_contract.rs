@@ -26,6 +26,16 @@ fn made_and_built(folder: &Path) -> PathBuf {
         String::from_utf8(run.stdout).unwrap()
     };
     phala(&["contract", "new", "diary"], folder);
+    // The cargo that runs us, without what it was told about this repository's build.
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for name in ["CARGO_TARGET_DIR", "CARGO_BUILD_TARGET", "RUSTC_WORKSPACE_WRAPPER", "RUSTFLAGS"] {
+        cargo.env_remove(name);
+    }
+    let tested = cargo.args(["test", "--offline"]).current_dir(folder.join("diary")).output().unwrap();
+    let said = String::from_utf8_lossy(&tested.stdout);
+    assert!(tested.status.success(), "{said}{}", String::from_utf8_lossy(&tested.stderr));
+    let passed = |line: &str| line.strip_prefix("test result: ok. ").is_some_and(|counts| !counts.starts_with("0 "));
+    assert!(said.lines().any(passed), "the template's own tests run: {said}");
     let built = phala(&["--json", "contract", "build"], &folder.join("diary"));
     let wasm = folder.join("diary/target/diary.wasm");
     assert_eq!(serde_json::from_str::<Value>(&built).unwrap()["wasm"], wasm.to_str().unwrap());

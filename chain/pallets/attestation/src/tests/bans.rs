@@ -24,7 +24,7 @@ fn end_root(der: &[u8], from: Option<u32>) -> DispatchResult {
 
 /// What shuts the machine out, one of each kind.
 fn subjects(machine: &InsecureMachine) -> [Subject; 4] {
-    let (_, fmspc, _) = Collaterals::<Test>::iter_keys().next().unwrap();
+    let fmspc = Collaterals::<Test>::iter_keys().next().unwrap().fmspc;
     [
         WHOLE_VENDOR,
         Subject::Model { vendor: VENDOR, fmspc },
@@ -53,7 +53,9 @@ fn what_is_revoked_is_inactive_at_once_and_cannot_register() {
             Subject::Evaluation { vendor: VENDOR, below: 1 },
             Subject::Measurement([9; 32]),
         ];
-        others.map(|other| assert_ok!(revoke(other)));
+        for other in others {
+            assert_ok!(revoke(other));
+        }
         assert!(is_active(&claim), "others' bans are not its own");
         assert_noop!(lift(WHOLE_VENDOR), Error::<Test>::NotListed);
     });
@@ -115,7 +117,8 @@ fn a_revoked_machine_loses_its_identity_and_gets_no_other() {
         for again in [claim, registration(ALICE, 2), registration(BOB, 3)] {
             assert_noop!(register(machine, again), Error::<Test>::HardwareRevoked);
         }
-        assert_ok!(register(&super::machine("two"), claim), "another machine is another matter");
+        // Another machine is another matter.
+        assert_ok!(register(&super::machine("two"), claim));
         assert_ok!(governed(false));
         assert_ok!(register(machine, registration(BOB, 3)));
     });
@@ -173,9 +176,13 @@ fn the_brake_cannot_fill_governances_list() {
     network(true).execute_with(|| {
         let subject = |number: u32| Subject::Evaluation { vendor: VENDOR, below: number };
         let half = MOST_BANS as u32 / 2;
-        (0..half).for_each(|number| assert_ok!(suspend(subject(number))));
+        for number in 0..half {
+            assert_ok!(suspend(subject(number)));
+        }
         assert_noop!(suspend(subject(half)), Error::<Test>::TooManyBans);
-        (half..2 * half).for_each(|number| assert_ok!(revoke(subject(number))));
+        for number in half..2 * half {
+            assert_ok!(revoke(subject(number)));
+        }
         assert_noop!(revoke(subject(1_000)), Error::<Test>::TooManyBans);
         // What ended makes room.
         System::set_block_number(BLOCK + Windows::DEFAULT.suspension);

@@ -10,14 +10,14 @@ fn collateral_of_another_authority_displaces_nothing() {
         let machine = machine("one");
         assert_ok!(submit(machine.collateral()));
         allow(&machine, 0, None);
-        let (vendor, fmspc, authority) = Collaterals::<Test>::iter_keys().next().unwrap();
-        let kept = Collaterals::<Test>::get((vendor, fmspc, authority)).unwrap();
-        assert_eq!(kept.pck_authority_hash(), authority);
+        let model = Collaterals::<Test>::iter_keys().next().unwrap();
+        let kept = Collaterals::<Test>::get(model).unwrap();
+        assert_eq!(kept.model(), model);
         // The same model's processors under the other authority: no evidence of this machine is judged by it.
-        Collaterals::<Test>::insert((vendor, fmspc, [9; 32]), kept.clone());
-        Collaterals::<Test>::remove((vendor, fmspc, authority));
+        Collaterals::<Test>::insert(Model { authority: [9; 32], ..model }, kept.clone());
+        Collaterals::<Test>::remove(model);
         assert_noop!(register(&machine, registration(ALICE, 1)), Error::<Test>::NoCollateral);
-        Collaterals::<Test>::insert((vendor, fmspc, authority), kept);
+        Collaterals::<Test>::insert(model, kept);
         assert_ok!(register(&machine, registration(ALICE, 1)));
     });
 }

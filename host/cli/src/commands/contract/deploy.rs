@@ -6,7 +6,7 @@ use crate::{
     args::{DeployArgs, Global},
     error::{io, CliError},
     network,
-    output::Output,
+    output::{note, pha, Output},
 };
 use phala_client::{
     command::{failure_error, Failed},
@@ -50,8 +50,16 @@ pub async fn run(global: &Global, args: &DeployArgs, output: Output) -> Result<(
         options: options(&args.limits),
         workers: &connected.workers_of(cluster)?,
     };
+    let deposit = connected.network.code_deposit(&wasm).await?;
+    if deposit > 0 {
+        note(&format!(
+            "note: {length} bytes of code are stored against a deposit of {}, held from {}",
+            pha(deposit),
+            args.from
+        ));
+    }
     let contract = deploy(&connected.network, &account, &deployment).await?;
-    output.data(&json!({"contract": contract.to_string()}), || contract.to_string());
+    output.data(&json!({"contract": contract.to_string(), "deposit": deposit.to_string()}), || contract.to_string());
     Ok(())
 }
 

@@ -10,7 +10,8 @@ use crate::{
 };
 use phala_client::abi::{Kind, Method};
 use phala_protocol::{
-    attestation::Assurance, chain_state::ContractRecord, gas::GasClass, storage, ClusterId, ContractId,
+    attestation::Assurance, chain_state::ContractRecord, envelope::SizeClass, gas::GasClass, storage, ClusterId,
+    ContractId,
 };
 use serde_json::{json, Value};
 
@@ -113,7 +114,8 @@ fn kind(kind: Kind) -> &'static str {
     }
 }
 
-/// What each class costs: bounds and no more, because the exact gas of a command is private.
+/// What each class costs: bounds and no more, because the exact gas of a command is private. What the inbox charges goes by the gas
+/// class, and the transaction's fee on top by the size class of the envelope, whatever gas it may use.
 pub async fn estimate(global: &Global, cluster: u32, contract: Option<&str>, output: Output) -> Result<(), CliError> {
     let connected = network::connect(global).await?;
     let cluster = match contract {
@@ -124,6 +126,9 @@ pub async fn estimate(global: &Global, cluster: u32, contract: Option<&str>, out
     for class in GasClass::ALL {
         bounds.push(connected.network.fee_bounds(cluster, class.gas()).await?);
     }
+    let (smallest, largest) = (SizeClass::B256, SizeClass::K16);
+    let transaction = connected.network.transaction_fee(cluster, smallest).await?;
+    let transaction_most = connected.network.transaction_fee(cluster, largest).await?;
     let classes: Vec<Value> = bounds
         .iter()
         .map(|bound| {
@@ -132,6 +137,8 @@ pub async fn estimate(global: &Global, cluster: u32, contract: Option<&str>, out
                 "gas": bound.class.gas(),
                 "fee_now": bound.now.to_string(),
                 "fee_most": bound.most.to_string(),
+                "transaction_fee": transaction.to_string(),
+                "transaction_fee_most": transaction_most.to_string(),
             })
         })
         .collect();
@@ -144,10 +151,18 @@ pub async fn estimate(global: &Global, cluster: u32, contract: Option<&str>, out
                     bound.class.gas().to_string(),
                     pha(bound.now),
                     pha(bound.most),
+                    pha(transaction),
                 ]
             })
             .collect();
-        table(&["CLASS", "GAS UP TO", "FEE NOW", "FEE AT MOST"], &rows)
+        let table = table(&["CLASS", "GAS UP TO", "FEE NOW", "FEE AT MOST", "TRANSACTION FEE"], &rows);
+        format!(
+            "{table}\nThe transaction's fee comes on top of the other, and --max-fee does not bound it: this one is for a command that \
+             fits in {} bytes, one of {} bytes has {}.",
+            smallest.bytes(),
+            largest.bytes(),
+            pha(transaction_most)
+        )
     });
     Ok(())
 }
