@@ -54,7 +54,8 @@ pub enum ChainSpecError {
     },
     /// A patch of `staging` marks the genesis as a development chain's.
     #[error(
-        "network.development marks this genesis: on such a chain the public development root and well-known keys count, and a          staging chain takes neither; leave it out"
+        "network.development marks this genesis: on such a chain the public development root and well-known keys count, \
+         and a staging chain takes neither; leave it out"
     )]
     DevelopmentMark,
     /// The runtime refuses the genesis.

@@ -12,6 +12,20 @@ mod cli;
 mod rpc;
 mod service;
 
-fn main() -> sc_cli::Result<()> {
-    cli::run()
+use std::{error::Error, process::ExitCode};
+
+fn main() -> ExitCode {
+    let Err(failure) = cli::run() else { return ExitCode::SUCCESS };
+    // What went wrong in words, and its causes: an error returned from here would be shown as its type.
+    let mut said = failure.to_string();
+    let mut cause: Option<&dyn Error> = failure.source();
+    while let Some(deeper) = cause {
+        let words = deeper.to_string();
+        if !said.contains(&words) {
+            said = format!("{said}: {words}");
+        }
+        cause = deeper.source();
+    }
+    eprintln!("error: {said}");
+    ExitCode::FAILURE
 }

@@ -2,8 +2,8 @@
 //!
 //! BABE and the timestamp pallet ask for slot and epoch lengths as constants of the runtime; one WASM blob then could not
 //! serve a development chain (1 s slots, epochs of a minute) and a public one (slots that survive an ocean crossing). This
-//! pallet keeps both in state, written by genesis and by nothing else: there is no call, so not even root changes them,
-//! which BABE would not survive.
+//! pallet keeps both in state, written by genesis and by no call: who may write storage by hand (root, which a public
+//! chain has by referendum only) could, and BABE would not survive it.
 //!
 //! It also keeps whether the chain is a **development chain**. Only such a chain may have well-known keys, a sudo key or
 //! simulated evidence; [`crate::genesis::verify_built`] refuses a genesis that mixes them.

@@ -64,6 +64,8 @@ pub struct VerifiedCollateral {
     pub(crate) qe: QeIdentity,
     pub(crate) authority: PckAuthority,
     pub(crate) revoked: List<Serial, 2048>,
+    /// When the lists of the root and of the authority were issued, Unix seconds.
+    pub(crate) lists_issued: [u64; 2],
 }
 
 /// The authority that certifies processors of this model.
@@ -119,14 +121,22 @@ impl VerifiedCollateral {
         self.tcb.evaluation_number.max(self.qe.evaluation_number)
     }
 
-    /// SHA-256 of the certificate of the authority whose processors it covers.
-    pub const fn pck_authority_hash(&self) -> [u8; 32] {
-        self.authority.certificate_hash
+    /// When each of its parts was issued, Unix seconds: TCB info, QE identity, the root's revocation list, the authority's. Whoever
+    /// submits collateral chooses each part by itself, so two are in order when every part is.
+    pub const fn parts_issued(&self) -> [u64; 4] {
+        let [root, authority] = self.lists_issued;
+        [self.tcb.issued, self.qe.issued, root, authority]
     }
 
-    /// When the newer of its two documents was issued, Unix seconds: what orders two collaterals of one model.
+    /// When the newer of its two documents was issued, Unix seconds: what people call its age.
     pub fn issued(&self) -> u64 {
         self.tcb.issued.max(self.qe.issued)
+    }
+
+    /// When the root's revocation list was issued, Unix seconds.
+    pub const fn root_list_issued(&self) -> u64 {
+        let [root, _] = self.lists_issued;
+        root
     }
 }
 
@@ -294,6 +304,7 @@ pub fn verify_collateral(
     let starts = certificates.map(|certificate| certificate.not_before);
     let ends = certificates.map(|certificate| certificate.not_after);
     let lists = [&root_list, &pck_list];
+    let lists_issued = lists.map(|list| list.this_update);
     let valid_from =
         starts.into_iter().chain([tcb.issued, qe.issued]).chain(lists.map(|list| list.this_update)).fold(0, u64::max);
     let valid_until = ends
@@ -314,6 +325,7 @@ pub fn verify_collateral(
                 .ok_or(CollateralRefusal::Certificate(SignerRole::PckAuthority, CertificateFault::KeyAlgorithm))?,
         },
         revoked: List::try_from(pck_list.serials).map_err(|_| CollateralRefusal::PckCrl(RevocationFault::TooLong))?,
+        lists_issued,
     })
 }
 

@@ -38,8 +38,8 @@ pub const MAX_REPLY_BYTES: usize = 12 * 1024;
 /// Age, in blocks, of the finalised block that a registration's report data names.
 pub const MAX_REGISTRATION_AGE_BLOCKS: u32 = 600;
 /// Blocks that pass at least between the listing of a measurement and the first keys for it, a day of 6 s blocks; none on a
-/// development network. Compiled into gatekeepers, so that no vote and no upgrade of the runtime shortens it; governance may lengthen
-/// it.
+/// development network. Compiled into gatekeepers, so that no vote shortens it; governance may lengthen it. When an entry was listed is
+/// the chain's word: an upgrade of the runtime could lie about that.
 pub const MEASUREMENT_DELAY_BLOCKS: u32 = 14_400;
 /// Fragments of one finality proof.
 pub const MAX_FINALITY_FRAGMENTS: usize = 64;

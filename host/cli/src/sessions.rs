@@ -112,7 +112,10 @@ impl Held {
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&aside);
         let mut file = file.map_err(io("write", &aside))?;
         file.write_all(bytes).and_then(|()| file.sync_all()).map_err(io("write", &aside))?;
-        fs::rename(&aside, &self.path).map_err(io("write", &self.path))
+        fs::rename(&aside, &self.path).map_err(io("write", &self.path))?;
+        // Only the folder knows the new name: without it a power cut brings the old numbers back.
+        let folder = self.path.parent().unwrap_or(&self.path);
+        File::open(folder).and_then(|folder| folder.sync_all()).map_err(io("sync", folder))
     }
 }
 

@@ -86,7 +86,7 @@ impl Collaterals {
         }
         let there: Option<VerifiedCollateral> =
             chain.storage(&map_key("Attestation", "Collaterals", &model.encode()), None).await?;
-        if there.is_none_or(|there| there.issued() < verified.issued()) {
+        if there.is_none_or(|there| there.parts_issued() != verified.parts_issued()) {
             let call = ChainCall::submit_collateral(bytes.to_vec());
             match chain.submit(&shared.operator, &call, Until::InBlock).await {
                 Ok(included) => tracing::info!(block = included.block, "collateral renewed"),

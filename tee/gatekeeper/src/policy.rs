@@ -2,7 +2,8 @@
 //!
 //! Guarantees: [`verify_inquiry`] returns purposes only when every check named in [`Refusal`] held, each on its own. The asker
 //! controls the inquiry, the host its transport and the collateral; both are verified under roots compiled into this binary.
-//! The delay before a new measurement counts is a constant of this binary too: no referendum or runtime upgrade shortens it.
+//! The delay before a new measurement counts is a constant of this binary too: no referendum shortens it. It counts
+//! from when the chain says that the entry was listed, which an upgrade of the runtime could backdate.
 
 use codec::DecodeAll;
 use phala_attest::{

@@ -57,9 +57,9 @@ impl PageCache {
     pub(crate) fn remove(&self, namespace: Namespace, id: &PageId, node: &NodeRef) {
         let key = key(namespace, id, node);
         let mut halves = self.halves.lock().unwrap_or_else(PoisonError::into_inner);
-        match halves.young.remove(&key) {
-            Some(page) => halves.bytes = halves.bytes.saturating_sub(page.memory()),
-            None => drop(halves.old.remove(&key)),
+        halves.old.remove(&key);
+        if let Some(page) = halves.young.remove(&key) {
+            halves.bytes = halves.bytes.saturating_sub(page.memory());
         }
     }
 

@@ -38,11 +38,13 @@ pub const DIFFERENCES: &[Difference] = &[
         applies: |case| case.class == "another kind's label" || case.class == "unknown kind",
     },
     Difference {
-        input: "bytes behind the quote, zero or not",
+        input: "bytes behind the quote, or behind a part of it whose length leaves some out",
         theirs: "ignores them",
         ours: &["Evidence(Decode(TrailingBytes))", "Evidence(Shape)"],
         why: "bytes that nobody signed identify nothing; `canonical_quote` strips a driver's zeros before evidence travels",
-        applies: |case| case.class == "trailing bytes" || case.class == "oversized",
+        applies: |case| {
+            case.class == "trailing bytes" || case.class == "oversized" || case.name.starts_with("certification length")
+        },
     },
     Difference {
         input: "type of the outer certification data",
@@ -167,6 +169,13 @@ pub const DIFFERENCES: &[Difference] = &[
         ours: &["Collateral(TcbInfo(Expired))", "Collateral(QeIdentity(Expired))", "Collateral(RootCrl(Expired))", "Collateral(PckCrl(Expired))"],
         why: "intervals are half-open: the next document begins where this one ends",
         applies: |case| case.class == "expired" || case.class == "signed: claim",
+    },
+    Difference {
+        input: "a time before a revocation list was issued",
+        theirs: "judges the end of a list only",
+        ours: &["Collateral(PckCrl(NotYetIssued))", "Collateral(RootCrl(NotYetIssued))"],
+        why: "a verdict is about one time; a list of later says what was not known then, and a wrong clock shows here first",
+        applies: |case| case.class == "not yet valid",
     },
 ];
 

@@ -16,10 +16,7 @@ pub fn of(kind: Kind) -> Vec<Case> {
     let samples: &[(&[u8], &[u8])] = match kind {
         Kind::SgxV3 => &[(vector!("sgx_v3.bin"), vector!("sgx_v3.collateral.json"))],
         Kind::TdxV4 => &[(vector!("tdx_v4.bin"), vector!("tdx_v4.collateral.json"))],
-        Kind::TdxV5 => &[
-            (vector!("tdx_v5.bin"), vector!("tdx_v4.later-collateral.json")),
-            (vector!("tdx_v5_td15.bin"), vector!("other-model.collateral.json")),
-        ],
+        Kind::TdxV5 => &[(vector!("tdx_v5.bin"), vector!("tdx_v4.later-collateral.json"))],
     };
     samples
         .iter()
@@ -28,6 +25,13 @@ pub fn of(kind: Kind) -> Vec<Case> {
             Case::new(kind, canonical_quote(quote).unwrap(), &collateral, now, false)
         })
         .collect()
+}
+
+/// A genuine TDX 1.5 quote (without the extension) of a platform that is below every level of its own model's collateral, at a second
+/// when that holds: everything but the level is right about it.
+pub fn below_every_level() -> Case {
+    let (collateral, now) = collateral(vector!("other-model.collateral.json"));
+    Case::refused(Kind::TdxV5, canonical_quote(vector!("tdx_v5_td15.bin")).unwrap(), &collateral, now)
 }
 
 /// Collateral in dcap-qvl's form, and the second a day after its TCB info was issued.

@@ -3,7 +3,7 @@
 //! A [`Case`] is everything that a verdict is a function of. [`corpus`] makes the cases of a kind, the same ones at every call:
 //! bytes altered under the signatures of Intel's genuine evidence ([`genuine`]), where a signature has to refuse, and claims
 //! altered *before* the development root's published keys sign them (`signed`), where the check meant for them has to. The judges:
-//! `phala-attest` natively, the same compiled to WASM (`phala-attest-module`), and [`oracle`], dcap-qvl. [`differences`] is the
+//! `phala-attest` natively, the same compiled to WASM (`phala-attest-corpus-module`), and [`oracle`], dcap-qvl. [`differences`] is the
 //! table of what dcap-qvl accepts and we refuse, with the reason of each; what it does not explain fails a test.
 //!
 //! Never shipped. It shows how the verifier answers what is in the corpus, and nothing of what is not.
@@ -26,7 +26,7 @@ pub mod wasm;
 
 use codec::Encode;
 use phala_attest::{AcceptedStatuses, Collateral, Evidence, List, TcbStatus, VerifiedReport};
-use phala_attest_module::Input;
+use phala_attest_corpus_module::Input;
 
 /// A kind of evidence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -78,9 +78,23 @@ pub struct Case {
 }
 
 impl Case {
+    /// A genuine quote that is refused as it is.
+    fn refused(kind: Kind, quote: &[u8], collateral: &Collateral, now: u64) -> Self {
+        Self::unaltered(kind, quote, collateral, now, false)
+    }
+
     /// An unaltered quote, at a time when its collateral holds.
     pub fn new(kind: Kind, quote: &[u8], collateral: &Collateral, now: u64, development: bool) -> Self {
-        let mut case = Self {
+        let mut case = Self::unaltered(kind, quote, collateral, now, development);
+        let report = phala_attest_corpus_module::verdict(&case.input).expect("the unaltered evidence is accepted");
+        case.expected = (report.measurement(), report.report_data());
+        // Only the status that it has: a version that is worse than it was is an alteration too.
+        case.input.accepted = AcceptedStatuses::UP_TO_DATE.with(report.tcb_status());
+        case
+    }
+
+    fn unaltered(kind: Kind, quote: &[u8], collateral: &Collateral, now: u64, development: bool) -> Self {
+        Self {
             kind,
             class: "unaltered",
             name: String::new(),
@@ -94,12 +108,7 @@ impl Case {
                 collateral: collateral.encode(),
             },
             expected: ([0; 32], [0; 64]),
-        };
-        let report = phala_attest_module::verdict(&case.input).expect("the unaltered evidence is accepted");
-        case.expected = (report.measurement(), report.report_data());
-        // Only the status that it has: a version that is worse than it was is an alteration too.
-        case.input.accepted = AcceptedStatuses::UP_TO_DATE.with(report.tcb_status());
-        case
+        }
     }
 
     fn altered(&self, class: &'static str, name: String, alter: impl FnOnce(&mut Self)) -> Self {

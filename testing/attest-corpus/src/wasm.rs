@@ -1,4 +1,4 @@
-//! Builds the verifier's module (`phala-attest-module`) and runs it under wasmtime.
+//! Builds the verifier's module (`phala-attest-corpus-module`) and runs it under wasmtime.
 
 use std::{path::PathBuf, process::Command};
 use wasmtime::{Engine, Error, Instance, Memory, Module, Store, TypedFunc};
@@ -28,20 +28,20 @@ impl Wasm {
         let target = outer.join("attest-module");
         let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
             .args(["build", "--quiet", "--release", "--offline", "--locked", "--target", "wasm32v1-none"])
-            .args(["--package", "phala-attest-module", "--target-dir"])
+            .args(["--package", "phala-attest-corpus-module", "--target-dir"])
             .arg(&target)
             .current_dir(&root)
             .status()?;
         if !status.success() {
             return Err(Error::msg("the verifier does not build for wasm32v1-none"));
         }
-        let bytes = std::fs::read(target.join("wasm32v1-none/release/phala_attest_module.wasm"))?;
+        let bytes = std::fs::read(target.join("wasm32v1-none/release/phala_attest_corpus_module.wasm"))?;
         let engine = Engine::default();
         let module = Module::new(&engine, &bytes)?;
         Ok(Self { engine, module, bytes: bytes.len() })
     }
 
-    /// An instance with `case`, the SCALE of [`phala_attest_module::Input`], in its memory.
+    /// An instance with `case`, the SCALE of [`phala_attest_corpus_module::Input`], in its memory.
     pub fn instantiate(&self, case: &[u8]) -> Result<Loaded, Error> {
         let mut store = Store::new(&self.engine, ());
         let instance = Instance::new(&mut store, &self.module, &[])?;

@@ -166,7 +166,8 @@ impl Drop for Network {
 
 /// Sends a signal to one process, by its number.
 pub fn signal(process: u32, name: &str) {
-    let _ = Command::new("kill").args([name, &process.to_string()]).status();
+    // The shell's own: a minimal system has no program of that name.
+    let _ = Command::new("sh").args(["-c", "kill \"$0\" \"$1\"", name, &process.to_string()]).status();
 }
 
 /// What a command came to.

@@ -371,9 +371,9 @@ fn refuses_wrong_documents_by_name() {
     let qe = |fault| Ours::Collateral(CollateralRefusal::QeIdentity(fault));
     check(vec![
         (
-            "sgx tcb info",
+            "sgx tcb info beside the identity of a tdx enclave",
             |s| replace(&mut s.tcb_info, "\"id\":\"TDX\"", "\"id\":\"SGX\""),
-            tcb(DocumentFault::WrongId),
+            qe(DocumentFault::WrongId),
             Refuses,
         ),
         (

@@ -98,7 +98,9 @@ impl Node {
 
     /// Sends SIGTERM and waits for the end.
     pub fn terminate(mut self) -> ExitStatus {
-        assert!(Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap().success());
+        // The shell's own `kill`: a minimal system has no program of that name.
+        let id = self.child.id().to_string();
+        assert!(Command::new("sh").args(["-c", "kill \"$0\" \"$1\"", "-TERM", &id]).status().unwrap().success());
         let started = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {

@@ -12,12 +12,21 @@ use phala_protocol::{ids::BlockNumber, Hash};
 
 /// Suspensions that the brake holds at most, so that it cannot keep governance from revoking.
 const MOST_SUSPENSIONS: usize = MOST_BANS / 2;
+/// Revocations at most, so that they leave the brake its half, and a place to end each root.
+const MOST_REVOCATIONS: usize = MOST_BANS - MOST_SUSPENSIONS - 2;
 
 impl<T: Config> Pallet<T> {
     pub(crate) fn do_revoke(subject: Subject, from: Option<BlockNumber>) -> DispatchResult {
         ensure!(!matches!(subject, Subject::Root(_)), Error::<T>::RootsOnlyEnd);
         let now = Self::now_block();
         let from = from.unwrap_or(now).max(now);
+        let bans = Bans::<T>::get();
+        // A later beginning would admit until then what is shut out now: that is lifting's to say.
+        let sooner = bans.iter().any(|ban| ban.subject == subject && ban.until.is_none() && ban.in_force(now));
+        ensure!(!sooner, Error::<T>::AlreadyBarred);
+        let counts = |ban: &&Ban| ban.until.is_none() && !matches!(ban.subject, Subject::Root(_));
+        let others = bans.iter().filter(counts).filter(|ban| ban.subject != subject).count();
+        ensure!(others < MOST_REVOCATIONS, Error::<T>::TooManyBans);
         Self::bar(Ban { subject, from, until: None })
     }
 

@@ -1,7 +1,7 @@
 //! Collateral: what is taken, and the alarm before it ends.
 //!
-//! Guarantees: what is kept was good when it came, and for its (technology, platform model, authority) never goes back in time, in
-//! evaluation number or in its end, nor ahead of governance's cap; before it ends, one event and a readable flag say so. The work of
+//! Guarantees: what is kept was good when it came, and for its (technology, platform model, authority) no part of it goes back in
+//! time, nor its evaluation number, nor does any run ahead of governance's cap; a root's revocation list goes back for no model; before it ends, one event and a readable flag say so. The work of
 //! a block does not grow with the number of models. Anyone may submit; the vendor signs. Does not fetch anything.
 
 use crate::{pallet::*, Expiry, Model, WeightInfo as _};
@@ -27,7 +27,11 @@ impl<T: Config> Pallet<T> {
         let model = verified.model();
         // What is over the cap was early when it came, and gives way to what is not.
         let present = Collaterals::<T>::get(model).filter(|present| present.latest_evaluation_number() <= cap);
-        ensure!(present.is_none_or(|present| is_newer(&verified, &present, now)), Error::<T>::CollateralNotNewer);
+        ensure!(present.is_none_or(|present| is_newer(&verified, &present)), Error::<T>::CollateralNotNewer);
+        // What the root has revoked stays revoked for every model under it.
+        let (root, list) = (verified.root(), verified.root_list_issued());
+        ensure!(list >= NewestRootLists::<T>::get(root), Error::<T>::CollateralNotNewer);
+        NewestRootLists::<T>::insert(root, list);
         let valid_until = verified.valid_until();
         let Model { vendor, fmspc, authority } = model;
         Collaterals::<T>::insert(model, verified);
@@ -61,16 +65,15 @@ impl<T: Config> Pallet<T> {
     }
 }
 
-/// Whether `new` takes the place of `present` at `now`.
+/// Whether `new` takes the place of `present`.
 ///
-/// Collateral is several documents, and whoever submits may put an old one among new ones: a revocation list of before a
-/// revocation, say. Each holds for a time of the same length, so a collateral that ends no earlier has no part that is older than
-/// the oldest present one. What has ended protects nothing any more.
-fn is_newer(new: &VerifiedCollateral, present: &VerifiedCollateral, now: u64) -> bool {
-    let later = new.issued() > present.issued();
+/// Collateral is several documents, and whoever submits may put an old one among new ones - a revocation list of before a revocation,
+/// say - or a new one among old ones, to be first with it. So no part may be older than the one that is here, and one must be newer:
+/// what mixes is refused where it takes back, and gives way to what does not mix.
+fn is_newer(new: &VerifiedCollateral, present: &VerifiedCollateral) -> bool {
+    let (new_parts, present_parts) = (new.parts_issued(), present.parts_issued());
     let raised = new.tcb_evaluation_number() >= present.tcb_evaluation_number();
-    let whole = new.valid_until() >= present.valid_until() || present.valid_until() <= now;
-    later && raised && whole
+    raised && new_parts != present_parts && new_parts.iter().zip(&present_parts).all(|(new, present)| new >= present)
 }
 
 /// Whose fault a refusal is: that of whoever fetched too long ago, or of the bytes.

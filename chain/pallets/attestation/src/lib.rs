@@ -38,7 +38,7 @@ pub mod pallet {
     use frame_system::pallet_prelude::*;
     use phala_attest::{
         AcceptedStatuses, AdvisoryPolicy, Ban, Bans as BanList, Collateral, ConfidenceLevel, Evidence, PolicyTerms,
-        Subject, Vendor, VerifiedCollateral,
+        Root as VendorRoot, Subject, Vendor, VerifiedCollateral,
     };
     use phala_protocol::{
         attestation::{Listing, Registration},
@@ -61,7 +61,8 @@ pub mod pallet {
         /// Suspends at once and for a bounded time. Can never admit.
         type BrakeOrigin: EnsureOrigin<Self::RuntimeOrigin>;
         /// INSECURE when true: the genesis marks a development network, and the development root counts. Must be a fact of the
-        /// genesis block that no call can change; TEEs read it from the genesis state, where no later write reaches it.
+        /// genesis block that no pallet's call changes. Root can still write any storage by hand, and then the chain's registry takes
+        /// what it should not; TEEs and receipts do not follow, for they read the mark in the genesis state, where no write reaches it.
         type InsecureDevelopment: Get<bool>;
         /// Weights of the calls.
         type WeightInfo: WeightInfo;
@@ -72,6 +73,10 @@ pub mod pallet {
     /// of each says nothing of the others': under the model alone, whoever submits last would shut the others out.
     #[pallet::storage]
     pub type Collaterals<T> = StorageMap<_, Blake2_128Concat, Model, VerifiedCollateral>;
+
+    /// When the newest revocation list of each root was issued, Unix seconds.
+    #[pallet::storage]
+    pub type NewestRootLists<T> = StorageMap<_, Twox64Concat, VendorRoot, u64, ValueQuery>;
 
     /// When each collateral ends, and whether that is soon: the alarm.
     #[pallet::storage]

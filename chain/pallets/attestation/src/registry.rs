@@ -155,7 +155,8 @@ impl<T: Config> Pallet<T> {
         Self::deposit_event(Event::Deregistered { worker: *worker });
     }
 
-    /// Until when a registration holds: for a period, and no longer than the certificates behind it, or the collateral and its grace.
+    /// Until when a registration holds: for a period, and no longer than certificates and collateral hold; where the collateral
+    /// ends first, its grace counts too.
     fn valid_until(report: &VerifiedReport, collateral: &VerifiedCollateral, now: u64) -> u64 {
         let windows = CurrentWindows::<T>::get();
         let mut end = report.valid_until();

@@ -193,10 +193,11 @@ fn simulated_machine_joins_a_development_network_and_is_marked() {
 
 #[test]
 fn development_root_counts_for_nothing_elsewhere() {
-    network(false).execute_with(|| {
+    network(true).execute_with(|| {
         let machine = machine("one");
-        assert_noop!(submit(machine.collateral()), Error::<Test>::CollateralRefused);
         allow(&machine, 0, None);
+        Development::set(false);
+        assert_noop!(submit(machine.collateral()), Error::<Test>::CollateralRefused);
         assert_noop!(register(&machine, registration(ALICE, 1)), Error::<Test>::NoCollateral);
     });
     // Collateral that was accepted on a development network is refused by its root when the mark is gone.

@@ -24,8 +24,8 @@ pub trait WeightInfo {
 impl WeightInfo for () {
     fn submit_collateral() -> Weight {
         // Ten P-256 verifications, certificate and JSON parsing of up to 96 KiB; on a development network the root's list is judged
-        // twice, under either root. Reads the time, the block, the genesis, its mark, bans, cap, windows and what is kept.
-        Weight::from_parts(22_000_000_000, 68 * 1024).saturating_add(ParityDbWeight::get().reads_writes(8, 2))
+        // twice, under either root. Reads the time, the block, the genesis, its mark, bans, cap, windows, the root's mark and what is kept.
+        Weight::from_parts(22_000_000_000, 68 * 1024).saturating_add(ParityDbWeight::get().reads_writes(9, 3))
     }
 
     fn register() -> Weight {

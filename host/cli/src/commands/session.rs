@@ -75,7 +75,12 @@ pub async fn call(
         Ok(command) => Ok(command),
         Err(error) => {
             // A number that was not given to a command is the next one's again.
-            held.write(session.keep().expose())?;
+            let kept = held.write(session.keep().expose());
+            if error.code == ErrorCode::Timeout {
+                // It may be in the inbox yet: nothing else that went wrong is worth hiding that.
+                return Err(error.into());
+            }
+            kept?;
             Err(over(error.into()))
         }
     }

@@ -5,7 +5,7 @@ use phala_attest::{
     PolicyTerms, Refusal, Report, TcbStatus, TrustAnchor, Vendor,
 };
 use phala_attest_corpus::{genuine, lenient, oracle, signed_others, Case, Kind};
-use phala_attest_module::verdict;
+use phala_attest_corpus_module::verdict;
 
 fn evidence(case: &Case) -> Evidence {
     codec::DecodeAll::decode_all(&mut &case.input.evidence[..]).unwrap()
@@ -66,18 +66,22 @@ fn measurements_and_hardware_ids_of_each_kind_are_frozen() {
             include_str!("../../../vectors/attest/tdx_v5.measurement"),
             include_str!("../../../vectors/attest/tdx_v5.hardware-id"),
         ),
-        (
-            Kind::TdxV5,
-            1,
-            include_str!("../../../vectors/attest/tdx_v5_td15.measurement"),
-            include_str!("../../../vectors/attest/tdx_v5_td15.hardware-id"),
-        ),
     ];
     for (kind, index, measurement, hardware_id) in frozen {
         let report = verdict(&genuine::of(kind)[index].input).unwrap();
         assert_eq!(hex::encode(report.measurement()), measurement.trim(), "{kind:?} {index}");
         assert_eq!(hex::encode(report.hardware_id()), hardware_id.trim(), "{kind:?} {index}");
     }
+    let refused = claimed_measurement(&evidence(&genuine::below_every_level())).unwrap();
+    assert_eq!(hex::encode(refused), include_str!("../../../vectors/attest/tdx_v5_td15.measurement").trim());
+}
+
+#[test]
+fn a_genuine_platform_below_every_level_is_refused_by_both_for_that() {
+    let case = genuine::below_every_level();
+    assert_eq!(verdict(&case.input).map(|_| ()), Err("Evidence(TcbLevel)".to_owned()));
+    let theirs = oracle::verdict(&case).unwrap().map(|_| ()).unwrap_err();
+    assert!(theirs.contains("TCB level"), "{theirs}");
 }
 
 #[test]

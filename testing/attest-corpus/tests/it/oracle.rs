@@ -5,7 +5,7 @@ use phala_attest_corpus::{
     differences::{explain, render, DIFFERENCES},
     oracle, unaltered, without_effect, Kind,
 };
-use phala_attest_module::verdict;
+use phala_attest_corpus_module::verdict;
 use std::{collections::BTreeMap, path::Path};
 
 #[test]

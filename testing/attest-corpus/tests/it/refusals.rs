@@ -2,7 +2,7 @@
 
 use crate::{all, parallel};
 use phala_attest_corpus::{without_effect, Kind};
-use phala_attest_module::verdict;
+use phala_attest_corpus_module::verdict;
 use std::collections::{BTreeMap, BTreeSet};
 
 #[test]

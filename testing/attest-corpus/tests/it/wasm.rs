@@ -8,7 +8,7 @@
 use crate::{all, parallel};
 use codec::Encode;
 use phala_attest_corpus::{unaltered, wasm::Wasm, without_effect, Case, Kind};
-use phala_attest_module::judge;
+use phala_attest_corpus_module::judge;
 
 #[test]
 fn wasm_gives_the_native_verdict_on_every_case() {

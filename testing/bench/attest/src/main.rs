@@ -184,7 +184,7 @@ fn block(bytes: f64, native_ms: f64, runs: usize) -> Result<()> {
             let start = processor_seconds();
             let text = instance.run().map_err(told)?;
             each.push((processor_seconds() - start) * 1e3);
-            ensure!(text == phala_attest_module::judge(&input), "WASM gives another verdict");
+            ensure!(text == phala_attest_corpus_module::judge(&input), "WASM gives another verdict");
         }
         Ok(median(each))
     };

@@ -61,7 +61,9 @@ impl Started {
 
     /// Asks it to end, and waits.
     pub fn end(&mut self) -> Result<()> {
-        Command::new("kill").args(["-TERM", &self.id().to_string()]).status().context("there is no `kill`")?;
+        // The shell's own `kill`: a minimal system has no program of that name.
+        let id = self.id().to_string();
+        Command::new("sh").args(["-c", "kill \"$0\" \"$1\"", "-TERM", &id]).status().context("there is no `sh`")?;
         let asked = Instant::now();
         while self.lives() {
             if asked.elapsed() > PATIENCE {

@@ -131,9 +131,8 @@ pub fn check(network: &Network, folder: &Path, beside: impl FnOnce() + Send) {
             let data = failing.folder.join("data");
             copy(&failing.own, &data);
             a_file_may_not_grow(&failing, &data);
-            the_log_cannot_be_written(&failing, &data);
-            a_disk_is_full(&failing, &data);
-            failing.balance()
+            let before = the_log_cannot_be_written(&failing, &data);
+            a_disk_is_full(&failing, &data).unwrap_or(before)
         });
         let altered = scope.spawn(move || files_are_rewound_emptied_and_cut(&altered));
         let expected = [failing.join(), altered.join()].map(Result::unwrap);
@@ -176,20 +175,24 @@ fn a_file_may_not_grow(disk: &Disk<'_>, data: &Path) {
     assert!(log.contains("size limit"), "{log}");
 }
 
-/// A log on a full device: lines are lost, and nothing else.
-fn the_log_cannot_be_written(disk: &Disk<'_>, data: &Path) {
+/// A log on a full device: lines are lost, and nothing else. What bob has at the end.
+fn the_log_cannot_be_written(disk: &Disk<'_>, data: &Path) -> u128 {
     let full = || Stdio::from(File::options().write(true).open("/dev/full").unwrap());
     let mut worker = ByHand::start_into(&disk.words(data), full(), full(), Path::new("/dev/full"));
-    disk.goes_on();
+    let held = disk.goes_on();
     assert_eq!(worker.ended(), None);
     assert_eq!(worker.end(), Some(0));
+    held
 }
 
-/// A file system without room. Needs root, to mount one.
-fn a_disk_is_full(disk: &Disk<'_>, data: &Path) {
+/// A file system without room. Needs root, to mount one. What bob has at the end.
+fn a_disk_is_full(disk: &Disk<'_>, data: &Path) -> Option<u128> {
     let small = match SmallDisk::mount(&disk.folder.join("small"), SMALL_DISK) {
         Ok(small) => small,
-        Err(why) => return skipped(&format!("a worker's full disk: {why}")),
+        Err(why) => {
+            skipped(&format!("a worker's full disk: {why}"));
+            return None;
+        }
     };
     copy_all(data, &small.path);
     let mut worker = disk.start(&small.path, "full.log");
@@ -208,9 +211,10 @@ fn a_disk_is_full(disk: &Disk<'_>, data: &Path) {
     wait_until("what waited was executed", WELL_WITHIN, || {
         disk.health()["healthy"] == true && disk.balance() == now + sent
     });
-    disk.goes_on();
+    let held = disk.goes_on();
     assert_eq!(worker.end(), Some(0));
     copy(&small.path, data);
+    Some(held)
 }
 
 /// Returns what bob has in the end.

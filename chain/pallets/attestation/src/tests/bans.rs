@@ -180,13 +180,28 @@ fn the_brake_cannot_fill_governances_list() {
             assert_ok!(suspend(subject(number)));
         }
         assert_noop!(suspend(subject(half)), Error::<Test>::TooManyBans);
-        for number in half..2 * half {
+        for number in half..2 * half - 2 {
             assert_ok!(revoke(subject(number)));
         }
+        // Nor can governance fill the brake's half, or the places in which roots end.
         assert_noop!(revoke(subject(1_000)), Error::<Test>::TooManyBans);
-        // What ended makes room.
-        System::set_block_number(BLOCK + Windows::DEFAULT.suspension);
+        assert_ok!(end_root(INTEL_ROOT_DER, None));
+        System::set_block_number(BLOCK + 2 * Windows::DEFAULT.suspension);
+        assert_noop!(revoke(subject(1_000)), Error::<Test>::TooManyBans);
+        assert_ok!(suspend(subject(1_000)));
+        assert_ok!(lift(subject(half)));
         assert_ok!(revoke(subject(1_000)));
+    });
+}
+
+#[test]
+fn a_revocation_in_force_is_not_put_off() {
+    network(true).execute_with(|| {
+        assert_ok!(revoke(WHOLE_VENDOR));
+        assert_noop!(
+            Attestation::revoke(RuntimeOrigin::root(), WHOLE_VENDOR, Some(BLOCK + 100)),
+            Error::<Test>::AlreadyBarred
+        );
     });
 }
 

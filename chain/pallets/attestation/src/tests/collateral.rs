@@ -100,6 +100,35 @@ fn an_old_revocation_list_among_new_documents_is_refused() {
 }
 
 #[test]
+fn whoever_is_first_with_new_documents_beside_an_old_list_gives_way_to_the_whole() {
+    network(true).execute_with(|| {
+        let (first, second) = (Window::around(NOW - 300), Window::around(NOW - 200));
+        let processor = InsecureVendor::new().unwrap().serial_of(&Processor::named("one")).unwrap();
+        let revoked = Revoked { by_authority: vec![processor], ..Revoked::default() };
+        assert_ok!(submit(&collateral(first, first, &Revoked::default())));
+        // The attacker's processor is on the new list: he brings the new documents before anybody brings them with it.
+        assert_ok!(submit(&collateral(second, first, &Revoked::default())));
+        assert_ok!(submit(&collateral(second, second, &revoked)));
+        assert_noop!(submit(&collateral(second, first, &Revoked::default())), Error::<Test>::CollateralNotNewer);
+        let machine = machine("one");
+        allow(&machine, 0, None);
+        assert_noop!(register(&machine, registration(ALICE, 1)), Error::<Test>::PlatformRevoked);
+    });
+}
+
+#[test]
+fn a_roots_revocation_list_goes_back_for_no_model() {
+    network(true).execute_with(|| {
+        let (first, second) = (Window::around(NOW - 300), Window::around(NOW - 200));
+        assert_ok!(submit(&collateral(second, second, &Revoked::default())));
+        // As if what is here were another model's.
+        Collaterals::<Test>::remove(model());
+        assert_noop!(submit(&collateral(second, first, &Revoked::default())), Error::<Test>::CollateralNotNewer);
+        assert_ok!(submit(&collateral(second, second, &Revoked::default())));
+    });
+}
+
+#[test]
 fn evaluation_number_never_goes_back() {
     network(true).execute_with(|| {
         assert_ok!(submit(&of_evaluation(5, Window::around(NOW - 300))));

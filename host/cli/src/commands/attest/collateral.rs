@@ -65,7 +65,7 @@ async fn import(global: &Global, file: &Path, from: &str, output: Output) -> Res
     };
     let there: Option<VerifiedCollateral> =
         chain.storage(&map_key("Attestation", "Collaterals", &verified.model().encode()), None).await?;
-    let block = if there.is_some_and(|there| there.issued() >= verified.issued()) {
+    let block = if there.is_some_and(|there| there.parts_issued() == verified.parts_issued()) {
         None
     } else {
         let account = accounts::signer(global, &connected.network, from).await?;
