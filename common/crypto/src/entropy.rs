@@ -1,8 +1,10 @@
 //! The caller's entropy in the shape that libraries want: a stream expanded from 32 bytes by SHAKE256.
 //!
 //! Guarantees: the stream is a function of its seed and of what it was bound to, and nothing else. It is no source of
-//! randomness: whoever constructs one decides how unpredictable it is.
+//! randomness: whoever constructs one decides how unpredictable it is. Two streams of one seed are told apart by what they are
+//! bound to, never by who reads them: equal builders give equal streams.
 
+use crate::Secret;
 use phala_protocol::Domain;
 use rand_core::{CryptoRng, Error, RngCore};
 use sha3::{
@@ -10,14 +12,15 @@ use sha3::{
     Shake256, Shake256Reader,
 };
 
-/// A deterministic stream, in the trait that schnorrkel and ed25519-zebra ask for.
-pub(crate) struct EntropyStream(Shake256Reader);
+/// A deterministic stream, in the trait that schnorrkel, ed25519-zebra and frost ask for.
+pub struct EntropyStream(Shake256Reader);
 
 /// Collects what a stream depends on.
-pub(crate) struct EntropyBuilder(Shake256);
+pub struct EntropyBuilder(Shake256);
 
 impl EntropyBuilder {
-    pub(crate) fn new(domain: Domain, entropy: &[u8; 32]) -> Self {
+    /// A stream for one purpose, from 32 bytes that decide how unpredictable it is.
+    pub fn new(domain: Domain, entropy: &[u8; 32]) -> Self {
         let label = domain.as_bytes();
         let mut state = Shake256::default();
         // Labels have at most 255 bytes (tested where they are declared), so the cast keeps the length.
@@ -28,14 +31,23 @@ impl EntropyBuilder {
     }
 
     /// Binds the stream to `part`; parts are length-prefixed, so no two lists of parts give one stream.
-    pub(crate) fn bind(mut self, part: &[u8]) -> Self {
+    #[must_use]
+    pub fn bind(mut self, part: &[u8]) -> Self {
         self.0.update(&(part.len() as u64).to_le_bytes());
         self.0.update(part);
         self
     }
 
-    pub(crate) fn finish(self) -> EntropyStream {
+    /// The stream, at its beginning.
+    pub fn finish(self) -> EntropyStream {
         EntropyStream(self.0.finalize_xof())
+    }
+}
+
+impl EntropyStream {
+    /// The next `N` bytes.
+    pub fn secret<const N: usize>(&mut self) -> Secret<[u8; N]> {
+        Secret::fill(|bytes| self.0.read(bytes))
     }
 }
 
@@ -80,5 +92,7 @@ mod tests {
         assert_ne!(first(new().bind(b"ab")), first(new().bind(b"a").bind(b"b")));
         assert_ne!(first(new()), first(EntropyBuilder::new(domain::SIGNATURE_BATCH, &[2; 32])));
         assert_ne!(first(new()), first(EntropyBuilder::new(domain::SIGNATURE_NONCE, &[1; 32])));
+        let mut stream = new().finish();
+        assert_eq!(*stream.secret::<8>().expose(), first(new()).to_le_bytes());
     }
 }

@@ -16,8 +16,10 @@
 //! | [`envelope`] | sealed commands | [`phala_protocol::envelope`] |
 //! | [`session`] | commands of an open session | [`phala_protocol::envelope`] |
 //! | [`kdf`] | key derivation and keyed commitments | RFC 5869, RFC 2104 |
+//! | [`entropy`] | the caller's 32 bytes as a stream, for libraries that want one | SHAKE256, FIPS 202 |
 //! | [`aead`] | AES-256-GCM and AES-256-GCM-SIV | NIST SP 800-38D, RFC 8452 |
 //! | [`prf`] | verifiable threshold PRF over Ristretto | RFC 9496, RFC 9380, Chaum-Pedersen 1992 |
+//! | [`beacon`] | threshold VRF with public shares, of the same partials | SCRAPE 2017 for the check of shares |
 //! | [`merkle`] | commitments to lists | shape of RFC 6962 |
 #![cfg_attr(not(feature = "std"), no_std)]
 #![forbid(unsafe_code)]
@@ -25,6 +27,8 @@
 extern crate alloc;
 
 pub mod aead;
+pub mod beacon;
+pub mod entropy;
 pub mod envelope;
 pub mod hpke;
 pub mod kdf;
@@ -34,7 +38,5 @@ pub mod secret;
 pub mod session;
 pub mod signature;
 pub mod xwing;
-
-mod entropy;
 
 pub use secret::Secret;

@@ -33,6 +33,17 @@ mod hash_to_group;
 
 pub use hash_to_group::{hash_to_group, Input};
 
+/// The labels of one use of the construction: proofs and nonces of two uses never serve each other.
+pub(crate) struct Labels {
+    /// Of a proof's challenge.
+    pub(crate) proof: Domain,
+    /// Of a proof's nonce.
+    pub(crate) nonce: Domain,
+}
+
+/// The labels of the PRF that gives epoch keys.
+const KEYS: Labels = Labels { proof: domain::PRF_PROOF, nonce: domain::PRF_NONCE };
+
 /// One holder's share of the root.
 pub struct KeyShare {
     index: u16,
@@ -67,15 +78,17 @@ impl KeyShare {
 
     /// The partial evaluation at `input`, with its proof. `entropy` should be fresh; a constant one is safe.
     pub fn partial(&self, input: &Input, entropy: &[u8; 32]) -> PartialEvaluation {
+        self.partial_under(&KEYS, input, entropy)
+    }
+
+    pub(crate) fn partial_under(&self, labels: &Labels, input: &Input, entropy: &[u8; 32]) -> PartialEvaluation {
         let share = self.scalar.expose();
         let public = self.public_share();
         let evaluated = input.point() * share;
-        let mut nonce = hash_to_scalar(
-            domain::PRF_NONCE,
-            &[share.as_bytes(), &input.to_bytes(), entropy, &self.index.to_le_bytes()],
-        );
+        let mut nonce =
+            hash_to_scalar(labels.nonce, &[share.as_bytes(), &input.to_bytes(), entropy, &self.index.to_le_bytes()]);
         let commitments = [RistrettoPoint::mul_base(&nonce), input.point() * nonce];
-        let challenge = challenge(&public, input, &evaluated, &commitments);
+        let challenge = challenge(labels, &public, input, &evaluated, &commitments);
         let response = nonce - challenge * share;
         nonce.zeroize();
         let mut proof = [0; 64];
@@ -112,6 +125,10 @@ impl PublicShare {
     pub fn to_bytes(&self) -> [u8; 32] {
         self.point.compress().to_bytes()
     }
+
+    pub(crate) fn point(&self) -> &RistrettoPoint {
+        &self.point
+    }
 }
 
 /// One holder's answer as it travels: an allegation until [`verify_partial`].
@@ -146,6 +163,15 @@ pub fn verify_partial(
     input: &Input,
     partial: &PartialEvaluation,
 ) -> Result<VerifiedPartial, PartialError> {
+    verify_partial_under(&KEYS, public, input, partial)
+}
+
+pub(crate) fn verify_partial_under(
+    labels: &Labels,
+    public: &PublicShare,
+    input: &Input,
+    partial: &PartialEvaluation,
+) -> Result<VerifiedPartial, PartialError> {
     if partial.index != public.index {
         return Err(PartialError::Index { named: partial.index, expected: public.index });
     }
@@ -155,7 +181,7 @@ pub fn verify_partial(
     let commitments =
         [RistrettoPoint::mul_base(&response) + public.point * claimed, input.point() * response + point * claimed];
     // Challenge and commitments are public: the comparison need not be in constant time.
-    if challenge(public, input, &point, &commitments) != claimed {
+    if challenge(labels, public, input, &point, &commitments) != claimed {
         return Err(PartialError::Proof);
     }
     Ok(VerifiedPartial { index: partial.index, input: input.to_bytes(), point })
@@ -163,6 +189,21 @@ pub fn verify_partial(
 
 /// The PRF's output from at least `threshold` partials of different holders at one input; the first `threshold` are used.
 pub fn combine(threshold: usize, partials: &[VerifiedPartial]) -> Result<Secret<[u8; 32]>, CombineError> {
+    let (mut evaluated, input) = interpolate(threshold, partials)?;
+    let mut bytes = evaluated.compress().to_bytes();
+    let hkdf = Hkdf::new(None, &bytes);
+    let label = domain::PRF_OUTPUT.as_bytes();
+    let output = kdf::expand(&hkdf, &[&[label.len() as u8], label, &input]);
+    bytes.zeroize();
+    evaluated.zeroize();
+    Ok(output)
+}
+
+/// `k x`, and `x` compressed, from at least `threshold` partials of different holders at one input.
+pub(crate) fn interpolate(
+    threshold: usize,
+    partials: &[VerifiedPartial],
+) -> Result<(RistrettoPoint, [u8; 32]), CombineError> {
     let used = partials.get(..threshold).ok_or(CombineError::TooFew { have: partials.len(), need: threshold })?;
     let first = used.first().ok_or(CombineError::Threshold)?;
     for (position, partial) in partials.iter().enumerate() {
@@ -175,18 +216,12 @@ pub fn combine(threshold: usize, partials: &[VerifiedPartial]) -> Result<Secret<
     }
     let mut evaluated = RistrettoPoint::identity();
     for partial in used {
-        evaluated += partial.point * lagrange_at_zero(partial.index, used);
+        evaluated += partial.point * lagrange_at_zero(partial.index, used.iter().map(VerifiedPartial::index));
     }
     if evaluated == RistrettoPoint::identity() {
         return Err(CombineError::Identity);
     }
-    let mut bytes = evaluated.compress().to_bytes();
-    let hkdf = Hkdf::new(None, &bytes);
-    let label = domain::PRF_OUTPUT.as_bytes();
-    let output = kdf::expand(&hkdf, &[&[label.len() as u8], label, &first.input]);
-    bytes.zeroize();
-    evaluated.zeroize();
-    Ok(output)
+    Ok((evaluated, first.input))
 }
 
 /// Why bytes are not a share; the fault is whoever stored or sent them.
@@ -250,12 +285,12 @@ pub enum CombineError {
     Identity,
 }
 
-/// The Lagrange coefficient at 0 of `index` among `used`, whose indices are distinct and not 0.
-fn lagrange_at_zero(index: u16, used: &[VerifiedPartial]) -> Scalar {
+/// The Lagrange coefficient at 0 of `index` among `used`, which are distinct and not 0.
+pub(crate) fn lagrange_at_zero(index: u16, used: impl Iterator<Item = u16>) -> Scalar {
     let own = Scalar::from(index);
     let (mut numerator, mut denominator) = (Scalar::ONE, Scalar::ONE);
-    for other in used.iter().filter(|other| other.index != index) {
-        let other = Scalar::from(other.index);
+    for other in used.filter(|other| *other != index) {
+        let other = Scalar::from(other);
         numerator *= other;
         denominator *= other - own;
     }
@@ -264,6 +299,7 @@ fn lagrange_at_zero(index: u16, used: &[VerifiedPartial]) -> Scalar {
 }
 
 fn challenge(
+    labels: &Labels,
     public: &PublicShare,
     input: &Input,
     evaluated: &RistrettoPoint,
@@ -271,7 +307,7 @@ fn challenge(
 ) -> Scalar {
     let [first, second] = commitments;
     hash_to_scalar(
-        domain::PRF_PROOF,
+        labels.proof,
         &[
             &public.index.to_le_bytes(),
             &public.to_bytes(),
@@ -283,8 +319,8 @@ fn challenge(
     )
 }
 
-/// SHA-512 over `len(label) as u8 || label || parts`, reduced; each caller's parts have fixed lengths.
-fn hash_to_scalar(domain: Domain, parts: &[&[u8]]) -> Scalar {
+/// SHA-512 over `len(label) as u8 || label || parts`, reduced; each caller's parts have fixed lengths, but for the last.
+pub(crate) fn hash_to_scalar(domain: Domain, parts: &[&[u8]]) -> Scalar {
     let label = domain.as_bytes();
     let mut hasher = Sha512::new();
     hasher.update([label.len() as u8]);

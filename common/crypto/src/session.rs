@@ -39,7 +39,7 @@ impl SessionSecret {
         Self(Secret::fill(|secret| secret.copy_from_slice(bytes)))
     }
 
-    /// The secret's bytes, for a cluster's sealed state and nothing else.
+    /// The secret's bytes, for where a session is kept: its cluster's encrypted state, and sealed by its account on its owner's disk.
     pub fn expose(&self) -> &[u8; 32] {
         self.0.expose()
     }
@@ -49,7 +49,7 @@ impl SessionSecret {
         *kdf::derive_for::<TAG_BYTES>(&self.0, domain::SESSION_TAG, &counter).expose()
     }
 
-    /// Seals `data` as the session's command number `counter`, which is used once.
+    /// Seals `data` as the session's command number `counter`, which is used once: also when what it was used for never arrived.
     pub fn seal_command(
         &self,
         destination: &Destination,

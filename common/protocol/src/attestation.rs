@@ -103,9 +103,34 @@ pub fn hardware_pseudonym(genesis: &Hash, hardware_id: &Hash) -> Hash {
     hash_value(domain::HARDWARE_ID, &(genesis, hardware_id))
 }
 
+/// The 32 bytes that a seat of the recorded root signs, by its identity, to suspend `subject` (a `phala_attest::Subject`).
+///
+/// `sequence` is how often the brake has suspended this subject before, so that no signature serves twice; `expires` is the last
+/// block in which the chain takes it.
+pub fn suspension_payload(genesis: &Hash, subject: &impl Encode, sequence: u32, expires: BlockNumber) -> Hash {
+    hash_value(domain::SUSPENSION, &(genesis, subject, sequence, expires))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_suspensions_payload_is_golden_and_binds_chain_subject_sequence_and_end() {
+        // `Subject::Measurement([2; 32])`, by its index.
+        let subject = (4u8, [2u8; 32]);
+        let payload = suspension_payload(&[1; 32], &subject, 3, 5);
+        let golden = "0x59cb33a58364f32a739095cf437d7b50ab360b270c56ffc810ece1953482cbbd";
+        assert_eq!(crate::ids::to_hex(&payload), golden);
+        for other in [
+            suspension_payload(&[9; 32], &subject, 3, 5),
+            suspension_payload(&[1; 32], &(4u8, [9u8; 32]), 3, 5),
+            suspension_payload(&[1; 32], &subject, 4, 5),
+            suspension_payload(&[1; 32], &subject, 3, 6),
+        ] {
+            assert_ne!(other, payload);
+        }
+    }
 
     #[test]
     fn report_data_binds_everything() {

@@ -86,6 +86,8 @@ domains! {
     HARDWARE_ID = "PHALA/attestation/hardware-id/v1";
     /// A TEE's measurement over every launch-identity field.
     MEASUREMENT = "PHALA/attest/measurement/v1";
+    /// What gatekeepers sign to suspend whom a list names.
+    SUSPENSION = "PHALA/attestation/suspension/v1";
     /// Hash of a TEE's encryption key.
     ENCRYPTION_KEY = "PHALA/attestation/encryption-key/v1";
     /// Coefficients of a batch verification.
@@ -106,10 +108,46 @@ domains! {
     SHARE_LIST = "PHALA/keys/share-list/v1";
     /// What every seat of a root signs.
     ROOT_RECORD = "PHALA/keys/root-record/v1";
+    /// Input of the beacon.
+    BEACON_INPUT = "PHALA/beacon/input/v1";
+    /// Proof that a partial of the beacon is right.
+    BEACON_PROOF = "PHALA/beacon/proof/v1";
+    /// Nonce of that proof.
+    BEACON_NONCE = "PHALA/beacon/nonce/v1";
+    /// The beacon's value.
+    BEACON_OUTPUT = "PHALA/beacon/output/v1";
+    /// Coefficients of the check that public shares are of one key.
+    BEACON_RECORD = "PHALA/beacon/record/v1";
+    /// Seed of a drawing from a value of the beacon.
+    BEACON_DRAW = "PHALA/beacon/draw/v1";
+    /// A number of a drawing.
+    BEACON_WORD = "PHALA/beacon/word/v1";
+    /// What one attempt to reshare an identity is bound to.
+    IDENTITY_SESSION = "PHALA/identity/session/v1";
+    /// Hash of a dealer's package when an identity is reshared.
+    IDENTITY_PACKAGE = "PHALA/identity/package/v1";
+    /// Coefficients of a dealer's polynomial when an identity is reshared.
+    IDENTITY_POLYNOMIAL = "PHALA/identity/polynomial/v1";
+    /// Nonces with which a share of an identity signs.
+    IDENTITY_NONCE = "PHALA/identity/nonce/v1";
     /// HPKE `info` of a key answer.
     KEY_ANSWER = "PHALA/keys/answer/v1";
     /// What a worker signs to ask for a key.
     KEY_REQUEST = "PHALA/keys/request/v1";
+    /// Hash of a dealer's package in a key ceremony.
+    CEREMONY_PACKAGE = "PHALA/ceremony/package/v1";
+    /// What a seat signs in a key ceremony.
+    CEREMONY_STATEMENT = "PHALA/ceremony/statement/v1";
+    /// HPKE `info` of a sealed message between seats.
+    CEREMONY_PARCEL = "PHALA/ceremony/parcel/v1";
+    /// What the sender of a sealed message between seats signs.
+    CEREMONY_SENDER = "PHALA/ceremony/sender/v1";
+    /// Hash of what is delivered on chain in a key ceremony.
+    CEREMONY_DELIVERY = "PHALA/ceremony/delivery/v1";
+    /// Seed from which a seat draws its polynomial of one attempt.
+    CEREMONY_SEED = "PHALA/ceremony/seed/v1";
+    /// What sealing a message between seats consumes, from a turn's entropy.
+    CEREMONY_ENTROPY = "PHALA/ceremony/entropy/v1";
     /// Seed of an epoch's envelope key pair.
     EPOCH_ENVELOPE = "PHALA/epoch/envelope/v1";
     /// Storage key of an epoch.
@@ -138,6 +176,8 @@ domains! {
     MERKLE_NODE = "PHALA/merkle/node/v1";
     /// The root of a Merkle list, with its count.
     MERKLE_ROOT = "PHALA/merkle/root/v1";
+    /// Key of what an account keeps for itself on a disk.
+    ACCOUNT_KEEP = "PHALA/account/keep/v1";
     /// AEAD of a sealed identity.
     SEALED_IDENTITY = "PHALA/platform/identity/v1";
 }

@@ -12,9 +12,12 @@
 extern crate alloc;
 
 pub mod attestation;
+pub mod beacon;
 pub mod call;
+pub mod ceremony;
 pub mod chain_state;
 pub mod domain;
+pub mod draw;
 pub mod envelope;
 pub mod finality;
 pub mod gas;

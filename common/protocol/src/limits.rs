@@ -33,13 +33,16 @@ pub const SESSION_WINDOW: u64 = 32;
 pub const MAX_QUERY_LIFETIME_BLOCKS: u32 = 600;
 /// Bytes of a sealed query.
 pub const MAX_QUERY_BYTES: usize = 24 * 1024;
+/// Blocks for which a worker keeps a reply for its account, after the block of its command; a day of 6 s blocks. Asked for later, it looks
+/// like one that never was.
+pub const REPLY_BLOCKS: u32 = 14_400;
 /// Bytes of a reply's output and events, so that an answer with its proof fits the largest size class.
 pub const MAX_REPLY_BYTES: usize = 12 * 1024;
 /// Age, in blocks, of the finalised block that a registration's report data names.
 pub const MAX_REGISTRATION_AGE_BLOCKS: u32 = 600;
 /// Blocks that pass at least between the listing of a measurement and the first keys for it, a day of 6 s blocks; none on a
 /// development network. Compiled into gatekeepers, so that no vote shortens it; governance may lengthen it. When an entry was listed is
-/// the chain's word: an upgrade of the runtime could lie about that.
+/// the chain's word, about which an upgrade of the runtime could lie: a gatekeeper counts from its own first sight if that is later.
 pub const MEASUREMENT_DELAY_BLOCKS: u32 = 14_400;
 /// Fragments of one finality proof.
 pub const MAX_FINALITY_FRAGMENTS: usize = 64;

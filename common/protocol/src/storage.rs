@@ -29,6 +29,8 @@ prefixes! {
     INBOX_BOUNDARIES = "Inbox" "Boundaries" "24ca016559ea9b529dc9252702da027c0995f0204174a08ad2b81230afc5504f";
     /// `Attestation::Workers`: map of identity to `chain_state::WorkerRecord`.
     WORKERS = "Attestation" "Workers" "6310fed47319b658f9b8b2504e0d72ec1bf55d6b9732eb86723ccad1af88b985";
+    /// `Attestation::Appraisals`: map of identity to `phala_attest::Appraisal`, of each that is registered.
+    APPRAISALS = "Attestation" "Appraisals" "6310fed47319b658f9b8b2504e0d72ec914ac0e8eea1b260f3295e3c4db4875e";
     /// `Attestation::Measurements`: map of measurement to `chain_state::AllowedMeasurement`.
     MEASUREMENTS = "Attestation" "Measurements" "6310fed47319b658f9b8b2504e0d72ec4bcbec8bc6755473d819c383c9532339";
     /// `Attestation::Root`: `chain_state::RootRecord`.
@@ -39,6 +41,8 @@ prefixes! {
     BANS = "Attestation" "Bans" "6310fed47319b658f9b8b2504e0d72ec72b7388d4553dd8fa954c8f6e8cc8ecb";
     /// `Attestation::Advisories`: the governed policy on advisories; `phala_attest::AdvisoryPolicy`, empty when absent.
     ADVISORIES = "Attestation" "Advisories" "6310fed47319b658f9b8b2504e0d72ecfda9e165343562cc4ae49dae54d84014";
+    /// `Attestation::EvaluationCap`: u32, the highest evaluation number that is taken; when absent none is, but on a development network.
+    EVALUATION_CAP = "Attestation" "EvaluationCap" "6310fed47319b658f9b8b2504e0d72ec8c319f56dc8f3a7adff685e0346e79e6";
     /// `Network::Development`: true in the genesis state of a development network. Never read from any later state.
     DEVELOPMENT = "Network" "Development" "f258460b41b9b2fdb96c15e5c16fdacb2b408e08989f3cb8e9e02b8abcff71a9";
     /// `Contracts::Clusters`: map of id to `chain_state::ClusterRecord`.
@@ -51,6 +55,8 @@ prefixes! {
     FINAL_RESULTS = "Contracts" "FinalResults" "4342193e496fab7ec59d615ed0dc5530643b8446de98b4e7fc87b51ad368636b";
     /// `Contracts::Standings`: map of cluster to a list of `chain_state::Standing`.
     STANDINGS = "Contracts" "Standings" "4342193e496fab7ec59d615ed0dc5530fc42d02007fca66d9a5e44bd106a96aa";
+    /// `Gatekeepers::Ceremony`: the key ceremony under way, `ceremony::CeremonyRecord`; absent between ceremonies.
+    CEREMONY = "Gatekeepers" "Ceremony" "727a5a64613c2d95930d74ad795c66ef473c61f70b78d1351f652d6d463455b1";
     /// `Grandpa::Authorities`: the current authority list.
     GRANDPA_AUTHORITIES = "Grandpa" "Authorities" "5f9cc45b7a00c5899361e1c6099678dc5e0621c4869aa60c02be9adcc98a0d1d";
     /// `Timestamp::Now`: chain time in milliseconds.
@@ -82,6 +88,11 @@ pub fn worker_key(worker: &WorkerId) -> Vec<u8> {
     map_key(&WORKERS, worker)
 }
 
+/// Key of what evidence said about a registered TEE.
+pub fn appraisal_key(worker: &WorkerId) -> Vec<u8> {
+    map_key(&APPRAISALS, worker)
+}
+
 /// Key of an allow-list entry.
 pub fn measurement_key(measurement: &Hash) -> Vec<u8> {
     map_key(&MEASUREMENTS, measurement)
@@ -90,6 +101,11 @@ pub fn measurement_key(measurement: &Hash) -> Vec<u8> {
 /// Key of the era's root record.
 pub fn root_key() -> Vec<u8> {
     ROOT.to_vec()
+}
+
+/// Key of the key ceremony under way.
+pub fn ceremony_key() -> Vec<u8> {
+    CEREMONY.to_vec()
 }
 
 /// Key of a cluster.

@@ -8,11 +8,12 @@ use codec::Encode;
 use phala_protocol::{
     call::{session_command_payload, session_payload, signing_payload, Call, CallPurpose, SignedCall},
     domain,
+    draw::{Draw, DrawPurpose},
     gas::GasClass,
     AccountId, ClusterId, ContractId,
 };
 use serde_json::{json, Value};
-use std::path::Path;
+use std::{num::NonZeroU128, path::Path};
 
 fn check(name: &str, actual: Value) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testing/vectors/protocol").join(name);
@@ -64,4 +65,23 @@ fn what_accounts_and_sessions_sign() {
         "session_command_payload": domain::SESSION_SIGN.as_str(),
     });
     check("call.json", json!({ "labels": labels, "cases": cases }));
+}
+
+#[test]
+fn what_is_drawn_from_the_beacon() {
+    let (beacon, weights) = (count(8), [5, 0, 1 << 70, 1 << 71, 7, 1 << 70]);
+    let cases: Vec<Value> =
+        [(DrawPurpose::Assignment, 1u32), (DrawPurpose::Assignment, 2), (DrawPurpose::Heartbeat, 1)]
+            .map(|(purpose, context)| {
+                let mut numbers = Draw::new(&beacon, purpose, &context);
+                let below: Vec<String> = [1, 2, 1_000, (1 << 127) + 1, u128::MAX]
+                    .map(|bound| numbers.below(NonZeroU128::new(bound).unwrap()).to_string())
+                    .into();
+                let sample = Draw::new(&beacon, purpose, &context).sample(3, &weights).unwrap();
+                json!({ "purpose": purpose.encode()[0], "context": context, "below": below, "sample": sample })
+            })
+            .into();
+    let weights = weights.map(|weight: u128| weight.to_string());
+    let labels = json!({ "seed": domain::BEACON_DRAW.as_str(), "word": domain::BEACON_WORD.as_str() });
+    check("draw.json", json!({ "labels": labels, "beacon": hex::encode(beacon), "weights": weights, "cases": cases }));
 }

@@ -5,6 +5,7 @@
 
 use codec::Encode;
 use phala_crypto::{
+    beacon::{verify_beacon, verify_beacon_record, BeaconShare},
     envelope::{open_envelope, seal_envelope, Destination},
     kdf, merkle,
     prf::{combine, verify_partial, Input, KeyShare},
@@ -13,6 +14,7 @@ use phala_crypto::{
     Secret,
 };
 use phala_protocol::{
+    beacon::{BeaconHolder, BeaconRecord},
     domain,
     envelope::{public_key_hash, Envelope, EnvelopeKind, SizeClass},
     keys::{KeyPurpose, PrfInput},
@@ -127,6 +129,40 @@ fn prf() {
         "threshold": 2, "shares": shares, "output": text(output.expose()),
     });
     check("prf.json", value);
+}
+
+/// Shares of 2 of 3 on the line 13 + 7 i.
+#[test]
+fn beacon() {
+    let (genesis, period) = (count(3), 9);
+    let shares: Vec<BeaconShare> = (1..=3u16)
+        .map(|index| {
+            let mut scalar = [0; 32];
+            scalar[0] = 13 + 7 * index as u8;
+            BeaconShare::new(KeyShare::from_bytes(index, &Secret::new(scalar)).unwrap())
+        })
+        .collect();
+    let holders = shares
+        .iter()
+        .map(|share| BeaconHolder { index: share.index(), share: share.public_share().to_bytes() })
+        .collect();
+    let record = BeaconRecord { era: 4, threshold: 2, holders };
+    let verified = verify_beacon_record(&genesis, &record).unwrap();
+    let input = verified.input(period);
+    let answers: Vec<_> = shares.iter().map(|share| share.partial(&input, &count(9))).collect();
+    let partials: Vec<_> = answers.iter().map(|partial| verified.verify_partial(period, partial).unwrap()).collect();
+    let value = verified.combine(period, &partials).unwrap();
+    let beacon = verify_beacon(&verified, period, &value).unwrap();
+    let other = verified.combine(period, &partials[1..]).unwrap();
+    assert_eq!(verify_beacon(&verified, period, &other), Ok(beacon));
+    let value = json!({
+        "labels": { "input": domain::BEACON_INPUT.as_str(), "output": domain::BEACON_OUTPUT.as_str() },
+        "record": text(record.encode()), "key": text(verified.key()), "input": text(input.encode()),
+        "input_point": text(Input::of(domain::BEACON_INPUT, &input).to_bytes()), "entropy": text(count::<32>(9)),
+        "partials": answers.iter().map(|partial| text(partial.encode())).collect::<Vec<_>>(),
+        "value": text(value.encode()), "beacon": text(beacon.value()),
+    });
+    check("beacon.json", value);
 }
 
 #[test]

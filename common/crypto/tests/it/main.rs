@@ -2,6 +2,7 @@
 //! golden vectors that other languages read too.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, reason = "tests")]
 
+mod beacon;
 mod envelope;
 mod golden;
 mod prf;
