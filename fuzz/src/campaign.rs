@@ -20,7 +20,7 @@ const POOL: usize = 4096;
 const ENOUGH: usize = 20;
 
 /// What a search found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Report {
     /// Inputs tried.
     pub executions: u64,

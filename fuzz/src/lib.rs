@@ -20,8 +20,10 @@
 
 pub mod campaign;
 pub mod engine;
+pub mod record;
 pub mod targets;
 
+use codec::{Decode, DecodeAll, Encode};
 use std::{fmt::Display, sync::LazyLock};
 
 /// One decoder, or a few that belong together.
@@ -83,4 +85,11 @@ pub fn measured<T>(work: impl FnOnce() -> T) -> (T, u64) {
 pub fn assert_bounded(peak: u64, input: usize, factor: u64) {
     let allowed = input as u64 * factor + 64 * 1024;
     assert!(peak <= allowed, "{peak} bytes allocated for an input of {input}");
+}
+
+/// The value that `bytes` encode, if they encode one: in memory of their own measure, and in no second way.
+pub fn decoded<T: Decode + Encode>(bytes: &[u8]) -> Option<T> {
+    let (decoded, peak) = measured(|| T::decode_all(&mut &bytes[..]).ok());
+    assert_bounded(peak, bytes.len(), 4);
+    decoded.inspect(|value| assert_eq!(value.encode(), bytes, "two encodings of one value"))
 }

@@ -1,53 +1,62 @@
-//! `cargo xtask campaign fuzz [--minutes M] [--target NAME] [--seed N] [--write]`: every target for M minutes (1 unless said), one
-//! after the other, each in a process of its own with bounded memory.
+//! `cargo xtask campaign fuzz [--minutes M] [--only NAME]... [--seed N] [--record FILE]`: every target for M minutes (1 unless said),
+//! one after the other, each in a process of its own with bounded memory and time.
 //!
-//! Prints one line a target and, with `--write`, keeps the table as `docs/campaigns/fuzz.md`. Exit code 1 when something was found.
+//! Prints one line a target, then the table of all, what was not searched, and what was found. With `--record FILE` a campaign may come
+//! in pieces: a target that is in the file is not searched again, and the table is that of all pieces. Exit code 1 when something was
+//! found, in this run or a recorded one; 3 when nothing was found and the record lacks targets.
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a tool that stops when its own machine fails it")]
 
 use phala_fuzz::{
     campaign::{find, keep, search, Report},
+    record::{Campaign, Record, Row},
     targets::TARGETS,
     Target,
 };
 use std::{
-    path::Path,
-    process::{Command, ExitCode},
-    time::Duration,
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::{Command, ExitCode, ExitStatus, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
 
 /// Bytes of memory that a target's process may write to. What needs more is a finding.
 const MEMORY: u64 = 3 << 30;
+/// How much longer than its minutes a target may take: its samples, its last input, and making twenty findings smaller, ten seconds
+/// each. What takes longer is a finding.
+const GRACE: Duration = Duration::from_secs(300);
+/// The longest search of one target: a week.
+const MAX_MINUTES: f64 = 10_080.0;
 
 struct Options {
     minutes: f64,
-    target: Option<String>,
+    only: Vec<String>,
     seed: u64,
-    write: bool,
-    /// Given to the process of one target: the file of its current input.
+    record: Option<PathBuf>,
+    /// Given to the process of one target: its name.
+    alone: Option<String>,
+    /// The same: the file of its current input.
     current: Option<String>,
 }
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let options = match parse(&words) {
-        Ok(options) => options,
-        Err(error) => {
-            eprintln!("error: {error}");
-            return ExitCode::from(2);
-        }
-    };
-    match (&options.target, &options.current) {
+    let done = parse(&words).and_then(|options| match (&options.alone, &options.current) {
         (Some(name), Some(current)) => {
-            alone(find(name).expect("its parent knows the name"), &options, Path::new(current));
-            ExitCode::SUCCESS
+            alone(named(name)?, &options, Path::new(current));
+            Ok(ExitCode::SUCCESS)
         }
         _ => all(&options),
-    }
+    });
+    done.unwrap_or_else(|error| {
+        eprintln!("error: {error}");
+        ExitCode::from(2)
+    })
 }
 
 fn parse(words: &[String]) -> Result<Options, String> {
-    let mut options = Options { minutes: 1.0, target: None, seed: 1, write: false, current: None };
+    let mut options = Options { minutes: 1.0, only: Vec::new(), seed: 1, record: None, alone: None, current: None };
     let mut words = words.iter().peekable();
     // `cargo xtask campaign` hands the campaign's name on.
     words.next_if(|word| *word == "fuzz");
@@ -56,18 +65,27 @@ fn parse(words: &[String]) -> Result<Options, String> {
         match word.as_str() {
             "--minutes" => options.minutes = value()?.parse().map_err(|_| "--minutes is a number")?,
             "--seed" => options.seed = value()?.parse().map_err(|_| "--seed is a number")?,
-            "--target" => options.target = Some(value()?),
+            "--only" => options.only.push(value()?),
+            "--record" => options.record = Some(value()?.into()),
+            "--alone" => options.alone = Some(value()?),
             "--current" => options.current = Some(value()?),
-            "--write" => options.write = true,
             "--quick" => options.minutes = 0.05,
             other => return Err(format!("unknown argument '{other}'; see the head of fuzz/src/main.rs")),
         }
     }
-    if let Some(name) = &options.target {
-        let names = || TARGETS.map(|target| target.name).join(", ");
-        find(name).ok_or_else(|| format!("no target '{name}'; there are: {}", names()))?;
+    let searches = options.minutes > 0.0 && options.minutes <= MAX_MINUTES;
+    if !searches {
+        return Err(format!("--minutes is more than 0 and at most {MAX_MINUTES}"));
+    }
+    for name in &options.only {
+        named(name)?;
     }
     Ok(options)
+}
+
+fn named(name: &str) -> Result<&'static Target, String> {
+    let names = || TARGETS.map(|target| target.name).join(", ");
+    find(name).ok_or_else(|| format!("no target '{name}'; there are: {}", names()))
 }
 
 /// One target, in this process.
@@ -75,103 +93,181 @@ fn alone(target: &Target, options: &Options, current: &Path) {
     let limit = rustix::process::Rlimit { current: Some(MEMORY), maximum: Some(MEMORY) };
     rustix::process::setrlimit(rustix::process::Resource::Data, limit).expect("memory can be limited");
     let report = search(target, options.seed, Duration::from_secs_f64(options.minutes * 60.0), current);
-    let Report { executions, accepted, kinds, slowest_ms, findings } = report;
-    println!(
-        "{}",
-        serde_json::json!({
-            "executions": executions, "accepted": accepted, "kinds": kinds, "slowest_ms": slowest_ms, "findings": findings
-        })
-    );
+    println!("{}", serde_json::to_string(&report).expect("a report is JSON"));
 }
 
 /// The targets, each in a process of its own.
-fn all(options: &Options) -> ExitCode {
+fn all(options: &Options) -> Result<ExitCode, String> {
+    let campaign = Campaign { seed: options.seed, milliseconds: (options.minutes * 60_000.0) as u64 };
+    let mut record = Record::open(options.record.as_deref(), campaign)?;
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let mut table = String::from(
-        "| target | seconds | executions | accepted | kinds of verdict | slowest | findings |\n|---|---:|---:|---:|---:|---:|---:|\n",
+    let commit = std::env::var("PHALA_COMMIT").unwrap_or_else(|_| "unknown".to_owned());
+    println!(
+        "seed {}, {} minutes a target, random and verdict-guided, no coverage instrumentation",
+        options.seed, options.minutes
     );
-    println!("seed {}, {} minutes a target", options.seed, options.minutes);
-    let (mut found, mut executed) = (Vec::new(), 0);
-    for target in TARGETS.iter().filter(|target| options.target.as_ref().is_none_or(|name| name == target.name)) {
-        let current = folder.path().join(target.name);
-        let begun = std::time::Instant::now();
-        let output = Command::new(std::env::current_exe().expect("this program has a path"))
-            .args(["--target", target.name, "--seed", &options.seed.to_string()])
-            .args(["--minutes", &options.minutes.to_string(), "--current", &current.to_string_lossy()])
-            .output()
-            .expect("a process can be started");
-        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
-        let mut findings: Vec<String> = report["findings"]
-            .as_array()
-            .map(|list| list.iter().filter_map(|finding| finding.as_str().map(str::to_owned)).collect())
-            .unwrap_or_default();
-        if !output.status.success() {
-            let input = std::fs::read(&current).unwrap_or_default();
-            let text = String::from_utf8_lossy(&output.stderr);
-            let last = text.lines().last().unwrap_or_default();
-            findings.push(format!(
-                "the process ended with {}: {last} ({})",
-                output.status,
-                keep(target, &input).display()
-            ));
+    let wanted = |name: &str| options.only.is_empty() || options.only.iter().any(|only| only == name);
+    for target in TARGETS.iter().filter(|target| wanted(target.name)) {
+        if record.has(target.name) {
+            continue;
         }
-        let number = |name: &str| report[name].as_u64().unwrap_or(0);
-        executed += number("executions");
-        let line = format!(
-            "| {} | {:.0} | {} | {} | {} | {} ms | {} |",
-            target.name,
-            begun.elapsed().as_secs_f64(),
-            number("executions"),
-            number("accepted"),
-            number("kinds"),
-            number("slowest_ms"),
-            findings.len()
-        );
-        println!("{line}");
-        table.push_str(&line);
-        table.push('\n');
-        for finding in findings {
-            println!("  FOUND {}: {finding}", target.name);
-            found.push(format!("- `{}`: {}", target.name, finding.lines().next().unwrap_or_default()));
+        let begun = Instant::now();
+        let report = searched(target, options, folder.path());
+        let row =
+            Row { target: target.name.to_owned(), seconds: begun.elapsed().as_secs(), commit: commit.clone(), report };
+        println!("{}", line(&row));
+        record.add(row)?;
+    }
+    Ok(conclude(&record, options.record.is_some()))
+}
+
+/// What the search of one target in a process of its own came to. What ends the process, or keeps it from ending, is a finding.
+fn searched(target: &Target, options: &Options, folder: &Path) -> Report {
+    let file = |ending: &str| folder.join(format!("{}.{ending}", target.name));
+    let (current, printed, said) = (file("input"), file("out"), file("err"));
+    // Files, because a process whose pipe is full waits for ever.
+    let into = |path: &Path| Stdio::from(File::create(path).expect("a file"));
+    let mut child = Command::new(std::env::current_exe().expect("this program has a path"))
+        .args(["--alone", target.name, "--seed", &options.seed.to_string()])
+        .args(["--minutes", &options.minutes.to_string(), "--current", &current.to_string_lossy()])
+        .stdin(Stdio::null())
+        .stdout(into(&printed))
+        .stderr(into(&said))
+        .spawn()
+        .expect("a process can be started");
+    let until = Instant::now() + Duration::from_secs_f64(options.minutes * 60.0) + GRACE;
+    let status = loop {
+        if let Some(status) = child.try_wait().expect("it can be waited for") {
+            break Some(status);
+        }
+        if Instant::now() > until {
+            let _ = child.kill();
+            let _ = child.wait();
+            break None;
+        }
+        thread::sleep(Duration::from_millis(100));
+    };
+    let printed = fs::read(&printed).unwrap_or_default();
+    let said = fs::read(&said).unwrap_or_default();
+    judged(serde_json::from_slice(&printed).ok(), status, &String::from_utf8_lossy(&said), || {
+        // Without an input it ended before it tried one.
+        let input = fs::read(&current).ok()?;
+        let kept = keep(target, &input);
+        Some(kept.file_name()?.to_string_lossy().into_owned())
+    })
+}
+
+/// The report of a process, with what it could not report itself. `status` is none when it had to be ended; `kept` keeps its last input.
+fn judged(
+    report: Option<Report>,
+    status: Option<ExitStatus>,
+    said: &str,
+    kept: impl FnOnce() -> Option<String>,
+) -> Report {
+    let failed = match (status, &report) {
+        (None, _) => Some("the process did not end in time".to_owned()),
+        (Some(status), Some(report)) if status.success() => {
+            // Findings are what ends a search early; a search without inputs has found out nothing.
+            (report.executions == 0).then(|| "the search tried no input".to_owned())
+        }
+        (Some(status), None) if status.success() => Some("the process ended without a report".to_owned()),
+        (Some(status), _) => {
+            Some(format!("the process ended with {status}: {}", said.lines().last().unwrap_or_default()))
+        }
+    };
+    let mut report = report.unwrap_or_default();
+    if let Some(failed) = failed {
+        let input = kept().map_or_else(|| "before its first input".to_owned(), |name| format!("input {name}"));
+        report.findings.push(format!("{failed} ({input})"));
+    }
+    report
+}
+
+fn line(row: &Row) -> String {
+    let Report { executions, accepted, kinds, slowest_ms, findings } = &row.report;
+    format!(
+        "| {} | {} | {executions} | {accepted} | {kinds} | {slowest_ms} ms | {} |",
+        row.target,
+        row.seconds,
+        findings.len()
+    )
+}
+
+/// Prints what all pieces came to.
+fn conclude(record: &Record, recorded: bool) -> ExitCode {
+    let (rows, left) = (record.rows(), record.left());
+    println!("\n| target | seconds | executions | accepted | kinds of verdict | slowest | findings |");
+    println!("|---|---:|---:|---:|---:|---:|---:|");
+    rows.iter().for_each(|row| println!("{}", line(row)));
+    let executed: u64 = rows.iter().map(|row| row.report.executions).sum();
+    let found: usize = rows.iter().map(|row| row.report.findings.len()).sum();
+    println!("\n{} of {} targets, {executed} executions, {found} findings", rows.len(), TARGETS.len());
+    let mut commits: Vec<&str> = rows.iter().map(|row| row.commit.as_str()).collect();
+    commits.sort_unstable();
+    commits.dedup();
+    println!("commits: {}", commits.join("; "));
+    for row in &rows {
+        for finding in &row.report.findings {
+            println!("FOUND {}: {}", row.target, finding.lines().next().unwrap_or_default());
+        }
+        if row.report.accepted == 0 {
+            println!("NOTE {}: no input was accepted: only refusals were searched", row.target);
         }
     }
-    println!("{executed} executions, {} findings", found.len());
-    if options.write {
-        write(options, &table, &found, executed);
+    if !left.is_empty() {
+        println!("NOT SEARCHED: {}", left.join(", "));
     }
-    if found.is_empty() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
+    match (found, left.is_empty() || !recorded) {
+        (0, true) => ExitCode::SUCCESS,
+        (0, false) => {
+            println!("run it again to go on");
+            ExitCode::from(3)
+        }
+        _ => ExitCode::FAILURE,
     }
 }
 
-/// Keeps the results beside those of the other campaigns. What stands after the mark is written by hand and stays.
-fn write(options: &Options, table: &str, found: &[String], executed: u64) {
-    let output = |program: &str, words: &[&str]| {
-        let output = Command::new(program).args(words).output().ok()?;
-        Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
-    };
-    let commit = output("git", &["rev-parse", "--short=12", "HEAD"]).unwrap_or_default();
-    let changed = output("git", &["status", "--porcelain"]).is_some_and(|changes| !changes.is_empty());
-    let date = output("date", &["-u", "+%Y-%m-%d %H:%M UTC"]).unwrap_or_default();
-    let cpus = std::thread::available_parallelism().map_or(0, usize::from);
-    let model = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = model.lines().find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1)).unwrap_or("unknown");
-    let found = if found.is_empty() { "Nothing was found in this run.".to_owned() } else { found.join("\n") };
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/campaigns/fuzz.md");
-    let old = std::fs::read_to_string(&path).unwrap_or_default();
-    const MARK: &str = "<!-- end of the run -->\n";
-    let kept = old.split_once(MARK).map_or("", |(_, kept)| kept);
-    let text = format!(
-        "# Campaign: fuzz\n\nWhat each target holds a decoder to stands in `fuzz/src/targets`. Again: `cargo xtask campaign fuzz --minutes {} --seed {} --write`.\n\n- commit: {commit}{}\n- machine: {cpus} cores, {model}, {}\n- date: {date}\n- engine: random and verdict-guided, no coverage instrumentation\n- ran: {} minutes a target, seed {}, {executed} executions\n\n{table}\n{found}\n\n{MARK}{kept}",
-        options.minutes,
-        options.seed,
-        if changed { ", and changes that are not committed" } else { "" },
-        if cfg!(debug_assertions) { "debug build" } else { "release build" },
-        options.minutes,
-        options.seed,
-    );
-    std::fs::write(&path, text).expect("docs/campaigns can be written");
-    println!("written to docs/campaigns/fuzz.md");
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::process::ExitStatusExt;
+
+    fn report(executions: u64) -> Option<Report> {
+        Some(Report { executions, ..Report::default() })
+    }
+
+    #[test]
+    fn a_search_that_says_nothing_or_tried_nothing_is_a_finding() {
+        let ok = Some(ExitStatus::from_raw(0));
+        assert_eq!(judged(report(5), ok, "", || panic!("nothing is kept")).findings, Vec::<String>::new());
+        for (report, status, expected) in [
+            (report(0), ok, "tried no input"),
+            (None, ok, "without a report"),
+            (report(5), None, "did not end in time"),
+            (report(5), Some(ExitStatus::from_raw(6)), "SIGABRT"),
+            (None, Some(ExitStatus::from_raw(101 << 8)), "out of memory"),
+        ] {
+            let findings = judged(report, status, "first\nout of memory", || Some("12.bin".to_owned())).findings;
+            assert_eq!(findings.len(), 1, "{expected}");
+            assert!(findings[0].contains(expected) && findings[0].ends_with("(input 12.bin)"), "{findings:?}");
+        }
+        let before = judged(None, None, "", || None).findings;
+        assert!(before[0].ends_with("(before its first input)"), "{before:?}");
+    }
+
+    #[test]
+    fn arguments_that_would_search_nothing_are_refused() {
+        let parse = |words: &[&str]| parse(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>());
+        assert!(parse(&["fuzz", "--minutes", "30", "--only", TARGETS[0].name]).is_ok());
+        for words in [
+            ["--minutes", "0"],
+            ["--minutes", "-1"],
+            ["--minutes", "NaN"],
+            ["--minutes", "inf"],
+            ["--only", "nothing"],
+            ["--write", "x"],
+        ] {
+            assert!(parse(&words).is_err(), "{words:?}");
+        }
+    }
 }

@@ -157,6 +157,12 @@ fn storage(world: &World, bytes: &[u8]) -> Verdict {
             Err(error) => assert!(verified.is_ok() || verified == Err(error)),
         }
     }
+    if let Ok(storage) = verify_storage(head, bytes) {
+        for (key, value) in storage.shown_under(b"") {
+            let stored = world.chain.value(head.number(), &key).map(Vec::as_slice);
+            assert_eq!(stored, Some(value), "the host chose an entry");
+        }
+    }
     match verified {
         Ok(()) => Verdict::accepted("x".repeat(known as usize)),
         Err(error) => Verdict::refused(error),

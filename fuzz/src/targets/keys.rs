@@ -11,7 +11,7 @@ use phala_crypto::{
     xwing::{DecapsulationKey, EncapsulationKey},
     Secret,
 };
-use phala_gatekeeper::{open_grant, Facts, Grants, Seat};
+use phala_gatekeeper::{open_grant, Facts, Grants, Seat, Sightings, MOST_SIGHTINGS};
 use phala_insecure_tee::InsecureMachine;
 use phala_protocol::{
     attestation::{encryption_key_hash, Assurance, Registration, Role},
@@ -114,6 +114,7 @@ impl World {
                 valid_until: NOW + 1,
             }),
             measurement: Some(AllowedMeasurement { source: [0; 32], listed_at: 0, not_before: 0, sunset: None }),
+            seen_since: None,
         };
         let answer = seat.answer(&inquiry, &facts, &[11; 32], &[12; 64]).unwrap();
         let context = hpke::setup_receiver(&receiving, answer.encapsulated.as_slice().try_into().unwrap(), &info());
@@ -209,6 +210,29 @@ pub static SEATS: Target = Target {
             Verdict::accepted("")
         }
         Err(error) => Verdict::refused(error),
+    },
+    iterations: 2_000,
+};
+
+/// What a gatekeeper remembers of the allow-list, unsealed. Trusted for content; of one encoding, bounded, and never a panic.
+pub static SIGHTINGS: Target = Target {
+    name: "sightings",
+    covers: &["tee/gatekeeper/src/sightings.rs::from_bytes"],
+    samples: LazyLock::new(|| {
+        let entry = AllowedMeasurement { source: [0; 32], listed_at: 3, not_before: 0, sunset: None };
+        let mut sightings = Sightings::default();
+        for measurement in [[1; 32], [2; 32]] {
+            assert!(sightings.observe(&measurement, Some(&entry), 5));
+        }
+        vec![sightings.to_bytes(), Sightings::default().to_bytes()]
+    }),
+    check: |bytes| match Sightings::from_bytes(bytes) {
+        Some(sightings) => {
+            assert_eq!(sightings.to_bytes(), bytes);
+            assert!(sightings.measurements().count() <= MOST_SIGHTINGS);
+            Verdict::accepted("")
+        }
+        None => Verdict::refused("no memory of this version"),
     },
     iterations: 2_000,
 };

@@ -1,12 +1,15 @@
 //! The targets, one module a group.
 
 pub mod accounts;
+pub mod beacon;
+pub mod ceremony;
 pub mod certificates;
 pub mod chain;
 pub mod crypto;
 pub mod disk;
 pub mod documents;
 pub mod event_logs;
+pub mod identity;
 pub mod keys;
 pub mod protocol;
 pub mod quotes;
@@ -20,7 +23,7 @@ pub mod wasm;
 use crate::Target;
 
 /// All of them.
-pub static TARGETS: [&Target; 39] = [
+pub static TARGETS: [&Target; 46] = [
     &scale::RECORDS,
     &protocol::CALLS,
     &protocol::ENVELOPES,
@@ -49,6 +52,13 @@ pub static TARGETS: [&Target; 39] = [
     &keys::GRANTS,
     &keys::INQUIRIES,
     &keys::SEATS,
+    &keys::SIGHTINGS,
+    &ceremony::PARCELS,
+    &ceremony::INTRODUCTIONS,
+    &ceremony::TRANSCRIPTS,
+    &ceremony::CEREMONIES,
+    &beacon::BEACON,
+    &identity::IDENTITY,
     &wasm::MODULES,
     &wasm::PROGRAMS,
     &disk::STORES,

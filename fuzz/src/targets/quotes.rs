@@ -7,8 +7,7 @@ use dcap_qvl::{configs::RustCryptoConfig, verify::QuoteVerifier, QuoteCollateral
 use phala_attest::{
     canonical_quote, claimed_fmspc, claimed_measurement, decode_quote, is_development_root, verify_collateral,
     verify_evidence, AcceptedStatuses, Collateral, DevelopmentGenesis, EnclaveReport, Evidence, List, Policy,
-    PolicyTerms, Refusal, Report, TcbStatus, TdReport15, TdReport15Extended, TrustAnchor, Vendor, VerifiedCollateral,
-    QUOTE_LIMIT,
+    PolicyTerms, Refusal, Report, TdReport15, TdReport15Extended, TrustAnchor, Vendor, VerifiedCollateral, QUOTE_LIMIT,
 };
 use phala_insecure_tee::{
     development_root_der, qe_identity_json, sgx_qe_identity_json, sgx_tcb_info_json, tcb_info_json, InsecureVendor,
@@ -30,14 +29,7 @@ pub(super) fn development() -> TrustAnchor {
 
 /// Accepts every status that can be accepted, as dcap-qvl does.
 pub(super) fn lenient(anchor: TrustAnchor) -> Policy {
-    let accepted = [
-        TcbStatus::SwHardeningNeeded,
-        TcbStatus::ConfigurationNeeded,
-        TcbStatus::ConfigurationAndSwHardeningNeeded,
-        TcbStatus::OutOfDate,
-        TcbStatus::OutOfDateConfigurationNeeded,
-    ];
-    let accepted = accepted.into_iter().fold(AcceptedStatuses::UP_TO_DATE, AcceptedStatuses::with);
+    let accepted = AcceptedStatuses::ALL_BUT_REVOKED;
     Policy { anchor, terms: PolicyTerms { accepted, minimum_tcb_evaluation_number: 0 } }
 }
 

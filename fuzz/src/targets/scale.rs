@@ -6,7 +6,9 @@ use crate::{assert_bounded, measured, Target, Verdict};
 use codec::{Decode, DecodeAll, Encode};
 use phala_attest as attest;
 use phala_light_client as light_client;
-use phala_protocol::{attestation, call, chain_state, envelope, finality, gas, ids, inbox, keys, query, relay, result};
+use phala_protocol::{
+    attestation, beacon, call, ceremony, chain_state, envelope, finality, gas, ids, inbox, keys, query, relay, result,
+};
 use std::sync::LazyLock;
 
 macro_rules! types {
@@ -30,7 +32,10 @@ macro_rules! types {
 
 types! {
     attestation: Assurance Listing Registration Role Version;
+    beacon: BeaconHolder BeaconInput BeaconPartial BeaconRecord BeaconValue;
     call: Call CallPurpose SessionCommand SessionOpen SignedCall;
+    ceremony: Attachment CeremonyRecord Complaint Fault Introduction Parcel ParcelHeader ParcelKind Phase SeatRecord SignedStatement
+        Statement;
     chain_state: AllowedMeasurement BoundaryRecord ClusterRecord ContractRecord FinalRecord RootRecord Standing WorkerRecord;
     envelope: EnvelopeHeader EnvelopeKind SizeClass;
     finality: FinalityFragment FinalityProof GenesisAnchor;
@@ -41,7 +46,7 @@ types! {
     query: Answer AnswerContent Query QueryHeader QueryKey QueryRefusal QueryRequest SealedAnswer SignedQuery;
     relay: Delivery InboxCursor InboxItems KeyInquiry Outgoing TeeStatus;
     result: Boundary ClusterResult ContractEvent Failure Outcome Rekey Reply SignedRekey SignedResult;
-    attest: AcceptedStatuses Advisory AdvisoryPolicy Ban Bans Collateral ConfidenceLevel Evidence Origin PlatformModel PolicyTerms
+    attest: AcceptedStatuses Advisory AdvisoryPolicy Appraisal Ban Bans Collateral ConfidenceLevel Evidence Origin PlatformModel PolicyTerms
         Root Subject TcbStatus Vendor VerifiedCollateral;
     light_client: Checkpoint;
 }

@@ -61,6 +61,13 @@ targets! {
     grants => targets::keys::GRANTS;
     inquiries => targets::keys::INQUIRIES;
     seats => targets::keys::SEATS;
+    sightings => targets::keys::SIGHTINGS;
+    parcels => targets::ceremony::PARCELS;
+    introductions => targets::ceremony::INTRODUCTIONS;
+    transcripts => targets::ceremony::TRANSCRIPTS;
+    ceremonies => targets::ceremony::CEREMONIES;
+    beacon => targets::beacon::BEACON;
+    identity => targets::identity::IDENTITY;
     modules => targets::wasm::MODULES;
     programs => targets::wasm::PROGRAMS;
     stores => targets::disk::STORES;

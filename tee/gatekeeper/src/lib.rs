@@ -6,17 +6,24 @@
 //! its bytes. Refusals are typed and say whose fault.
 //!
 //! Inputs: inquiries come from anyone; [`Facts`] must come out of verified storage proofs against one finalised header; entropy
-//! must be fresh. Sans-IO. Does not: run a DKG yet - a root of one seat exists in development networks alone, and [`Seat::lone`]
-//! demands the proof that this is one.
+//! must be fresh. Sans-IO. A root is made by all seats together ([`dkg`]); one of a single seat exists in development networks
+//! alone, and [`Seat::lone`] demands the proof that this is one. Does not: hand over from one era's root to the next, or carry
+//! messages.
 #![forbid(unsafe_code)]
 
+pub mod dkg;
 mod grant;
+pub mod identity;
+mod peer;
 mod policy;
 mod seat;
+mod sightings;
 #[cfg(test)]
 mod tests;
 
 pub use grant::{open_grant, GrantError, Grants, OpenedGrant};
+pub use peer::{verify_introduction, VerifiedPeer};
 pub use phala_protocol::limits::MEASUREMENT_DELAY_BLOCKS;
-pub use policy::{Facts, Refusal};
+pub use policy::{check_request, Facts, Refusal};
 pub use seat::{Seat, SeatError};
+pub use sightings::{Sightings, MOST_GAP_BLOCKS, MOST_SIGHTINGS};

@@ -1,9 +1,12 @@
 //! Who may have a key: the checks between an inquiry and an evaluation.
 //!
-//! Guarantees: [`verify_inquiry`] returns purposes only when every check named in [`Refusal`] held, each on its own. The asker
-//! controls the inquiry, the host its transport and the collateral; both are verified under roots compiled into this binary.
+//! Guarantees: [`verify_machine`] is the one judgement of evidence, of workers that ask and of gatekeepers that introduce
+//! themselves (`peer.rs`). [`verify_inquiry`] returns purposes only when every check named in [`Refusal`] held, each on its own.
+//! The asker controls the inquiry, the host its transport and the collateral; both are verified under roots compiled into this
+//! binary.
 //! The delay before a new measurement counts is a constant of this binary too: no referendum shortens it. It counts
-//! from when the chain says that the entry was listed, which an upgrade of the runtime could backdate.
+//! from when the chain says that the entry was listed, or from when this gatekeeper saw it first if that is later: an upgrade of the
+//! runtime can write any date, and not what was finalised before it (`sightings.rs`).
 
 use codec::DecodeAll;
 use phala_attest::{
@@ -12,10 +15,10 @@ use phala_attest::{
 };
 use phala_crypto::signature::ed25519;
 use phala_protocol::{
-    attestation::{encryption_key_hash, Role},
+    attestation::{encryption_key_hash, Registration, Role},
     chain_state::{AllowedMeasurement, ClusterRecord, RootRecord, WorkerRecord},
     ids::BlockNumber,
-    keys::KeyPurpose,
+    keys::{KeyPurpose, SignedKeyRequest},
     limits::MEASUREMENT_DELAY_BLOCKS,
     relay::KeyInquiry,
     Hash, WorkerId,
@@ -48,6 +51,8 @@ pub struct Facts {
     pub worker: Option<WorkerRecord>,
     /// The allow-list entry of the registered measurement.
     pub measurement: Option<AllowedMeasurement>,
+    /// Since which finalised block this gatekeeper itself has seen that entry; see [`crate::Sightings`].
+    pub seen_since: Option<BlockNumber>,
 }
 
 /// Why a gatekeeper gives no key.
@@ -90,7 +95,7 @@ pub enum Refusal {
     #[error("evidence is of another measurement than the registered one")]
     WrongMeasurement,
     /// The measurement is not on the allow-list, or not for long enough.
-    #[error("measurement is not allowed, or was listed too recently")]
+    #[error("measurement is not allowed, was listed too recently, or this gatekeeper has not seen it listed for long enough")]
     MeasurementNotAllowed,
     /// The epoch is not one whose keys may be given now.
     #[error("epoch's keys are not given now")]
@@ -100,15 +105,21 @@ pub enum Refusal {
     RootNotRecorded,
 }
 
+/// What can be said against a request without the chain's records: that it is not for this gatekeeper, or not of the worker that it names.
+/// It says nothing of what comes with the request, which the signature does not cover: whoever saw it can send it with other evidence.
+pub fn check_request(signed: &SignedKeyRequest, genesis: &Hash, gatekeeper: &WorkerId) -> Result<(), Refusal> {
+    let request = &signed.request;
+    if request.genesis != *genesis || request.gatekeeper != *gatekeeper {
+        return Err(Refusal::WrongAddressee);
+    }
+    ed25519::verify(&request.worker.0, &request.signing_payload(), &signed.signature).map_err(|_| Refusal::BadSignature)
+}
+
 /// The purposes for which the asker may have keys, after every check.
 pub(crate) fn verify_inquiry(inquiry: &KeyInquiry, facts: &Facts) -> Result<Vec<KeyPurpose>, Refusal> {
     let signed = &inquiry.request;
     let request = &signed.request;
-    if request.genesis != facts.genesis || request.gatekeeper != facts.gatekeeper {
-        return Err(Refusal::WrongAddressee);
-    }
-    ed25519::verify(&request.worker.0, &request.signing_payload(), &signed.signature)
-        .map_err(|_| Refusal::BadSignature)?;
+    check_request(signed, &facts.genesis, &facts.gatekeeper)?;
 
     let worker = facts.worker.as_ref().filter(|record| record.role == Role::Worker).ok_or(Refusal::NotRegistered)?;
     if worker.valid_until <= facts.now {
@@ -121,7 +132,15 @@ pub(crate) fn verify_inquiry(inquiry: &KeyInquiry, facts: &Facts) -> Result<Vec<
     if !cluster.replicas.contains(&request.worker) {
         return Err(Refusal::NotAssigned);
     }
-    verify_machine(inquiry, facts, worker)?;
+    let machine = Presented {
+        identity: request.worker,
+        role: Role::Worker,
+        record: worker,
+        registration: &inquiry.registration,
+        evidence: &inquiry.evidence,
+        collateral: &inquiry.collateral,
+    };
+    verify_machine(&machine, facts)?;
 
     let allowed: Vec<_> =
         KeyPurpose::ALL.into_iter().filter(|purpose| cluster.may_have(request.epoch, *purpose, facts.head.0)).collect();
@@ -131,28 +150,44 @@ pub(crate) fn verify_inquiry(inquiry: &KeyInquiry, facts: &Facts) -> Result<Vec<
     Ok(allowed)
 }
 
-/// The worker's evidence, judged here.
-fn verify_machine(inquiry: &KeyInquiry, facts: &Facts, worker: &WorkerRecord) -> Result<(), Refusal> {
-    let raw = Collateral::decode_all(&mut inquiry.collateral.as_slice()).map_err(|_| Refusal::Collateral)?;
+/// A machine as it presents itself, with what the chain says of it.
+pub(crate) struct Presented<'a> {
+    /// Whose evidence it must be.
+    pub(crate) identity: WorkerId,
+    /// In which role.
+    pub(crate) role: Role,
+    /// The chain's record of it.
+    pub(crate) record: &'a WorkerRecord,
+    /// What the evidence is said to bind.
+    pub(crate) registration: &'a Registration,
+    /// SCALE of [`Evidence`].
+    pub(crate) evidence: &'a [u8],
+    /// SCALE of [`Collateral`].
+    pub(crate) collateral: &'a [u8],
+}
+
+/// The evidence of a worker or of another gatekeeper, judged here.
+pub(crate) fn verify_machine(machine: &Presented<'_>, facts: &Facts) -> Result<(), Refusal> {
+    let raw = Collateral::decode_all(&mut &machine.collateral[..]).map_err(|_| Refusal::Collateral)?;
     let anchor = facts.development.map_or(TrustAnchor::Intel, TrustAnchor::InsecureDevelopment);
     let collateral = verify_collateral(&raw, &anchor, facts.now)
         .or_else(|_| verify_collateral(&raw, &TrustAnchor::Intel, facts.now))
         .map_err(|_| Refusal::Collateral)?;
     let anchor = if collateral.root() == phala_attest::Root::Intel { TrustAnchor::Intel } else { anchor };
-    let evidence = Evidence::decode_all(&mut inquiry.evidence.as_slice()).map_err(|_| Refusal::Evidence)?;
+    let evidence = Evidence::decode_all(&mut &machine.evidence[..]).map_err(|_| Refusal::Evidence)?;
     let policy = Policy { anchor, terms: facts.terms };
     let report = verify_evidence(&evidence, &collateral, &policy, facts.now).map_err(|_| Refusal::Evidence)?;
 
-    let registration = &inquiry.registration;
-    let binds = registration.role == Role::Worker
-        && registration.identity == inquiry.request.request.worker
-        && registration.encryption_key == worker.encryption_key
-        && registration.operator == worker.operator
+    let (registration, record) = (machine.registration, machine.record);
+    let binds = registration.role == machine.role
+        && registration.identity == machine.identity
+        && registration.encryption_key == record.encryption_key
+        && registration.operator == record.operator
         && report.report_data() == registration.report_data(&facts.genesis);
     if !binds {
         return Err(Refusal::WrongReportData);
     }
-    if report.measurement() != worker.measurement {
+    if report.measurement() != record.measurement {
         return Err(Refusal::WrongMeasurement);
     }
     if facts.bans.applying(&Origin::of(&report, &collateral), facts.head.0).is_some() {
@@ -160,15 +195,25 @@ fn verify_machine(inquiry: &KeyInquiry, facts: &Facts, worker: &WorkerRecord) ->
     }
     confidence_of(&report, &facts.advisories).map_err(|_| Refusal::Advisory)?;
     let entry = facts.measurement.as_ref().ok_or(Refusal::MeasurementNotAllowed)?;
-    if !is_allowed(entry, facts.head.0, facts.development.is_some()) {
+    if !is_allowed(entry, facts.seen_since, facts.head.0, facts.development.is_some()) {
         return Err(Refusal::MeasurementNotAllowed);
     }
     Ok(())
 }
 
-/// Whether keys are given to a measurement at block `now`. Overflow is never early.
-pub(crate) fn is_allowed(entry: &AllowedMeasurement, now: BlockNumber, development: bool) -> bool {
-    let delay = if development { 0 } else { MEASUREMENT_DELAY_BLOCKS };
-    let old_enough = entry.listed_at.checked_add(delay).is_some_and(|from| now >= from);
+/// Whether keys are given to a measurement at block `now`, whose entry was `seen` by this gatekeeper since some block. A development
+/// network has no delay, and needs no sight. Overflow is never early.
+pub(crate) fn is_allowed(
+    entry: &AllowedMeasurement,
+    seen: Option<BlockNumber>,
+    now: BlockNumber,
+    development: bool,
+) -> bool {
+    let from = if development {
+        Some(entry.listed_at)
+    } else {
+        seen.and_then(|seen| entry.listed_at.max(seen).checked_add(MEASUREMENT_DELAY_BLOCKS))
+    };
+    let old_enough = from.is_some_and(|from| now >= from);
     old_enough && now >= entry.not_before && entry.sunset.is_none_or(|sunset| now <= sunset)
 }

@@ -19,6 +19,7 @@ use phala_protocol::{
     relay::KeyInquiry,
     Hash, WorkerId,
 };
+use std::collections::BTreeMap;
 
 /// One gatekeeper's seat in one era.
 pub struct Seat {
@@ -64,6 +65,30 @@ impl Seat {
         Ok(Self { era, threshold: 1, share, shares })
     }
 
+    /// A seat of a root that was generated together: `points` are the public shares of those that took part, by index from 1, out
+    /// of `seats` that were elected. Whoever took no part has no share: zeros stand in its place, the encoding of the identity,
+    /// which every reader refuses as a public share.
+    pub(crate) fn dealt(
+        era: u32,
+        threshold: u16,
+        share: KeyShare,
+        points: &BTreeMap<u16, [u8; 32]>,
+        seats: u16,
+    ) -> Self {
+        let shares = (1..=seats).map(|index| points.get(&index).copied().unwrap_or_default()).collect();
+        Self { era, threshold, share, shares }
+    }
+
+    /// The era whose root it is of.
+    pub fn era(&self) -> u32 {
+        self.era
+    }
+
+    /// [`share_list_hash`] of the public shares, as the chain records it.
+    pub fn share_list(&self) -> Hash {
+        share_list_hash(self.era, self.threshold, &self.shares)
+    }
+
     /// The bytes to seal.
     pub fn to_secret_bytes(&self) -> Secret<Vec<u8>> {
         let stored = Stored {
@@ -85,19 +110,12 @@ impl Seat {
 
     /// What the chain records of the root that this seat belongs to, `seats` being all gatekeepers by index from 1.
     pub fn root_record(&self, seats: Vec<WorkerId>) -> RootRecord {
-        RootRecord {
-            era: self.era,
-            threshold: self.threshold,
-            seats,
-            share_list: share_list_hash(self.era, self.threshold, &self.shares),
-        }
+        RootRecord { era: self.era, threshold: self.threshold, seats, share_list: self.share_list() }
     }
 
     /// Whether the chain's record is of this seat's root.
     pub fn is_recorded_as(&self, root: &RootRecord) -> bool {
-        root.era == self.era
-            && root.threshold == self.threshold
-            && root.share_list == share_list_hash(self.era, self.threshold, &self.shares)
+        root.era == self.era && root.threshold == self.threshold && root.share_list == self.share_list()
     }
 
     /// Answers an inquiry, or refuses it. `facts` are of the gatekeeper's own finalised head.

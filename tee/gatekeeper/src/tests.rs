@@ -141,6 +141,7 @@ impl Worker {
                 valid_until: NOW + 1,
             }),
             measurement: Some(AllowedMeasurement { source: [0; 32], listed_at: 0, not_before: 0, sunset: None }),
+            seen_since: None,
         }
     }
 
@@ -416,13 +417,17 @@ fn a_new_measurement_waits_except_on_a_development_network() {
     let listed = 1_000;
     let entry = AllowedMeasurement { source: [0; 32], listed_at: listed, not_before: 0, sunset: None };
     let due = listed + MEASUREMENT_DELAY_BLOCKS;
-    assert!(is_allowed(&entry, listed, true));
-    assert!(!is_allowed(&entry, listed, false) && !is_allowed(&entry, due - 1, false));
-    assert!(is_allowed(&entry, due, false));
+    let seen = Some(listed);
+    assert!(is_allowed(&entry, seen, listed, true) && is_allowed(&entry, None, listed, true));
+    assert!(!is_allowed(&entry, seen, listed, false) && !is_allowed(&entry, seen, due - 1, false));
+    assert!(is_allowed(&entry, seen, due, false));
+    assert!(!is_allowed(&entry, None, due, false), "what the chain says alone is not enough");
+    assert!(!is_allowed(&entry, Some(listed + 1), due, false) && is_allowed(&entry, Some(listed + 1), due + 1, false));
     let sunset = AllowedMeasurement { sunset: Some(due), ..entry };
-    assert!(is_allowed(&sunset, due, false) && !is_allowed(&sunset, due + 1, false));
+    assert!(is_allowed(&sunset, seen, due, false) && !is_allowed(&sunset, seen, due + 1, false));
     let never = AllowedMeasurement { listed_at: u32::MAX, ..entry };
-    assert!(!is_allowed(&never, u32::MAX, false), "an overflow is not an early date");
+    assert!(!is_allowed(&never, seen, u32::MAX, false), "an overflow is not an early date");
+    assert!(!is_allowed(&entry, Some(u32::MAX), u32::MAX, false), "nor is one of the sight");
 }
 
 /// An answer to `request` with a plaintext that the test chose, sealed as a gatekeeper would.

@@ -1,0 +1,186 @@
+//! Key ceremonies: hostile seats and hosts before a seat, and hostile exporters before whoever checks a transcript.
+//!
+//! INSECURE: the machines are simulated, on a genesis that is marked as a development one.
+
+use crate::{assert_bounded, measured, Target, Verdict};
+use codec::{DecodeAll, Encode};
+use phala_crypto::Secret;
+use phala_gatekeeper::{
+    dkg::{open_parcel, verify_sender, verify_transcript, Ceremony, Transcript, View},
+    verify_introduction, Facts,
+};
+use phala_insecure_tee::InsecureMachine;
+use phala_keys_sim::{
+    members::{introduce, GENESIS},
+    Members,
+};
+use phala_protocol::{
+    ceremony::{CeremonyRecord, Introduction, Parcel, ParcelKind, Phase, SignedStatement, Statement},
+    WorkerId,
+};
+use std::sync::LazyLock;
+
+const NOW: u64 = 1_790_000_000;
+
+/// A ceremony of four seats in which all hashes stand, before its first seat.
+struct World {
+    members: Members,
+    ids: Vec<WorkerId>,
+    /// The first seat, sealed: without the package of the second, and with it.
+    states: [Vec<u8>; 2],
+    /// What the second seat sent to the first.
+    package: Parcel,
+    share: Parcel,
+    introduction: Introduction,
+    facts: Facts,
+    transcript: Transcript,
+}
+
+static WORLD: LazyLock<World> = LazyLock::new(World::new);
+
+impl World {
+    fn new() -> Self {
+        let members = Members::new(4);
+        let ids = members.ids(4);
+        let mut record = CeremonyRecord { until: 100, ..CeremonyRecord::new(1, 0, &ids) };
+        let mut transcript = Transcript::default();
+        transcript.observe(1, &record);
+        let begin = |id: &WorkerId| Ceremony::begin(&GENESIS, id, &Secret::new(id.0), &record).unwrap();
+        let mut seats: Vec<Ceremony> = ids.iter().map(begin).collect();
+        let mut said: Vec<SignedStatement> = Vec::new();
+        for (index, seat) in (1..).zip(&mut seats) {
+            said.extend(turn(&members, seat, index, &record).0);
+        }
+        for (seat, signed) in record.seats.iter_mut().zip(&said) {
+            if let Statement::Commit { package } = signed.statement {
+                seat.package = Some(package);
+            }
+            transcript.note(signed);
+        }
+        record.phase = Phase::Share;
+        transcript.observe(2, &record);
+
+        let mut seats = seats.into_iter();
+        let (mut first, mut second) = (seats.next().unwrap(), seats.next().unwrap());
+        let _ = turn(&members, &mut first, 1, &record);
+        let (_, parcels) = turn(&members, &mut second, 2, &record);
+        let sent = |kind| parcels.iter().find(|sent| sent.header.to == 1 && sent.header.kind == kind).unwrap().clone();
+        let (package, share) = (sent(ParcelKind::Package), sent(ParcelKind::Share));
+        let without = first.to_secret_bytes().expose().clone();
+        first.accept(members.receiving(1), &package).unwrap();
+        let states = [without, first.to_secret_bytes().expose().clone()];
+        let machine = InsecureMachine::new("a machine", b"the binary", NOW).unwrap();
+        let (introduction, facts) = introduce(members.identity(1), members.receiving(1), &machine);
+        Self { members, ids, states, package, share, introduction, facts, transcript }
+    }
+}
+
+fn turn(
+    members: &Members,
+    seat: &mut Ceremony,
+    index: u16,
+    record: &CeremonyRecord,
+) -> (Vec<SignedStatement>, Vec<Parcel>) {
+    let entropy = Secret::new([9; 32]);
+    let (identity, receiving) = (members.identity(index), members.receiving(index));
+    let peers = &members.peers;
+    let view = View { record, head: 1, now: NOW, since: 0, identity, receiving, peers, entropy: &entropy };
+    let turn = seat.step(&view).unwrap();
+    (turn.statements, turn.parcels)
+}
+
+/// Before a seat: what another sent.
+pub static PARCELS: Target = Target {
+    name: "parcels",
+    covers: &["tee/gatekeeper/src/dkg/parcel.rs::open_parcel", "tee/gatekeeper/src/dkg/parcel.rs::verify_sender"],
+    samples: LazyLock::new(|| vec![WORLD.package.encode(), WORLD.share.encode()]),
+    check: |bytes| {
+        let (decoded, peak) = measured(|| Parcel::decode_all(&mut &bytes[..]));
+        assert_bounded(peak, bytes.len(), 4);
+        let Ok(parcel) = decoded else { return Verdict::refused("shape") };
+        let known = [&WORLD.package, &WORLD.share];
+        let sent = known.contains(&&parcel);
+        // What is sealed is not bound to the signature, which a seat looks at before.
+        let whole = known.iter().any(|known| Parcel { signature: known.signature, ..parcel.clone() } == **known);
+        let from_second = WORLD.ids.get(1).is_some_and(|second| verify_sender(&GENESIS, second, &parcel).is_ok());
+        assert_eq!(from_second, sent, "somebody else's parcel passes for the second seat's");
+        let opened = open_parcel(&GENESIS, WORLD.members.receiving(1), &parcel);
+        assert_eq!(opened.is_ok(), whole, "an altered parcel opened");
+        let state = if parcel.header.kind == ParcelKind::Share { &WORLD.states[1] } else { &WORLD.states[0] };
+        let mut seat = Ceremony::from_secret_bytes(&Secret::new(state.clone())).unwrap();
+        match seat.accept(WORLD.members.receiving(1), &parcel) {
+            Ok(()) => {
+                assert!(sent, "an altered parcel was taken");
+                Verdict::accepted("")
+            }
+            Err(refusal) => {
+                assert_eq!(seat.to_secret_bytes().expose(), state, "a refused parcel changed something");
+                Verdict::refused(refusal)
+            }
+        }
+    },
+    iterations: 200,
+};
+
+/// Before a seat: another that introduces itself.
+pub static INTRODUCTIONS: Target = Target {
+    name: "introductions",
+    covers: &["tee/gatekeeper/src/peer.rs::verify_introduction"],
+    samples: LazyLock::new(|| vec![WORLD.introduction.encode()]),
+    check: |bytes| {
+        let (decoded, peak) = measured(|| Introduction::decode_all(&mut &bytes[..]));
+        assert_bounded(peak, bytes.len(), 4);
+        let Ok(introduction) = decoded else { return Verdict::refused("shape") };
+        match verify_introduction(&WORLD.ids[0], &introduction, &WORLD.facts) {
+            Ok(_) => {
+                assert_eq!(introduction.registration, WORLD.introduction.registration);
+                assert_eq!(introduction.encryption_key, WORLD.introduction.encryption_key);
+                Verdict::accepted("")
+            }
+            Err(refusal) => Verdict::refused(refusal),
+        }
+    },
+    iterations: 500,
+};
+
+/// Before whoever checks one: a transcript.
+pub static TRANSCRIPTS: Target = Target {
+    name: "transcripts",
+    covers: &["tee/gatekeeper/src/dkg/transcript.rs::verify_transcript"],
+    samples: LazyLock::new(|| vec![WORLD.transcript.encode()]),
+    check: |bytes| {
+        let (decoded, peak) = measured(|| Transcript::decode_all(&mut &bytes[..]));
+        assert_bounded(peak, bytes.len(), 80);
+        let Ok(transcript) = decoded else { return Verdict::refused("shape") };
+        match verify_transcript(&GENESIS, &transcript) {
+            Ok(outcome) => {
+                // Under other keys than these anything may be signed.
+                let ids = transcript.records[0].1.seats.iter().map(|seat| seat.gatekeeper);
+                if ids.eq(WORLD.ids.iter().copied()) {
+                    let known = |signed: &SignedStatement| WORLD.transcript.statements.contains(signed);
+                    assert!(transcript.statements.iter().all(known), "a statement that nobody signed");
+                }
+                Verdict::accepted("x".repeat(outcome.confirmed.len()))
+            }
+            Err(error) => Verdict::refused(error),
+        }
+    },
+    iterations: 1_000,
+};
+
+/// What a seat unsealed. Trusted for content; never a panic.
+pub static CEREMONIES: Target = Target {
+    name: "ceremonies",
+    covers: &["tee/gatekeeper/src/dkg/stored.rs::from_secret_bytes"],
+    samples: LazyLock::new(|| WORLD.states.to_vec()),
+    check: |bytes| match Ceremony::from_secret_bytes(&Secret::new(bytes.to_vec())) {
+        Ok(ceremony) => {
+            let sealed = ceremony.to_secret_bytes();
+            let again = Ceremony::from_secret_bytes(&sealed).unwrap();
+            assert_eq!(again.to_secret_bytes().expose(), sealed.expose());
+            Verdict::accepted("")
+        }
+        Err(error) => Verdict::refused(error),
+    },
+    iterations: 200,
+};

@@ -1,0 +1,33 @@
+//! Distributed key generation: how the seats of an era make a root that none of them ever holds.
+//!
+//! The protocol, the chain's part in it, and what it withstands stand in [`phala_protocol::ceremony`]. The polynomials are those of
+//! `frost-ristretto255` (`keys::dkg`: Pedersen's key generation with proofs of possession); this module adds what surrounds them -
+//! which message is believed, what is said when, and what survives a restart.
+//!
+//! | file | what |
+//! |---|---|
+//! | `package.rs` | a dealer's package and shares: their bytes, and every call into frost |
+//! | `parcel.rs` | sealing and opening messages between seats |
+//! | `ceremony.rs` | a seat's view of one attempt |
+//! | `statements.rs` | what a seat says on chain, given its view |
+//! | `stored.rs` | the same view as it is sealed |
+//! | `transcript.rs` | what a seat saw, for others to check |
+//!
+//! Guarantees: sans-IO, and deterministic given seed, records, parcels and entropy. Records must come out of verified storage
+//! proofs; parcels, and what stands on chain beside statements, may come from anyone: the record has the hash of each.
+
+mod ceremony;
+mod package;
+mod parcel;
+mod statements;
+mod stored;
+#[cfg(test)]
+mod tests;
+mod transcript;
+
+pub use ceremony::{Ceremony, CeremonyError, ParcelRefusal, Turn, View};
+pub use package::{package_bytes, PackageError};
+pub use parcel::{open_parcel, seal_parcel, verify_sender, ParcelError};
+pub use transcript::{
+    verify_transcript, Outcome, Transcript, TranscriptError, MAX_TRANSCRIPT_RECORDS, MAX_TRANSCRIPT_STATEMENTS,
+};

@@ -1,0 +1,572 @@
+//! A seat's view of one attempt: what it dealt, what it believes, and what it sends.
+//!
+//! Guarantees:
+//! - One polynomial an attempt. Everything that a seat deals follows from its sealed seed and from chain, era, attempt, index and
+//!   elected seats. A second package for one attempt would contradict the hash on chain, so that every share of it would look like
+//!   a lie; and a second proof under the nonce of the first would give the polynomial's constant term away. A seat that crashed
+//!   deals the same again; a record of other seats (a fork) gets a polynomial that has nothing in common with this one.
+//! - The bytes of the package, and shares, leave only after every participant's hash stands on chain, sealed to seats whose
+//!   evidence was verified here.
+//! - A package is taken only under the hash that the chain holds, a share only if it fits the package; whatever else arrives
+//!   changes nothing. A record that contradicts an earlier one of the same attempt is refused.
+//! - What an accuser lacks is delivered to it on chain, sealed to the key that it complained under. A delivery is disputed only if
+//!   its bytes are those that the chain has the hash of, under this seat's own key, and give it no share: an honest dealer's never is.
+//! - A share is made public only as the answer to a dispute that stands in the record, and to [`tolerated`] accusers at most.
+//!
+//! What the host of an honest seat can do. It withholds parcels and records, which costs its own seat its place. It can show old
+//! records after a restart with an older sealed head: all are of the one finalised chain, and the seat repeats, but for the
+//! sealing, what it said at that point. An older sealed state of the same attempt costs what arrived since, and peers send again
+//! until this seat has confirmed: one that is restored to before its confirmation, after that went out, has lost its share of
+//! this root, and counts among the `n-t` that may be missing. The seed in it is the same, so the host cannot make two polynomials,
+//! nor have shares of two attempts mixed. If it restores a state from before the seed was made, the record holds a package that is
+//! not this seat's, and the seat says so and takes no part.
+//!
+//! What a fork can do, for which t validators must collude: show a record that the others do not see. The package then leaves
+//! before the hashes of the real chain stand (whoever sees it may choose a polynomial after it; the proofs of possession still
+//! keep anyone from cancelling it), and forged disputes draw up to [`tolerated`] shares of this dealer into the open. With the
+//! old states of this machine restored between forks, that bound holds for each. The same t can open an era outright.
+//!
+//! An honest seat is rejected by no honest one, whatever is dropped: a package is judged by its hash, a share by the package.
+//!
+//! Does not do: read the chain, verify storage proofs or evidence (`peer.rs`), or retire. Peers control parcels, the host their
+//! transport; the record must be a fact.
+
+use super::{
+    package::{deal, finish, Dealt, Package, PackageError},
+    parcel::{open_parcel, seal_parcel, verify_sender, ParcelError},
+};
+use crate::{peer::VerifiedPeer, seat::Seat};
+use codec::Encode;
+use phala_crypto::{
+    entropy::{EntropyBuilder, EntropyStream},
+    signature::ed25519::IdentityKey,
+    xwing::DecapsulationKey,
+    Secret,
+};
+use phala_protocol::{
+    attestation::encryption_key_hash,
+    ceremony::{
+        delivery_hash, package_hash, threshold_of, tolerated, Attachment, CeremonyRecord, Fault, Parcel, ParcelHeader,
+        ParcelKind, Phase, SignedStatement, MAX_SEATS,
+    },
+    domain,
+    ids::BlockNumber,
+    Hash, WorkerId,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Bytes of a share, with which a delivery begins.
+const SHARE_BYTES: usize = 32;
+/// Parcels of one kind that a dealer signed and that are wrong, after which no more of them are opened.
+const MOST_WRONG_PARCELS: u8 = 8;
+
+/// What was sealed, by recipient, its key and kind.
+pub(super) type Posted = BTreeMap<(u16, Hash, ParcelKind), Parcel>;
+
+/// One seat in one attempt.
+pub struct Ceremony {
+    pub(super) genesis: Hash,
+    pub(super) era: u32,
+    pub(super) attempt: u32,
+    pub(super) threshold: u16,
+    pub(super) index: u16,
+    pub(super) seats: Vec<WorkerId>,
+    pub(super) seed: Secret<[u8; 32]>,
+    pub(super) dealt: Dealt,
+    /// Who takes part, with the hash of its package: empty until the hashes stand.
+    pub(super) roster: BTreeMap<u16, Hash>,
+    /// Packages of others.
+    pub(super) packages: BTreeMap<u16, Package>,
+    /// Dealers whose package is none, although the chain holds its hash.
+    pub(super) broken: BTreeSet<u16>,
+    /// This seat's shares of others' polynomials; each fits its package.
+    pub(super) shares: BTreeMap<u16, Secret<[u8; 32]>>,
+    /// What dealers delivered to this seat on chain, by [`delivery_hash`]. Follows from the newest record.
+    pub(super) delivered: BTreeMap<u16, Hash>,
+    /// What was delivered and gives no share. Follows from what is on chain.
+    pub(super) useless: BTreeMap<u16, Hash>,
+    /// Accusers whose share this seat made public, or is about to: counts across forks.
+    pub(super) answered: BTreeSet<u16>,
+    /// The share list that this seat confirmed, or is about to.
+    pub(super) confirmed: Option<Hash>,
+    /// The outcome, once everything is there. Follows from the rest.
+    pub(super) outcome: Option<Seat>,
+    /// What was sealed, by recipient, its key and kind: sent again as it is.
+    pub(super) posted: Posted,
+    /// How many parcels that a dealer signed were wrong. Begins anew after a restart.
+    pub(super) wrong: BTreeMap<(u16, ParcelKind), u8>,
+    /// Whether the answer to (accuser, dealer) fits. Follows from the rest.
+    pub(super) judged: BTreeMap<(u16, u16), bool>,
+    /// Whether the roster, `answered` or `confirmed` is another than on disk: until [`Ceremony::mark_sealed`], whatever fails.
+    pub(super) unsealed: bool,
+}
+
+/// What a seat sees at its finalised head, and what it works with.
+pub struct View<'a> {
+    /// The ceremony, out of a verified storage proof.
+    pub record: &'a CeremonyRecord,
+    /// The head's number.
+    pub head: BlockNumber,
+    /// Chain time at that head, in Unix seconds.
+    pub now: u64,
+    /// The number of the head at which this gatekeeper first saw the attempt: peers that were verified before are strangers again.
+    pub since: BlockNumber,
+    /// The gatekeeper's identity.
+    pub identity: &'a IdentityKey,
+    /// The gatekeeper's encryption key.
+    pub receiving: &'a DecapsulationKey,
+    /// The others, as far as they introduced themselves.
+    pub peers: &'a BTreeMap<WorkerId, VerifiedPeer>,
+    /// Fresh for each turn.
+    pub entropy: &'a Secret<[u8; 32]>,
+}
+
+impl<'a> View<'a> {
+    /// The gatekeeper of this identity, if its verification is good for this attempt.
+    pub(super) fn peer(&self, gatekeeper: &WorkerId) -> Option<&'a VerifiedPeer> {
+        let peer = self.peers.get(gatekeeper)?;
+        (peer.identity() == *gatekeeper && peer.is_good(self.since, self.now)).then_some(peer)
+    }
+}
+
+/// What a seat says and sends after a look at the chain. Everything in it is repeated in the next turn until the record shows
+/// that it arrived.
+#[must_use = "a turn that is not sent stalls the attempt"]
+#[derive(Default)]
+pub struct Turn {
+    /// [`Ceremony::to_secret_bytes`] must be on disk before anything of this turn leaves: so in each turn, for they repeat what they
+    /// say, until [`Ceremony::mark_sealed`] says that it is.
+    pub seal_first: bool,
+    /// To be submitted to the chain.
+    pub statements: Vec<SignedStatement>,
+    /// To be submitted to the chain, each with what stands beside it.
+    pub attached: Vec<(SignedStatement, Attachment)>,
+    /// To be carried to other seats.
+    pub parcels: Vec<Parcel>,
+    /// Participants that must introduce themselves before anything is sealed to them.
+    pub strangers: Vec<WorkerId>,
+}
+
+/// Why a seat takes no part, or does nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CeremonyError {
+    /// The record is not of a ceremony that can be run: too many or too few seats, or another threshold than theirs.
+    #[error("record of the ceremony is not one that the rules allow")]
+    Unsound,
+    /// This gatekeeper has no seat.
+    #[error("this gatekeeper has no seat in the ceremony")]
+    NoSeat,
+    /// The record is of another era or attempt than this view: begin that one.
+    #[error("record is of another attempt; begin it")]
+    OtherAttempt,
+    /// The seat is left out of the attempt.
+    #[error("this seat is left out of the attempt: {0:?}")]
+    LeftOut(Fault),
+    /// The seat did not commit in time.
+    #[error("this seat did not commit in time and takes no part in the attempt")]
+    NotCommitted,
+    /// The chain holds another package or another confirmation of this seat: its seed was lost, or sealed by another machine.
+    #[error("chain holds what this seat did not say; its seed is not the one that it began with")]
+    Foreign,
+    /// The record contradicts an earlier one of the same attempt: one of them is of a fork.
+    #[error("record contradicts what was finalised before")]
+    Contradiction,
+    /// Fewer take part than it takes.
+    #[error("fewer seats take part than the threshold; the attempt gives no root")]
+    TooFew,
+    /// Key generation stopped on verified input.
+    #[error("key generation failed; the attempt gives this seat no share")]
+    Failed,
+    /// The sealed bytes are no view of an attempt.
+    #[error("sealed state of the ceremony is malformed")]
+    Malformed,
+}
+
+/// Why a parcel changed nothing. The fault is the sender's, or of whoever carried it; none of these is a reason to complain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ParcelRefusal {
+    /// It is of another era or attempt, or for another seat.
+    #[error("parcel is not of this attempt, or not for this seat")]
+    WrongAddressee,
+    /// The hashes do not stand yet: the sender's head is newer. It sends again.
+    #[error("parcel came before all hashes of packages stand")]
+    TooEarly,
+    /// Its dealer takes no part.
+    #[error("parcel is of a seat that takes no part in the attempt")]
+    NoParticipant,
+    /// Its dealer signed too many that were wrong. What it owes comes on chain, after a complaint.
+    #[error("dealer sent too many parcels that were wrong; no more of them are opened")]
+    TooManyWrong,
+    /// It is not signed by its dealer, or does not open.
+    #[error(transparent)]
+    Parcel(#[from] ParcelError),
+    /// The package is not the one whose hash the chain holds.
+    #[error("package is not the one that its dealer committed to")]
+    WrongHash,
+    /// The dealer committed to bytes that are no package.
+    #[error("dealer committed to what is no package: {0}")]
+    Package(#[from] PackageError),
+    /// A share before its package. It is sent again.
+    #[error("share came before its dealer's package")]
+    PackageMissing,
+    /// The share is not this seat's on the dealer's polynomial.
+    #[error("share does not fit its dealer's package")]
+    WrongShare,
+    /// It is not what the chain has as delivered to this seat, sealed to its key, as far as this seat's head shows.
+    #[error("parcel is not what the chain has as delivered to this seat")]
+    NotDelivered,
+}
+
+impl Ceremony {
+    /// Begins the attempt of `record` for the seat of `gatekeeper`. `seed` is made once, unpredictable, and sealed before this is
+    /// called.
+    pub fn begin(
+        genesis: &Hash,
+        gatekeeper: &WorkerId,
+        seed: &Secret<[u8; 32]>,
+        record: &CeremonyRecord,
+    ) -> Result<Self, CeremonyError> {
+        let index = record.index_of(gatekeeper).ok_or(CeremonyError::NoSeat)?;
+        let seats: Vec<_> = record.seats.iter().map(|seat| seat.gatekeeper).collect();
+        Self::resume(*genesis, seed, (record.era, record.attempt, record.threshold, index), seats)
+    }
+
+    /// The view with nothing received yet.
+    pub(super) fn resume(
+        genesis: Hash,
+        seed: &Secret<[u8; 32]>,
+        (era, attempt, threshold, index): (u32, u32, u16, u16),
+        seats: Vec<WorkerId>,
+    ) -> Result<Self, CeremonyError> {
+        let count = u16::try_from(seats.len()).map_err(|_| CeremonyError::Unsound)?;
+        // A threshold of 1 would be a root that each seat holds.
+        let sound = seats.len() <= MAX_SEATS && threshold >= 2 && usize::from(threshold) == threshold_of(seats.len());
+        if !sound || seats.iter().collect::<BTreeSet<_>>().len() != seats.len() {
+            return Err(CeremonyError::Unsound);
+        }
+        if index == 0 || index > count {
+            return Err(CeremonyError::NoSeat);
+        }
+        let seed = Secret::<[u8; 32]>::fill(|bytes| bytes.copy_from_slice(seed.expose()));
+        let draw = || stream(&seed, &genesis, (era, attempt, threshold, index), &seats);
+        let dealt = deal(draw, index, threshold, count).map_err(|_| CeremonyError::Failed)?;
+        Ok(Self {
+            genesis,
+            era,
+            attempt,
+            threshold,
+            index,
+            seats,
+            seed,
+            dealt,
+            roster: BTreeMap::new(),
+            packages: BTreeMap::new(),
+            broken: BTreeSet::new(),
+            shares: BTreeMap::new(),
+            delivered: BTreeMap::new(),
+            useless: BTreeMap::new(),
+            answered: BTreeSet::new(),
+            confirmed: None,
+            outcome: None,
+            posted: BTreeMap::new(),
+            wrong: BTreeMap::new(),
+            judged: BTreeMap::new(),
+            unsealed: false,
+        })
+    }
+
+    /// The era and the attempt.
+    pub fn attempt(&self) -> (u32, u32) {
+        (self.era, self.attempt)
+    }
+
+    /// The seat's index, from 1.
+    pub fn index(&self) -> u16 {
+        self.index
+    }
+
+    /// The seat in the root that this attempt makes, once everything was received. It counts when the chain records its list.
+    pub fn seat(&self) -> Option<&Seat> {
+        self.outcome.as_ref()
+    }
+
+    /// Notes that [`Self::to_secret_bytes`], made after the last [`Self::step`], is on disk. Not to be called when the write failed.
+    pub fn mark_sealed(&mut self) {
+        self.unsealed = false;
+    }
+
+    /// Looks at the chain: what is to be said and sent now.
+    pub fn step(&mut self, view: &View<'_>) -> Result<Turn, CeremonyError> {
+        self.check(view.record)?;
+        if view.record.phase != Phase::Commit {
+            self.fix_roster(view.record)?;
+            self.note_deliveries(view.record);
+            self.take_answers(view.record);
+            self.conclude(view.record)?;
+        }
+        let mut turn = Turn::default();
+        self.statements(view, &mut turn)?;
+        if view.record.phase != Phase::Commit {
+            self.post(view, &mut turn)?;
+        }
+        turn.seal_first = self.unsealed;
+        Ok(turn)
+    }
+
+    /// Takes a parcel, sent or delivered on chain, or says why it changes nothing. One that was taken before changes nothing either.
+    pub fn accept(&mut self, secret: &DecapsulationKey, parcel: &Parcel) -> Result<(), ParcelRefusal> {
+        let header = &parcel.header;
+        let dealer = header.from;
+        if (header.era, header.attempt, header.to) != (self.era, self.attempt, self.index) || dealer == self.index {
+            return Err(ParcelRefusal::WrongAddressee);
+        }
+        self.committed(dealer)?;
+        match header.kind {
+            ParcelKind::Package => {
+                if self.packages.contains_key(&dealer) || self.broken.contains(&dealer) {
+                    return Ok(());
+                }
+                self.accept_signed(secret, parcel)
+            }
+            ParcelKind::Share => {
+                if self.shares.contains_key(&dealer) {
+                    return Ok(());
+                }
+                if !self.packages.contains_key(&dealer) {
+                    return Err(ParcelRefusal::PackageMissing);
+                }
+                self.accept_signed(secret, parcel)
+            }
+            ParcelKind::Delivery => {
+                if self.shares.contains_key(&dealer) {
+                    return Ok(());
+                }
+                let hash = delivery_hash(&encryption_key_hash(secret.public_key()), parcel);
+                if self.delivered.get(&dealer) != Some(&hash) {
+                    return Err(ParcelRefusal::NotDelivered);
+                }
+                let taken = self.accept_delivery(secret, parcel);
+                if taken.is_err() {
+                    self.useless.insert(dealer, hash);
+                }
+                taken
+            }
+        }
+    }
+
+    /// Opens what its dealer signed, and counts what is wrong. Whoever is no seat cannot have anything opened, and a seat only so often.
+    fn accept_signed(&mut self, secret: &DecapsulationKey, parcel: &Parcel) -> Result<(), ParcelRefusal> {
+        let ParcelHeader { from, kind, .. } = parcel.header;
+        let wrong = self.wrong.get(&(from, kind)).copied().unwrap_or_default();
+        if wrong >= MOST_WRONG_PARCELS {
+            return Err(ParcelRefusal::TooManyWrong);
+        }
+        let position = usize::from(from).checked_sub(1).ok_or(ParcelRefusal::NoParticipant)?;
+        let sender = self.seats.get(position).ok_or(ParcelRefusal::NoParticipant)?;
+        verify_sender(&self.genesis, sender, parcel)?;
+        let opened = open_parcel(&self.genesis, secret, parcel);
+        let taken = opened.map_err(ParcelRefusal::from).and_then(|content| match kind {
+            ParcelKind::Package => self.accept_package(from, content.expose()),
+            ParcelKind::Share => self.accept_share(from, content.expose()),
+            ParcelKind::Delivery => Err(ParcelRefusal::NotDelivered),
+        });
+        if taken.is_err() {
+            self.wrong.insert((from, kind), wrong.saturating_add(1));
+        }
+        taken
+    }
+
+    /// Takes a dealer's package in clear, as its answer to a dispute brings it, or says why it changes nothing.
+    pub fn accept_package(&mut self, dealer: u16, bytes: &[u8]) -> Result<(), ParcelRefusal> {
+        let committed = self.committed(dealer)?;
+        if dealer == self.index || self.packages.contains_key(&dealer) || self.broken.contains(&dealer) {
+            return Ok(());
+        }
+        if package_hash(&self.genesis, self.era, self.attempt, dealer, bytes) != committed {
+            return Err(ParcelRefusal::WrongHash);
+        }
+        match Package::decode(dealer, self.threshold, bytes) {
+            Ok(package) => {
+                self.packages.insert(dealer, package);
+                Ok(())
+            }
+            Err(error) => {
+                self.broken.insert(dealer);
+                Err(error.into())
+            }
+        }
+    }
+
+    fn accept_share(&mut self, dealer: u16, bytes: &[u8]) -> Result<(), ParcelRefusal> {
+        let package = self.packages.get(&dealer).ok_or(ParcelRefusal::PackageMissing)?;
+        let share = Secret::<[u8; 32]>::from_slice(bytes).ok_or(ParcelRefusal::WrongShare)?;
+        if !package.fits(self.index, share.expose()) {
+            return Err(ParcelRefusal::WrongShare);
+        }
+        self.shares.insert(dealer, share);
+        Ok(())
+    }
+
+    fn accept_delivery(&mut self, secret: &DecapsulationKey, parcel: &Parcel) -> Result<(), ParcelRefusal> {
+        let content = open_parcel(&self.genesis, secret, parcel)?;
+        let (share, package) = content.expose().split_at_checked(SHARE_BYTES).ok_or(ParcelRefusal::WrongShare)?;
+        self.accept_package(parcel.header.from, package)?;
+        self.accept_share(parcel.header.from, share)
+    }
+
+    /// The hash of the package of a seat that takes part.
+    fn committed(&self, dealer: u16) -> Result<Hash, ParcelRefusal> {
+        if self.roster.is_empty() {
+            return Err(ParcelRefusal::TooEarly);
+        }
+        self.roster.get(&dealer).copied().ok_or(ParcelRefusal::NoParticipant)
+    }
+
+    /// The hash of this seat's package.
+    pub(super) fn own_package(&self) -> Hash {
+        package_hash(&self.genesis, self.era, self.attempt, self.index, &self.dealt.package)
+    }
+
+    /// The other participants.
+    pub(super) fn others(&self) -> impl Iterator<Item = u16> + '_ {
+        self.roster.keys().copied().filter(|index| *index != self.index)
+    }
+
+    /// Seats that may fail without stopping a ceremony.
+    pub(super) fn tolerated(&self) -> usize {
+        tolerated(self.seats.len())
+    }
+
+    /// Whether the record is of this attempt and says of this seat what it said.
+    fn check(&self, record: &CeremonyRecord) -> Result<(), CeremonyError> {
+        if (record.era, record.attempt) != (self.era, self.attempt) {
+            return Err(CeremonyError::OtherAttempt);
+        }
+        let same_seats = record.seats.iter().map(|seat| &seat.gatekeeper).eq(&self.seats);
+        if record.threshold != self.threshold || !same_seats {
+            return Err(CeremonyError::Contradiction);
+        }
+        let position = usize::from(self.index).checked_sub(1).ok_or(CeremonyError::NoSeat)?;
+        let own = record.seats.get(position).ok_or(CeremonyError::NoSeat)?;
+        if let Some(fault) = own.left_out {
+            return Err(CeremonyError::LeftOut(fault));
+        }
+        if own.package.is_some_and(|package| package != self.own_package()) {
+            return Err(CeremonyError::Foreign);
+        }
+        if own.package.is_none() && record.phase != Phase::Commit {
+            return Err(CeremonyError::NotCommitted);
+        }
+        if self.confirmed.is_some() && own.confirmed.is_some() && self.confirmed != own.confirmed {
+            return Err(CeremonyError::Foreign);
+        }
+        Ok(())
+    }
+
+    /// Fixes who takes part when the hashes stand; they never change in an attempt.
+    fn fix_roster(&mut self, record: &CeremonyRecord) -> Result<(), CeremonyError> {
+        let mut roster = BTreeMap::new();
+        for (index, seat) in (1..).zip(&record.seats) {
+            if let (true, Some(package)) = (record.takes_part(index), seat.package) {
+                roster.insert(index, package);
+            }
+        }
+        if roster.len() < usize::from(self.threshold) {
+            return Err(CeremonyError::TooFew);
+        }
+        if !self.roster.is_empty() && self.roster != roster {
+            return Err(CeremonyError::Contradiction);
+        }
+        self.unsealed |= self.roster != roster;
+        self.roster = roster;
+        Ok(())
+    }
+
+    /// Notes what the chain has as delivered to this seat.
+    fn note_deliveries(&mut self, record: &CeremonyRecord) {
+        let own = record.complaints.iter().filter(|complaint| complaint.accuser == self.index);
+        self.delivered = own.filter_map(|complaint| Some((complaint.dealer, complaint.delivered?))).collect();
+    }
+
+    /// Takes as this seat's shares the public answers that fit.
+    fn take_answers(&mut self, record: &CeremonyRecord) {
+        for complaint in record.complaints.iter().filter(|complaint| complaint.accuser == self.index) {
+            let Some(answer) = complaint.answer else { continue };
+            let fits = self.packages.get(&complaint.dealer).is_some_and(|package| package.fits(self.index, &answer));
+            if fits && !self.shares.contains_key(&complaint.dealer) {
+                self.shares.insert(complaint.dealer, Secret::new(answer));
+            }
+        }
+    }
+
+    /// Adds everything up, once it is all there.
+    fn conclude(&mut self, record: &CeremonyRecord) -> Result<(), CeremonyError> {
+        let complete =
+            self.others().all(|dealer| self.packages.contains_key(&dealer) && self.shares.contains_key(&dealer));
+        if self.outcome.is_none() && complete {
+            let draw =
+                stream(&self.seed, &self.genesis, (self.era, self.attempt, self.threshold, self.index), &self.seats);
+            let (share, points) = finish(draw, self.index, self.threshold, &self.packages, &self.shares)
+                .map_err(|_| CeremonyError::Failed)?;
+            let seats = u16::try_from(self.seats.len()).map_err(|_| CeremonyError::Unsound)?;
+            self.outcome = Some(Seat::dealt(self.era, self.threshold, share, &points, seats));
+        }
+        let Some(list) = self.outcome.as_ref().map(Seat::share_list) else { return Ok(()) };
+        let position = usize::from(self.index).checked_sub(1).ok_or(CeremonyError::NoSeat)?;
+        let recorded = record.seats.get(position).and_then(|seat| seat.confirmed);
+        if self.confirmed.or(recorded).is_some_and(|confirmed| confirmed != list) {
+            return Err(CeremonyError::Foreign);
+        }
+        self.unsealed |= self.confirmed != Some(list);
+        self.confirmed = Some(list);
+        Ok(())
+    }
+
+    /// Seals what the others lack: this seat's package and their shares, to all that have not confirmed.
+    fn post(&mut self, view: &View<'_>, turn: &mut Turn) -> Result<(), CeremonyError> {
+        for (to, seat) in (1..).zip(&view.record.seats) {
+            if to == self.index || !self.roster.contains_key(&to) || seat.confirmed.is_some() {
+                continue;
+            }
+            let Some(peer) = view.peer(&seat.gatekeeper) else {
+                turn.strangers.push(seat.gatekeeper);
+                continue;
+            };
+            for kind in [ParcelKind::Package, ParcelKind::Share] {
+                turn.parcels.push(self.sealed(view, peer, to, kind)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// What this seat owes another, sealed to it: the same bytes each time.
+    pub(super) fn sealed(
+        &mut self,
+        view: &View<'_>,
+        peer: &VerifiedPeer,
+        to: u16,
+        kind: ParcelKind,
+    ) -> Result<Parcel, CeremonyError> {
+        let known = (to, peer.key_hash(), kind);
+        if let Some(parcel) = self.posted.get(&known) {
+            return Ok(parcel.clone());
+        }
+        let share = self.dealt.share(to).ok_or(CeremonyError::Failed)?;
+        let content = Secret::new(match kind {
+            ParcelKind::Package => self.dealt.package.clone(),
+            ParcelKind::Share => share.expose().to_vec(),
+            ParcelKind::Delivery => [&share.expose()[..], &self.dealt.package[..]].concat(),
+        });
+        let header = ParcelHeader { era: self.era, attempt: self.attempt, from: self.index, to, kind };
+        let parcel = seal_parcel(&self.genesis, view.identity, peer.key(), header, content.expose(), view.entropy)
+            .map_err(|_| CeremonyError::Failed)?;
+        self.posted.insert(known, parcel.clone());
+        Ok(parcel)
+    }
+}
+
+/// The stream of one attempt. It binds the elected seats too: a fork that elects others, or more of them, would otherwise draw a
+/// longer polynomial from the same stream, whose next coefficient is this one's nonce.
+fn stream(seed: &Secret<[u8; 32]>, genesis: &Hash, attempt: (u32, u32, u16, u16), seats: &[WorkerId]) -> EntropyStream {
+    EntropyBuilder::new(domain::CEREMONY_SEED, seed.expose()).bind(&(genesis, attempt, seats).encode()).finish()
+}

@@ -1,0 +1,260 @@
+//! Signing with a shared Ed25519 key: FROST (RFC 9591, FROST(Ed25519, SHA-512)), by the library of its authors.
+//!
+//! Two rounds: each signer sends commitments to two nonces, then its part of the signature over message and commitments. What
+//! [`aggregate`] gives is a plain Ed25519 signature (RFC 8032). Unforgeable with up to t - 1 signers corrupted and sessions running at
+//! once (Bellare, Crites, Komlo, Maller, Tessaro and Zhu, CRYPTO 2022).
+//!
+//! Nonces that serve two messages give the share away. So [`Nonces`] are used up by [`Signer::sign`], cannot be copied, encoded or made
+//! otherwise than by [`Signer::commit`], and die with the process: a signer that restarts commits anew. They come from entropy, the
+//! share (RFC 9591, section 4.1) and a count of this signer's commitments together; entropy is taken by value.
+//!
+//! ```
+//! use phala_gatekeeper::identity::{Authorised, NonceCommitments, Nonces, Signer};
+//! fn once(signer: &Signer, nonces: Nonces, commitments: &[NonceCommitments], message: &Authorised) {
+//!     let _ = signer.sign(nonces, commitments, message);
+//! }
+//! ```
+//! The same twice, and a copy, do not compile:
+//! ```compile_fail,E0382
+//! use phala_gatekeeper::identity::{Authorised, NonceCommitments, Nonces, Signer};
+//! fn twice(signer: &Signer, nonces: Nonces, commitments: &[NonceCommitments], one: &Authorised, two: &Authorised) {
+//!     let _ = signer.sign(nonces, commitments, one);
+//!     let _ = signer.sign(nonces, commitments, two);
+//! }
+//! ```
+//! ```compile_fail,E0599
+//! use phala_gatekeeper::identity::Nonces;
+//! fn copy(nonces: Nonces) -> (Nonces, Nonces) {
+//!     (nonces.clone(), nonces)
+//! }
+//! ```
+//!
+//! Only what is [`Authorised`] is signed, and nothing outside this crate's tests makes such a thing. Guarantees: a wrong or missing part
+//! names its signer. Peers and hosts control commitments and parts.
+
+use super::sharing::{IdentityShare, KeyRecord};
+use codec::{Decode, Encode};
+use curve25519_dalek::edwards::EdwardsPoint;
+use frost_ed25519::{
+    aggregate_custom,
+    keys::{KeyPackage, PublicKeyPackage, SigningShare, VerifyingShare},
+    round1, round2, CheaterDetection, Identifier, SigningPackage, VerifyingKey,
+};
+use phala_crypto::{entropy::EntropyBuilder, signature::ed25519, Secret};
+use phala_protocol::domain;
+use std::collections::BTreeMap;
+
+/// A message that may be signed as a contract.
+///
+/// What makes one will be the check that the message is an egress item of a final result, by the gatekeeper's own head. Egress does
+/// not exist yet: so nothing makes one, and no gatekeeper signs anything. `[not yet]`
+///
+/// ```compile_fail,E0423
+/// let _ = phala_gatekeeper::identity::Authorised(b"pay me".to_vec());
+/// ```
+pub struct Authorised(Vec<u8>);
+
+#[cfg(test)]
+impl Authorised {
+    pub(super) fn for_a_test(message: &[u8]) -> Self {
+        Self(message.to_vec())
+    }
+}
+
+/// A signer's commitments to the nonces of one signature, as they travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct NonceCommitments {
+    /// The signer's index.
+    pub index: u16,
+    /// Commitment to the hiding nonce.
+    pub hiding: [u8; 32],
+    /// Commitment to the binding nonce.
+    pub binding: [u8; 32],
+}
+
+/// A signer's part of one signature, as it travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct PartialSignature {
+    /// The signer's index.
+    pub index: u16,
+    /// A canonical scalar.
+    pub part: [u8; 32],
+}
+
+/// The nonces of one signature: used once, never stored.
+pub struct Nonces(round1::SigningNonces);
+
+/// A holder that signs.
+pub struct Signer {
+    key: KeyPackage,
+    record: KeyRecord<EdwardsPoint>,
+    index: u16,
+    commitments: u64,
+}
+
+impl Signer {
+    /// A signer of the key of `record`, with its own share of it.
+    pub fn new(record: KeyRecord<EdwardsPoint>, share: &IdentityShare<EdwardsPoint>) -> Result<Self, SignError> {
+        let index = share.index();
+        if record.public_share(index) != Some(&share.public()) {
+            return Err(SignError::NoSuchHolder(index));
+        }
+        let identifier = identifier(index)?;
+        let signing =
+            SigningShare::deserialize(share.to_bytes().expose()).map_err(|_| SignError::NoSuchHolder(index))?;
+        let (verifying_key, shares) = public_keys(&record)?;
+        let own = shares.get(&identifier).ok_or(SignError::NoSuchHolder(index))?;
+        let key = KeyPackage::new(identifier, signing, *own, verifying_key, record.threshold());
+        Ok(Self { key, record, index, commitments: 0 })
+    }
+
+    /// First round: commits to the nonces of one signature. `entropy` must be fresh.
+    pub fn commit(&mut self, entropy: Secret<[u8; 32]>) -> Result<(Nonces, NonceCommitments), SignError> {
+        self.commitments = self.commitments.wrapping_add(1);
+        let mut stream = EntropyBuilder::new(domain::IDENTITY_NONCE, entropy.expose())
+            .bind(&self.record.key())
+            .bind(&self.index.to_le_bytes())
+            .bind(&self.commitments.to_le_bytes())
+            .finish();
+        let (nonces, commitments) = round1::commit(self.key.signing_share(), &mut stream);
+        let encoded = |commitment: &round1::NonceCommitment| -> Result<[u8; 32], SignError> {
+            let bytes = commitment.serialize().map_err(|_| SignError::Commitment(self.index))?;
+            bytes.try_into().map_err(|_| SignError::Commitment(self.index))
+        };
+        let (hiding, binding) = (encoded(commitments.hiding())?, encoded(commitments.binding())?);
+        Ok((Nonces(nonces), NonceCommitments { index: self.index, hiding, binding }))
+    }
+
+    /// Second round: this signer's part, with `commitments` of at least a threshold of holders, its own among them.
+    pub fn sign(
+        &self,
+        nonces: Nonces,
+        commitments: &[NonceCommitments],
+        message: &Authorised,
+    ) -> Result<PartialSignature, SignError> {
+        let package = signing_package(&self.record, commitments, &message.0)?;
+        let part = round2::sign(&package, &nonces.0, &self.key).map_err(|_| SignError::OwnCommitment)?;
+        let part: [u8; 32] = part.serialize().try_into().map_err(|_| SignError::Part(self.index))?;
+        Ok(PartialSignature { index: self.index, part })
+    }
+}
+
+/// The signature over `message` by the key of `record`, from one part for each of `commitments`. Anyone may do this; it needs no secret.
+pub fn aggregate(
+    record: &KeyRecord<EdwardsPoint>,
+    commitments: &[NonceCommitments],
+    parts: &[PartialSignature],
+    message: &[u8],
+) -> Result<[u8; 64], SignError> {
+    let package = signing_package(record, commitments, message)?;
+    let mut by_signer = BTreeMap::new();
+    for PartialSignature { index, part } in parts {
+        let part = round2::SignatureShare::deserialize(part).map_err(|_| SignError::Part(*index))?;
+        if !commitments.iter().any(|commitment| commitment.index == *index) {
+            return Err(SignError::NotCommitted(*index));
+        }
+        if by_signer.insert(identifier(*index)?, part).is_some() {
+            return Err(SignError::Duplicate(*index));
+        }
+    }
+    for commitment in commitments {
+        if !by_signer.contains_key(&identifier(commitment.index)?) {
+            return Err(SignError::Missing(commitment.index));
+        }
+    }
+    let (verifying_key, shares) = public_keys(record)?;
+    let public = PublicKeyPackage::new(shares, verifying_key, Some(record.threshold()));
+    let signature = match aggregate_custom(&package, &by_signer, &public, CheaterDetection::AllCheaters) {
+        Ok(signature) => signature.serialize().map_err(|_| SignError::Refused)?,
+        Err(error) => {
+            let culprits = error.culprits();
+            let is_culprit = |index: &u16| identifier(*index).is_ok_and(|identifier| culprits.contains(&identifier));
+            let named: Vec<u16> = parts.iter().map(|part| part.index).filter(is_culprit).collect();
+            return Err(if named.is_empty() { SignError::Refused } else { SignError::Wrong(named) });
+        }
+    };
+    let signature: [u8; 64] = signature.try_into().map_err(|_| SignError::Refused)?;
+    // By the rules that everyone else applies, which are not the library's own.
+    ed25519::verify(&record.key(), message, &signature).map_err(|_| SignError::Refused)?;
+    Ok(signature)
+}
+
+fn signing_package(
+    record: &KeyRecord<EdwardsPoint>,
+    commitments: &[NonceCommitments],
+    message: &[u8],
+) -> Result<SigningPackage, SignError> {
+    let (have, need) = (commitments.len(), usize::from(record.threshold()));
+    if have < need {
+        return Err(SignError::TooFew { have, need });
+    }
+    let mut by_signer = BTreeMap::new();
+    for NonceCommitments { index, hiding, binding } in commitments {
+        if record.public_share(*index).is_none() {
+            return Err(SignError::NoSuchHolder(*index));
+        }
+        let point =
+            |bytes: &[u8; 32]| round1::NonceCommitment::deserialize(bytes).map_err(|_| SignError::Commitment(*index));
+        let committed = round1::SigningCommitments::new(point(hiding)?, point(binding)?);
+        if by_signer.insert(identifier(*index)?, committed).is_some() {
+            return Err(SignError::Duplicate(*index));
+        }
+    }
+    Ok(SigningPackage::new(by_signer, message))
+}
+
+fn public_keys(
+    record: &KeyRecord<EdwardsPoint>,
+) -> Result<(VerifyingKey, BTreeMap<Identifier, VerifyingShare>), SignError> {
+    let key = VerifyingKey::deserialize(&record.key()).map_err(|_| SignError::Refused)?;
+    let mut shares = BTreeMap::new();
+    for (index, share) in record.holders() {
+        let share = VerifyingShare::deserialize(&share).map_err(|_| SignError::NoSuchHolder(index))?;
+        shares.insert(identifier(index)?, share);
+    }
+    Ok((key, shares))
+}
+
+fn identifier(index: u16) -> Result<Identifier, SignError> {
+    Identifier::try_from(index).map_err(|_| SignError::NoSuchHolder(index))
+}
+
+/// Why there is no signature; each variant with an index names a signer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SignError {
+    /// The index, or this share, is not of the key's record.
+    #[error("signer {0} holds no share of this identity")]
+    NoSuchHolder(u16),
+    /// A commitment that is not a point of prime order.
+    #[error("commitment of signer {0} is not a canonical point of prime order")]
+    Commitment(u16),
+    /// Two commitments or two parts of one signer.
+    #[error("signer {0} appears twice")]
+    Duplicate(u16),
+    /// Fewer signers than the threshold.
+    #[error("{have} signers are fewer than the threshold of {need}")]
+    TooFew {
+        /// How many there are.
+        have: usize,
+        /// How many it takes.
+        need: usize,
+    },
+    /// The commitments are not those that these nonces belong to; whoever collected them is at fault.
+    #[error("commitments do not hold this signer's own")]
+    OwnCommitment,
+    /// A part that is not a canonical scalar.
+    #[error("part of signer {0} is not a canonical scalar")]
+    Part(u16),
+    /// A part of someone who committed to nothing.
+    #[error("signer {0} sends a part and had not committed")]
+    NotCommitted(u16),
+    /// No part of someone who committed.
+    #[error("signer {0} committed and sends no part")]
+    Missing(u16),
+    /// Parts that are wrong, by signer.
+    #[error("parts of signers {0:?} are wrong")]
+    Wrong(Vec<u16>),
+    /// All parts are right, and yet the signature is not; a consistent record leaves no such case.
+    #[error("signature does not verify under the identity's key")]
+    Refused,
+}

@@ -1,0 +1,82 @@
+//! Whom a gatekeeper seals to: other seats, whose evidence it verified itself.
+//!
+//! Guarantees: a [`VerifiedPeer`] exists only after every check that a worker's inquiry passes, for the role of a gatekeeper: a
+//! registration on chain that has not lapsed, evidence under a root of this binary that binds identity, encryption key and role,
+//! a measurement that is allowed and old enough, and nothing that bars it. "The chain says that it has a seat" is never enough. It
+//! says at which head that was and when the registration lapses: nothing is sealed to one that was verified before the attempt.
+//! The peer controls its introduction, the host the transport and the collateral.
+
+use crate::policy::{verify_machine, Facts, Presented, Refusal};
+use phala_crypto::xwing::EncapsulationKey;
+use phala_protocol::{
+    attestation::{encryption_key_hash, Role},
+    ceremony::Introduction,
+    ids::BlockNumber,
+    Hash, WorkerId,
+};
+
+/// Another gatekeeper, with the encryption key that its evidence binds.
+pub struct VerifiedPeer {
+    identity: WorkerId,
+    key: EncapsulationKey,
+    key_hash: Hash,
+    verified_at: BlockNumber,
+    valid_until: u64,
+}
+
+impl VerifiedPeer {
+    /// Its identity.
+    pub fn identity(&self) -> WorkerId {
+        self.identity
+    }
+
+    /// The key that is sealed to.
+    pub fn key(&self) -> &EncapsulationKey {
+        &self.key
+    }
+
+    /// [`encryption_key_hash`] of that key.
+    pub fn key_hash(&self) -> Hash {
+        self.key_hash
+    }
+
+    /// Whether it was verified at the head of number `since` or later, and its registration has not lapsed at chain time `now`, in Unix
+    /// seconds. What changed between the two heads - a measurement that was suspended, a ban - is not known here.
+    pub fn is_good(&self, since: BlockNumber, now: u64) -> bool {
+        self.verified_at >= since && now < self.valid_until
+    }
+}
+
+/// Verifies the introduction of `peer`, a seat's identity. Of `facts`, `worker` and `measurement` are the introduced gatekeeper's;
+/// `root` and `cluster` are not looked at. Good for the facts that it was verified on: verify again before each attempt.
+pub fn verify_introduction(
+    peer: &WorkerId,
+    introduction: &Introduction,
+    facts: &Facts,
+) -> Result<VerifiedPeer, Refusal> {
+    let record =
+        facts.worker.as_ref().filter(|record| record.role == Role::Gatekeeper).ok_or(Refusal::NotRegistered)?;
+    if record.valid_until <= facts.now {
+        return Err(Refusal::Lapsed);
+    }
+    if encryption_key_hash(&introduction.encryption_key) != record.encryption_key {
+        return Err(Refusal::BadEncryptionKey);
+    }
+    let machine = Presented {
+        identity: *peer,
+        role: Role::Gatekeeper,
+        record,
+        registration: &introduction.registration,
+        evidence: &introduction.evidence,
+        collateral: &introduction.collateral,
+    };
+    verify_machine(&machine, facts)?;
+    let key = EncapsulationKey::from_bytes(&introduction.encryption_key).map_err(|_| Refusal::BadEncryptionKey)?;
+    Ok(VerifiedPeer {
+        identity: *peer,
+        key,
+        key_hash: record.encryption_key,
+        verified_at: facts.head.0,
+        valid_until: record.valid_until,
+    })
+}

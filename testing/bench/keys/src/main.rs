@@ -1,0 +1,88 @@
+//! `cargo xtask bench keys [--json] [--quick]`: what making roots, resharing identities and answering workers costs gatekeepers.
+//!
+//! INSECURE: keys follow from numbers, and all machines are simulated; their evidence has the genuine formats. Seconds are processor
+//! time of one core.
+//!
+//! | metric | formula |
+//! |---|---|
+//! | `keys.dkg_s.nN` | one whole honest ceremony of N seats, summed over the seats: verifying the others' introductions, dealing, sealing, opening, verifying, adding up, signing, and making the bytes to seal. Baseline: N times the floor of a seat, which is the group operations alone (`floor.rs`); the ratio is value / baseline |
+//! | `keys.dkg_seat_s.nN` | of that, the seat that took longest. Baseline: the floor of a seat |
+//! | `keys.dkg_introductions_s.nN` | of `keys.dkg_s.nN`, verifying introductions |
+//! | `keys.dkg_bytes.nN` | SCALE bytes of the parcels that one seat sends, each once. Baseline: the packages and shares in them |
+//! | `keys.dkg_chain_bytes.nN` | SCALE bytes of all seats' signed statements. Baseline: the chain's record when all have confirmed |
+//! | `keys.identity_reshare_s.nN` | one stable identity from N holders to N others, summed over both sets; without sealing |
+//! | `keys.epoch_per_s` | requests that a seat answers a second, evidence and collateral verified for each. Baseline: the floor, which is the scalar multiplications of four evaluations and their proofs: 8 of a point, 4 of the base |
+//! | `keys.epoch_floor_ratio` | `keys.epoch_per_s` / its baseline; aim at least 0.5 |
+//! | `keys.epoch_evidence_per_s` | decoding and verifying the collateral and the evidence of a request, by the functions that an answer calls |
+//! | `keys.epoch_without_evidence_ratio` | floor / (time of an answer - time of that): a difference of two measured times |
+//! | `keys.network_epoch_core_s` | core seconds of one gatekeeper for one epoch of 100,000 workers in 1,000 clusters: 100,000 / `keys.epoch_per_s`. Baseline: at the floor's rate |
+//! | `keys.network_epoch_bytes` | bytes of those requests, with evidence and collateral, and of their answers |
+//!
+//! `n` is how often it was done: the median is printed of ceremonies, resharings, and of five rounds of requests. `--quick` runs the same
+//! on a small scale, for a smoke test. Not measured: handing a network over to the next era, which no process does yet.
+#![forbid(unsafe_code)]
+
+mod ceremony;
+mod epoch;
+mod floor;
+mod measure;
+mod reshare;
+
+use anyhow::{bail, Context, Result};
+use ceremony::{Cost, Network};
+use measure::{median, print};
+use phala_gatekeeper::Seat;
+
+/// Seats, and how often their ceremony is run.
+const CEREMONIES: &[(u16, usize)] = &[(4, 11), (21, 3), (100, 1)];
+const QUICK: &[(u16, usize)] = &[(4, 1)];
+/// Seats of the root that answers, and of the identity that is handed over.
+const SEATS: u16 = 21;
+
+fn main() -> Result<()> {
+    let mut quick = false;
+    for word in std::env::args().skip(1).skip_while(|word| word == "keys") {
+        match word.as_str() {
+            "--json" => {}
+            "--quick" => quick = true,
+            other => bail!("unknown argument '{other}'; see the head of testing/bench/keys/src/main.rs"),
+        }
+    }
+    eprintln!("INSECURE: simulated machines, keys that everybody can know");
+    let (ceremonies, seats) = if quick { (QUICK, 4) } else { (CEREMONIES, SEATS) };
+    let mut answering = None;
+    for (of, runs) in ceremonies {
+        let network = Network::new(*of)?;
+        let seat = dkg(&network, *of, *runs)?;
+        if *of == seats {
+            answering = Some((seat, network.ids()));
+        }
+    }
+    let runs = if quick { 1 } else { 11 };
+    let times = (0..runs).map(|_| reshare::run(seats)).collect::<Result<Vec<f64>>>()?;
+    print(&format!("keys.identity_reshare_s.n{seats}"), median(times), "s", None, runs);
+    let (seat, ids) = answering.context("no ceremony of the seats that answer")?;
+    epoch::measure(&seat, &ids, if quick { 5 } else { 1_000 })
+}
+
+/// Runs a network's ceremony; gives the first seat of the last root.
+fn dkg(network: &Network, seats: u16, runs: usize) -> Result<Seat> {
+    let (mut costs, mut last) = (Vec::new(), None);
+    for era in (1u32..).take(runs) {
+        let (cost, seat) = network.run(era)?;
+        costs.push(cost);
+        last = Some(seat);
+    }
+    let floor = floor::seat(seats.into());
+    let of = |what: fn(&Cost) -> f64| median(costs.iter().map(what).collect());
+    let name = |metric: &str| format!("keys.{metric}.n{seats}");
+    let each = f64::from(seats);
+    print(&name("dkg_s"), of(|cost| cost.seconds), "s", Some(each * floor), runs);
+    print(&name("dkg_seat_s"), of(|cost| cost.busiest), "s", Some(floor), runs);
+    print(&name("dkg_introductions_s"), of(|cost| cost.introductions), "s", None, runs);
+    let (sent, content) = (of(|cost| cost.parcel_bytes as f64), of(|cost| cost.content_bytes as f64));
+    print(&name("dkg_bytes"), sent / each, "B", Some(content / each), runs);
+    let (said, kept) = (of(|cost| cost.statement_bytes as f64), of(|cost| cost.record_bytes as f64));
+    print(&name("dkg_chain_bytes"), said, "B", Some(kept), runs);
+    last.context("no ceremony was run")
+}

@@ -1,0 +1,32 @@
+//! Key ceremonies among hostile seats, from one seed: INSECURE, never shipped.
+//!
+//! ```text
+//! run(members, seed, seats) --> World: Chain (the rules of phala_protocol::ceremony, which the pallet applies)
+//!                                      Seat x n (phala_gatekeeper::dkg, the code that ships) -- a network that drops and reorders
+//!                                      up to n-t of them under malice.rs
+//!          --> after every block the invariants; one hash over all that happened
+//! ```
+//! For the first attempts the network is a storm: parcels and statements are dropped, delayed, reordered and repeated, machines
+//! crash and come back from what they sealed, sometimes from what they sealed long ago. Then it is calm, and the liars are not.
+//!
+//! Guarantees: equal seeds end equally, in the same trace hash. `invariants.rs` is what is checked. Does not: simulate finality,
+//! storage proofs or forks (`phala-sim` does), or what the pallet adds to the rules: registry, punishments, fees.
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a simulation stops at the first surprise"
+)]
+
+pub mod chain;
+pub mod invariants;
+mod machine;
+pub mod malice;
+pub mod members;
+pub mod random;
+mod world;
+
+pub use members::Members;
+pub use world::{run, Counts, Ran};

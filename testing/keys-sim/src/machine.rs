@@ -1,0 +1,125 @@
+//! One seat's machine: the code that ships, its disk, and what its host does to it.
+
+use crate::members::{Members, GENESIS, NOW};
+use phala_crypto::Secret;
+use phala_gatekeeper::dkg::{Ceremony, CeremonyError, Transcript, Turn, View};
+use phala_protocol::{
+    ceremony::{Attachment, CeremonyRecord, Parcel},
+    ids::BlockNumber,
+    WorkerId,
+};
+use std::collections::BTreeSet;
+
+/// A machine.
+pub(crate) struct Machine {
+    pub(crate) index: u16,
+    /// Whether it runs.
+    pub(crate) up: bool,
+    pub(crate) ceremony: Option<Ceremony>,
+    pub(crate) transcript: Transcript,
+    /// The newest finalised head that it saw. It is sealed with everything else, and goes back with it.
+    pub(crate) head: BlockNumber,
+    /// Whether its host shows it old records, block by block, from a head that it restored.
+    pub(crate) behind: bool,
+    /// Attempts in which a confirmation of it went out.
+    pub(crate) confirmed: BTreeSet<u32>,
+    id: WorkerId,
+    seed: [u8; 32],
+    /// INSECURE: in clear. Everything that it ever sealed, newest last.
+    disk: Vec<(BlockNumber, Vec<u8>)>,
+}
+
+impl Machine {
+    pub(crate) fn new(members: &Members, index: u16, seed: [u8; 32]) -> Self {
+        let id = WorkerId(members.identity(index).public());
+        Self {
+            index,
+            up: true,
+            ceremony: None,
+            transcript: Transcript::default(),
+            head: 0,
+            behind: false,
+            confirmed: BTreeSet::new(),
+            id,
+            seed,
+            disk: Vec::new(),
+        }
+    }
+
+    /// A look at the chain.
+    pub(crate) fn look(
+        &mut self,
+        members: &Members,
+        head: BlockNumber,
+        record: &CeremonyRecord,
+        entropy: [u8; 32],
+    ) -> Result<Turn, CeremonyError> {
+        self.head = head;
+        self.transcript.observe(head, record);
+        let current = (record.era, record.attempt);
+        if self.ceremony.as_ref().is_none_or(|ceremony| ceremony.attempt() != current) {
+            self.ceremony = Some(Ceremony::begin(&GENESIS, &self.id, &Secret::new(self.seed), record)?);
+            self.seal();
+        }
+        let view = View {
+            record,
+            head,
+            now: NOW,
+            // The members are verified once, and do not change.
+            since: 0,
+            identity: members.identity(self.index),
+            receiving: members.receiving(self.index),
+            peers: &members.peers,
+            entropy: &Secret::new(entropy),
+        };
+        let turn = self.ceremony.as_mut().unwrap().step(&view)?;
+        if turn.seal_first {
+            self.seal();
+        }
+        Ok(turn)
+    }
+
+    /// A parcel arrives.
+    pub(crate) fn receive(&mut self, members: &Members, parcel: &Parcel) -> bool {
+        let Some(ceremony) = self.ceremony.as_mut().filter(|_| self.up) else { return false };
+        ceremony.accept(members.receiving(self.index), parcel).is_ok()
+    }
+
+    /// Its host shows it what stands on chain beside statements of the seat of `from`.
+    pub(crate) fn read(&mut self, members: &Members, from: u16, attachment: &Attachment) {
+        let Some(ceremony) = self.ceremony.as_mut().filter(|_| self.up) else { return };
+        // What it refuses changes nothing, or is what it disputes.
+        let _ = match attachment {
+            Attachment::Key(_) => Ok(()),
+            Attachment::Parcel(parcel) if parcel.header.to == self.index => {
+                ceremony.accept(members.receiving(self.index), parcel)
+            }
+            Attachment::Parcel(_) => Ok(()),
+            Attachment::Package(bytes) => ceremony.accept_package(from, bytes),
+        };
+    }
+
+    pub(crate) fn seal(&mut self) {
+        if let Some(ceremony) = &mut self.ceremony {
+            self.disk.push((self.head, ceremony.to_secret_bytes().expose().clone()));
+            ceremony.mark_sealed();
+        }
+    }
+
+    pub(crate) fn crash(&mut self) {
+        self.up = false;
+        self.ceremony = None;
+    }
+
+    /// Starts from what was sealed `back` times before the last, or from nothing but its seed.
+    pub(crate) fn start(&mut self, back: usize) {
+        self.up = true;
+        let state = self.disk.len().checked_sub(back + 1).and_then(|position| self.disk.get(position)).cloned();
+        if back > 0 {
+            self.behind = true;
+            self.head = state.as_ref().map_or(0, |(head, _)| *head);
+            self.transcript = Transcript::default();
+        }
+        self.ceremony = state.map(|(_, bytes)| Ceremony::from_secret_bytes(&Secret::new(bytes)).unwrap());
+    }
+}

@@ -1,0 +1,232 @@
+//! `cargo xtask campaign keys`: thousands of seeds of key ceremonies among hostile seats. INSECURE, never shipped.
+//!
+//! Prints every failing seed with its trace, then one table of what happened how often. The code that stops at a surprise, ours or
+//! the simulation's, is a finding of its seed. With `--record FILE` a campaign may come in pieces: a run goes on where the one before
+//! ended, and the table is that of all. Exit code 1 if anything failed, in this run or a recorded one; 3 if nothing failed and
+//! seeds are left.
+#![forbid(unsafe_code)]
+
+mod record;
+
+use clap::Parser;
+use phala_keys_sim::{invariants, run, Members, Ran};
+use phala_protocol::{domain, hash_value, ids::to_hex, Hash};
+use record::{Campaign, Piece, Record};
+use std::{
+    any::Any,
+    collections::BTreeMap,
+    ops::Range,
+    panic::{catch_unwind, AssertUnwindSafe},
+    path::PathBuf,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+/// Seeds after which the record is written. The first of each is run twice.
+const PIECE: u64 = 20;
+/// The era whose root is made.
+const ERA: u32 = 1;
+/// What happens in any [`ENOUGH`] seeds: without it the invariants had nothing to look at.
+const NEEDED: [&str; 5] =
+    ["answer taken", "reject taken", "complain taken", "started from an old disk", "parcel refused"];
+
+const ENOUGH: u64 = 200;
+
+/// Simulates key ceremonies among hostile seats. INSECURE: nothing here is secret.
+#[derive(Parser)]
+struct Arguments {
+    /// The campaign's name, as `cargo xtask` passes it.
+    name: String,
+    /// The seeds: the first, and the one after the last.
+    #[arg(long, value_name = "A..B", default_value = "1..3001", value_parser = seeds)]
+    seeds: Range<u64>,
+    /// Seats of each ceremony. Every subset of seats is looked at: twice the seats take many times as long.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(4..=10))]
+    seats: u8,
+    /// Begins no further seeds after so many minutes.
+    #[arg(long)]
+    minutes: Option<u64>,
+    /// Goes on from what this file says is done of these seeds, and adds what this run does.
+    #[arg(long)]
+    record: Option<PathBuf>,
+    /// Runs this seed alone, and tells how it ended.
+    #[arg(long, value_name = "SEED")]
+    replay: Option<u64>,
+}
+
+fn seeds(text: &str) -> Result<Range<u64>, String> {
+    let (from, end) = text.split_once("..").ok_or("seeds are A..B, as in 1..3001")?;
+    let number = |text: &str| text.parse::<u64>().map_err(|error| format!("'{text}' is no seed: {error}"));
+    let seeds = number(from)?..number(end)?;
+    if seeds.is_empty() {
+        return Err(format!("there is no seed in {text}: B is the one after the last"));
+    }
+    Ok(seeds)
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    let arguments = Arguments::parse();
+    println!("simulated machines and published keys: INSECURE");
+    let members = Members::new(arguments.seats);
+    if let Some(seed) = arguments.replay {
+        let ceremony = ceremony(&members, seed, arguments.seats);
+        println!("seed {seed}, {} seats: trace {}", arguments.seats, trace(&ceremony));
+        report(&ceremony.counts, ceremony.failure.as_slice());
+        return Ok(if ceremony.failure.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
+    campaign(&arguments, &members)
+}
+
+fn campaign(arguments: &Arguments, members: &Members) -> anyhow::Result<ExitCode> {
+    let Arguments { name, seeds, seats, .. } = arguments;
+    println!("{name}: seeds {} to {}, {seats} seats each", seeds.start, seeds.end.saturating_sub(1));
+    let decided = Campaign { from: seeds.start, end: seeds.end, seats: *seats };
+    let mut record = Record::open(arguments.record.as_deref(), decided)?;
+    let commit = std::env::var("PHALA_COMMIT").unwrap_or_else(|_| "unknown".to_owned());
+    let limit = arguments.minutes.map(|minutes| Duration::from_secs(minutes.saturating_mul(60)));
+    let begun = Instant::now();
+    while let Some(from) = record.next_seed() {
+        if limit.is_some_and(|limit| begun.elapsed() > limit) {
+            break;
+        }
+        let end = from.saturating_add(PIECE).min(seeds.end);
+        record.add(piece(members, from..end, *seats, &commit))?;
+    }
+
+    let (counts, mut failures) = (record.counts(), record.failures());
+    for needed in NEEDED.iter().filter(|_| record.done() >= ENOUGH) {
+        if counts.get(*needed).is_none_or(|count| *count == 0) {
+            failures.push(format!("nothing was looked at: no {needed}"));
+        }
+    }
+    println!("{:>9}  seeds of {}", record.done(), seeds.end.saturating_sub(seeds.start));
+    report(&counts, &failures);
+    let traces: Vec<&str> = record.pieces().iter().map(|piece| piece.trace.as_str()).collect();
+    println!("traces: {}", to_hex(&hash_value(domain::MERKLE_NODE, &traces)));
+    println!("commits: {}", record.commits().join("; "));
+    Ok(if !failures.is_empty() {
+        ExitCode::FAILURE
+    } else if let Some(next) = record.next_seed() {
+        println!("NOT RUN: seeds from {next} on; run it again with the same --record to go on");
+        ExitCode::from(3)
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+/// Runs seeds that follow each other, and prints those that fail.
+fn piece(members: &Members, seeds: Range<u64>, seats: u8, commit: &str) -> Piece {
+    let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+    let (mut failures, mut traces) = (Vec::new(), Vec::new());
+    for seed in seeds.clone() {
+        let first = ceremony(members, seed, seats);
+        let mut failed: Vec<String> = first.failure.iter().cloned().collect();
+        if seed == seeds.start && ceremony(members, seed, seats).trace != first.trace {
+            failed.push("the same seed ended in another trace".to_owned());
+        }
+        for failure in failed {
+            let failure = format!("seed {seed}, {seats} seats, trace {}: {failure}", trace(&first));
+            println!("{failure}");
+            failures.push(failure);
+        }
+        for (what, count) in first.counts {
+            *counts.entry(what).or_default() += count;
+        }
+        traces.push(first.trace);
+    }
+    let trace = to_hex(&hash_value(domain::MERKLE_NODE, &traces));
+    Piece { from: seeds.start, end: seeds.end, commit: commit.to_owned(), trace, counts, failures }
+}
+
+/// How one seed ended.
+struct Ceremony {
+    /// Hash over all that happened, unless the code stopped at a surprise.
+    trace: Option<Hash>,
+    counts: BTreeMap<String, u64>,
+    failure: Option<String>,
+}
+
+fn ceremony(members: &Members, seed: u64, seats: u8) -> Ceremony {
+    // Nothing of the members changes in a run, so that nothing is left half done.
+    match catch_unwind(AssertUnwindSafe(|| run(members, seed, ERA, seats.into()))) {
+        Ok(ran) => {
+            let failure = match (&ran.violation, &ran.root) {
+                (Some(violation), _) => Some(format!("{}: {}", violation.invariant, violation.what)),
+                (None, None) => Some("it ended without a root".to_owned()),
+                (None, Some(_)) => None,
+            };
+            Ceremony { trace: Some(ran.trace), counts: tally(ran), failure }
+        }
+        Err(surprise) => {
+            let failure = Some(format!("the code stopped: {}", said(surprise.as_ref())));
+            Ceremony { trace: None, counts: BTreeMap::new(), failure }
+        }
+    }
+}
+
+/// What happened in a ceremony how often, with its attempts and liars.
+fn tally(ran: Ran) -> BTreeMap<String, u64> {
+    let mut counts = ran.counts;
+    let ended = format!("ended in attempt {}", ran.attempts);
+    let liars = ran.liars.len() as u64;
+    for (what, count) in [("attempts".to_owned(), u64::from(ran.attempts)), ("liars".to_owned(), liars), (ended, 1)] {
+        *counts.entry(what).or_default() += count;
+    }
+    counts
+}
+
+fn said(surprise: &(dyn Any + Send)) -> &str {
+    let owned = surprise.downcast_ref::<String>().map(String::as_str);
+    owned.or_else(|| surprise.downcast_ref::<&str>().copied()).unwrap_or("no words")
+}
+
+fn trace(ceremony: &Ceremony) -> String {
+    ceremony.trace.map_or_else(|| "none".to_owned(), |trace| to_hex(&trace))
+}
+
+/// Prints what happened.
+fn report(counts: &BTreeMap<String, u64>, failures: &[String]) {
+    for (what, count) in counts {
+        println!("{count:>9}  {what}");
+    }
+    println!("{:>9}  invariants, by name", invariants::NAMES.len());
+    println!("{:>9}  failures", failures.len());
+    failures.iter().for_each(|failure| println!("           {failure}"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seeds_are_the_first_and_the_one_after_the_last() {
+        assert_eq!(seeds("5..7"), Ok(5..7));
+        for wrong in ["", "5", "5..", "..7", "7..7", "7..5", "5..=7", "-1..2", "a..b"] {
+            assert!(seeds(wrong).is_err(), "{wrong}");
+        }
+        let parsed = Arguments::try_parse_from(["phala-keys-sim", "keys", "--seeds", "2..9"]).unwrap();
+        assert_eq!((parsed.seeds, parsed.seats), (2..9, 4));
+        assert!(Arguments::try_parse_from(["phala-keys-sim", "keys", "--seats", "3"]).is_err());
+    }
+
+    #[test]
+    fn a_piece_tells_what_happened_and_repeats() {
+        let members = Members::new(4);
+        let first = piece(&members, 1..4, 4, "0123");
+        assert_eq!(first.failures, Vec::<String>::new());
+        assert!(first.counts.get("attempts").is_some_and(|attempts| *attempts >= 3), "{:?}", first.counts);
+        assert_eq!(piece(&members, 1..4, 4, "0123"), first);
+        assert_ne!(piece(&members, 2..5, 4, "0123").trace, first.trace);
+    }
+
+    #[test]
+    fn code_that_stops_is_a_finding_of_its_seed() {
+        // One member fewer than there are seats: the simulation stops at the missing one.
+        let stopped = piece(&Members::new(3), 1..2, 4, "0123");
+        assert!(
+            stopped.failures[0].starts_with("seed 1, 4 seats, trace none: the code stopped"),
+            "{:?}",
+            stopped.failures
+        );
+    }
+}

@@ -1,0 +1,285 @@
+//! What a malicious seat does: it runs the real code, and says and sends something else.
+
+use crate::{
+    members::{Members, GENESIS},
+    random::Random,
+};
+use phala_crypto::Secret;
+use phala_gatekeeper::dkg::{open_parcel, package_bytes, seal_parcel, Turn};
+use phala_protocol::{
+    ceremony::{
+        delivery_hash, package_hash, Attachment, CeremonyRecord, Parcel, ParcelHeader, ParcelKind, Phase,
+        SignedStatement, Statement,
+    },
+    Hash,
+};
+
+/// How a seat misbehaves in one attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Malice {
+    /// Not at all.
+    None,
+    /// Commits to nothing.
+    NoCommit,
+    /// Commits, and is silent from then on.
+    Silent,
+    /// Sends a wrong share to one seat, and delivers the right one on its complaint.
+    WrongShare,
+    /// Sends nothing to one seat, delivers what is useless, and answers its dispute correctly.
+    BadDelivery,
+    /// The same, and answers wrongly too.
+    WrongAnswer,
+    /// Delivers nothing.
+    NoDelivery,
+    /// Sends its package to one seat only.
+    Withhold,
+    /// Sends its package to nobody, and delivers on every complaint.
+    WithholdAll,
+    /// Sends other bytes than it committed to.
+    OtherPackage,
+    /// Commits to what is no package.
+    Garbage,
+    /// Complains of everybody.
+    FalseComplaints,
+    /// Complains of everybody, and disputes whatever is delivered.
+    FalseDisputes,
+    /// Rejects everybody.
+    FalseRejections,
+    /// Does all but confirm.
+    NoConfirmation,
+    /// Confirms another list.
+    OtherConfirmation,
+    /// Sends parcels of earlier attempts again, also in the name of this one.
+    Replay,
+}
+
+impl Malice {
+    /// All of it.
+    pub const ALL: [Self; 17] = [
+        Self::None,
+        Self::NoCommit,
+        Self::Silent,
+        Self::WrongShare,
+        Self::BadDelivery,
+        Self::WrongAnswer,
+        Self::NoDelivery,
+        Self::Withhold,
+        Self::WithholdAll,
+        Self::OtherPackage,
+        Self::Garbage,
+        Self::FalseComplaints,
+        Self::FalseDisputes,
+        Self::FalseRejections,
+        Self::NoConfirmation,
+        Self::OtherConfirmation,
+        Self::Replay,
+    ];
+}
+
+/// A seat that lies, as it is in one attempt.
+pub struct Liar {
+    /// Its index.
+    pub index: u16,
+    /// How it lies now.
+    pub malice: Malice,
+    /// Whom it picks on.
+    pub victim: u16,
+    /// What it sent in earlier attempts, and in this one.
+    pub sent: Vec<Parcel>,
+}
+
+impl Liar {
+    /// Chooses a malice for an attempt among `seats` seats.
+    pub fn choose(&mut self, random: &mut Random, seats: u16) {
+        self.malice = random.one_of(&Malice::ALL);
+        let step = random.below(u32::from(seats) - 1) as u16 + 1;
+        self.victim = (self.index - 1 + step) % seats + 1;
+    }
+
+    /// What it says and sends instead of the `turn` that the real code took; none if that had nothing to say.
+    pub fn corrupt(
+        &mut self,
+        members: &Members,
+        record: &CeremonyRecord,
+        turn: Option<Turn>,
+        random: &mut Random,
+    ) -> Turn {
+        let mut turn = turn.unwrap_or_default();
+        let (statements, parcels, attached) = (&mut turn.statements, &mut turn.parcels, &mut turn.attached);
+        let own_index = self.index;
+        let own = |parcel: &Parcel, kind: ParcelKind| parcel.header.from == own_index && parcel.header.kind == kind;
+        match self.malice {
+            Malice::None | Malice::Replay => {}
+            Malice::NoCommit => statements.retain(|said| !matches!(said.statement, Statement::Commit { .. })),
+            Malice::Silent => {
+                statements.retain(|said| matches!(said.statement, Statement::Commit { .. }));
+                parcels.clear();
+                attached.clear();
+            }
+            Malice::WrongShare => {
+                for parcel in parcels.iter_mut() {
+                    if own(parcel, ParcelKind::Share) && parcel.header.to == self.victim {
+                        *parcel = reseal(members, parcel.header, &wrong_share(random), random);
+                    }
+                }
+            }
+            Malice::BadDelivery | Malice::WrongAnswer => {
+                let victim = self.victim;
+                parcels.retain(|parcel| parcel.header.to != victim);
+                for (said, beside) in attached.iter_mut() {
+                    if matches!(said.statement, Statement::Deliver { accuser, .. } if accuser == victim) {
+                        (*said, *beside) = deliver(members, record, (own_index, victim), &wrong_share(random), random);
+                    }
+                }
+                if self.malice == Malice::WrongAnswer {
+                    for said in statements.iter_mut().chain(attached.iter_mut().map(|(said, _)| said)) {
+                        if let Statement::Answer { accuser, .. } = said.statement {
+                            let statement = Statement::Answer { accuser, share: wrong_share(random) };
+                            *said = sign(members, record, own_index, statement);
+                        }
+                    }
+                }
+            }
+            Malice::NoDelivery => attached.retain(|(said, _)| !matches!(said.statement, Statement::Deliver { .. })),
+            Malice::Withhold => {
+                let victim = self.victim;
+                parcels.retain(|parcel| !own(parcel, ParcelKind::Package) || parcel.header.to == victim);
+            }
+            Malice::WithholdAll => parcels.retain(|parcel| !own(parcel, ParcelKind::Package)),
+            Malice::OtherPackage => {
+                for parcel in parcels.iter_mut() {
+                    if own(parcel, ParcelKind::Package) {
+                        let content = open_parcel(&GENESIS, members.receiving(parcel.header.to), parcel).unwrap();
+                        let mut content = content.expose().clone();
+                        let last = content.len() - 1;
+                        content[last] ^= 1;
+                        *parcel = reseal(members, parcel.header, &content, random);
+                    }
+                }
+            }
+            Malice::Garbage => turn = self.garbage(members, record, random),
+            Malice::FalseComplaints | Malice::FalseDisputes => {
+                if record.phase == Phase::Share {
+                    // Whoever confirmed can complain no more.
+                    statements.clear();
+                    let key = Attachment::Key(members.receiving(own_index).public_key().to_vec());
+                    let all = record.participants().filter(|dealer| *dealer != own_index);
+                    let complain = |dealer| sign(members, record, own_index, Statement::Complain { dealer });
+                    attached.extend(all.map(|dealer| (complain(dealer), key.clone())));
+                }
+                if record.phase == Phase::Deliver && self.malice == Malice::FalseDisputes {
+                    statements.clear();
+                    for complaint in record.complaints.iter().filter(|complaint| complaint.accuser == own_index) {
+                        if let Some(parcel) = complaint.delivered {
+                            let statement = Statement::Dispute { dealer: complaint.dealer, parcel };
+                            statements.push(sign(members, record, own_index, statement));
+                        }
+                    }
+                }
+            }
+            Malice::FalseRejections => {
+                if record.phase == Phase::Settle {
+                    let all = record.participants().filter(|dealer| *dealer != self.index);
+                    statements
+                        .extend(all.map(|dealer| sign(members, record, self.index, Statement::Reject { dealer })));
+                }
+            }
+            Malice::NoConfirmation => statements.retain(|said| !matches!(said.statement, Statement::Confirm { .. })),
+            Malice::OtherConfirmation => {
+                for said in statements.iter_mut() {
+                    if let Statement::Confirm { .. } = said.statement {
+                        *said = sign(members, record, self.index, Statement::Confirm { share_list: [0xee; 32] });
+                    }
+                }
+            }
+        }
+        let old = |parcel: &&Parcel| parcel.header.attempt != record.attempt;
+        if self.malice == Malice::Replay && record.phase != Phase::Commit {
+            let from = random.below(40) as usize;
+            let replayed: Vec<Parcel> = self.sent.iter().filter(old).skip(from).take(4).cloned().collect();
+            for parcel in replayed {
+                let renamed = ParcelHeader { attempt: record.attempt, ..parcel.header };
+                turn.parcels.push(Parcel { header: renamed, ..parcel.clone() });
+                if let Ok(content) = open_parcel(&GENESIS, members.receiving(parcel.header.to), &parcel) {
+                    turn.parcels.push(reseal(members, renamed, content.expose(), random));
+                }
+                turn.parcels.push(parcel);
+            }
+        }
+        for parcel in &turn.parcels {
+            if parcel.header.attempt == record.attempt && self.sent.len() < 40 && !self.sent.contains(parcel) {
+                self.sent.push(parcel.clone());
+            }
+        }
+        turn
+    }
+
+    /// The bytes that it commits to instead of a package: of the right length, or not.
+    fn garbage_bytes(&self, record: &CeremonyRecord) -> Vec<u8> {
+        let length = package_bytes(record.threshold);
+        vec![self.index as u8; if record.attempt.is_multiple_of(2) { length } else { length / 2 }]
+    }
+
+    fn garbage(&self, members: &Members, record: &CeremonyRecord, random: &mut Random) -> Turn {
+        let content = self.garbage_bytes(record);
+        let mut turn = Turn::default();
+        if record.phase == Phase::Commit {
+            let package: Hash = package_hash(&GENESIS, record.era, record.attempt, self.index, &content);
+            turn.statements.push(sign(members, record, self.index, Statement::Commit { package }));
+            return turn;
+        }
+        for to in record.participants().filter(|to| *to != self.index) {
+            let header = |kind| ParcelHeader { era: record.era, attempt: record.attempt, from: self.index, to, kind };
+            turn.parcels.push(reseal(members, header(ParcelKind::Package), &content, random));
+            turn.parcels.push(reseal(members, header(ParcelKind::Share), &wrong_share(random), random));
+        }
+        for complaint in record.complaints.iter().filter(|complaint| complaint.dealer == self.index) {
+            let accuser = complaint.accuser;
+            if complaint.delivered.is_none() {
+                let content = [&wrong_share(random)[..], &content[..]].concat();
+                turn.attached.push(deliver(members, record, (self.index, accuser), &content, random));
+            }
+            if complaint.disputed {
+                let statement = Statement::Answer { accuser, share: wrong_share(random) };
+                let package = Attachment::Package(content.clone());
+                turn.attached.push((sign(members, record, self.index, statement), package));
+            }
+        }
+        turn
+    }
+}
+
+/// A canonical scalar that is nobody's share.
+fn wrong_share(random: &mut Random) -> [u8; 32] {
+    let mut share = random.bytes();
+    share[31] &= 0x0f;
+    share
+}
+
+/// A delivery of this content by (dealer, accuser), sealed as the chain asks for.
+fn deliver(
+    members: &Members,
+    record: &CeremonyRecord,
+    (dealer, accuser): (u16, u16),
+    content: &[u8],
+    random: &mut Random,
+) -> (SignedStatement, Attachment) {
+    let (era, attempt) = (record.era, record.attempt);
+    let header = ParcelHeader { era, attempt, from: dealer, to: accuser, kind: ParcelKind::Delivery };
+    let parcel = reseal(members, header, content, random);
+    let hash = delivery_hash(&members.peer(accuser).key_hash(), &parcel);
+    (sign(members, record, dealer, Statement::Deliver { accuser, parcel: hash }), Attachment::Parcel(parcel))
+}
+
+fn reseal(members: &Members, header: ParcelHeader, content: &[u8], random: &mut Random) -> Parcel {
+    let entropy = Secret::new(random.bytes());
+    let identity = members.identity(header.from);
+    seal_parcel(&GENESIS, identity, members.peer(header.to).key(), header, content, &entropy).unwrap()
+}
+
+/// A statement that its seat signed.
+pub fn sign(members: &Members, record: &CeremonyRecord, index: u16, statement: Statement) -> SignedStatement {
+    let unsigned = SignedStatement { era: record.era, attempt: record.attempt, index, statement, signature: [0; 64] };
+    let signature = members.identity(index).sign(&unsigned.signing_payload(&GENESIS));
+    SignedStatement { signature, ..unsigned }
+}

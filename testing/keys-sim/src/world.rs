@@ -1,0 +1,386 @@
+//! One era's ceremony in a hostile network, block by block.
+
+use crate::{
+    chain::Chain,
+    invariants::{self, Holder, Violation, NAMES},
+    machine::Machine,
+    malice::{Liar, Malice},
+    members::{Members, GENESIS},
+    random::Random,
+};
+use codec::{Decode, Encode};
+use phala_gatekeeper::{
+    dkg::{open_parcel, CeremonyError, Transcript, Turn},
+    Seat,
+};
+use phala_protocol::{
+    ceremony::{tolerated, Attachment, CeremonyRecord, Parcel, ParcelKind, SignedStatement, Statement},
+    chain_state::RootRecord,
+    domain, hash_value,
+    ids::BlockNumber,
+    Hash,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Attempts in which the network drops what it likes.
+const STORM_ATTEMPTS: u32 = 2;
+/// Blocks after which an attempt that never ends is a violation.
+const MAX_BLOCKS: BlockNumber = 2_000;
+
+/// What happened how often.
+pub type Counts = BTreeMap<String, u64>;
+
+/// How a ceremony ended.
+pub struct Ran {
+    /// Hash over everything that happened.
+    pub trace: Hash,
+    /// The root, if one was made.
+    pub root: Option<RootRecord>,
+    /// What did not hold, if anything.
+    pub violation: Option<Violation>,
+    /// Attempts that it took.
+    pub attempts: u32,
+    /// What happened how often.
+    pub counts: Counts,
+    /// INSECURE: every seat's share.
+    pub holders: Vec<Holder>,
+    /// What each honest seat saw and said.
+    pub transcripts: Vec<Transcript>,
+    /// The seats that lied.
+    pub liars: BTreeSet<u16>,
+}
+
+struct World<'a> {
+    members: &'a Members,
+    random: Random,
+    chain: Chain,
+    machines: Vec<Machine>,
+    liars: Vec<Liar>,
+    /// The record after each block.
+    history: Vec<CeremonyRecord>,
+    statements: Vec<(BlockNumber, (SignedStatement, Option<Attachment>))>,
+    parcels: Vec<(BlockNumber, Parcel)>,
+    /// From whom to whom no parcel ever arrives, calm or not.
+    severed: BTreeSet<(u16, u16)>,
+    /// Hash of the package that each honest seat committed to, by attempt.
+    committed: BTreeMap<(u32, u16), Hash>,
+    /// What must not be public: parts of honest packages, and public shares.
+    hidden: BTreeSet<[u8; 32]>,
+    /// What of it an honest dealer published because a liar disputed its delivery.
+    published: BTreeSet<[u8; 32]>,
+    opened: BTreeSet<(u32, u16)>,
+    shown: Vec<Vec<u8>>,
+    trace: Hash,
+    counts: Counts,
+}
+
+/// Runs the ceremony of `era` among the first `seats` members, with as many liars as chance will, at most `n-t`.
+///
+/// The machines' sealed seeds follow from `seed` alone: two eras under one seed are two ceremonies of the same machines.
+pub fn run(members: &Members, seed: u64, era: u32, seats: u16) -> Ran {
+    let mut random = Random::new(seed);
+    let machines = (1..=seats).map(|index| Machine::new(members, index, random.bytes())).collect();
+    let mut order: Vec<u16> = (1..=seats).collect();
+    random.shuffle(&mut order);
+    let liars = random.below(tolerated(usize::from(seats)) as u32 + 1) as usize;
+    let liars = order.iter().take(liars);
+    let liars = liars.map(|index| Liar { index: *index, malice: Malice::None, victim: 0, sent: Vec::new() }).collect();
+    // Another network for another era.
+    let mut random = Random::new(random.number() ^ u64::from(era));
+    let cut = if random.percent(50) { random.below(101) } else { 0 };
+    let pairs = (1..=seats).flat_map(|from| (1..=seats).map(move |to| (from, to)));
+    let severed = pairs.filter(|_| random.percent(cut)).collect();
+    let mut world = World {
+        members,
+        random,
+        chain: Chain::new(era, members.ids(seats), (1..=seats).map(|index| members.peer(index).key_hash()).collect()),
+        machines,
+        liars,
+        history: Vec::new(),
+        statements: Vec::new(),
+        parcels: Vec::new(),
+        severed,
+        committed: BTreeMap::new(),
+        hidden: BTreeSet::new(),
+        published: BTreeSet::new(),
+        opened: BTreeSet::new(),
+        shown: Vec::new(),
+        trace: [0; 32],
+        counts: Counts::new(),
+    };
+    let violation = world.live().err();
+    let liars = world.liar_indices();
+    let honest = world.machines.iter().filter(|machine| !liars.contains(&machine.index));
+    Ran {
+        trace: world.trace,
+        root: world.chain.root.clone(),
+        violation,
+        attempts: world.chain.record.attempt + 1,
+        holders: world.holders(),
+        transcripts: honest.map(|machine| machine.transcript.clone()).collect(),
+        counts: world.counts,
+        liars,
+    }
+}
+
+impl World<'_> {
+    fn live(&mut self) -> Result<(), Violation> {
+        let mut attempt = None;
+        for _ in 0..MAX_BLOCKS {
+            self.chain.tick();
+            if attempt != Some(self.chain.record.attempt) {
+                attempt = Some(self.chain.record.attempt);
+                let seats = self.machines.len() as u16;
+                for liar in &mut self.liars {
+                    liar.choose(&mut self.random, seats);
+                    *self.counts.entry(format!("malice {:?}", liar.malice)).or_default() += 1;
+                }
+            }
+            self.include_statements()?;
+            self.deliver_parcels();
+            self.history.push(self.chain.record.clone());
+            self.disturb();
+            for position in 0..self.machines.len() {
+                self.act(position)?;
+            }
+            self.check()?;
+            if self.is_done() {
+                return self.audit();
+            }
+        }
+        Err(Violation::new(NAMES[2], "no root"))
+    }
+
+    fn calm(&self) -> bool {
+        self.chain.record.attempt >= STORM_ATTEMPTS
+    }
+
+    fn liar_indices(&self) -> BTreeSet<u16> {
+        self.liars.iter().map(|liar| liar.index).collect()
+    }
+
+    fn happened(&mut self, event: &impl Encode) {
+        self.trace = hash_value(domain::MERKLE_NODE, &(self.trace, self.chain.block, event));
+    }
+
+    fn include_statements(&mut self) -> Result<(), Violation> {
+        let liars = self.liar_indices();
+        let due = take_due(&mut self.statements, self.chain.block, &mut self.random);
+        for (statement, beside) in due {
+            self.happened(&(statement, &beside));
+            self.shown.push((statement, &beside).encode());
+            invariants::no_dispute_among_the_honest(&statement, &liars)?;
+            if let Some(Attachment::Package(bytes)) = beside.as_ref().filter(|_| !liars.contains(&statement.index)) {
+                self.published.extend(parts(bytes));
+            }
+            let taken = self.chain.submit(&statement, beside.as_ref()).is_ok();
+            let kind = match statement.statement {
+                Statement::Commit { .. } => "commit",
+                Statement::Complain { .. } => "complain",
+                Statement::Deliver { .. } => "deliver",
+                Statement::Dispute { .. } => "dispute",
+                Statement::Answer { .. } => "answer",
+                Statement::Reject { .. } => "reject",
+                Statement::Confirm { .. } => "confirm",
+            };
+            let verdict = if taken { "taken" } else { "refused" };
+            *self.counts.entry(format!("{kind} {verdict}")).or_default() += 1;
+        }
+        Ok(())
+    }
+
+    fn deliver_parcels(&mut self) {
+        for parcel in take_due(&mut self.parcels, self.chain.block, &mut self.random) {
+            let position = usize::from(parcel.header.to) - 1;
+            let taken = self.machines[position].receive(self.members, &parcel);
+            self.happened(&(parcel.header, taken));
+            *self.counts.entry(format!("parcel {}", if taken { "taken" } else { "refused" })).or_default() += 1;
+        }
+    }
+
+    /// Crashes and restarts of machines.
+    fn disturb(&mut self) {
+        let calm = self.calm();
+        let liars = self.liar_indices();
+        for position in 0..self.machines.len() {
+            let machine = &mut self.machines[position];
+            let may_rewind = !liars.contains(&machine.index) && !machine.confirmed.contains(&self.chain.record.attempt);
+            if !machine.up && (calm || self.random.percent(30)) {
+                // Sometimes the host restores an old disk; not after a confirmation, which would only cost it its own share.
+                let back = if may_rewind && self.random.percent(30) { self.random.below(6) as usize } else { 0 };
+                machine.start(back);
+                *self.counts.entry("started".to_owned()).or_default() += 1;
+                if back > 0 {
+                    *self.counts.entry("started from an old disk".to_owned()).or_default() += 1;
+                }
+            } else if machine.up && !calm {
+                if self.random.percent(10) {
+                    machine.seal();
+                }
+                if self.random.percent(3) {
+                    machine.crash();
+                }
+            }
+        }
+    }
+
+    /// One machine's turn, every second block.
+    fn act(&mut self, position: usize) -> Result<(), Violation> {
+        let block = self.chain.block;
+        let calm = self.calm();
+        let machine = &mut self.machines[position];
+        if !machine.up || !(block + u32::from(machine.index)).is_multiple_of(2) {
+            return Ok(());
+        }
+        machine.behind &= !calm && machine.head < block;
+        let newest = block.saturating_sub(self.random.below(if calm { 2 } else { 5 }));
+        let step = self.random.below(8);
+        let shown = if machine.behind { newest.min(machine.head + step) } else { newest };
+        let head = shown.max(machine.head).max(1);
+        let record = self.history[head as usize - 1].clone();
+        let looked = machine.look(self.members, head, &record, self.random.bytes());
+        // Its host shows it what stands on chain: when it is calm, all of it.
+        for (attempt, from, beside) in &self.chain.attached {
+            if *attempt == record.attempt && (calm || self.random.percent(70)) {
+                machine.read(self.members, *from, beside);
+            }
+        }
+        let liar = self.liars.iter_mut().find(|liar| liar.index == machine.index);
+        let honest = liar.is_none();
+        let turn = match (looked, liar) {
+            (turn, Some(liar)) => liar.corrupt(self.members, &record, turn.ok(), &mut self.random),
+            (Ok(turn), None) => turn,
+            (Err(CeremonyError::LeftOut(_) | CeremonyError::NotCommitted), None) => Turn::default(),
+            (Err(error), None) => {
+                let what = format!("seat {} in attempt {}: {error}", machine.index, record.attempt);
+                return Err(Violation::new(NAMES[5], what));
+            }
+        };
+        // A crash between sealing and sending.
+        if !calm && self.random.percent(3) {
+            machine.crash();
+            return Ok(());
+        }
+        if honest {
+            for said in turn.statements.iter().chain(turn.attached.iter().map(|(said, _)| said)) {
+                machine.transcript.note(said);
+                if matches!(said.statement, Statement::Confirm { .. }) {
+                    machine.confirmed.insert(said.attempt);
+                }
+            }
+            self.inspect(&turn)?;
+        }
+        let bare = turn.statements.into_iter().map(|said| (said, None));
+        let attached = turn.attached.into_iter().map(|(said, beside)| (said, Some(beside)));
+        for statement in bare.chain(attached) {
+            for due in self.arrivals(calm) {
+                self.statements.push((due, statement.clone()));
+            }
+        }
+        for parcel in turn.parcels {
+            if self.severed.contains(&(parcel.header.from, parcel.header.to)) {
+                *self.counts.entry("parcel severed".to_owned()).or_default() += 1;
+                continue;
+            }
+            for due in self.arrivals(calm) {
+                self.parcels.push((due, parcel.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    /// When a message arrives: once, not at all, or more than once.
+    fn arrivals(&mut self, calm: bool) -> Vec<BlockNumber> {
+        let block = self.chain.block;
+        if calm {
+            return vec![block + 1];
+        }
+        if self.random.percent(35) {
+            return Vec::new();
+        }
+        let times = if self.random.percent(10) { 2 } else { 1 };
+        (0..times).map(|_| block + 1 + self.random.below(8)).collect()
+    }
+
+    /// An honest seat's turn: one package an attempt, and what must stay hidden is noted.
+    fn inspect(&mut self, turn: &Turn) -> Result<(), Violation> {
+        for said in &turn.statements {
+            if let Statement::Commit { package } = said.statement {
+                let first = *self.committed.entry((said.attempt, said.index)).or_insert(package);
+                if first != package {
+                    return Err(Violation::new(NAMES[5], format!("seat {} made a second package", said.index)));
+                }
+            }
+        }
+        for parcel in &turn.parcels {
+            let header = parcel.header;
+            let liars = self.liar_indices();
+            let known = (header.attempt, header.from);
+            if header.kind != ParcelKind::Package || liars.contains(&header.from) || !self.opened.insert(known) {
+                continue;
+            }
+            let content = open_parcel(&GENESIS, self.members.receiving(header.to), parcel).unwrap();
+            self.hidden.extend(parts(content.expose()));
+        }
+        Ok(())
+    }
+
+    fn check(&mut self) -> Result<(), Violation> {
+        // All is looked at once more at the end, when everything hidden is known.
+        let shown = std::mem::take(&mut self.shown);
+        invariants::no_commitment_in_public(&shown, &self.chain.record.encode(), &self.still_hidden())?;
+        let limit = invariants::attempts_at_most(self.machines.len(), STORM_ATTEMPTS);
+        if self.chain.record.attempt >= limit {
+            return Err(Violation::new(NAMES[2], format!("attempt {}", self.chain.record.attempt)));
+        }
+        let liars = self.liar_indices();
+        invariants::no_honest_seat_is_convicted(&self.chain, &liars)?;
+        invariants::faults_are_the_liars(&self.chain, &liars, STORM_ATTEMPTS)
+    }
+
+    fn still_hidden(&self) -> BTreeSet<[u8; 32]> {
+        self.hidden.difference(&self.published).copied().collect()
+    }
+
+    /// A root is made, and each machine that takes part holds its share.
+    fn is_done(&self) -> bool {
+        let complete = |index: u16| self.outcome(&self.machines[usize::from(index) - 1]).is_some();
+        self.chain.root.is_some() && self.chain.record.participants().all(complete)
+    }
+
+    fn outcome<'a>(&self, machine: &'a Machine) -> Option<&'a Seat> {
+        let current = (self.chain.record.era, self.chain.record.attempt);
+        machine.ceremony.as_ref().filter(|ceremony| ceremony.attempt() == current)?.seat()
+    }
+
+    fn holders(&self) -> Vec<Holder> {
+        let seats = self.machines.iter().filter_map(|machine| self.outcome(machine));
+        seats.map(|seat| Holder::decode(&mut seat.to_secret_bytes().expose().as_slice()).unwrap()).collect()
+    }
+
+    fn audit(&mut self) -> Result<(), Violation> {
+        let Some(root) = self.chain.root.clone() else { return Ok(()) };
+        let holders = self.holders();
+        self.happened(&root.share_list);
+        invariants::one_key_per_era(&root, &holders)?;
+        let none = [0; 32];
+        self.hidden.extend(holders.iter().flat_map(|holder| &holder.shares).filter(|share| **share != none));
+        let all: Vec<Vec<u8>> = self.chain.public.iter().map(Encode::encode).collect();
+        invariants::no_commitment_in_public(&all, &root.encode(), &self.still_hidden())?;
+        invariants::t_minus_1_learn_nothing(&self.chain, &root, &holders, &self.liar_indices())
+    }
+}
+
+/// The points and scalars of a package: after the length, 32 bytes each.
+fn parts(package: &[u8]) -> Vec<[u8; 32]> {
+    let parts = package.get(1..).unwrap_or_default().chunks_exact(32);
+    parts.map(|part| part.try_into().unwrap()).collect()
+}
+
+/// Takes what is due out of a queue, in an order of chance.
+fn take_due<T>(queue: &mut Vec<(BlockNumber, T)>, block: BlockNumber, random: &mut Random) -> Vec<T> {
+    let (mut due, later): (Vec<_>, Vec<_>) = std::mem::take(queue).into_iter().partition(|(when, _)| *when <= block);
+    *queue = later;
+    random.shuffle(&mut due);
+    due.into_iter().map(|(_, message)| message).collect()
+}
