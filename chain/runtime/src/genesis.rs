@@ -7,7 +7,7 @@
 //!   [`verify_built`] refuses to build a state from it.
 //!
 //! What a genesis contains is up to the chain's founders. What this module guarantees is that a chain which is not marked
-//! as a development chain has no well-known key in any role and nobody with root.
+//! as a development chain has no well-known key in any role, nobody with root, and authorities enough for a root of its gatekeepers.
 
 use crate::{
     currency::UNIT, network, AccountId, BabeConfig, Balance, BalancesConfig, NetworkConfig, Runtime,
@@ -16,6 +16,8 @@ use crate::{
 use alloc::{format, string::String, vec, vec::Vec};
 use frame_support::build_struct_json_patch;
 use pallet_staking::StakerStatus;
+use phala_pallet_gatekeepers::LEAST_SEATS;
+use phala_protocol::ceremony::threshold_of;
 use sp_core::Get;
 use sp_genesis_builder::PresetId;
 use sp_keyring::{Ed25519Keyring, Sr25519Keyring};
@@ -32,6 +34,9 @@ pub const STAGING: &str = "staging";
 const ENDOWMENT: Balance = 10_000_000 * UNIT;
 /// What each development authority has at stake.
 const STAKE: Balance = 1_000_000 * UNIT;
+
+/// What a validator of `staging` has at stake at least, so that a seat that is silent has something to lose.
+const MIN_VALIDATOR_BOND: Balance = 1_000 * UNIT;
 
 /// A stash and the keys of the authority it stands behind.
 type Authority = (AccountId, SessionKeys);
@@ -79,12 +84,15 @@ fn development(authorities: &[Authority]) -> serde_json::Value {
 }
 
 fn staging() -> serde_json::Value {
+    // Of the fewest that make a root, as many as that needs may begin an era: one that withdraws stops no election.
+    let least = threshold_of(LEAST_SEATS) as u32;
     build_struct_json_patch!(RuntimeGenesisConfig {
         network: NetworkConfig { slot_milliseconds: 6_000, epoch_slots: 600, development: false },
         babe: BabeConfig { epoch_config: sp_consensus_babe::BabeEpochConfiguration::default() },
         staking: StakingConfig {
             validator_count: 4,
-            minimum_validator_count: 1,
+            minimum_validator_count: least,
+            min_validator_bond: MIN_VALIDATOR_BOND,
             slash_reward_fraction: Perbill::from_percent(10),
         },
         sudo: SudoConfig { key: None },
@@ -112,7 +120,7 @@ pub fn preset_names() -> Vec<PresetId> {
 ///
 /// # Errors
 /// A sentence naming what is wrong with the genesis: timing out of range, no authorities, or, outside a development
-/// chain, a sudo key or a well-known key.
+/// chain, a sudo key, a well-known key, fewer authorities than a root has seats or seats for no stake.
 pub fn verify_built() -> Result<(), String> {
     let slot: u64 = network::SlotDuration::get();
     if slot < 500 || !slot.is_multiple_of(2) {
@@ -147,6 +155,17 @@ pub fn verify_built() -> Result<(), String> {
         if authorities.iter().any(|(_, keys)| keys.grandpa == key.public().into()) {
             return Err(format!("the well-known key {key} votes on finality, which only a development chain may have"));
         }
+    }
+    if authorities.len() < LEAST_SEATS {
+        return Err(format!(
+            "{} authorities, whose gatekeepers could make no root: give {LEAST_SEATS} or more, each with a stake",
+            authorities.len()
+        ));
+    }
+    if pallet_staking::MinValidatorBond::<Runtime>::get() == 0 {
+        return Err(String::from(
+            "staking.minValidatorBond is 0: seats for no stake could be taken, and fail, for nothing",
+        ));
     }
     Ok(())
 }

@@ -3,7 +3,8 @@
 //! BABE and the timestamp pallet ask for slot and epoch lengths as constants of the runtime; one WASM blob then could not
 //! serve a development chain (1 s slots, epochs of a minute) and a public one (slots that survive an ocean crossing). This
 //! pallet keeps both in state, written by genesis and by no call: who may write storage by hand (root, which a public
-//! chain has by referendum only) could, and BABE would not survive it.
+//! chain has by referendum only) could, and BABE would not survive it; outside a development chain no transaction does, by
+//! [`crate::configs::filter`].
 //!
 //! It also keeps whether the chain is a **development chain**. Only such a chain may have well-known keys, a sudo key or
 //! simulated evidence; [`crate::genesis::verify_built`] refuses a genesis that mixes them.

@@ -80,6 +80,8 @@ mod runtime {
     pub type Inbox = phala_pallet_inbox;
     #[runtime::pallet_index(52)]
     pub type Contracts = phala_pallet_contracts;
+    #[runtime::pallet_index(53)]
+    pub type Gatekeepers = phala_pallet_gatekeepers;
 }
 
 /// The extrinsics that the pallets make of a block's inherent data. FRAME keeps the trait behind it private to this module.

@@ -1,17 +1,14 @@
-//! Revocation, and the brake.
+//! Revocation: what governance shuts out, and lifts.
 //!
 //! Guarantees: a ban is in force in the block that says so, for registered machines as for new ones; a vendor's root can be ended
-//! and never put back, and no call adds one; the brake ends by itself, cannot be held for longer than [`crate::Windows::suspension`],
-//! and then rests as long before it can be used again, whatever it was used on. It takes away and never admits: lifting is
-//! governance's. Governance and the brake control the arguments, each within its half of the list.
+//! and never put back, and no call adds one; lifting is governance's alone. Whoever serves what a shut-out machine was given is told
+//! in the block in which a ban begins. Governance controls the arguments, within its half of the list; the other half is the brake's.
 
-use crate::{collateral::vendor_root, pallet::*};
-use frame_support::{ensure, pallet_prelude::DispatchResult};
+use crate::{brake::MOST_SUSPENSIONS, collateral::vendor_root, pallet::*, OnBarred, WeightInfo as _};
+use frame_support::{ensure, pallet_prelude::DispatchResult, weights::Weight};
 use phala_attest::{Ban, Bans as BanList, Subject, MOST_BANS};
 use phala_protocol::{ids::BlockNumber, Hash};
 
-/// Suspensions that the brake holds at most, so that it cannot keep governance from revoking.
-const MOST_SUSPENSIONS: usize = MOST_BANS / 2;
 /// Revocations at most, so that they leave the brake its half, and a place to end each root.
 const MOST_REVOCATIONS: usize = MOST_BANS - MOST_SUSPENSIONS - 2;
 
@@ -39,38 +36,34 @@ impl<T: Config> Pallet<T> {
         Self::bar(Ban { subject, from, until: None })
     }
 
-    pub(crate) fn do_suspend(subject: Subject) -> DispatchResult {
-        ensure!(!matches!(subject, Subject::Root(_)), Error::<T>::RootsOnlyEnd);
-        let (now, length) = (Self::now_block(), CurrentWindows::<T>::get().suspension);
-        let bans = Bans::<T>::get();
-        let again = bans.iter().any(|ban| ban.subject == subject && ban.in_force(now));
-        ensure!(!again, Error::<T>::AlreadyBarred);
-        let held = bans.iter().filter(|ban| ban.until.is_some() && !ban.has_ended(now)).count();
-        ensure!(held < MOST_SUSPENSIONS, Error::<T>::TooManyBans);
-        let until = match Brake::<T>::get() {
-            // What is suspended while the brake holds ends with it.
-            Some((end, _)) if now <= end => end,
-            Some((_, rested)) if now <= rested => return Err(Error::<T>::BrakeRests.into()),
-            _ => {
-                // The block that suspends is the first.
-                let end = now.saturating_add(length.saturating_sub(1));
-                Brake::<T>::put((end, end.saturating_add(length)));
-                end
-            }
-        };
-        Self::bar(Ban { subject, from: now, until: Some(until) })
+    pub(crate) fn bar(ban: Ban) -> DispatchResult {
+        let now = Self::now_block();
+        Bans::<T>::try_mutate(|bans: &mut BanList| bans.put(ban, now)).map_err(|_| Error::<T>::TooManyBans)?;
+        Self::deposit_event(Event::Barred { ban });
+        if ban.in_force(now) {
+            T::OnBarred::on_barred();
+        }
+        Ok(())
     }
 
-    fn bar(ban: Ban) -> DispatchResult {
-        Bans::<T>::try_mutate(|bans: &mut BanList| bans.put(ban, Self::now_block()))
-            .map_err(|_| Error::<T>::TooManyBans)?;
-        Self::deposit_event(Event::Barred { ban });
-        Ok(())
+    /// Says so when a deadline is reached.
+    pub(crate) fn begin_bans() -> Weight {
+        let now = Self::now_block();
+        if Bans::<T>::get().iter().any(|ban| ban.from == now && ban.in_force(now)) {
+            T::OnBarred::on_barred();
+        }
+        <T as Config>::WeightInfo::begin_bans()
     }
 
     pub(crate) fn do_lift(subject: Subject) -> DispatchResult {
         ensure!(!matches!(subject, Subject::Root(_)), Error::<T>::RootsOnlyEnd);
+        let now = Self::now_block();
+        let suspended = |ban: &Ban| ban.subject == subject && ban.until.is_some() && ban.in_force(now);
+        let overrules = Bans::<T>::get().iter().any(suspended);
         ensure!(Bans::<T>::mutate(|bans: &mut BanList| bans.remove(&subject)), Error::<T>::NotListed);
+        if overrules {
+            Overruled::<T>::put(true);
+        }
         Self::deposit_event(Event::Lifted { subject });
         Ok(())
     }
@@ -80,6 +73,7 @@ impl<T: Config> Pallet<T> {
         RevokedHardware::<T>::insert(hardware, Self::now_block());
         if let Some(worker) = Hardware::<T>::take(hardware) {
             Self::forget(&worker);
+            T::OnBarred::on_barred();
         }
         Self::deposit_event(Event::HardwareRevoked { hardware });
         Ok(())

@@ -5,7 +5,8 @@
 //! block; one machine carries one live identity; collateral never goes back in time, and never ahead of governance's cap; what is
 //! revoked or suspended is inactive in the same block. Governance lists measurements, sets the policy's terms and the windows,
 //! revokes and lifts; it cannot add a root: Intel's is compiled in and can only be ended, and the development root counts only where
-//! the genesis block says so. The brake suspends, for a time that ends by itself, and admits nobody.
+//! the genesis block says so. The brake - a committee's majority, or gatekeepers of the recorded root - suspends, for a time that ends
+//! by itself, and admits nobody.
 //!
 //! Operators control what they submit. Does not: assign work, or trust itself where secrets are given - gatekeepers verify a
 //! worker's evidence again in their own binary.
@@ -15,6 +16,7 @@
 extern crate alloc;
 
 mod bans;
+mod brake;
 mod collateral;
 mod listing;
 mod registry;
@@ -26,13 +28,27 @@ mod weights;
 
 pub use pallet::*;
 pub use registry::signed_by;
-pub use types::{Absence, Appraisal, Expiry, Fmspc, Model, Windows};
+pub use types::{Absence, Appraisal, Ballot, BrakeCommittee, Expiry, Fmspc, Members, Model, Windows, MOST_MEMBERS};
 pub use weights::WeightInfo;
+
+/// What is told when somebody is shut out.
+pub trait OnBarred {
+    /// From this block on, registered TEEs may have lost their standing by a decision: a ban that begins, a machine that is revoked,
+    /// a measurement that leaves the list or is listed otherwise. Whose it was is asked of [`Pallet::is_shut_out`]. The work of the
+    /// call itself is a few reads and writes, which this pallet's weights cover, and does not grow.
+    fn on_barred();
+}
+
+impl OnBarred for () {
+    fn on_barred() {}
+}
 
 #[allow(clippy::expect_used, reason = "FRAME's macros expand to it")]
 #[frame_support::pallet]
 pub mod pallet {
-    use super::{Appraisal, Expiry, Fmspc, Model, WeightInfo, Windows};
+    use super::{
+        Appraisal, Ballot, BrakeCommittee, Expiry, Fmspc, Members, Model, OnBarred, WeightInfo, Windows, MOST_MEMBERS,
+    };
     use alloc::{boxed::Box, vec::Vec};
     use frame_support::pallet_prelude::*;
     use frame_system::pallet_prelude::*;
@@ -58,11 +74,13 @@ pub mod pallet {
     {
         /// Lists measurements, sets policy terms and windows, revokes, lifts, ends vendors' roots, records roots.
         type GovernanceOrigin: EnsureOrigin<Self::RuntimeOrigin>;
-        /// Suspends at once and for a bounded time. Can never admit.
+        /// Suspends at once and for a bounded time, beside the committee and the gatekeepers. Can never admit.
         type BrakeOrigin: EnsureOrigin<Self::RuntimeOrigin>;
+        /// Who takes from TEEs that are shut out what they were given.
+        type OnBarred: OnBarred;
         /// INSECURE when true: the genesis marks a development network, and the development root counts. Must be a fact of the
-        /// genesis block that no pallet's call changes. Root can still write any storage by hand, and then the chain's registry takes
-        /// what it should not; TEEs and receipts do not follow, for they read the mark in the genesis state, where no write reaches it.
+        /// genesis block that no call changes: the runtime has to keep root from writing storage by hand where it is false. An upgrade of
+        /// the runtime is past any of this; TEEs and receipts do not follow it, for they read the mark in the genesis state.
         type InsecureDevelopment: Get<bool>;
         /// Weights of the calls.
         type WeightInfo: WeightInfo;
@@ -148,6 +166,22 @@ pub mod pallet {
     #[pallet::storage]
     pub type Brake<T> = StorageValue<_, (BlockNumber, BlockNumber)>;
 
+    /// Whether governance lifted what the brake suspended while it held: then the brake suspends nothing before it has rested.
+    #[pallet::storage]
+    pub type Overruled<T> = StorageValue<_, bool, ValueQuery>;
+
+    /// How often the brake has suspended each subject. Gatekeepers sign for the next time only.
+    #[pallet::storage]
+    pub type Suspensions<T> = StorageMap<_, Blake2_128Concat, Subject, u32, ValueQuery>;
+
+    /// The accounts whose majority pulls the brake, and until when.
+    #[pallet::storage]
+    pub type Committee<T> = StorageValue<_, BrakeCommittee>;
+
+    /// The present vote of each member of the committee, while it counts.
+    #[pallet::storage]
+    pub type Ballots<T> = StorageValue<_, BoundedVec<Ballot, ConstU32<MOST_MEMBERS>>, ValueQuery>;
+
     /// The root that gives epoch keys.
     #[pallet::storage]
     pub type Root<T> = StorageValue<_, RootRecord>;
@@ -222,6 +256,22 @@ pub mod pallet {
             /// What.
             subject: Subject,
         },
+        /// A member of the committee votes to suspend a subject.
+        SuspensionVoted {
+            /// Who.
+            member: AccountId,
+            /// What.
+            subject: Subject,
+            /// Members whose vote for it counts now.
+            agreeing: u32,
+        },
+        /// The committee that may suspend was chosen anew; none when it has no members.
+        CommitteeSet {
+            /// Its members.
+            members: Members,
+            /// The last block of its term.
+            until: BlockNumber,
+        },
         /// A machine is revoked, and its registration gone.
         HardwareRevoked {
             /// Its pseudonym.
@@ -291,6 +341,8 @@ pub mod pallet {
         Barred,
         /// The machine is revoked by governance.
         HardwareRevoked,
+        /// The processor's certificate has expired: its owner has to fetch a newer one from the vendor.
+        CertificateExpired,
         /// The evidence does not bind this registration on this chain.
         WrongReportData,
         /// The registration names a block that is not a recent one of this chain.
@@ -325,6 +377,20 @@ pub mod pallet {
         AlreadyBarred,
         /// The brake was used, and cannot be again before it has rested: governance can act.
         BrakeRests,
+        /// Governance lifted a suspension: the brake takes up nothing before it has rested, and governance can act.
+        Overruled,
+        /// The signer is not on the committee, or its term is over.
+        NotOnTheCommittee,
+        /// A committee has three to seven members (one at least, on a development network), none of them twice.
+        BadCommittee,
+        /// Fewer gatekeepers signed than are needed: n-t+1 of the recorded root's seats.
+        TooFewGatekeepers,
+        /// The seats are not in ascending order, each once.
+        SeatsOutOfOrder,
+        /// The last block for which the gatekeepers signed has passed: they have to sign again.
+        SignaturesExpired,
+        /// The gatekeepers signed for a block that is too far away: they have to sign for an earlier one.
+        SignedTooFarAhead,
         /// A vendor's root can be ended, by its fingerprint and never later than decided before; nothing brings it back.
         RootsOnlyEnd,
         /// The development root is nobody's to name: the genesis alone decides about it.
@@ -342,7 +408,7 @@ pub mod pallet {
     #[pallet::hooks]
     impl<T: Config> Hooks<BlockNumberFor<T>> for Pallet<T> {
         fn on_initialize(_: BlockNumberFor<T>) -> Weight {
-            Self::watch_collateral()
+            Self::watch_collateral().saturating_add(Self::begin_bans())
         }
     }
 
@@ -454,7 +520,8 @@ pub mod pallet {
             Self::do_revoke(subject, from)
         }
 
-        /// Suspends a vendor, a generation of platforms or a measurement at once, until the brake's end.
+        /// Suspends a vendor, a generation of platforms or a measurement at once, until the brake's end. Whoever governs may; the
+        /// committee and the gatekeepers have calls of their own.
         #[pallet::call_index(11)]
         #[pallet::weight(<T as Config>::WeightInfo::bar())]
         pub fn suspend(origin: OriginFor<T>, subject: Subject) -> DispatchResult {
@@ -493,6 +560,39 @@ pub mod pallet {
         pub fn end_root(origin: OriginFor<T>, fingerprint: Hash, from: Option<BlockNumber>) -> DispatchResult {
             T::GovernanceOrigin::ensure_origin(origin)?;
             Self::do_end_root(&fingerprint, from)
+        }
+
+        /// Suspends as [`Self::suspend`] does, by the signatures of n-t+1 seats of the recorded root: seats counted from 1, ascending,
+        /// each over [`phala_protocol::attestation::suspension_payload`] for the next suspension of this subject, taken until block
+        /// `expires`, which is at most a day of 6 s blocks ahead. Anyone may carry them.
+        #[pallet::call_index(16)]
+        #[pallet::weight(<T as Config>::WeightInfo::suspend_by_gatekeepers(signatures.len() as u32))]
+        pub fn suspend_by_gatekeepers(
+            origin: OriginFor<T>,
+            subject: Subject,
+            expires: BlockNumber,
+            signatures: Vec<(u16, [u8; 64])>,
+        ) -> DispatchResult {
+            ensure_signed(origin)?;
+            Self::do_suspend_by_gatekeepers(subject, expires, &signatures)
+        }
+
+        /// Chooses the committee for `term` blocks from now on, a year of 6 s blocks at most; without members, there is none. Votes of
+        /// the former one are void.
+        #[pallet::call_index(17)]
+        #[pallet::weight(<T as Config>::WeightInfo::govern())]
+        pub fn set_committee(origin: OriginFor<T>, members: Members, term: BlockNumber) -> DispatchResult {
+            T::GovernanceOrigin::ensure_origin(origin)?;
+            Self::do_set_committee(members, term)
+        }
+
+        /// Votes, as a member of the committee, to suspend a subject; it is suspended when more than half of the members vote for it
+        /// within an hour of 6 s blocks. A member has one vote at a time: the newest.
+        #[pallet::call_index(18)]
+        #[pallet::weight(<T as Config>::WeightInfo::bar())]
+        pub fn vote_to_suspend(origin: OriginFor<T>, subject: Subject) -> DispatchResult {
+            let who = ensure_signed(origin)?;
+            Self::do_vote_to_suspend(AccountId(who.into()), subject)
         }
     }
 }

@@ -1,11 +1,12 @@
 //! The measurement allow-list.
 //!
 //! Guarantees: outside a development network an entry names the source it is reproduced from, and begins no earlier than the
-//! delay after it was listed; listing an entry again begins its delay again; no sunset that has passed is moved. Gatekeepers hold
+//! delay after it was listed; listing an entry again begins its delay again; no sunset that has passed is moved; what an entry no
+//! longer admits loses its standing with it, whenever it was registered. Gatekeepers hold
 //! their own delay, from [`phala_protocol::chain_state::AllowedMeasurement::listed_at`], in their own binary: what stands here
 //! decides who is registered, and never who is given keys early. Governance controls the arguments.
 
-use crate::pallet::*;
+use crate::{pallet::*, OnBarred};
 use frame_support::{ensure, pallet_prelude::DispatchResult, traits::Get};
 use phala_attest::Subject;
 use phala_protocol::{
@@ -28,9 +29,13 @@ impl<T: Config> Pallet<T> {
         let subject = Subject::Measurement(measurement);
         let barred = Bans::<T>::get().iter().any(|ban| ban.subject == subject && !ban.has_ended(now));
         ensure!(!barred, Error::<T>::Barred);
+        let relisted = Measurements::<T>::contains_key(measurement);
         Measurements::<T>::insert(measurement, AllowedMeasurement { source, listed_at: now, not_before, sunset });
         Listings::<T>::insert(measurement, listing);
         Self::deposit_event(Event::MeasurementAllowed { measurement, listing });
+        if relisted {
+            T::OnBarred::on_barred();
+        }
         Ok(())
     }
 
@@ -56,10 +61,11 @@ impl<T: Config> Pallet<T> {
         Measurements::<T>::take(measurement).ok_or(Error::<T>::NotListed)?;
         Listings::<T>::remove(measurement);
         Self::deposit_event(Event::MeasurementRemoved { measurement });
+        T::OnBarred::on_barred();
         Ok(())
     }
 
-    /// Whether a measurement may join in `role` now.
+    /// Whether a measurement may join, and stay, in `role` now.
     pub(crate) fn ensure_admitted(measurement: &Hash, role: Role) -> DispatchResult {
         ensure!(Self::is_allowed(measurement), Error::<T>::MeasurementNotAllowed);
         let admitted = Listings::<T>::get(measurement).is_some_and(|listing| listing.admits(role));

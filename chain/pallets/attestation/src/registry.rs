@@ -1,8 +1,9 @@
 //! Admission: evidence, who counts as active, and one live identity a machine.
 //!
-//! Guarantees: what `register` admits passed every check named in [`Error`]; a TEE whose measurement left the allow-list, whose
-//! registration lapsed, or whose vendor, generation or measurement is shut out is not active, without anyone having to remove it.
-//! A live identity is displaced by nobody but its own operator. The submitter controls every argument.
+//! Guarantees: what `register` admits passed every check named in [`Error`]; a TEE is active only while everything that governance
+//! decides would still admit it, without anyone having to remove it ([`Pallet::active`] says what is asked); a registration never
+//! outlasts the processor's certificate. A live identity is displaced by nobody but its own operator. The submitter controls every
+//! argument.
 
 use crate::{pallet::*, Absence, Appraisal, Model};
 use frame_support::{ensure, pallet_prelude::DispatchResult, traits::Get};
@@ -20,33 +21,68 @@ use phala_protocol::{
 use sp_runtime::{traits::Zero, SaturatedConversion};
 
 impl<T: Config> Pallet<T> {
-    /// The record of a TEE that may act in `role` now: registered, not lapsed, its measurement allowed, not shut out.
+    /// The record of a TEE that may act in `role` now. Each of these is asked anew, and holds:
+    ///
+    /// 1. it is registered, in this role, and its registration has not lapsed;
+    /// 2. its measurement is on the allow-list, from its first block to its sunset, and listed for this role;
+    /// 3. the status that its evidence had is one that the terms accept;
+    /// 4. the documents that it was judged by are of an evaluation from the floor to the cap, both included;
+    /// 5. its root, vendor, model, generation and measurement are neither revoked nor suspended, nor is its machine.
+    ///
+    /// The policy on advisories is asked when it attests, within each period.
     pub fn active(worker: &WorkerId, role: Role) -> Option<WorkerRecord> {
-        Workers::<T>::get(worker).filter(|record| {
-            record.role == role
-                && record.valid_until > Self::now_seconds()
-                && Self::is_allowed(&record.measurement)
-                && !Self::is_barred(worker)
-        })
+        let record = Workers::<T>::get(worker)?;
+        let known = Appraisals::<T>::get(worker);
+        let active = record.role == role
+            && record.valid_until > Self::now_seconds()
+            && Self::ensure_admitted(&record.measurement, role).is_ok()
+            && Self::meets_terms(known.as_ref())
+            && !Self::is_barred(known.as_ref());
+        active.then_some(record)
     }
 
-    /// Why a TEE has no claim to act in `role`, and not for want of a timely renewal; none while it has.
+    /// Why a TEE has no claim to act in `role`, and not for want of a timely renewal; none while it has. Status and generation of
+    /// documents are mended by attesting again, for which it has its period and the grace.
     pub fn absence(worker: &WorkerId, role: Role) -> Option<Absence> {
         let Some(record) = Workers::<T>::get(worker) else { return Some(Absence::Lapsed) };
-        if Self::is_barred(worker) {
+        if Self::is_barred(Appraisals::<T>::get(worker).as_ref()) {
             return Some(Absence::Barred);
         }
         let grace = CurrentWindows::<T>::get().lapse_grace;
         let late = record.valid_until.saturating_add(grace) <= Self::now_seconds();
-        (record.role != role || late || !Self::is_allowed(&record.measurement)).then_some(Absence::Lapsed)
+        let admitted = Self::ensure_admitted(&record.measurement, role).is_ok();
+        (record.role != role || late || !admitted).then_some(Absence::Lapsed)
     }
 
-    /// Whether a registered TEE's root, vendor, generation or measurement is revoked or suspended now. One of which nothing is known
-    /// is shut out by any ban.
-    fn is_barred(worker: &WorkerId) -> bool {
+    /// Whether governance or the brake has taken from a TEE its part in decisions: its registration is gone, its root, vendor,
+    /// generation or measurement is revoked or suspended, or its measurement has left the list. A registration that has only lapsed,
+    /// and one that has to be renewed, are not shut out: what was signed before was signed in good standing.
+    pub fn is_shut_out(worker: &WorkerId) -> bool {
+        Workers::<T>::get(worker).is_none_or(|record| {
+            Self::is_barred(Appraisals::<T>::get(worker).as_ref())
+                || Self::ensure_admitted(&record.measurement, record.role).is_err()
+        })
+    }
+
+    /// Whether a TEE's root, vendor, generation or measurement is revoked or suspended now. One of which nothing is known is shut out by
+    /// any ban.
+    fn is_barred(known: Option<&Appraisal>) -> bool {
         let (bans, now) = (Bans::<T>::get(), Self::now_block());
         bans.iter().any(|ban| ban.in_force(now))
-            && Appraisals::<T>::get(worker).is_none_or(|known| bans.applying(&known.origin, now).is_some())
+            && known.is_none_or(|known| bans.applying(&known.origin, now).is_some())
+    }
+
+    /// Whether status and generation of documents would still admit. A TEE of which nothing is known meets no floor and no cap.
+    fn meets_terms(known: Option<&Appraisal>) -> bool {
+        let (terms, cap) = (Terms::<T>::get(), Self::evaluation_cap());
+        let floor = terms.minimum_tcb_evaluation_number;
+        match known {
+            Some(Appraisal { origin, status, .. }) => {
+                let within = floor <= origin.evaluation && cap.is_some_and(|cap| origin.evaluation <= cap);
+                within && terms.accepted.contains(*status)
+            }
+            None => floor == 0 && cap == Some(u32::MAX),
+        }
     }
 
     pub(crate) fn do_register(registration: Registration, evidence: &Evidence) -> DispatchResult {
@@ -76,6 +112,7 @@ impl<T: Config> Pallet<T> {
         }
 
         let valid_until = Self::valid_until(&report, &collateral, now);
+        ensure!(valid_until > now, Error::<T>::CertificateExpired);
         Hardware::<T>::insert(hardware, identity);
         Appraisals::<T>::insert(identity, appraisal);
         Workers::<T>::insert(
@@ -125,6 +162,8 @@ impl<T: Config> Pallet<T> {
         let origin = Origin::of(report, collateral);
         let barred = Bans::<T>::get().applying(&origin, Self::now_block()).is_some();
         ensure!(!barred, Error::<T>::Barred);
+        let cap = Self::evaluation_cap().ok_or(Error::<T>::NoEvaluationCap)?;
+        ensure!(origin.evaluation <= cap, Error::<T>::EvaluationTooEarly);
         let confidence = confidence_of(report, &Advisories::<T>::get()).map_err(|refusal| match refusal {
             ConfidenceRefusal::Revoked => Error::<T>::PlatformRevoked,
             ConfidenceRefusal::Forbidden(_) | ConfidenceRefusal::TooManyAdvisories => Error::<T>::AdvisoryForbidden,
@@ -155,15 +194,13 @@ impl<T: Config> Pallet<T> {
         Self::deposit_event(Event::Deregistered { worker: *worker });
     }
 
-    /// Until when a registration holds: for a period, and no longer than certificates and collateral hold; where the collateral
-    /// ends first, its grace counts too.
+    /// Until when a registration holds: for a period, and no longer than the collateral with its grace, nor than the processor's own
+    /// certificate, which has none.
     fn valid_until(report: &VerifiedReport, collateral: &VerifiedCollateral, now: u64) -> u64 {
         let windows = CurrentWindows::<T>::get();
-        let mut end = report.valid_until();
-        if end == collateral.valid_until() {
-            end = end.saturating_add(windows.collateral_grace);
-        }
-        end.min(now.saturating_add(windows.attestation_period))
+        let period = now.saturating_add(windows.attestation_period);
+        let documents = collateral.valid_until().saturating_add(windows.collateral_grace);
+        period.min(documents).min(report.certified_until())
     }
 
     fn ensure_recent(registration: &Registration) -> DispatchResult {

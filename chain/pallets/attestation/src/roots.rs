@@ -1,31 +1,50 @@
 //! The record of the root that gives epoch keys.
 //!
-//! Guarantees: a root is recorded only with the signatures of all its seats, each a registered gatekeeper, with more than two
-//! thirds of the seats as threshold; a single seat is possible on a development network alone. Eras follow each other.
-//! Governance sends the call; the seats' TEEs control what is signed.
+//! Guarantees: governance records a root only with the signatures of all its seats, each a registered gatekeeper; a ceremony's root
+//! comes from the pallet that refereed it, which had its seats registered and their confirmations signed. Either way more than two
+//! thirds of the seats are the threshold, a single seat is possible on a development network alone, and eras follow each other.
+//! The seats' TEEs control what is signed.
 
 use crate::{pallet::*, signed_by};
 use frame_support::{ensure, pallet_prelude::DispatchResult, traits::Get};
 use phala_protocol::{attestation::Role, chain_state::RootRecord};
 
 impl<T: Config> Pallet<T> {
-    pub(crate) fn do_record_root(root: RootRecord, signatures: &[[u8; 64]]) -> DispatchResult {
+    /// Judges what can be said of a root without its signatures: seats, threshold, and that its era is the one that comes next.
+    ///
+    /// # Errors
+    /// `BadRoot` or `WrongEra`.
+    pub fn ensure_root(root: &RootRecord) -> DispatchResult {
         let seats = root.seats.len();
         let enough = seats >= 4 || (seats == 1 && T::InsecureDevelopment::get());
         let threshold = (2 * seats) / 3 + 1;
         ensure!(enough && seats <= 1_000 && usize::from(root.threshold) == threshold, Error::<T>::BadRoot);
         let expected = Root::<T>::get().map_or(0, |present| present.era.saturating_add(1));
         ensure!(root.era == expected, Error::<T>::WrongEra);
-        ensure!(signatures.len() == seats, Error::<T>::NotAGatekeeper);
+        Ok(())
+    }
+
+    /// Lets a root answer. That its seats are registered and agreed to it is for the caller to have verified.
+    ///
+    /// # Errors
+    /// Those of [`Self::ensure_root`].
+    pub fn adopt_root(root: RootRecord) -> DispatchResult {
+        Self::ensure_root(&root)?;
+        let era = root.era;
+        Root::<T>::put(root);
+        Self::deposit_event(Event::RootRecorded { era });
+        Ok(())
+    }
+
+    pub(crate) fn do_record_root(root: RootRecord, signatures: &[[u8; 64]]) -> DispatchResult {
+        Self::ensure_root(&root)?;
+        ensure!(signatures.len() == root.seats.len(), Error::<T>::NotAGatekeeper);
         let payload = root.signing_payload(&Self::genesis());
         for (index, (seat, signature)) in root.seats.iter().zip(signatures).enumerate() {
             let repeated = root.seats.iter().take(index).any(|other| other == seat);
             let registered = Self::active(seat, Role::Gatekeeper).is_some();
             ensure!(registered && !repeated && signed_by(seat, signature, &payload), Error::<T>::NotAGatekeeper);
         }
-        let era = root.era;
-        Root::<T>::put(root);
-        Self::deposit_event(Event::RootRecorded { era });
-        Ok(())
+        Self::adopt_root(root)
     }
 }

@@ -2,10 +2,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod bans;
+mod brake;
 mod collateral;
 mod identity;
 mod listing;
 mod roots;
+mod standing;
 
 use crate::{self as pallet_attestation, *};
 use codec::{Decode, Encode};
@@ -54,20 +56,31 @@ impl pallet_timestamp::Config for Test {}
 
 frame_support::parameter_types! {
     pub static Development: bool = true;
+    pub static TimesTold: u32 = 0;
 }
 
-pub struct Committee;
+pub struct Braking;
 
-impl frame_support::traits::SortedMembers<AccountId32> for Committee {
+impl frame_support::traits::SortedMembers<AccountId32> for Braking {
     fn sorted_members() -> Vec<AccountId32> {
-        vec![AccountId32::new(COMMITTEE)]
+        vec![AccountId32::new(BRAKE)]
+    }
+}
+
+/// Counts how often somebody was said to be shut out.
+pub struct Told;
+
+impl OnBarred for Told {
+    fn on_barred() {
+        TimesTold::set(TimesTold::get() + 1);
     }
 }
 
 impl crate::Config for Test {
     type InsecureDevelopment = Development;
     type GovernanceOrigin = frame_system::EnsureRoot<AccountId32>;
-    type BrakeOrigin = frame_system::EnsureSignedBy<Committee, AccountId32>;
+    type BrakeOrigin = frame_system::EnsureSignedBy<Braking, AccountId32>;
+    type OnBarred = Told;
     type WeightInfo = ();
 }
 
@@ -75,12 +88,13 @@ const NOW: u64 = 1_790_000_000;
 const BLOCK: u32 = 50;
 const DAY: u64 = 86_400;
 const BINARY: &[u8] = b"worker binary";
-const COMMITTEE: [u8; 32] = [7; 32];
+const BRAKE: [u8; 32] = [7; 32];
 const ALICE: [u8; 32] = [1; 32];
 const BOB: [u8; 32] = [2; 32];
 
 fn network(insecure_development: bool) -> sp_io::TestExternalities {
     Development::set(insecure_development);
+    TimesTold::set(0);
     let storage = frame_system::GenesisConfig::<Test>::default().build_storage().unwrap();
     let mut network = sp_io::TestExternalities::new(storage);
     network.execute_with(|| {
@@ -302,10 +316,12 @@ fn a_bit_flipped_anywhere_in_evidence_is_refused() {
 }
 
 #[test]
-fn governance_alone_governs_and_the_brake_is_the_committees() {
+fn governance_alone_governs_and_the_brake_only_suspends() {
     network(true).execute_with(|| {
         let subject = Subject::Vendor(Vendor::IntelTdx);
-        for who in [ALICE, COMMITTEE] {
+        let members = || vec![AccountId(ALICE)].try_into().unwrap();
+        assert_ok!(Attestation::set_committee(RuntimeOrigin::root(), members(), 100));
+        for who in [ALICE, BRAKE] {
             assert!(Attestation::set_terms(signed(who), PolicyTerms::STRICT).is_err());
             assert!(Attestation::allow_measurement(signed(who), [1; 32], listing(0, None)).is_err());
             assert!(Attestation::remove_measurement(signed(who), [1; 32]).is_err());
@@ -318,10 +334,14 @@ fn governance_alone_governs_and_the_brake_is_the_committees() {
             assert!(Attestation::revoke_hardware(signed(who), [1; 32]).is_err());
             assert!(Attestation::lift_hardware(signed(who), [1; 32]).is_err());
             assert!(Attestation::end_root(signed(who), [1; 32], None).is_err());
+            assert!(Attestation::set_committee(signed(who), members(), 100).is_err());
         }
         assert!(Attestation::suspend(signed(ALICE), subject).is_err());
         assert!(Attestation::suspend(RuntimeOrigin::root(), subject).is_err());
-        assert_ok!(Attestation::suspend(signed(COMMITTEE), subject));
+        assert_ok!(Attestation::suspend(signed(BRAKE), subject));
+        for who in [ALICE, BRAKE] {
+            assert!(Attestation::lift(signed(who), subject).is_err());
+        }
     });
 }
 

@@ -1,17 +1,27 @@
 //! What the pallet keeps beside the records that light clients read.
 //!
 //! Guarantees: [`Windows::in_range`] is false for every set of windows that would shut everybody out, or nobody ever. Governance
-//! chooses windows; evidence decides an [`Appraisal`].
+//! chooses windows.
 
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
-use phala_attest::{ConfidenceLevel, Origin, TcbStatus};
-use phala_protocol::{ids::BlockNumber, limits::MEASUREMENT_DELAY_BLOCKS};
+use frame_support::{traits::ConstU32, BoundedVec};
+use phala_attest::Subject;
+use phala_protocol::{
+    ids::{AccountId, BlockNumber},
+    limits::MEASUREMENT_DELAY_BLOCKS,
+};
 use scale_info::TypeInfo;
+
+/// Members that the committee has at most.
+pub const MOST_MEMBERS: u32 = 7;
+
+/// The members of a committee.
+pub type Members = BoundedVec<AccountId, ConstU32<MOST_MEMBERS>>;
 
 /// Platform model: the first six bytes of what a vendor calls FMSPC.
 pub type Fmspc = [u8; 6];
 
-pub use phala_attest::PlatformModel as Model;
+pub use phala_attest::{Appraisal, PlatformModel as Model};
 
 const HOUR: u64 = 3_600;
 const DAY: u64 = 24 * HOUR;
@@ -69,15 +79,24 @@ impl Windows {
     }
 }
 
-/// What evidence said about a registered TEE when it attested last.
+/// The accounts whose majority may suspend.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, MaxEncodedLen, TypeInfo)]
+pub struct BrakeCommittee {
+    /// Who.
+    pub members: Members,
+    /// The last block in which they may.
+    pub until: BlockNumber,
+}
+
+/// A member's vote to suspend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, MaxEncodedLen, TypeInfo)]
-pub struct Appraisal {
-    /// What bans ask about.
-    pub origin: Origin,
-    /// The vendor's judgement of the platform.
-    pub status: TcbStatus,
-    /// What that is worth, under the advisory policy of then.
-    pub confidence: ConfidenceLevel,
+pub struct Ballot {
+    /// Whose.
+    pub member: AccountId,
+    /// What it would suspend.
+    pub subject: Subject,
+    /// The last block in which it counts.
+    pub until: BlockNumber,
 }
 
 /// When kept collateral ends.
@@ -92,7 +111,8 @@ pub struct Expiry {
 /// Why a TEE has no claim to what it was assigned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Absence {
-    /// It is not registered in the role, its measurement is off the allow-list, or its registration lapsed longer than the grace ago.
+    /// It is not registered in the role, its measurement is not, or no longer, listed for the role, or its registration lapsed longer
+    /// than the grace ago.
     Lapsed,
     /// Its root, vendor, generation or measurement is revoked or suspended.
     Barred,

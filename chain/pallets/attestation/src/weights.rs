@@ -13,8 +13,12 @@ pub trait WeightInfo {
     fn register() -> Weight;
     /// A governance call that changes one entry.
     fn govern() -> Weight;
-    /// A call that shuts something or somebody out, or in again.
+    /// A call that shuts something or somebody out, or in again, or votes to.
     fn bar() -> Weight;
+    /// `suspend_by_gatekeepers` with `signatures` signatures.
+    fn suspend_by_gatekeepers(signatures: u32) -> Weight;
+    /// `on_initialize`: whether a ban begins.
+    fn begin_bans() -> Weight;
     /// `on_initialize`: one model's collateral is looked at.
     fn watch_collateral() -> Weight;
     /// `record_root` with `seats` signatures.
@@ -31,18 +35,34 @@ impl WeightInfo for () {
     fn register() -> Weight {
         // Three P-256 verifications, two certificates, one collateral record, up to 64 bans and 128 advisories. Reads the time, the
         // block, two hashes, the mark, collateral, terms, windows, bans, advisories, entry and listing of the measurement, the
-        // revoked machine, the machine, two registrations; writes machine, registration and appraisal, and forgets two others.
-        Weight::from_parts(10_200_000_000, 72 * 1024).saturating_add(ParityDbWeight::get().reads_writes(16, 7))
+        // revoked machine, the machine, two registrations, the cap; writes machine, registration and appraisal, and forgets two others.
+        Weight::from_parts(10_200_000_000, 72 * 1024).saturating_add(ParityDbWeight::get().reads_writes(17, 7))
     }
 
     fn govern() -> Weight {
-        // A listing looks through up to 64 bans and writes two entries; a policy on advisories has up to 128.
-        Weight::from_parts(60_000_000, 8_000).saturating_add(ParityDbWeight::get().reads_writes(6, 2))
+        // A listing looks through up to 64 bans and writes two entries; a policy on advisories has up to 128. Whoever serves what was
+        // given is told.
+        Weight::from_parts(60_000_000, 8_000).saturating_add(ParityDbWeight::get().reads_writes(9, 3))
     }
 
     fn bar() -> Weight {
-        // The list of up to 64 is read, searched and written; a machine's registration is removed. Two fingerprints are computed.
-        Weight::from_parts(80_000_000, 8_000).saturating_add(ParityDbWeight::get().reads_writes(5, 4))
+        // The list of up to 64 is read, searched and written; a machine's registration is removed. Two fingerprints are computed. Of a
+        // vote: committee, ballots, brake, windows, what was overruled, and how often the subject was suspended. Whoever serves what was
+        // given is told.
+        Weight::from_parts(120_000_000, 16_000).saturating_add(ParityDbWeight::get().reads_writes(10, 7))
+    }
+
+    fn suspend_by_gatekeepers(signatures: u32) -> Weight {
+        // The root has up to a thousand seats.
+        Self::bar()
+            .saturating_add(Weight::from_parts(60_000_000, 36_000))
+            .saturating_add(ParityDbWeight::get().reads(2))
+            .saturating_add(Weight::from_parts(60_000_000, 0).saturating_mul(signatures.into()))
+    }
+
+    fn begin_bans() -> Weight {
+        // The list of up to 64, and whoever is told.
+        Weight::from_parts(20_000_000, 4_000).saturating_add(ParityDbWeight::get().reads_writes(4, 1))
     }
 
     fn watch_collateral() -> Weight {
@@ -51,10 +71,11 @@ impl WeightInfo for () {
     }
 
     fn record_root(seats: u32) -> Weight {
-        Weight::from_parts(30_000_000, 8_000).saturating_add(ParityDbWeight::get().reads_writes(6, 1)).saturating_add(
-            // Each seat's signature; its registration, measurement and appraisal. The bans, the time and the block are read once.
-            Weight::from_parts(85_000_000, 600)
-                .saturating_add(ParityDbWeight::get().reads(3))
+        Weight::from_parts(30_000_000, 8_000).saturating_add(ParityDbWeight::get().reads_writes(9, 1)).saturating_add(
+            // Each seat's signature; its registration, measurement, listing and appraisal. The bans, the terms, the cap, the mark, the
+            // time and the block are read once.
+            Weight::from_parts(85_000_000, 700)
+                .saturating_add(ParityDbWeight::get().reads(4))
                 .saturating_mul(seats.into()),
         )
     }

@@ -1,8 +1,10 @@
 //! Clusters and their epochs.
 //!
 //! Guarantees: an epoch's key is what more than half of the replicas announced, identical to the byte; epochs open at the beginning
-//! of a block, so that no block has items of two epochs; the next never opens while items of the one before wait for a result.
-//! Replicas control the announcements, which are signed; a wrong key of a minority opens nothing.
+//! of a block, so that no block has items of two epochs; the next never opens while items of the one before wait for a result. A
+//! cluster is of the era whose root answers when it is created; that it goes over to a later one is not possible yet.
+//! Replicas control the announcements, which are signed; a wrong key of a minority opens nothing, nor does what a replica announced that
+//! is shut out.
 
 use crate::{pallet::*, WeightInfo};
 use alloc::vec::Vec;
@@ -23,8 +25,9 @@ impl<T: Config> Pallet<T> {
         let id = NextCluster::<T>::get();
         NextCluster::<T>::put(id.checked_add(1).ok_or(Error::<T>::Overflow)?);
         let cluster = ClusterId(id);
+        let era = phala_pallet_attestation::Root::<T>::get().map_or(0, |root| root.era);
         let record = ClusterRecord {
-            era: 0,
+            era,
             epoch: 0,
             opened_at: 0,
             opened_count: 0,
@@ -36,8 +39,16 @@ impl<T: Config> Pallet<T> {
         };
         Self::assign_standings(cluster, &record);
         Clusters::<T>::insert(cluster, record);
+        ClustersOfEra::<T>::mutate(era, |clusters| *clusters = clusters.saturating_add(1));
         Self::deposit_event(Event::ReplicasAssigned { cluster, replicas });
         Ok(())
+    }
+
+    /// How many clusters get their keys of the root of an era before `era`. There are entries for the eras that clusters are of, which
+    /// a hand-over keeps to two.
+    pub fn clusters_of_former_eras(era: u32) -> u32 {
+        let former = ClustersOfEra::<T>::iter().filter(|(of, _)| *of < era);
+        former.fold(0, |sum, (_, clusters)| sum.saturating_add(clusters))
     }
 
     pub(crate) fn do_assign_replicas(cluster: ClusterId, replicas: Vec<WorkerId>) -> DispatchResult {
@@ -77,7 +88,8 @@ impl<T: Config> Pallet<T> {
         let mut announcements = Announcements::<T>::get(cluster);
         ensure!(announcements.iter().all(|(who, _)| *who != worker), Error::<T>::AlreadyVoted);
         announcements.push((worker, public_key.clone()));
-        let agreeing = announcements.iter().filter(|(_, key)| *key == public_key).count();
+        let counts = |(who, key): &&(WorkerId, Vec<u8>)| *key == public_key && Self::counts(who);
+        let agreeing = announcements.iter().filter(counts).count();
         if agreeing >= record.majority() {
             let queued = Opening::<T>::get().iter().any(|(queued, ..)| *queued == cluster);
             if !queued {
@@ -100,6 +112,7 @@ impl<T: Config> Pallet<T> {
                     record.opened_at = now;
                     record.opened_count = inbox::Pallet::<T>::head(cluster).count;
                     record.envelope_key = key;
+                    record.epoch_length = Self::length_of_opened(cluster, record.epoch_length);
                     true
                 }
                 _ => false,
@@ -115,6 +128,11 @@ impl<T: Config> Pallet<T> {
 
     pub(crate) fn is_active(worker: &WorkerId) -> bool {
         phala_pallet_attestation::Pallet::<T>::active(worker, Role::Worker).is_some()
+    }
+
+    /// Whether what a replica has signed counts: until it is shut out.
+    pub(crate) fn counts(worker: &WorkerId) -> bool {
+        !phala_pallet_attestation::Pallet::<T>::is_shut_out(worker)
     }
 
     pub(crate) fn signed_by(worker: &WorkerId, signature: &[u8; 64], payload: &[u8; 32]) -> bool {

@@ -3,7 +3,8 @@
 //! Guarantees: an epoch opens only when more than half of a cluster's replicas announced the same envelope key, at the beginning
 //! of a block, and never while the epoch before has items without a final result; a result is final only when more than half of
 //! the replicas signed the same one, in the order of the inbox's boundaries, each continuing the commitment of the one before;
-//! a replica that falls behind, disagrees or lapses is named by an event, and final results wait for those behind, within a bound.
+//! a replica that falls behind, disagrees or lapses is named by an event, and final results wait for those behind, within a bound;
+//! what a replica that is shut out has signed decides nothing any more, and the next epoch, whose keys it does not get, is due at once.
 //!
 //! Replicas control what they sign, anyone may carry it here, governance assigns replicas. The pallet sees commitments, never
 //! contents: whether a result is *right* is the replicas' word.
@@ -16,6 +17,7 @@ extern crate alloc;
 mod clusters;
 mod code;
 mod results;
+mod rolls;
 mod standing;
 #[cfg(test)]
 mod tests;
@@ -72,6 +74,25 @@ pub mod pallet {
         Barred,
     }
 
+    /// An epoch that rolls early.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, MaxEncodedLen, TypeInfo)]
+    pub struct Roll {
+        /// Blocks that an epoch of the cluster stays open at least, once it has rolled.
+        pub length: BlockNumber,
+        /// Epochs that are still to open at once. Two when the next one's keys may have been given to the replica before it was shut
+        /// out, one otherwise.
+        pub left: u8,
+    }
+
+    /// A place in a search through all clusters.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode, MaxEncodedLen, TypeInfo)]
+    pub struct SearchPlace {
+        /// The cluster that is looked at next.
+        pub next: u32,
+        /// Clusters that are still to be looked at; none when nobody was shut out since all were.
+        pub left: u32,
+    }
+
     /// Boundaries that one result of a submission makes final at most: its own, and one that waited for it.
     pub const FINALISED_PER_RESULT: u32 = 2;
 
@@ -123,6 +144,10 @@ pub mod pallet {
     #[pallet::storage]
     pub type Clusters<T> = StorageMap<_, Blake2_128Concat, ClusterId, ClusterRecord>;
 
+    /// How many clusters get their keys of the root of each era; none where there is no entry.
+    #[pallet::storage]
+    pub type ClustersOfEra<T> = StorageMap<_, Twox64Concat, u32, u32, ValueQuery>;
+
     /// The id of the next cluster.
     #[pallet::storage]
     pub type NextCluster<T> = StorageValue<_, u32, ValueQuery>;
@@ -162,6 +187,14 @@ pub mod pallet {
     /// Where the replicas of each cluster stand.
     #[pallet::storage]
     pub type Standings<T> = StorageMap<_, Blake2_128Concat, ClusterId, Vec<Standing>, ValueQuery>;
+
+    /// Clusters whose epochs roll early, because a replica was shut out.
+    #[pallet::storage]
+    pub type Rolls<T> = StorageMap<_, Blake2_128Concat, ClusterId, Roll>;
+
+    /// How far the clusters have been looked through for replicas that are shut out.
+    #[pallet::storage]
+    pub type Search<T> = StorageValue<_, SearchPlace, ValueQuery>;
 
     /// Code by hash.
     #[pallet::storage]
@@ -264,6 +297,23 @@ pub mod pallet {
             /// Why.
             reason: DropReason,
         },
+        /// A replica is shut out, and holds the keys of the open epoch: the next one is due at once.
+        EpochRolls {
+            /// The cluster.
+            cluster: ClusterId,
+            /// Epochs that are to open at once: two when the next one's keys may have been given to it already.
+            epochs: u32,
+        },
+        /// So many replicas are shut out that the others cannot decide: the cluster stands still until the ban ends or is lifted, or
+        /// governance assigns replicas to it.
+        AwaitingAssignment {
+            /// The cluster.
+            cluster: ClusterId,
+            /// Replicas that are not shut out.
+            remaining: u32,
+            /// Replicas that have to agree.
+            majority: u32,
+        },
         /// An epoch's first commitment is bound to the last of the epoch before.
         Rekeyed {
             /// The cluster.
@@ -343,7 +393,8 @@ pub mod pallet {
     #[pallet::hooks]
     impl<T: Config> Hooks<BlockNumberFor<T>> for Pallet<T> {
         fn on_initialize(_: BlockNumberFor<T>) -> Weight {
-            Self::open_epochs()
+            // What opens now may be an epoch whose keys a replica got before it was shut out: looked at after it has opened.
+            Self::open_epochs().saturating_add(Self::look_for_shut_out())
         }
     }
 
@@ -444,10 +495,7 @@ pub mod pallet {
         pub fn set_epoch_length(origin: OriginFor<T>, cluster: ClusterId, blocks: BlockNumber) -> DispatchResult {
             <T as Config>::GovernanceOrigin::ensure_origin(origin)?;
             ensure!(blocks >= MIN_EPOCH_LENGTH, Error::<T>::EpochTooShort);
-            Clusters::<T>::try_mutate(cluster, |record| {
-                record.as_mut().ok_or(Error::<T>::NoSuchCluster)?.epoch_length = blocks;
-                Ok(())
-            })
+            Self::do_set_epoch_length(cluster, blocks)
         }
 
         /// Drops a replica that is lost, whose registration is gone or lapsed longer ago than the registry's grace, or that is shut out;

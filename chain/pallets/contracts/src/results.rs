@@ -4,7 +4,8 @@
 //! final when more than half of the replicas signed the same result, in the inbox's order, each result continuing the commitment
 //! of the one before under the epoch's commit key, or the binding of a re-key. A submission makes at most
 //! [`FINALISED_PER_RESULT`] boundaries final for each result in it, which its weight covers; what has its majority beyond that
-//! waits for the next submission, also of results that are known. Replicas control what is voted, not when it counts.
+//! waits for the next submission, also of results that are known. What a replica signed before it was shut out decides nothing after.
+//! Replicas control what is voted, not when it counts.
 
 use crate::{
     pallet::*,
@@ -20,10 +21,13 @@ use frame_support::{
 use phala_pallet_inbox as inbox;
 use phala_protocol::{
     chain_state::{ClusterRecord, FinalRecord},
-    ids::ClusterId,
+    ids::{ClusterId, WorkerId},
     result::{Boundary, ClusterResult, SignedRekey, SignedResult},
 };
 use sp_runtime::{DispatchError, SaturatedConversion};
+
+/// Who signed a result, and with what.
+type Voters = Vec<(WorkerId, [u8; 64])>;
 
 /// What became of one result of a submission.
 enum Taken {
@@ -143,32 +147,47 @@ impl<T: Config> Pallet<T> {
             let Some(record) = Clusters::<T>::get(cluster) else { return };
             let Some(boundary) = inbox::Pallet::<T>::oldest_boundary(cluster) else { return };
             let votes = Votes::<T>::get((cluster, boundary.block));
-            let Some(result) = Self::decided(cluster, &record, &votes) else { return };
+            let Some((result, voters)) = Self::decided(cluster, &record, &votes) else { return };
             Votes::<T>::remove((cluster, boundary.block));
-            Self::record_final(cluster, record, result, votes);
+            Self::record_final(cluster, record, result, &votes, voters);
             *budget = budget.saturating_sub(1);
         }
     }
 
-    /// The result that more than half of the replicas signed and that continues the last commitment, if there is one.
-    fn decided(cluster: ClusterId, record: &ClusterRecord, votes: &[SignedResult]) -> Option<ClusterResult> {
-        votes
+    /// The result that more than half of the replicas signed and that continues the last commitment, if there is one, with the
+    /// signatures of those that are not shut out.
+    fn decided(cluster: ClusterId, record: &ClusterRecord, votes: &[SignedResult]) -> Option<(ClusterResult, Voters)> {
+        let agrees = |vote: &SignedResult, result: &ClusterResult| {
+            vote.result == *result && record.replicas.contains(&vote.worker)
+        };
+        // Each replica votes once, so that one result at most has more than half of them, and each voter is asked about once.
+        let result = votes
             .iter()
             .map(|vote| vote.result)
-            .find(|result| {
-                let agreeing = votes
-                    .iter()
-                    .filter(|vote| vote.result == *result && record.replicas.contains(&vote.worker))
-                    .count();
-                agreeing >= record.majority()
-            })
-            .filter(|result| match Commitments::<T>::get(cluster) {
-                Some(commitment) => record.bound_epoch == result.epoch && commitment == result.prev,
-                None => true,
-            })
+            .find(|result| votes.iter().filter(|vote| agrees(vote, result)).count() >= record.majority())?;
+        let continues = match Commitments::<T>::get(cluster) {
+            Some(commitment) => record.bound_epoch == result.epoch && commitment == result.prev,
+            None => true,
+        };
+        if !continues {
+            return None;
+        }
+        let voters: Vec<_> = votes
+            .iter()
+            .filter(|vote| agrees(vote, &result) && Self::counts(&vote.worker))
+            .map(|vote| (vote.worker, vote.signature))
+            .collect();
+        (voters.len() >= record.majority()).then_some((result, voters))
     }
 
-    fn record_final(cluster: ClusterId, mut record: ClusterRecord, result: ClusterResult, votes: Vec<SignedResult>) {
+    /// Records a result that was decided on by `voters`, among all `votes` on its boundary.
+    fn record_final(
+        cluster: ClusterId,
+        mut record: ClusterRecord,
+        result: ClusterResult,
+        votes: &[SignedResult],
+        voters: Voters,
+    ) {
         let Boundary { block, count, .. } = result.boundary;
         Commitments::<T>::insert(cluster, result.next);
         let replicas = record.replicas.len() as u32;
@@ -183,9 +202,7 @@ impl<T: Config> Pallet<T> {
         }
         Clusters::<T>::insert(cluster, record);
         let finalised_at = frame_system::Pallet::<T>::block_number().saturated_into();
-        let votes =
-            votes.iter().filter(|vote| vote.result == result).map(|vote| (vote.worker, vote.signature)).collect();
-        FinalResults::<T>::insert((cluster, block), FinalRecord { result, votes, replicas, finalised_at });
+        FinalResults::<T>::insert((cluster, block), FinalRecord { result, votes: voters, replicas, finalised_at });
         Self::keep(cluster, &result.boundary, &mut standings);
         Standings::<T>::insert(cluster, standings);
         inbox::Pallet::<T>::acknowledge(cluster, block);
@@ -211,7 +228,7 @@ impl<T: Config> Pallet<T> {
         let mut votes = RekeyVotes::<T>::get(cluster);
         ensure!(votes.iter().all(|(who, _)| *who != worker), Error::<T>::AlreadyVoted);
         votes.push((worker, rekey));
-        let agreeing = votes.iter().filter(|(_, vote)| *vote == rekey).count();
+        let agreeing = votes.iter().filter(|(who, vote)| *vote == rekey && Self::counts(who)).count();
         if agreeing >= record.majority() {
             RekeyVotes::<T>::remove(cluster);
             Commitments::<T>::insert(cluster, rekey.new);

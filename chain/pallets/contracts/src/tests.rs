@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod results;
+mod rolls;
 mod standing;
 
 use crate::{self as pallet_contracts, *};
@@ -12,10 +13,10 @@ use frame_support::{
     traits::{ConstU128, ConstU32, Hooks},
     BoundedVec,
 };
-use phala_pallet_attestation::{Measurements, Workers};
+use phala_pallet_attestation::{Listings, Measurements, Workers};
 use phala_pallet_inbox::Clusters as _;
 use phala_protocol::{
-    attestation::{Assurance, Role},
+    attestation::{Assurance, Listing, Role, Version},
     chain_state::{AllowedMeasurement, WorkerRecord},
     envelope::{
         announcement_payload, Envelope, EnvelopeHeader, EnvelopeKind, SizeClass, AEAD_TAG_BYTES, PUBLIC_KEY_BYTES,
@@ -78,6 +79,7 @@ impl phala_pallet_attestation::Config for Test {
     type InsecureDevelopment = frame_support::traits::ConstBool<true>;
     type GovernanceOrigin = frame_system::EnsureRoot<AccountId32>;
     type BrakeOrigin = frame_system::EnsureRoot<AccountId32>;
+    type OnBarred = Contracts;
     type WeightInfo = ();
 }
 
@@ -130,8 +132,7 @@ fn network(replicas: u8, open: bool) -> sp_io::TestExternalities {
     let mut network = sp_io::TestExternalities::new(storage);
     network.execute_with(|| {
         at(1);
-        let entry = AllowedMeasurement { source: [0; 32], listed_at: 0, not_before: 0, sunset: None };
-        Measurements::<Test>::insert(MEASUREMENT, entry);
+        list(MEASUREMENT);
         let pairs: Vec<_> = (1..=replicas).map(replica).collect();
         pairs.iter().for_each(|pair| register(pair, u64::MAX));
         let ids: Vec<_> = pairs.iter().map(id).collect();
@@ -144,6 +145,13 @@ fn network(replicas: u8, open: bool) -> sp_io::TestExternalities {
         }
     });
     network
+}
+
+fn list(measurement: Hash) {
+    let entry = AllowedMeasurement { source: [0; 32], listed_at: 0, not_before: 0, sunset: None };
+    Measurements::<Test>::insert(measurement, entry);
+    let listing = Listing { source: [0; 32], version: Version(0, 1, 0), role: None, not_before: 0, sunset: None };
+    Listings::<Test>::insert(measurement, listing);
 }
 
 fn register(pair: &ed25519::Pair, valid_until: u64) {
@@ -240,10 +248,13 @@ fn storage_keys_are_the_ones_light_clients_read() {
     assert_eq!(Standings::<Test>::hashed_key_for(CLUSTER), storage::standings_key(CLUSTER));
     assert_eq!(phala_pallet_inbox::Boundaries::<Test>::hashed_key_for((CLUSTER, 7)), storage::boundary_key(CLUSTER, 7));
     assert_eq!(Workers::<Test>::hashed_key_for(WorkerId([3; 32])), storage::worker_key(&WorkerId([3; 32])));
+    let appraisal = phala_pallet_attestation::Appraisals::<Test>::hashed_key_for(WorkerId([3; 32]));
+    assert_eq!(appraisal, storage::appraisal_key(&WorkerId([3; 32])));
     assert_eq!(Measurements::<Test>::hashed_key_for(MEASUREMENT), storage::measurement_key(&MEASUREMENT));
     assert_eq!(phala_pallet_attestation::Root::<Test>::hashed_key().to_vec(), storage::root_key());
     assert_eq!(phala_pallet_attestation::Terms::<Test>::hashed_key(), storage::TERMS);
     assert_eq!(phala_pallet_attestation::Bans::<Test>::hashed_key(), storage::BANS);
+    assert_eq!(phala_pallet_attestation::EvaluationCap::<Test>::hashed_key(), storage::EVALUATION_CAP);
     assert_eq!(phala_pallet_attestation::Advisories::<Test>::hashed_key(), storage::ADVISORIES);
 }
 
@@ -260,6 +271,20 @@ fn cluster_needs_registered_workers_and_governance() {
         assert_noop!(create(RuntimeOrigin::root(), vec![id(&replica(2))]), Error::<Test>::NotAWorker);
         Measurements::<Test>::remove(MEASUREMENT);
         assert_noop!(create(RuntimeOrigin::root(), vec![id(&replica(1))]), Error::<Test>::NotAWorker);
+    });
+}
+
+#[test]
+fn a_cluster_is_of_the_era_whose_root_answers_and_is_counted_in_it() {
+    network(1, false).execute_with(|| {
+        assert_eq!((record().era, Contracts::clusters_of_former_eras(0)), (0, 0));
+        let root =
+            phala_protocol::chain_state::RootRecord { era: 3, threshold: 1, seats: Vec::new(), share_list: [0; 32] };
+        phala_pallet_attestation::Root::<Test>::put(root);
+        let ids = vec![id(&replica(1))].try_into().unwrap();
+        assert_ok!(Contracts::create_cluster(RuntimeOrigin::root(), ids));
+        assert_eq!(Clusters::<Test>::get(ClusterId(1)).unwrap().era, 3);
+        assert_eq!([0, 1, 3, 4].map(Contracts::clusters_of_former_eras), [0, 1, 1, 2]);
     });
 }
 

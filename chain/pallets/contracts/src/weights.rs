@@ -23,6 +23,8 @@ pub trait WeightInfo {
     fn submit_rekey(finalised: u32) -> Weight;
     /// `drop_replica`.
     fn drop_replica() -> Weight;
+    /// `on_initialize` when `number` clusters are looked at for replicas that are shut out.
+    fn look_for_shut_out(number: u32) -> Weight;
 }
 
 /// One Ed25519 verification by the host function.
@@ -32,9 +34,10 @@ impl WeightInfo for () {
     fn assign(replicas: u32) -> Weight {
         Weight::from_parts(30_000_000, 4_000)
             .saturating_add(Weight::from_parts(15_000_000, 800).saturating_mul(replicas.into()))
-            // Of each replica its registration, measurement and appraisal; the bans, the time and the block once.
+            // Of each replica its registration, measurement, listing and appraisal; the bans, the terms, the cap, the mark, the time, the
+            // block, the root and its clusters once.
             .saturating_add(
-                ParityDbWeight::get().reads_writes(5u64.saturating_add(3u64.saturating_mul(replicas.into())), 4),
+                ParityDbWeight::get().reads_writes(11u64.saturating_add(4u64.saturating_mul(replicas.into())), 5),
             )
     }
 
@@ -42,13 +45,14 @@ impl WeightInfo for () {
         // Reads and writes the announcements of up to 15 replicas, 1,216 bytes each.
         Weight::from_parts(80_000_000, 24_000)
             .saturating_add(SIGNATURE)
-            .saturating_add(ParityDbWeight::get().reads_writes(9, 2))
+            .saturating_add(ParityDbWeight::get().reads_writes(13, 2))
+            .saturating_add(standing_of_all())
     }
 
     fn open_epochs(number: u32) -> Weight {
-        ParityDbWeight::get().reads_writes(1u64.saturating_add(2u64.saturating_mul(number.into())), 1).saturating_add(
+        ParityDbWeight::get().reads_writes(1u64.saturating_add(3u64.saturating_mul(number.into())), 1).saturating_add(
             ParityDbWeight::get()
-                .writes(3)
+                .writes(4)
                 .saturating_add(Weight::from_parts(20_000_000, 4_000))
                 .saturating_mul(number.into()),
         )
@@ -75,14 +79,15 @@ impl WeightInfo for () {
     }
 
     fn submit_results(number: u32, finalised: u32) -> Weight {
-        // Each result: cluster, worker, measurement, appraisal, boundary or final result, votes of up to 15 replicas or standings. The
-        // bans, the time and the block once.
+        // Each result: cluster, worker, measurement, listing, appraisal, boundary or final result, votes of up to 15 replicas or standings,
+        // and the standing of all who voted, asked once more than boundaries become final. The bans, the terms, the cap, the mark, the time and the block once.
         Weight::from_parts(10_000_000, 4_000)
-            .saturating_add(ParityDbWeight::get().reads(3))
+            .saturating_add(ParityDbWeight::get().reads(6))
             .saturating_add(
                 Weight::from_parts(100_000_000, 12_000)
                     .saturating_add(SIGNATURE)
-                    .saturating_add(ParityDbWeight::get().reads_writes(9, 2))
+                    .saturating_add(standing_of_all())
+                    .saturating_add(ParityDbWeight::get().reads_writes(10, 2))
                     .saturating_mul(number.into()),
             )
             .saturating_add(finalise().saturating_mul(finalised.into()))
@@ -91,20 +96,38 @@ impl WeightInfo for () {
     fn submit_rekey(finalised: u32) -> Weight {
         Weight::from_parts(100_000_000, 12_000)
             .saturating_add(SIGNATURE)
-            .saturating_add(ParityDbWeight::get().reads_writes(11, 3))
+            .saturating_add(ParityDbWeight::get().reads_writes(15, 3))
+            // Of those who voted for the binding, and of those whose results are looked at and do not become final.
+            .saturating_add(standing_of_all().saturating_mul(2))
             .saturating_add(finalise().saturating_mul(finalised.into()))
     }
 
     fn drop_replica() -> Weight {
-        Weight::from_parts(65_000_000, 28_000).saturating_add(ParityDbWeight::get().reads_writes(11, 4))
+        Weight::from_parts(65_000_000, 28_000).saturating_add(ParityDbWeight::get().reads_writes(12, 4))
+    }
+
+    fn look_for_shut_out(number: u32) -> Weight {
+        // The place, the number of clusters, the bans and the block once. Each: cluster, roll, announcements of up to 15 replicas of 1,216
+        // bytes, bindings, and the standing of all, asked again for what they announced and bound.
+        ParityDbWeight::get().reads_writes(4, 1).saturating_add(
+            Weight::from_parts(300_000_000, 28_000)
+                .saturating_add(standing_of_all())
+                .saturating_add(ParityDbWeight::get().reads_writes(4, 4))
+                .saturating_mul(number.into()),
+        )
     }
 }
 
-/// One boundary made final: cluster, votes, commitment, final result, standings and their order; two results forgotten; the
+/// Whether each of 15 replicas is shut out: its registration, appraisal, measurement and listing.
+fn standing_of_all() -> Weight {
+    Weight::from_parts(150_000_000, 12_000).saturating_add(ParityDbWeight::get().reads(60))
+}
+
+/// One boundary made final: the standing of all who voted; cluster, votes, commitment, final result, standings and their order; two results forgotten; the
 /// inbox's boundary, backlog, price and queue, and `FORGOTTEN_PER_RESULT` of the chain's messages.
 fn finalise() -> Weight {
     let forgotten = u64::from(phala_pallet_inbox::FORGOTTEN_PER_RESULT);
-    Weight::from_parts(100_000_000, 12_000).saturating_add(
+    Weight::from_parts(100_000_000, 12_000).saturating_add(standing_of_all()).saturating_add(
         ParityDbWeight::get()
             .reads_writes(14u64.saturating_add(forgotten), 16u64.saturating_add(2u64.saturating_mul(forgotten))),
     )

@@ -19,8 +19,8 @@ use sp_runtime::Perbill;
 /// Who may change the rules.
 pub type GovernanceOrigin = EnsureRoot<crate::AccountId>;
 
-/// Who may pull the brake: suspend a vendor, a generation of platforms or a measurement at once, for a bounded time. A small
-/// elected committee takes its place by changing this alias; until there is one, whoever governs brakes.
+/// Who may pull the brake - suspend a vendor, a generation of platforms or a measurement at once, for a bounded time - beside the two
+/// hands that the attestation pallet knows itself: the committee that governance chooses, and gatekeepers of the recorded root.
 pub type BrakeOrigin = EnsureRoot<crate::AccountId>;
 
 parameter_types! {
@@ -37,7 +37,7 @@ parameter_types! {
 
 impl pallet_preimage::Config for Runtime {
     type RuntimeEvent = RuntimeEvent;
-    type WeightInfo = pallet_preimage::weights::SubstrateWeight<Runtime>;
+    type WeightInfo = crate::configs::filter::ReadPreimages;
     type Currency = Balances;
     type ManagerOrigin = GovernanceOrigin;
     type Consideration = HoldConsideration<

@@ -1,4 +1,4 @@
-//! The product's own pallets: attestation, inbox, contracts.
+//! The product's own pallets: attestation, inbox, contracts. What meets staking is in [`super::gatekeepers`].
 //!
 //! The constants are consensus rules and prices; who may change the registry and the clusters is `governance::GovernanceOrigin`.
 
@@ -39,6 +39,7 @@ impl phala_pallet_attestation::Config for Runtime {
     type InsecureDevelopment = network::IsDevelopment;
     type GovernanceOrigin = GovernanceOrigin;
     type BrakeOrigin = BrakeOrigin;
+    type OnBarred = Contracts;
     type WeightInfo = ();
 }
 

@@ -1,10 +1,11 @@
 //! Who may become an authority: validators with a stake, elected on chain at the end of each era.
 //!
 //! The election runs inside a block (`onchain::OnChainExecution`), so its input is bounded below; see
-//! `docs/adr/0001-staking.md` for why this pallet and this election.
+//! `docs/adr/0001-staking.md` for why this pallet and this election. Where gatekeepers are asked for, it waits for them: see
+//! [`super::gatekeepers`].
 
 use crate::{
-    configs::{funds::ToTreasury, governance::GovernanceOrigin},
+    configs::{funds::ToTreasury, gatekeepers::ElectionAfterCeremony, governance::GovernanceOrigin},
     Balance, Balances, Runtime, RuntimeEvent, RuntimeHoldReason, Session, Staking, Timestamp,
 };
 use frame_election_provider_support::{
@@ -45,6 +46,8 @@ parameter_types! {
     pub const MaxExposurePageSize: u32 = 64;
     /// The most authorities there can be; it also bounds GRANDPA's justifications, which light clients verify.
     pub const MaxValidatorSet: u32 = 100;
+    /// Nominators that one elected validator has at most.
+    pub const MaxBackersPerWinner: u32 = 1_000;
     /// What an election reads: the work of one block has to cover it.
     pub ElectionLimits: ElectionBounds =
         ElectionBoundsBuilder::default().voters_count(1_000.into()).targets_count(200.into()).build();
@@ -57,7 +60,7 @@ impl onchain::Config for OnChainElection {
     type Sort = frame_support::traits::ConstBool<true>;
     type System = Runtime;
     type Solver = SequentialPhragmen<crate::AccountId, Perbill>;
-    type MaxBackersPerWinner = ConstU32<1_000>;
+    type MaxBackersPerWinner = MaxBackersPerWinner;
     type MaxWinnersPerPage = MaxValidatorSet;
     type DataProvider = Staking;
     type WeightInfo = frame_election_provider_support::weights::SubstrateWeight<Runtime>;
@@ -79,7 +82,7 @@ impl pallet_staking::Config for Runtime {
     type CurrencyBalance = Balance;
     type UnixTime = Timestamp;
     type CurrencyToVote = sp_staking::currency_to_vote::U128CurrencyToVote;
-    type ElectionProvider = onchain::OnChainExecution<OnChainElection>;
+    type ElectionProvider = ElectionAfterCeremony;
     type GenesisElectionProvider = onchain::OnChainExecution<OnChainElection>;
     type NominationsQuota = pallet_staking::FixedNominationsQuota<16>;
     type HistoryDepth = HistoryDepth;

@@ -1,6 +1,6 @@
 //! Blocks, their limits, and the pallets that only combine calls of others.
 
-use crate::{currency::*, *};
+use crate::{configs::filter, currency::*, *};
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use frame_support::{
     derive_impl,
@@ -51,6 +51,7 @@ parameter_types! {
 
 #[derive_impl(frame_system::config_preludes::SolochainDefaultConfig)]
 impl frame_system::Config for Runtime {
+    type BaseCallFilter = filter::NoRawStorage;
     type Block = Block;
     type BlockHashCount = BlockHashCount;
     type BlockWeights = RuntimeBlockWeights;

@@ -1,6 +1,7 @@
-//! Revocation, the brake, and the end of roots.
+//! Revocation, the brake's time, and the end of roots.
 
 use super::*;
+use frame_support::traits::Hooks;
 use phala_attest::{Root, INSECURE_DEVELOPMENT_ROOT_DER, INTEL_ROOT_DER, MOST_BANS};
 
 const VENDOR: Vendor = Vendor::IntelTdx;
@@ -11,7 +12,7 @@ fn revoke(subject: Subject) -> DispatchResult {
 }
 
 fn suspend(subject: Subject) -> DispatchResult {
-    Attestation::suspend(signed(COMMITTEE), subject)
+    Attestation::suspend(signed(BRAKE), subject)
 }
 
 fn lift(subject: Subject) -> DispatchResult {
@@ -151,6 +152,7 @@ fn the_brake_holds_at_once_ends_by_itself_and_rests_as_long() {
         // Governance lifts it early, or makes it last.
         assert_ok!(lift(evaluation));
         assert!(is_active(&claim));
+        System::set_block_number(BLOCK + 40);
         assert_ok!(suspend(model));
         assert_ok!(revoke(model));
         System::set_block_number(BLOCK + 1_000);
@@ -191,6 +193,39 @@ fn the_brake_cannot_fill_governances_list() {
         assert_ok!(suspend(subject(1_000)));
         assert_ok!(lift(subject(half)));
         assert_ok!(revoke(subject(1_000)));
+    });
+}
+
+#[test]
+fn whoever_serves_the_shut_out_is_told_when_a_ban_begins_and_not_before() {
+    ready(|machine| {
+        let claim = registration(ALICE, 1);
+        assert_ok!(register(machine, claim));
+        let hardware = Workers::<Test>::get(claim.identity).unwrap().hardware;
+        let deadline = Some(BLOCK + 5);
+        assert_ok!(Attestation::revoke(RuntimeOrigin::root(), Subject::Measurement([9; 32]), deadline));
+        assert!(!Attestation::is_shut_out(&claim.identity));
+        let told_at = |block: u32| {
+            System::set_block_number(block);
+            Attestation::on_initialize(block);
+            TimesTold::get()
+        };
+        assert_eq!([BLOCK + 4, BLOCK + 5, BLOCK + 6].map(told_at), [0, 1, 1]);
+        assert_ok!(suspend(WHOLE_VENDOR));
+        assert_eq!((TimesTold::get(), Attestation::is_shut_out(&claim.identity)), (2, true));
+        assert_ok!(lift(WHOLE_VENDOR));
+        assert_eq!((TimesTold::get(), Attestation::is_shut_out(&claim.identity)), (2, false));
+        assert_ok!(Attestation::remove_measurement(RuntimeOrigin::root(), machine.measurement()));
+        assert_eq!((TimesTold::get(), Attestation::is_shut_out(&claim.identity)), (3, true));
+        allow(machine, 0, None);
+        assert_eq!((TimesTold::get(), Attestation::is_shut_out(&claim.identity)), (3, false));
+        // One that is listed otherwise may have lost somebody; one that has only lapsed has not been shut out.
+        allow(machine, 0, None);
+        assert_eq!(TimesTold::get(), 4);
+        at_second(NOW + 2 * DAY);
+        assert!(!is_active(&claim) && !Attestation::is_shut_out(&claim.identity));
+        assert_ok!(Attestation::revoke_hardware(RuntimeOrigin::root(), hardware));
+        assert_eq!((TimesTold::get(), Attestation::is_shut_out(&claim.identity)), (5, true));
     });
 }
 

@@ -242,6 +242,42 @@ fn ended_collateral_renews_what_is_here_within_its_grace_and_admits_nobody() {
     });
 }
 
+/// Registers machine "one" with a certificate of its processor that ends at second `end`.
+fn register_certified_until(end: u64, claim: Registration) -> DispatchResult {
+    let mut fields = QuoteFields::of(BINARY);
+    fields.report.report_data = claim.report_data(&Attestation::genesis());
+    let vendor = InsecureVendor::new().unwrap();
+    let signer = QuoteSigner::with_altered_certificate(&vendor, &Processor::named("one"), |certificate| {
+        let start = certificate.not_before.unix_timestamp() as u64;
+        certificate.not_after = certificate.not_before + std::time::Duration::from_secs(end - start);
+    });
+    let evidence = Evidence::TdxDcap(signer.unwrap().sign(&fields).try_into().unwrap());
+    Attestation::register(signed(claim.operator.0), claim, Box::new(evidence))
+}
+
+#[test]
+fn no_grace_of_collateral_outlives_the_processors_certificate() {
+    ready(|_| {
+        assert_ok!(set_windows(|windows| windows.collateral_grace = 2 * DAY));
+        let claim = registration(ALICE, 1);
+        let lasts = || Workers::<Test>::get(claim.identity).unwrap().valid_until;
+        let end = Collaterals::<Test>::get(model()).unwrap().valid_until();
+        at_second(end - 100);
+        // Before the collateral ends, and within its grace.
+        assert_ok!(register_certified_until(end - 50, claim));
+        assert_eq!(lasts(), end - 50);
+        assert_ok!(register_certified_until(end + 100, claim));
+        assert_eq!(lasts(), end + 100);
+        at_second(end + 50);
+        assert_ok!(register_certified_until(end + 100, claim));
+        assert_eq!(lasts(), end + 100);
+        // Judged as of the collateral's last second, a certificate that ended since would pass.
+        assert_noop!(register_certified_until(end + 20, claim), Error::<Test>::CertificateExpired);
+        at_second(end + 100);
+        assert!(!is_active(&claim));
+    });
+}
+
 #[test]
 fn a_registration_that_lapsed_is_not_renewed_by_ended_collateral() {
     ready(|machine| {

@@ -4,8 +4,9 @@ use super::*;
 use codec::{Decode, Encode};
 use frame_support::{
     dispatch::{GetDispatchInfo, Pays},
-    weights::Weight,
+    weights::{constants::ParityDbWeight, Weight},
 };
+use phala_protocol::limits::MAX_REPLICAS;
 
 fn weight(number: u32, finalised: u32) -> Option<Weight> {
     Some(<() as WeightInfo>::submit_results(number, finalised))
@@ -67,6 +68,36 @@ fn what_is_charged_before_covers_what_may_become_final() {
         let results = vec![signed(&replica(1), result_at(2, 1, 0, 1)); 4];
         let call = Call::<Test>::submit_results { results: results.try_into().unwrap() };
         assert_eq!(Some(call.get_dispatch_info().call_weight), weight(4, 4 * FINALISED_PER_RESULT));
+    });
+}
+
+#[test]
+fn the_standing_of_all_who_voted_is_charged_for_each_result_and_each_boundary() {
+    let of_all = Weight::from_parts(0, 0).saturating_add(ParityDbWeight::get().reads(4 * u64::from(MAX_REPLICAS)));
+    let submitted = |number, finalised| <() as WeightInfo>::submit_results(number, finalised);
+    assert!((submitted(2, 0) - submitted(1, 0)).all_gte(of_all), "of a result that makes nothing final");
+    assert!((submitted(1, 2) - submitted(1, 1)).all_gte(of_all), "of a boundary that becomes final");
+    let bound = |finalised| <() as WeightInfo>::submit_rekey(finalised);
+    assert!(bound(0).all_gte(of_all.saturating_mul(2)) && (bound(1) - bound(0)).all_gte(of_all));
+}
+
+#[test]
+fn a_final_result_names_who_decided_it_and_nobody_who_was_taken_off() {
+    network(3, true).execute_with(|| {
+        fill(2);
+        let (result, other) = (result_at(2, 1, 0, 1), result_at(2, 1, 0, 9));
+        assert_ok!(vote(&replica(3), result));
+        // The third is replaced; the fourth disagrees.
+        register(&replica(4), u64::MAX);
+        let members: Vec<_> = [1, 2, 4].map(|number| id(&replica(number))).to_vec();
+        assert_ok!(Contracts::assign_replicas(RuntimeOrigin::root(), CLUSTER, members.try_into().unwrap()));
+        assert_ok!(vote(&replica(4), other));
+        assert_ok!(vote(&replica(1), result));
+        assert!(FinalResults::<Test>::get((CLUSTER, 2)).is_none(), "one of three counts");
+        assert_ok!(vote(&replica(2), result));
+        let decided = FinalResults::<Test>::get((CLUSTER, 2)).unwrap();
+        let voters: Vec<_> = decided.votes.iter().map(|(voter, _)| *voter).collect();
+        assert_eq!((decided.result, voters), (result, vec![id(&replica(1)), id(&replica(2))]));
     });
 }
 

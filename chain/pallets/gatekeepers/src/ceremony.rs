@@ -1,0 +1,195 @@
+//! The course of a ceremony: start, phases, attempts, end.
+//!
+//! Guarantees: a phase ends in the block after its last, or after all that take part said what it asks; what follows is what
+//! [`phala_protocol::ceremony::end_phase`] says, and dealers that it convicts are punished; a ceremony that took the absent back
+//! [`MOST_READMISSIONS`] times is given up, which counts as an absence; no attempt's number is used twice in an era.
+//! A block moves a ceremony by one phase at most. Governance and elections start, governance cancels, seats' statements and time move.
+
+use crate::{
+    pallet::*, Elected, Misdeed, Offence, Punish, WeightInfo, LEAST_SEATS, MOST_READMISSIONS, REMEMBERED_ERAS,
+};
+use alloc::{collections::BTreeSet, vec::Vec};
+use frame_support::{ensure, pallet_prelude::DispatchResult, weights::Weight};
+use phala_pallet_attestation::Workers;
+use phala_protocol::{
+    ceremony::{end_phase, faults, threshold_of, CeremonyRecord, Fault, Next as Follows, Phase, MAX_SEATS},
+    ids::WorkerId,
+};
+
+impl<T: Config> Pallet<T> {
+    /// Starts the ceremony of the next era. Returns the era.
+    pub(crate) fn begin_ceremony(gatekeepers: &[WorkerId]) -> Result<u32, Error<T>> {
+        ensure!(!Ceremony::<T>::exists(), Error::<T>::UnderWay);
+        ensure!(!Next::<T>::exists(), Error::<T>::HandOverPending);
+        ensure!(gatekeepers.len() >= LEAST_SEATS, Error::<T>::TooFewSeats);
+        ensure!(gatekeepers.len() <= MAX_SEATS, Error::<T>::TooManySeats);
+        let mut elected = Vec::with_capacity(gatekeepers.len());
+        for (position, gatekeeper) in gatekeepers.iter().enumerate() {
+            let repeated = gatekeepers.iter().take(position).any(|other| other == gatekeeper);
+            ensure!(!repeated, Error::<T>::RepeatedSeat);
+            let validator = Validators::<T>::get(gatekeeper).ok_or(Error::<T>::NotSeated)?;
+            ensure!(Self::seat_of(&validator) == Some(*gatekeeper), Error::<T>::NotAGatekeeper);
+            elected.push((*gatekeeper, validator));
+        }
+        let (policy, threshold) = (CurrentPolicy::<T>::get(), threshold_of(gatekeepers.len()));
+        ensure!(!policy.vendor_quota || Self::keeps_quota(gatekeepers, threshold), Error::<T>::VendorQuota);
+
+        let era = Self::next_era();
+        let attempt = match NextAttempt::<T>::get() {
+            (known, attempt) if known == era => attempt,
+            _ => 0,
+        };
+        Elections::<T>::insert(era, Elected { first_attempt: attempt, seats: elected });
+        if let Some(forgotten) = era.checked_sub(REMEMBERED_ERAS) {
+            Elections::<T>::remove(forgotten);
+        }
+        let record = CeremonyRecord::new(era, attempt, gatekeepers);
+        let seats = gatekeepers.to_vec();
+        Self::deposit_event(Event::CeremonyStarted { era, attempt, threshold: record.threshold, seats });
+        Self::begin_phase(record, Phase::Commit);
+        Ok(era)
+    }
+
+    pub(crate) fn do_cancel() -> DispatchResult {
+        let CeremonyRecord { era, attempt, .. } = Ceremony::<T>::get().ok_or(Error::<T>::NothingToCancel)?;
+        Self::end_ceremony(era, attempt);
+        Self::deposit_event(Event::CeremonyCancelled { era, attempt });
+        Ok(())
+    }
+
+    /// What is due at the beginning of a block.
+    pub(crate) fn at_block() -> Weight {
+        let now = Self::now();
+        let mut weight = <T as Config>::WeightInfo::idle();
+        if Due::<T>::get().is_some_and(|due| now >= due) {
+            if let Some(record) = Ceremony::<T>::get() {
+                let (seats, complaints) = (record.seats.len() as u32, record.complaints.len() as u32);
+                weight.saturating_accrue(<T as Config>::WeightInfo::advance(seats, complaints));
+                Self::advance(record);
+            }
+        }
+        weight.saturating_add(Self::hand_over(now))
+    }
+
+    fn advance(mut record: CeremonyRecord) {
+        let (era, attempt) = (record.era, record.attempt);
+        if record.phase == Phase::Settle {
+            Self::drop_complaints_under_former_keys(&mut record);
+        }
+        let before = record.clone();
+        let ended = end_phase(&mut record);
+        for dealer in ended.convicted {
+            if let Some(seat) = record.seat(dealer) {
+                Self::convict(era, attempt, &seat.gatekeeper, Offence::WrongShare, Vec::new());
+            }
+        }
+        for (index, reason) in ended.left_out {
+            if let Some(seat) = record.seat(index) {
+                let (gatekeeper, fault) = (seat.gatekeeper, reason.fault());
+                Self::deposit_event(Event::LeftOut { era, attempt, gatekeeper, fault });
+            }
+        }
+        // With too few that committed, whoever did not is asked again without having been left out.
+        let again = before.phase == Phase::Commit && ended.next == Follows::Begin(Phase::Commit);
+        if (again || ended.readmitted > 0) && ended.next != Follows::Abandoned {
+            let times = Readmissions::<T>::get();
+            if times >= MOST_READMISSIONS {
+                return Self::give_up(before);
+            }
+            Readmissions::<T>::put(times.saturating_add(1));
+        }
+        if ended.readmitted > 0 {
+            Self::deposit_event(Event::Readmitted { era, seats: ended.readmitted });
+        }
+        match ended.next {
+            Follows::Begin(phase) => Self::begin_phase(record, phase),
+            Follows::Root(list) => {
+                Self::end_ceremony(era, attempt);
+                Self::make_root(&record, list);
+            }
+            Follows::Abandoned => {
+                Self::end_ceremony(era, attempt);
+                Self::abandon(era, attempt);
+            }
+        }
+    }
+
+    /// Ends a ceremony for those that are absent from it, as it stood before the end of its phase; the next election is held without them.
+    fn give_up(mut record: CeremonyRecord) {
+        for (index, reason) in faults(&record) {
+            let position = usize::from(index).checked_sub(1);
+            if let Some(seat) = position.and_then(|position| record.seats.get_mut(position)) {
+                seat.left_out = Some(reason.fault());
+            }
+        }
+        let CeremonyRecord { era, attempt, .. } = record;
+        Self::end_ceremony(era, attempt);
+        Self::count_absences(&record);
+        let validators = Elections::<T>::get(era).map(|elected| elected.seats).unwrap_or_default();
+        let seats = record.seats.iter().zip(validators);
+        let absent = seats.filter(|(seat, _)| seat.left_out == Some(Fault::Absent));
+        KeptOut::<T>::put(absent.map(|(_, (_, validator))| validator).collect::<Vec<_>>());
+        Self::abandon(era, attempt);
+    }
+
+    /// At the end of an attempt, a complaint counts only if its maker still has the key registered under which it complained: a dealer
+    /// verifies the evidence of a key that is registered, so that it could not seal to one that was replaced meanwhile.
+    fn drop_complaints_under_former_keys(record: &mut CeremonyRecord) {
+        let registered = |gatekeeper: WorkerId| Workers::<T>::get(gatekeeper).map(|worker| worker.encryption_key);
+        let mut former = BTreeSet::new();
+        for (index, seat) in (1u16..).zip(&record.seats) {
+            if seat.key.is_some() && seat.key != registered(seat.gatekeeper) {
+                former.insert(index);
+            }
+        }
+        record.complaints.retain(|complaint| !former.contains(&complaint.accuser));
+    }
+
+    /// The present block is the first of the phase.
+    fn begin_phase(mut record: CeremonyRecord, phase: Phase) {
+        let policy = CurrentPolicy::<T>::get();
+        let length = match phase {
+            Phase::Commit => policy.commit,
+            Phase::Share => policy.share,
+            Phase::Deliver => policy.deliver,
+            Phase::Settle => policy.settle,
+        };
+        record.begin(phase, Self::now(), length);
+        Due::<T>::put(record.until.saturating_add(1));
+        let CeremonyRecord { era, attempt, until, .. } = record;
+        Self::deposit_event(Event::PhaseBegan { era, attempt, phase, until });
+        Ceremony::<T>::put(record);
+    }
+
+    fn end_ceremony(era: u32, attempt: u32) {
+        Ceremony::<T>::kill();
+        Due::<T>::kill();
+        Readmissions::<T>::kill();
+        NextAttempt::<T>::put((era, attempt.saturating_add(1)));
+    }
+
+    pub(crate) fn abandon(era: u32, attempt: u32) {
+        Self::deposit_event(Event::CeremonyAbandoned { era, attempt });
+    }
+
+    pub(crate) fn convict(
+        era: u32,
+        attempt: u32,
+        gatekeeper: &WorkerId,
+        offence: Offence,
+        reporters: Vec<T::AccountId>,
+    ) {
+        if Convictions::<T>::contains_key(gatekeeper) {
+            return;
+        }
+        let seats = Elections::<T>::get(era).map(|elected| elected.seats).unwrap_or_default();
+        let Some((_, validator)) = seats.into_iter().find(|(seated, _)| seated == gatekeeper) else { return };
+        Convictions::<T>::insert(gatekeeper, era);
+        Self::unbind(&validator, gatekeeper);
+        Self::deposit_event(Event::Convicted { validator: validator.clone(), gatekeeper: *gatekeeper, offence });
+        let fraction = CurrentPolicy::<T>::get().fault;
+        if !fraction.is_zero() {
+            T::Punish::punish(Misdeed { offender: validator, offence, era, attempt, fraction, reporters });
+        }
+    }
+}

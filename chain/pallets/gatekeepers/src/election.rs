@@ -1,0 +1,140 @@
+//! Which validators may be elected, and when the elected take over.
+//!
+//! Guarantees, except on a development network whose root is none or a lone gatekeeper's: only validators with a gatekeeper are
+//! elected, four at least; the elected set takes over only after its gatekeepers made their root, with as many as that root needs;
+//! until then staking plans no era, so that the present set keeps its seats, its exposure and its bonds, for as long as it takes.
+//! Whoever withdraws from a set that waits is fined, and a set that is given up takes its root with it. Staking asks through the
+//! runtime's election provider; who stands is the validators' own choice, who wins the nominators'.
+
+use crate::{pallet::*, Elected, Election, Misdeed, Offence, Plan, Punish, LEAST_SEATS};
+use alloc::{collections::BTreeSet, vec::Vec};
+use frame_support::traits::Get;
+use phala_pallet_attestation as attestation;
+use phala_protocol::ids::WorkerId;
+
+impl<T: Config> Pallet<T> {
+    /// Whether an elected set has to have its root first.
+    fn is_asked_for() -> bool {
+        let lone = attestation::Root::<T>::get().is_none_or(|root| root.seats.len() == 1);
+        !(lone && <T as attestation::Config>::InsecureDevelopment::get())
+    }
+
+    /// What staking is to do now. Gives up a plan whose ceremony ended without a root.
+    pub fn election() -> Election<T::AccountId> {
+        if !Self::is_asked_for() {
+            return Election::Open;
+        }
+        let under_way = Ceremony::<T>::get().map(|record| record.era);
+        if let Some(Plan { era, validators }) = Planned::<T>::get() {
+            if under_way == Some(era) {
+                return Election::Withheld;
+            }
+            if Roots::<T>::contains_key(era) {
+                return Election::Ready(validators);
+            }
+            Planned::<T>::kill();
+            Self::deposit_event(Event::PlanDropped { era });
+        }
+        if under_way.is_some() || Next::<T>::exists() {
+            return Election::Withheld;
+        }
+        Election::Candidates
+    }
+
+    /// Those of `targets` who may be elected now.
+    pub fn electable(targets: Vec<T::AccountId>) -> Vec<T::AccountId> {
+        match Self::election() {
+            Election::Open => targets,
+            Election::Candidates => {
+                let seated: Vec<_> =
+                    targets.into_iter().filter(|validator| Self::seat_of(validator).is_some()).collect();
+                let kept_out = KeptOut::<T>::get();
+                let others: Vec<_> = seated.iter().filter(|validator| !kept_out.contains(validator)).cloned().collect();
+                // Where there is nobody to take their place, they are asked again.
+                if others.len() >= LEAST_SEATS {
+                    others
+                } else {
+                    seated
+                }
+            }
+            // A gatekeeper that lapsed for a moment keeps its seat; one that is convicted is bound to nobody.
+            Election::Ready(set) => {
+                let set: BTreeSet<_> = set.into_iter().collect();
+                let stands = |validator: &T::AccountId| set.contains(validator) && Seats::<T>::contains_key(validator);
+                targets.into_iter().filter(stands).collect()
+            }
+            Election::Withheld => Vec::new(),
+        }
+    }
+
+    /// Makes a set that was elected wait, and starts its ceremony.
+    ///
+    /// # Errors
+    /// When the set can have no ceremony; there is no ceremony and no plan then.
+    pub fn plan(validators: Vec<T::AccountId>) -> Result<(), Error<T>> {
+        // For one election only, whatever comes of it.
+        KeptOut::<T>::kill();
+        let gatekeepers: Vec<WorkerId> = validators.iter().filter_map(Self::seat_of).collect();
+        let number = validators.len() as u32;
+        let started = if gatekeepers.len() == validators.len() {
+            Self::begin_ceremony(&gatekeepers)
+        } else {
+            Err(Error::<T>::NotSeated)
+        };
+        match started {
+            Ok(era) => {
+                Planned::<T>::put(Plan { era, validators });
+                Self::deposit_event(Event::SetPlanned { era, validators: number });
+                Ok(())
+            }
+            Err(error) => {
+                Self::deposit_event(Event::ElectionRefused { validators: number });
+                Err(error)
+            }
+        }
+    }
+
+    /// Fines those of the set that waits who gave their seat or, as `is_candidate` says, their candidacy back. To be asked once, before
+    /// [`Self::take_plan`]. Whoever is convicted has lost its seat, and pays for that already.
+    pub fn fine_withdrawn(is_candidate: impl Fn(&T::AccountId) -> bool) {
+        let Some(Plan { era, .. }) = Planned::<T>::get() else { return };
+        let Some(Elected { first_attempt, seats }) = Elections::<T>::get(era) else { return };
+        let fraction = CurrentPolicy::<T>::get().fine;
+        for (gatekeeper, validator) in seats {
+            let stands = Seats::<T>::contains_key(&validator) && is_candidate(&validator);
+            if stands || Convictions::<T>::contains_key(gatekeeper) {
+                continue;
+            }
+            Self::deposit_event(Event::Withdrew { era, validator: validator.clone() });
+            if !fraction.is_zero() {
+                T::Punish::punish(Misdeed {
+                    offender: validator,
+                    offence: Offence::Withdrawal,
+                    era,
+                    attempt: first_attempt,
+                    fraction,
+                    reporters: Vec::new(),
+                });
+            }
+        }
+    }
+
+    /// Whether the set that waited takes over with those of it who were elected again: as many as its root needs, and `least`, below
+    /// which staking would refuse them. The plan is done with either way; given up, its root goes with it unless that answers already.
+    pub fn take_plan(elected: &[T::AccountId], least: usize) -> bool {
+        let Some(Plan { era, validators }) = Planned::<T>::take() else { return false };
+        let threshold = Roots::<T>::get(era).map(|root| usize::from(root.threshold));
+        let ready = threshold.is_some_and(|threshold| {
+            elected.len() >= threshold.max(least) && elected.iter().all(|winner| validators.contains(winner))
+        });
+        if ready {
+            Acting::<T>::put(era);
+            Self::deposit_event(Event::SetReady { era });
+        } else {
+            Self::deposit_event(Event::PlanDropped { era });
+            // Or the next election would wait for the hand-over to a root whose gatekeepers' validators never act.
+            Self::drop_next(era);
+        }
+        ready
+    }
+}

@@ -1,0 +1,512 @@
+//! Gatekeepers: which validator runs which gatekeeper, and the ceremonies in which an elected set makes the root of an era.
+//!
+//! The chain is the broadcast channel and the referee of the key generation in [`phala_protocol::ceremony`], whose rules it applies; it
+//! sees hashes, sealed parcels, and shares that are in dispute. Guarantees: a seat of a ceremony is a registered gatekeeper, bound to the validator that its evidence
+//! names as operator; only statements signed by a seat, for the present chain, era, attempt and phase, change anything, each once; a
+//! root is recorded only when every seat that takes part, a threshold at least, confirmed the same share list; the threshold counts
+//! all elected seats; the root that answers is replaced only by the next era's, and not before governance's delay is over and no
+//! cluster is of a former era; no set is elected whose gatekeepers have not made their root (where that is asked for: see
+//! [`Pallet::election`]).
+//!
+//! Validators choose their gatekeeper, gatekeepers' TEEs sign statements, anyone carries them, governance starts and cancels. Does not:
+//! see a secret, know whether an honest seat was unreachable or unwilling, or hand clusters over - workers re-key, and the clusters
+//! pallet says which have.
+#![cfg_attr(not(feature = "std"), no_std)]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+mod ceremony;
+mod election;
+mod roots;
+mod seats;
+mod statements;
+#[cfg(test)]
+mod tests;
+mod types;
+mod weights;
+
+pub use pallet::*;
+pub use types::{Clusters, Elected, Election, HandOver, Misdeed, Offence, Plan, Policy, Punish};
+pub use weights::WeightInfo;
+
+/// Seats of a ceremony at least: with fewer, the threshold is all of them, and one machine that is down stops the network.
+pub const LEAST_SEATS: usize = 4;
+
+/// Times that a ceremony begins again with those that were absent because too few were left. Then it is given up: seats that are silent
+/// together could keep it up for ever.
+pub const MOST_READMISSIONS: u32 = 5;
+
+/// Eras for which it is remembered who had which seat, and equivocation can be reported: as long as stakes stay bonded.
+pub const REMEMBERED_ERAS: u32 = 28;
+
+#[allow(clippy::expect_used, reason = "FRAME's macros expand to it")]
+#[frame_support::pallet]
+pub mod pallet {
+    use super::{Clusters, Elected, HandOver, Offence, Plan, Policy, Punish, WeightInfo};
+    use alloc::vec::Vec;
+    use frame_support::{pallet_prelude::*, traits::Get};
+    use frame_system::pallet_prelude::*;
+    use phala_protocol::{
+        ceremony::{Attachment, CeremonyRecord, Fault, Phase, SignedStatement, MAX_SEATS},
+        chain_state::RootRecord,
+        ids::{AccountId, BlockNumber, WorkerId},
+        Hash,
+    };
+    use sp_runtime::SaturatedConversion;
+
+    #[pallet::pallet]
+    #[pallet::without_storage_info]
+    pub struct Pallet<T>(_);
+
+    /// Complaints of a ceremony at most: each seat's of every other, for one that is cut off needs all delivered.
+    pub const MOST_COMPLAINTS: u32 = (MAX_SEATS * (MAX_SEATS - 1)) as u32;
+
+    #[pallet::config]
+    pub trait Config:
+        frame_system::Config<AccountId: Into<[u8; 32]> + Clone, Hash: Into<[u8; 32]>, RuntimeEvent: From<Event<Self>>>
+        + phala_pallet_attestation::Config
+    {
+        /// Starts and cancels ceremonies, cancels a root that does not answer yet, sets the policy.
+        type GovernanceOrigin: EnsureOrigin<Self::RuntimeOrigin>;
+        /// Which clusters still get their keys of a former root.
+        type Clusters: Clusters;
+        /// Takes of a validator's stake.
+        type Punish: Punish<Self::AccountId>;
+        /// Weights of the calls.
+        type WeightInfo: WeightInfo;
+    }
+
+    /// The ceremony under way, which TEEs read.
+    #[pallet::storage]
+    pub type Ceremony<T> = StorageValue<_, CeremonyRecord>;
+
+    /// The block in which the ceremony's phase ends: the one after its last, or the one after all said what was asked.
+    #[pallet::storage]
+    pub type Due<T> = StorageValue<_, BlockNumber>;
+
+    /// An era, and its first attempt that no ceremony has used: a seat that signed for an attempt is never asked again for the same.
+    #[pallet::storage]
+    pub type NextAttempt<T> = StorageValue<_, (u32, u32), ValueQuery>;
+
+    /// The roots that ceremonies made, by era: the one that answers, and the one that comes.
+    #[pallet::storage]
+    pub type Roots<T> = StorageMap<_, Twox64Concat, u32, RootRecord>;
+
+    /// Which of [`Roots`] comes. Until then `Attestation::Root` is what answers.
+    #[pallet::storage]
+    pub type Next<T> = StorageValue<_, HandOver>;
+
+    /// The gatekeeper of each validator.
+    #[pallet::storage]
+    pub type Seats<T: Config> = StorageMap<_, Blake2_128Concat, T::AccountId, WorkerId>;
+
+    /// The validator of each gatekeeper.
+    #[pallet::storage]
+    pub type Validators<T: Config> = StorageMap<_, Blake2_128Concat, WorkerId, T::AccountId>;
+
+    /// Who had which seat, by era: those are held to account, whatever they are bound to later.
+    #[pallet::storage]
+    pub type Elections<T: Config> = StorageMap<_, Twox64Concat, u32, Elected<T::AccountId>>;
+
+    /// The set that is elected and waits for its gatekeepers' root.
+    #[pallet::storage]
+    pub type Planned<T: Config> = StorageValue<_, Plan<T::AccountId>>;
+
+    /// The era of the root whose set took over last. What was done for eras before was done before that set was elected.
+    #[pallet::storage]
+    pub type Acting<T> = StorageValue<_, u32>;
+
+    /// How often the ceremony under way took the absent back.
+    #[pallet::storage]
+    pub type Readmissions<T> = StorageValue<_, u32, ValueQuery>;
+
+    /// Validators for whose gatekeepers a ceremony was given up: no candidates of the next election, unless too few are left without.
+    #[pallet::storage]
+    pub type KeptOut<T: Config> = StorageValue<_, Vec<T::AccountId>, ValueQuery>;
+
+    /// Gatekeepers that dealt a wrong share or contradicted themselves, with the era. None takes a seat again.
+    #[pallet::storage]
+    pub type Convictions<T> = StorageMap<_, Blake2_128Concat, WorkerId, u32>;
+
+    /// Roots made or given up in a row without the validator's gatekeeper, which had a seat.
+    #[pallet::storage]
+    pub type Absences<T: Config> = StorageMap<_, Blake2_128Concat, T::AccountId, u32, ValueQuery>;
+
+    /// The governed policy.
+    #[pallet::storage]
+    pub type CurrentPolicy<T: Config> = StorageValue<_, Policy, ValueQuery, DefaultPolicy<T>>;
+
+    /// Until governance decides otherwise.
+    #[pallet::type_value]
+    pub fn DefaultPolicy<T: Config>() -> Policy {
+        Policy::new(<T as phala_pallet_attestation::Config>::InsecureDevelopment::get())
+    }
+
+    #[pallet::genesis_config]
+    #[derive(frame_support::DefaultNoBound)]
+    pub struct GenesisConfig<T: Config> {
+        /// Whether the vendor quota is off from the start. One vendor may then hold a whole root. The exception is there because
+        /// evidence of one vendor only is verified so far: under the quota, a network outside development has no root at all.
+        pub without_vendor_quota: bool,
+        /// The runtime that it configures.
+        #[serde(skip)]
+        pub _config: PhantomData<T>,
+    }
+
+    #[pallet::genesis_build]
+    impl<T: Config> BuildGenesisConfig for GenesisConfig<T> {
+        fn build(&self) {
+            if self.without_vendor_quota {
+                CurrentPolicy::<T>::mutate(|policy| policy.vendor_quota = false);
+            }
+        }
+    }
+
+    #[pallet::event]
+    #[pallet::generate_deposit(pub(super) fn deposit_event)]
+    pub enum Event<T: Config> {
+        /// A validator runs a gatekeeper.
+        SeatRegistered {
+            /// The validator.
+            validator: T::AccountId,
+            /// Its gatekeeper.
+            gatekeeper: WorkerId,
+        },
+        /// A validator runs a gatekeeper no more, and is not electable.
+        SeatLeft {
+            /// The validator.
+            validator: T::AccountId,
+            /// What was its gatekeeper.
+            gatekeeper: WorkerId,
+        },
+        /// A ceremony began.
+        CeremonyStarted {
+            /// The era whose root is made.
+            era: u32,
+            /// Its first attempt.
+            attempt: u32,
+            /// Shares that will open the root.
+            threshold: u16,
+            /// The seats, by index from 1.
+            seats: Vec<WorkerId>,
+        },
+        /// A phase began.
+        PhaseBegan {
+            /// The era.
+            era: u32,
+            /// The attempt.
+            attempt: u32,
+            /// The phase.
+            phase: Phase,
+            /// Its last block, if it is not over before.
+            until: BlockNumber,
+        },
+        /// A seat made a statement; what it says stands in the ceremony's record.
+        Stated {
+            /// The era.
+            era: u32,
+            /// The attempt.
+            attempt: u32,
+            /// The seat's index, from 1.
+            index: u16,
+        },
+        /// What stands beside a statement: a key, a sealed delivery or a package. Other seats' TEEs check it against the record.
+        Attached {
+            /// The era.
+            era: u32,
+            /// The attempt.
+            attempt: u32,
+            /// The index of the seat that made the statement, from 1.
+            index: u16,
+            /// What stands beside it.
+            attachment: Attachment,
+        },
+        /// A seat takes no part in what follows of the ceremony.
+        LeftOut {
+            /// The era.
+            era: u32,
+            /// The attempt that showed it.
+            attempt: u32,
+            /// Whose seat.
+            gatekeeper: WorkerId,
+            /// Why.
+            fault: Fault,
+        },
+        /// Too few were left: those that were absent take part again.
+        Readmitted {
+            /// The era.
+            era: u32,
+            /// How many.
+            seats: u32,
+        },
+        /// A ceremony ended without a root: more seats are convicted than a root can lack, too many were absent too often, or another
+        /// root was recorded meanwhile.
+        CeremonyAbandoned {
+            /// The era.
+            era: u32,
+            /// Its last attempt.
+            attempt: u32,
+        },
+        /// Governance cancelled a ceremony.
+        CeremonyCancelled {
+            /// The era.
+            era: u32,
+            /// Its last attempt.
+            attempt: u32,
+        },
+        /// A ceremony made a root. It does not answer yet.
+        RootMade {
+            /// Its era.
+            era: u32,
+            /// The attempt that made it.
+            attempt: u32,
+            /// Its share list.
+            share_list: Hash,
+            /// Seats that hold a share.
+            holders: u32,
+            /// The first block in which it may answer.
+            from: BlockNumber,
+        },
+        /// Governance cancelled a root before it answered.
+        NextCancelled {
+            /// Its era.
+            era: u32,
+        },
+        /// A root answers: clusters of former eras there are none.
+        RootActive {
+            /// Its era.
+            era: u32,
+        },
+        /// A root that waited is dropped: another was recorded meanwhile, or its set was given up.
+        NextDropped {
+            /// Its era.
+            era: u32,
+        },
+        /// A gatekeeper did what no gatekeeper does by mistake of others. It takes no seat any more; its validator's stake is punished.
+        Convicted {
+            /// Whose gatekeeper, when it had the seat.
+            validator: T::AccountId,
+            /// The gatekeeper.
+            gatekeeper: WorkerId,
+            /// What it did.
+            offence: Offence,
+        },
+        /// A root was made, or given up, without a validator's gatekeeper, which had a seat.
+        Absent {
+            /// The validator.
+            validator: T::AccountId,
+            /// Roots in a row; those that were fined for are not counted again.
+            times: u32,
+        },
+        /// A set was elected, and waits for its gatekeepers' root.
+        SetPlanned {
+            /// The root's era.
+            era: u32,
+            /// How many validators.
+            validators: u32,
+        },
+        /// The set that waited is the next session's.
+        SetReady {
+            /// The root's era.
+            era: u32,
+        },
+        /// The set that waited was given up: its ceremony ended without a root, or too few of it still stand for election.
+        PlanDropped {
+            /// The era.
+            era: u32,
+        },
+        /// A validator of the set that waited gave its seat or its candidacy back.
+        Withdrew {
+            /// The era.
+            era: u32,
+            /// Who.
+            validator: T::AccountId,
+        },
+        /// The elected set starts no ceremony, and the present one stays: too few gatekeepers, or too many of one vendor.
+        ElectionRefused {
+            /// Validators that were elected.
+            validators: u32,
+        },
+        /// The governed policy changed.
+        PolicySet {
+            /// The policy.
+            policy: Policy,
+        },
+    }
+
+    #[pallet::error]
+    #[derive(PartialEq)]
+    pub enum Error<T> {
+        /// It is not a registered gatekeeper with valid evidence, or is shut out: have it attest.
+        NotAGatekeeper,
+        /// The gatekeeper's evidence names another operator: register it with this account.
+        NotTheOperator,
+        /// The validator has a gatekeeper already: leave first.
+        AlreadySeated,
+        /// The validator, or the gatekeeper, has no seat to take or leave: register it.
+        NotSeated,
+        /// The gatekeeper is convicted for good: set up another one.
+        Convicted,
+        /// A ceremony is under way: wait for its end, or cancel it.
+        UnderWay,
+        /// A root waits to answer: its hand-over has to end first, or governance cancels it.
+        HandOverPending,
+        /// A ceremony has four seats at least.
+        TooFewSeats,
+        /// A ceremony has a hundred seats at most.
+        TooManySeats,
+        /// A seat is named twice.
+        RepeatedSeat,
+        /// One vendor would hold a threshold of the shares: take fewer of its machines.
+        VendorQuota,
+        /// No ceremony is under way.
+        NoCeremony,
+        /// The statement is of another era: its gatekeeper follows another chain, or the past.
+        WrongEra,
+        /// The statement is of another attempt: it came too late, and nothing of it counts.
+        WrongAttempt,
+        /// There is no seat of this index, or none is remembered.
+        NoSuchSeat,
+        /// The seat takes no part in this phase.
+        TakesNoPart,
+        /// What is said has no place in this phase.
+        WrongPhase,
+        /// The signature is not the seat's over this statement on this chain.
+        BadSignature,
+        /// The seat has said this, or the opposite, already. What it said first stands.
+        AlreadyStated,
+        /// The dealer takes no part, or is the seat itself.
+        NoSuchDealer,
+        /// There is no such complaint, or it is not disputed: what is not disputed is not answered in public.
+        NoSuchComplaint,
+        /// The dealer delivered nothing on this complaint, or something else.
+        NoSuchDelivery,
+        /// What stands beside the statement is missing, not what it says, too long, or not asked for: see `state_with`.
+        WrongAttachment,
+        /// The phase's last call has begun: it could not be disputed or rejected in time any more.
+        TooLate,
+        /// The share is not the canonical encoding of a scalar.
+        BadShare,
+        /// The two statements do not contradict each other.
+        NotEquivocation,
+        /// There is nothing to cancel.
+        NothingToCancel,
+        /// A value of the policy is out of its range.
+        PolicyOutOfRange,
+    }
+
+    #[pallet::hooks]
+    impl<T: Config> Hooks<BlockNumberFor<T>> for Pallet<T> {
+        fn on_initialize(_: BlockNumberFor<T>) -> Weight {
+            Self::at_block()
+        }
+    }
+
+    #[pallet::call]
+    impl<T: Config> Pallet<T> {
+        /// Binds a registered gatekeeper, whose evidence names the sender as operator, to the sender's validator.
+        #[pallet::call_index(0)]
+        #[pallet::weight(<T as Config>::WeightInfo::bind())]
+        pub fn register_seat(origin: OriginFor<T>, gatekeeper: WorkerId) -> DispatchResult {
+            let who = ensure_signed(origin)?;
+            Self::do_register_seat(who, gatekeeper)
+        }
+
+        /// Unbinds the sender's gatekeeper. The validator is not electable any more; a seat of a ceremony or a root stays its own.
+        #[pallet::call_index(1)]
+        #[pallet::weight(<T as Config>::WeightInfo::bind())]
+        pub fn leave(origin: OriginFor<T>) -> DispatchResult {
+            let who = ensure_signed(origin)?;
+            Self::do_leave(&who)
+        }
+
+        /// Starts the ceremony of the next era with these gatekeepers, each bound to a validator.
+        #[pallet::call_index(2)]
+        #[pallet::weight(<T as Config>::WeightInfo::start(seats.len() as u32))]
+        pub fn start(
+            origin: OriginFor<T>,
+            seats: BoundedVec<WorkerId, ConstU32<{ MAX_SEATS as u32 }>>,
+        ) -> DispatchResult {
+            <T as Config>::GovernanceOrigin::ensure_origin(origin)?;
+            Self::begin_ceremony(&seats)?;
+            Ok(())
+        }
+
+        /// Carries a seat's statement here; anyone may. Free when it is taken: each can be taken once.
+        #[pallet::call_index(3)]
+        #[pallet::weight(<T as Config>::WeightInfo::state(MAX_SEATS as u32, MOST_COMPLAINTS))]
+        pub fn state(origin: OriginFor<T>, statement: SignedStatement) -> DispatchResultWithPostInfo {
+            ensure_signed(origin)?;
+            Self::do_state(&statement, None)
+        }
+
+        /// Reports a seat that signed two statements of which only one can be true; anyone may. Free when it is.
+        #[pallet::call_index(4)]
+        #[pallet::weight(<T as Config>::WeightInfo::report())]
+        pub fn report_equivocation(
+            origin: OriginFor<T>,
+            first: SignedStatement,
+            second: SignedStatement,
+        ) -> DispatchResultWithPostInfo {
+            let who = ensure_signed(origin)?;
+            Self::do_report(who, &first, &second)
+        }
+
+        /// Cancels the ceremony under way. What its seats made is worth nothing.
+        #[pallet::call_index(5)]
+        #[pallet::weight(<T as Config>::WeightInfo::govern())]
+        pub fn cancel(origin: OriginFor<T>) -> DispatchResult {
+            <T as Config>::GovernanceOrigin::ensure_origin(origin)?;
+            Self::do_cancel()
+        }
+
+        /// Cancels a root that does not answer yet.
+        #[pallet::call_index(6)]
+        #[pallet::weight(<T as Config>::WeightInfo::govern())]
+        pub fn cancel_next(origin: OriginFor<T>) -> DispatchResult {
+            <T as Config>::GovernanceOrigin::ensure_origin(origin)?;
+            Self::do_cancel_next()
+        }
+
+        /// Sets the policy, for phases that begin and faults that are found from now on.
+        #[pallet::call_index(7)]
+        #[pallet::weight(<T as Config>::WeightInfo::govern())]
+        pub fn set_policy(origin: OriginFor<T>, policy: Policy) -> DispatchResult {
+            <T as Config>::GovernanceOrigin::ensure_origin(origin)?;
+            ensure!(policy.in_range(), Error::<T>::PolicyOutOfRange);
+            CurrentPolicy::<T>::put(policy);
+            Self::deposit_event(Event::PolicySet { policy });
+            Ok(())
+        }
+
+        /// Carries a seat's statement here with what stands beside it: the key of a first complaint, a sealed delivery, the package of a
+        /// first answer. Anyone may. Free when it is taken: each can be taken once.
+        #[pallet::call_index(8)]
+        #[pallet::weight(<T as Config>::WeightInfo::state_with(MAX_SEATS as u32, (MAX_SEATS * MAX_SEATS) as u32))]
+        pub fn state_with(
+            origin: OriginFor<T>,
+            statement: SignedStatement,
+            attachment: Attachment,
+        ) -> DispatchResultWithPostInfo {
+            ensure_signed(origin)?;
+            Self::do_state(&statement, Some(attachment))
+        }
+    }
+
+    impl<T: Config> Pallet<T> {
+        /// The chain's genesis hash, which every signature of the network is bound to.
+        pub(super) fn genesis() -> Hash {
+            frame_system::Pallet::<T>::block_hash(BlockNumberFor::<T>::zero()).into()
+        }
+
+        pub(super) fn now() -> BlockNumber {
+            frame_system::Pallet::<T>::block_number().saturated_into()
+        }
+
+        /// An account's bytes.
+        pub(super) fn account(who: &T::AccountId) -> AccountId {
+            AccountId(who.clone().into())
+        }
+    }
+}

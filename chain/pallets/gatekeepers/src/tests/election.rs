@@ -1,0 +1,190 @@
+//! Elections that wait for ceremonies.
+
+use super::*;
+
+fn accounts(numbers: impl IntoIterator<Item = u8>) -> Vec<AccountId32> {
+    numbers.into_iter().map(account).collect()
+}
+
+/// A network that asks for gatekeepers, with `validators` of them and no root yet.
+fn asking(validators: u8) -> sp_io::TestExternalities {
+    let mut network = network(validators);
+    network.execute_with(|| {
+        Development::set(false);
+        CurrentPolicy::<Test>::mutate(|policy| (policy.vendor_quota, policy.delay) = (false, 0));
+    });
+    network
+}
+
+/// Whether the set that waits takes over with these.
+fn takes_over(elected: Vec<AccountId32>) -> bool {
+    Gatekeepers::take_plan(&elected, 3)
+}
+
+#[test]
+fn a_development_network_with_a_lone_root_or_none_elects_as_ever() {
+    network(2).execute_with(|| {
+        assert_eq!(Gatekeepers::election(), Election::Open);
+        Root::<Test>::put(RootRecord { era: 0, threshold: 1, seats: ids([1]), share_list: LIST });
+        assert_eq!(Gatekeepers::election(), Election::Open);
+        assert_eq!(Gatekeepers::electable(accounts(1..=9)), accounts(1..=9));
+        Root::<Test>::put(RootRecord { era: 1, threshold: 3, seats: ids(1..=4), share_list: LIST });
+        assert_eq!(Gatekeepers::election(), Election::Candidates);
+        Development::set(false);
+        Root::<Test>::kill();
+        assert_eq!(Gatekeepers::election(), Election::Candidates);
+    });
+}
+
+#[test]
+fn only_validators_with_an_active_gatekeeper_are_electable() {
+    asking(3).execute_with(|| {
+        Workers::<Test>::mutate(id(2), |record| record.as_mut().unwrap().valid_until = 0);
+        assert_eq!(Gatekeepers::electable(accounts(1..=5)), accounts([1, 3]));
+        assert_eq!(Gatekeepers::plan(accounts([1, 3])), Err(Error::<Test>::TooFewSeats));
+        assert_eq!(Gatekeepers::plan(accounts(1..=4)), Err(Error::<Test>::NotSeated));
+        assert!(happened(Event::ElectionRefused { validators: 2 }) && !Ceremony::<Test>::exists());
+        assert_eq!(Gatekeepers::election(), Election::Candidates);
+    });
+}
+
+#[test]
+fn the_elected_take_over_when_their_root_is_made_and_not_before() {
+    asking(5).execute_with(|| {
+        assert_ok!(Gatekeepers::plan(accounts(1..=4)));
+        assert_eq!(record().seats.iter().map(|seat| seat.gatekeeper).collect::<Vec<_>>(), ids(1..=4));
+        assert_eq!(Gatekeepers::election(), Election::Withheld);
+        assert!(Gatekeepers::electable(accounts(1..=5)).is_empty());
+        make_root(1..=4);
+        assert_eq!(Gatekeepers::election(), Election::Ready(accounts(1..=4)));
+        assert_eq!(Gatekeepers::electable(accounts(1..=5)), accounts(1..=4));
+        assert!(takes_over(accounts(1..=4)));
+        assert!(happened(Event::SetReady { era: 0 }));
+        assert_eq!(Acting::<Test>::get(), Some(0));
+        assert!(!takes_over(accounts(1..=4)), "once");
+        assert_eq!(Gatekeepers::election(), Election::Candidates);
+    });
+}
+
+#[test]
+fn the_next_set_waits_for_the_hand_over_too() {
+    asking(5).execute_with(|| {
+        assert_ok!(Gatekeepers::plan(accounts(1..=4)));
+        FormerClusters::set(1);
+        make_root(1..=4);
+        // The set whose root is made takes over; the former root still answers.
+        assert!(takes_over(accounts(1..=4)));
+        assert_eq!(Gatekeepers::election(), Election::Withheld);
+        FormerClusters::set(0);
+        next();
+        assert_eq!(Gatekeepers::election(), Election::Candidates);
+    });
+}
+
+#[test]
+fn a_plan_ends_with_its_ceremony_or_its_root() {
+    asking(4).execute_with(|| {
+        assert_ok!(Gatekeepers::plan(accounts(1..=4)));
+        assert_ok!(Gatekeepers::cancel(RuntimeOrigin::root()));
+        assert_eq!(Gatekeepers::election(), Election::Candidates);
+        assert!(happened(Event::PlanDropped { era: 0 }) && !Planned::<Test>::exists());
+        CurrentPolicy::<Test>::mutate(|policy| policy.delay = 10);
+        assert_ok!(Gatekeepers::plan(accounts(1..=4)));
+        make_root(1..=4);
+        assert_ok!(Gatekeepers::cancel_next(RuntimeOrigin::root()));
+        assert_eq!(Gatekeepers::election(), Election::Candidates);
+    });
+}
+
+#[test]
+fn a_set_of_which_too_few_still_stand_is_given_up() {
+    asking(6).execute_with(|| {
+        let attempt = |standing: Vec<AccountId32>| {
+            assert_ok!(Gatekeepers::plan(accounts(1..=6)));
+            make_root(1..=6);
+            takes_over(standing)
+        };
+        assert!(!attempt(accounts(1..=4)), "a root of six needs five");
+        assert!(!attempt(accounts([1, 2, 3, 4, 7])), "a stranger");
+        assert_eq!(Acting::<Test>::get(), None);
+        assert!(attempt(accounts(1..=5)));
+    });
+}
+
+#[test]
+fn a_convicted_validator_does_not_take_over_with_its_set() {
+    asking(5).execute_with(|| {
+        assert_ok!(Gatekeepers::plan(accounts(1..=5)));
+        to_share();
+        assert_ok!(complain(1, 5));
+        to_settle([(1, 5)]);
+        assert_ok!(answer(5, 1));
+        for index in 1..=4 {
+            assert_ok!(reject(index, 5));
+        }
+        run_out();
+        make_root(1..=4);
+        assert_eq!(Gatekeepers::electable(accounts(1..=5)), accounts(1..=4));
+        assert!(takes_over(accounts(1..=4)));
+    });
+}
+
+#[test]
+fn one_of_four_that_withdraws_stalls_nothing_and_is_fined() {
+    asking(4).execute_with(|| {
+        assert_ok!(Gatekeepers::plan(accounts(1..=4)));
+        make_root(1..=4);
+        assert_ok!(Gatekeepers::leave(RuntimeOrigin::signed(account(4))));
+        Gatekeepers::fine_withdrawn(|_| true);
+        assert!(takes_over(accounts(1..=3)), "as many as the root needs");
+        let fined = || -> Vec<_> {
+            Punished::get().into_iter().map(|misdeed| (misdeed.offender, misdeed.offence, misdeed.fraction)).collect()
+        };
+        let fine = CurrentPolicy::<Test>::get().fine;
+        assert_eq!(fined(), [(account(4), Offence::Withdrawal, fine)]);
+        assert!(happened(Event::Withdrew { era: 0, validator: account(4) }));
+    });
+}
+
+#[test]
+fn whoever_is_chilled_by_itself_is_fined_and_whoever_is_convicted_is_not_twice() {
+    asking(5).execute_with(|| {
+        assert_ok!(Gatekeepers::plan(accounts(1..=5)));
+        to_share();
+        assert_ok!(complain(1, 5));
+        to_settle([(1, 5)]);
+        assert_ok!(answer(5, 1));
+        for index in 1..=4 {
+            assert_ok!(reject(index, 5));
+        }
+        run_out();
+        make_root(1..=4);
+        Gatekeepers::fine_withdrawn(|validator| *validator != account(4));
+        let punished: Vec<_> = Punished::get().into_iter().map(|misdeed| (misdeed.offender, misdeed.offence)).collect();
+        assert_eq!(punished, [(account(5), Offence::WrongShare), (account(4), Offence::Withdrawal)]);
+        // A second time there is nothing that waits.
+        assert!(!takes_over(accounts(1..=3)), "a root of five needs four");
+        Gatekeepers::fine_withdrawn(|_| false);
+        assert_eq!(Punished::get().len(), 2);
+    });
+}
+
+#[test]
+fn a_set_that_is_given_up_takes_its_root_with_it_and_the_next_is_elected() {
+    asking(4).execute_with(|| {
+        assert_ok!(Gatekeepers::plan(accounts(1..=4)));
+        FormerClusters::set(1);
+        make_root(1..=4);
+        assert!(Next::<Test>::exists());
+        assert!(!takes_over(accounts(1..=2)));
+        assert!(happened(Event::PlanDropped { era: 0 }) && happened(Event::NextDropped { era: 0 }));
+        assert!(!Next::<Test>::exists() && !Roots::<Test>::contains_key(0));
+        assert_eq!(Gatekeepers::election(), Election::Candidates);
+        // The attempts of that era are not used again.
+        assert_ok!(Gatekeepers::plan(accounts(1..=4)));
+        assert_eq!((record().era, record().attempt), (0, 1));
+        make_root(1..=4);
+        assert!(!Gatekeepers::take_plan(&accounts(1..=4), 5), "staking would refuse them");
+        assert!(!happened(Event::SetReady { era: 0 }));
+    });
+}

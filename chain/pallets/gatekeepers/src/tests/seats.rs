@@ -1,0 +1,38 @@
+//! Which validator runs which gatekeeper.
+
+use super::*;
+
+#[test]
+fn a_validator_runs_one_registered_gatekeeper_of_its_own() {
+    network(1).execute_with(|| {
+        assert_eq!(Gatekeepers::seat_of(&account(1)), Some(id(1)));
+        assert_noop!(bind(1), Error::<Test>::AlreadySeated);
+        assert_noop!(bind(2), Error::<Test>::NotAGatekeeper);
+        attest(2);
+        let stolen = Gatekeepers::register_seat(RuntimeOrigin::signed(account(3)), id(2));
+        assert_eq!(stolen, Err(Error::<Test>::NotTheOperator.into()));
+        Workers::<Test>::mutate(id(2), |record| record.as_mut().unwrap().role = Role::Worker);
+        assert_noop!(bind(2), Error::<Test>::NotAGatekeeper);
+        assert_ok!(Gatekeepers::leave(RuntimeOrigin::signed(account(1))));
+        assert_noop!(Gatekeepers::leave(RuntimeOrigin::signed(account(1))), Error::<Test>::NotSeated);
+        assert_eq!((Seats::<Test>::iter().count(), Validators::<Test>::iter().count()), (0, 0));
+        assert_ok!(bind(1));
+    });
+}
+
+#[test]
+fn a_binding_counts_while_the_registry_agrees() {
+    network(1).execute_with(|| {
+        Workers::<Test>::mutate(id(1), |record| record.as_mut().unwrap().valid_until = 1);
+        assert_eq!(Gatekeepers::seat_of(&account(1)), None);
+        attest(1);
+        let listed = Measurements::<Test>::take(MEASUREMENT).unwrap();
+        assert_eq!(Gatekeepers::seat_of(&account(1)), None);
+        Measurements::<Test>::insert(MEASUREMENT, listed);
+        Workers::<Test>::mutate(id(1), |record| record.as_mut().unwrap().operator.0 = [2; 32]);
+        assert_eq!(Gatekeepers::seat_of(&account(1)), None);
+        // Whoever operates it now takes it over.
+        assert_ok!(Gatekeepers::register_seat(RuntimeOrigin::signed(account(2)), id(1)));
+        assert_eq!((Gatekeepers::seat_of(&account(2)), Seats::<Test>::get(account(1))), (Some(id(1)), None));
+    });
+}

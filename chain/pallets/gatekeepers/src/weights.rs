@@ -1,0 +1,162 @@
+//! Weights of the gatekeepers pallet's calls and hooks.
+//!
+//! Estimates from the operations each does, at the reference costs of the runtime's database, deliberately on the high side;
+//! SPECIFICATION marks them `[not yet]` benchmarked. A ceremony's size is bounded by its seats, and its complaints by a third of their
+//! square.
+
+use crate::MOST_COMPLAINTS;
+use frame_support::weights::{constants::ParityDbWeight, Weight};
+use phala_protocol::ceremony::MAX_SEATS;
+
+/// Weights of the gatekeepers pallet's calls and hooks.
+pub trait WeightInfo {
+    /// `register_seat` and `leave`.
+    fn bind() -> Weight;
+    /// `start`, and what an election starts, with `seats` seats.
+    fn start(seats: u32) -> Weight;
+    /// `state`, in a ceremony of `seats` seats and `complaints` complaints.
+    fn state(seats: u32, complaints: u32) -> Weight;
+    /// `state_with`, in a ceremony of `seats` seats and `complaints` complaints.
+    fn state_with(seats: u32, complaints: u32) -> Weight;
+    /// `report_equivocation`.
+    fn report() -> Weight;
+    /// A governance call.
+    fn govern() -> Weight;
+    /// `on_initialize` when nothing is due.
+    fn idle() -> Weight;
+    /// `on_initialize` when a phase of `seats` seats and `complaints` complaints ends, beyond [`Self::idle`].
+    fn advance(seats: u32, complaints: u32) -> Weight;
+    /// `on_initialize` when a root waits, beyond [`Self::idle`].
+    fn wait() -> Weight;
+    /// `on_initialize` when a root that waited answers, beyond [`Self::idle`].
+    fn activate() -> Weight;
+    /// Whether one candidate of an election has a gatekeeper.
+    fn candidate() -> Weight;
+    /// A set of `validators` validators that waited takes over or is given up, and whoever withdrew is fined.
+    fn take(validators: u32) -> Weight;
+}
+
+/// One Ed25519 verification by the host function.
+const SIGNATURE: Weight = Weight::from_parts(60_000_000, 0);
+
+/// What is read to know whether a gatekeeper is active: its registration, measurement, listing and appraisal.
+const ACTIVE_EACH: u64 = 4;
+/// And once, for however many: the bans, the terms, the cap, the mark, the time and the block.
+const ACTIVE_ONCE: u64 = 6;
+
+/// The ceremony's record, decoded and encoded: 165 bytes and what it rejected for each seat, 71 bytes for each complaint.
+fn record(seats: u32, complaints: u32) -> Weight {
+    Weight::from_parts(20_000_000, 1_000)
+        .saturating_add(Weight::from_parts(4_000_000, 375).saturating_mul(seats.into()))
+        .saturating_add(Weight::from_parts(500_000, 71).saturating_mul(complaints.into()))
+}
+
+/// A validator is punished: its exposure of up to 64 nominators a page, ledger, spans and the list of slashes; the policy.
+fn punishment() -> Weight {
+    Weight::from_parts(400_000_000, 60_000).saturating_add(ParityDbWeight::get().reads_writes(90, 75))
+}
+
+impl WeightInfo for () {
+    fn bind() -> Weight {
+        // What makes one active; the conviction, both bindings, those of a former validator.
+        Weight::from_parts(60_000_000, 8_000).saturating_add(
+            ParityDbWeight::get().reads_writes(ACTIVE_EACH.saturating_add(ACTIVE_ONCE).saturating_add(4), 3),
+        )
+    }
+
+    fn start(seats: u32) -> Weight {
+        // Of each seat both bindings, what makes it active, and the appraisal again. Once the rest of that; ceremony, root and the one that
+        // comes, policy, attempts and seats of eras, the plan and who is kept out.
+        record(seats, 0)
+            .saturating_add(
+                Weight::from_parts(30_000_000, 1_200)
+                    .saturating_add(ParityDbWeight::get().reads(ACTIVE_EACH.saturating_add(3)))
+                    .saturating_mul(seats.into()),
+            )
+            .saturating_add(ParityDbWeight::get().reads_writes(ACTIVE_ONCE.saturating_add(8), 8))
+    }
+
+    fn state(seats: u32, complaints: u32) -> Weight {
+        // The record, what makes the seat active, the genesis, and until when answers come.
+        record(seats, complaints)
+            .saturating_add(SIGNATURE)
+            .saturating_add(
+                ParityDbWeight::get().reads_writes(ACTIVE_EACH.saturating_add(ACTIVE_ONCE).saturating_add(3), 2),
+            )
+            .saturating_add(Weight::from_parts(40_000_000, 6_000))
+    }
+
+    fn state_with(seats: u32, complaints: u32) -> Weight {
+        // Beside the statement's: 4 KiB are hashed, and deposited in an event.
+        Self::state(seats, complaints).saturating_add(Weight::from_parts(40_000_000, 5_000))
+    }
+
+    fn report() -> Weight {
+        // Two signatures, the seats of an era, the bindings and the conviction.
+        SIGNATURE
+            .saturating_mul(2)
+            .saturating_add(Weight::from_parts(60_000_000, 12_000))
+            .saturating_add(ParityDbWeight::get().reads_writes(6, 3))
+            .saturating_add(punishment())
+    }
+
+    fn govern() -> Weight {
+        record(MAX_SEATS as u32, MOST_COMPLAINTS).saturating_add(ParityDbWeight::get().reads_writes(4, 4))
+    }
+
+    fn idle() -> Weight {
+        Weight::from_parts(5_000_000, 200).saturating_add(ParityDbWeight::get().reads(2))
+    }
+
+    fn advance(seats: u32, complaints: u32) -> Weight {
+        // Every seat may be convicted or fined, which at most a third of them are while the network holds.
+        record(seats, complaints)
+            .saturating_mul(2)
+            .saturating_add(ParityDbWeight::get().reads_writes(10, 8))
+            // Of each seat also the key that it has registered, if it complained.
+            .saturating_add(ParityDbWeight::get().reads_writes(2, 1).saturating_mul(seats.into()))
+            .saturating_add(punishment().saturating_mul(u64::from(seats / 3)))
+    }
+
+    fn wait() -> Weight {
+        Weight::from_parts(10_000_000, 1_000).saturating_add(ParityDbWeight::get().reads(6))
+    }
+
+    fn activate() -> Weight {
+        Weight::from_parts(60_000_000, 8_000).saturating_add(ParityDbWeight::get().reads_writes(8, 4))
+    }
+
+    fn candidate() -> Weight {
+        // Its binding, and what makes its gatekeeper active; what is read once is the start's.
+        Weight::from_parts(20_000_000, 1_000).saturating_add(ParityDbWeight::get().reads(ACTIVE_EACH.saturating_add(1)))
+    }
+
+    fn take(validators: u32) -> Weight {
+        // The plan, the seats, the policy, both roots, the acting era. Of each its binding, candidacy and conviction, controller and
+        // ledger, the eras and the list of slashes.
+        Weight::from_parts(60_000_000, 16_000).saturating_add(ParityDbWeight::get().reads_writes(6, 4)).saturating_add(
+            Weight::from_parts(60_000_000, 1_000)
+                .saturating_add(ParityDbWeight::get().reads_writes(9, 1))
+                .saturating_mul(validators.into()),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whether_a_gatekeeper_is_active_is_charged_wherever_it_is_asked() {
+        let reads = |number| ParityDbWeight::get().reads(number);
+        let each = reads(ACTIVE_EACH);
+        let all = reads(ACTIVE_EACH.saturating_add(ACTIVE_ONCE));
+        for charged in [<() as WeightInfo>::bind(), <() as WeightInfo>::state(4, 0), <() as WeightInfo>::start(1)] {
+            assert!(charged.all_gte(all));
+        }
+        assert!(<() as WeightInfo>::candidate().all_gte(each.saturating_add(reads(1))));
+        // Of each seat two bindings and the appraisal again beside.
+        let seat = <() as WeightInfo>::start(2).saturating_sub(<() as WeightInfo>::start(1));
+        assert!(seat.all_gte(each.saturating_add(reads(3))));
+    }
+}
