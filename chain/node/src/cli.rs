@@ -1,14 +1,24 @@
 //! The command line: the flags every Substrate node has, and the subcommands of this one.
 //!
 //! Data goes to standard output, logs to standard error. The RPC listens on loopback unless `--rpc-external` says otherwise;
-//! on a development chain so does the peer-to-peer port, unless `--listen-addr` names another address.
+//! on a development chain so does the peer-to-peer port, unless `--listen-addr` names another address. A node that stops for the sake
+//! of its disk exits with 9, everything else that fails with 1.
 
-use crate::{anchor, chain_spec, service};
+use crate::{
+    anchor, chain_spec,
+    disk::{DiskArguments, DiskFailure, Watch},
+    service,
+};
 use sc_cli::SubstrateCli;
-use std::path::PathBuf;
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 /// Where peers connect when `--port` does not say.
 const DEFAULT_PEER_PORT: u16 = 30333;
+/// What the process exits with when this machine's disk has to be seen to: the class of `environment` in SPECIFICATION.md.
+const DISK_EXIT_CODE: u8 = 9;
 
 /// The command line of the chain node.
 #[derive(Debug, clap::Parser)]
@@ -18,6 +28,30 @@ pub struct Cli {
 
     #[clap(flatten)]
     run: sc_cli::RunCmd,
+
+    #[clap(flatten)]
+    disk: DiskArguments,
+}
+
+/// Why the program ends otherwise than it was asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// Something of the command line, the chain or the node.
+    #[error(transparent)]
+    Cli(#[from] sc_cli::Error),
+    /// The disk has to be seen to.
+    #[error(transparent)]
+    Disk(#[from] DiskFailure),
+}
+
+impl Failure {
+    /// What the process exits with.
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Cli(_) => ExitCode::FAILURE,
+            Self::Disk(_) => ExitCode::from(DISK_EXIT_CODE),
+        }
+    }
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -110,17 +144,24 @@ pub(crate) fn configuration(
 }
 
 /// Does what the command line says.
-pub fn run() -> sc_cli::Result<()> {
-    let mut cli = Cli::from_args();
-    match &cli.subcommand {
-        Some(Subcommand::Key(command)) => command.run(&cli),
-        Some(Subcommand::ExportChainSpec(command)) => command.run(cli.load_spec(&command.chain)?),
-        Some(Subcommand::BuildStagingSpec(command)) => {
+pub fn run() -> Result<(), Failure> {
+    let cli = Cli::from_args();
+    if let Some(subcommand) = &cli.subcommand {
+        return Ok(run_subcommand(&cli, subcommand)?);
+    }
+    run_node(cli)
+}
+
+fn run_subcommand(cli: &Cli, subcommand: &Subcommand) -> sc_cli::Result<()> {
+    match subcommand {
+        Subcommand::Key(command) => command.run(cli),
+        Subcommand::ExportChainSpec(command) => command.run(cli.load_spec(&command.chain)?),
+        Subcommand::BuildStagingSpec(command) => {
             let spec = chain_spec::staging(&command.genesis, &command.name, &command.id).map_err(application)?;
             println!("{}", sc_service::chain_ops::build_spec(&spec, false)?);
             Ok(())
         }
-        Some(Subcommand::ExportGenesisAnchor(command)) => {
+        Subcommand::ExportGenesisAnchor(command) => {
             let spec = chain_spec::load(&command.chain).map_err(application)?;
             let anchor = anchor::Anchor::of(&spec).map_err(application)?;
             let bytes = anchor.render(command.format);
@@ -130,27 +171,37 @@ pub fn run() -> sc_cli::Result<()> {
             }
             Ok(())
         }
-        Some(Subcommand::PurgeChain(command)) => {
+        Subcommand::PurgeChain(command) => {
             let runner = cli.create_runner(command)?;
             runner.sync_run(|config| command.run(config.database))
         }
-        None => {
-            let shared = &cli.run.shared_params;
-            let development =
-                chain_spec::load(&shared.chain_id(shared.dev)).is_ok_and(|spec| chain_spec::is_development(&spec));
-            if development {
-                // Elsewhere an authority's peer identity has to be made on purpose, because peers may rely on it.
-                cli.run.network_params.node_key_params.unsafe_force_node_key_generation = true;
-            }
-            let mut runner = cli.create_runner(&cli.run)?;
-            if development && cli.run.network_params.listen_addr.is_empty() {
-                let port = cli.run.network_params.port.unwrap_or(DEFAULT_PEER_PORT);
-                runner.config_mut().network.listen_addresses = vec![loopback(port)];
-            }
-            // SIGTERM and Ctrl-C end this with `Ok`, which is exit code 0.
-            runner.run_node_until_exit(|config| async move { service::start(config) }).map_err(sc_cli::Error::Service)
-        }
     }
+}
+
+fn run_node(mut cli: Cli) -> Result<(), Failure> {
+    let shared = &cli.run.shared_params;
+    let development =
+        chain_spec::load(&shared.chain_id(shared.dev)).is_ok_and(|spec| chain_spec::is_development(&spec));
+    if development {
+        // Elsewhere an authority's peer identity has to be made on purpose, because peers may rely on it.
+        cli.run.network_params.node_key_params.unsafe_force_node_key_generation = true;
+    }
+    let mut runner = cli.create_runner(&cli.run)?;
+    if development && cli.run.network_params.listen_addr.is_empty() {
+        let port = cli.run.network_params.port.unwrap_or(DEFAULT_PEER_PORT);
+        runner.config_mut().network.listen_addresses = vec![loopback(port)];
+    }
+    let database = runner.config().database.path().unwrap_or(Path::new(".")).to_owned();
+    let disk = Watch::new(&cli.disk, &database, development);
+    // Before the database is opened: replaying its log on a full disk would end the process.
+    disk.check_room()?;
+    // SIGTERM and Ctrl-C end this with `Ok`, which is exit code 0.
+    let watch = disk.clone();
+    let ended = runner.run_node_until_exit(|config| async move { service::start(config, watch) });
+    ended.map_err(|error: sc_service::Error| {
+        let failure = disk.failure().or_else(|| disk.check_room().err());
+        failure.map_or_else(|| sc_cli::Error::Service(error).into(), Failure::Disk)
+    })
 }
 
 fn loopback(port: u16) -> sc_network::Multiaddr {

@@ -9,12 +9,16 @@
 mod anchor;
 mod chain_spec;
 mod cli;
+mod disk;
 mod rpc;
 mod service;
 
-use std::{error::Error, process::ExitCode};
+use std::{error::Error, io::Write, process::ExitCode};
 
 fn main() -> ExitCode {
+    if let Err(error) = disk::survive_file_size_limit() {
+        say(&format!("warning: a write beyond the file-size limit will end this process: {error}"));
+    }
     let Err(failure) = cli::run() else { return ExitCode::SUCCESS };
     // What went wrong in words, and its causes: an error returned from here would be shown as its type.
     let mut said = failure.to_string();
@@ -26,6 +30,11 @@ fn main() -> ExitCode {
         }
         cause = deeper.source();
     }
-    eprintln!("error: {said}");
-    ExitCode::FAILURE
+    say(&format!("error: {said}"));
+    failure.exit_code()
+}
+
+/// A line on standard error, which may be a file on a full disk: then it is lost, and nothing else is.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
 }

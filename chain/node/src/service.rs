@@ -6,9 +6,10 @@
 //! - development chains vote on the best block at once and keep all states, so that tests and light clients that were
 //!   switched off for days find what they need; other chains use the default voting rule, which lags behind the best block,
 //!   and keep the states of the last 256 finalised blocks unless `--state-pruning` says otherwise;
-//! - a development chain goes on authoring without peers.
+//! - a development chain goes on authoring without peers;
+//! - the disk is watched, and a node without room for its database ends ([`crate::disk`]).
 
-use crate::{chain_spec, rpc};
+use crate::{chain_spec, disk::Watch, rpc};
 use phala_runtime::{Hash, OpaqueBlock as Block, RuntimeApi};
 use sc_client_api::BlockBackend;
 use sc_consensus_babe::{BabeBlockImport, BabeLink, SlotProportion};
@@ -56,14 +57,18 @@ pub(crate) struct Parts {
     pub(crate) telemetry: Option<Telemetry>,
 }
 
-/// Starts the node that `config` describes; it runs as long as the returned task manager lives.
+/// Starts the node that `config` describes; it runs as long as the returned task manager lives, or until `disk` ends it.
 ///
 /// # Errors
 /// When the database, the network or the genesis cannot be used; nothing is left running then.
-pub fn start(config: Configuration) -> Result<TaskManager, ServiceError> {
+pub fn start(config: Configuration, disk: Watch) -> Result<TaskManager, ServiceError> {
     match config.network.network_backend {
-        sc_network::config::NetworkBackendType::Libp2p => start_with::<sc_network::NetworkWorker<Block, Hash>>(config),
-        sc_network::config::NetworkBackendType::Litep2p => start_with::<sc_network::Litep2pNetworkBackend>(config),
+        sc_network::config::NetworkBackendType::Libp2p => {
+            start_with::<sc_network::NetworkWorker<Block, Hash>>(config, disk)
+        }
+        sc_network::config::NetworkBackendType::Litep2p => {
+            start_with::<sc_network::Litep2pNetworkBackend>(config, disk)
+        }
     }
 }
 
@@ -189,7 +194,10 @@ fn inherents(slot_duration: sp_consensus_babe::SlotDuration) -> BabeCreateInhere
     })
 }
 
-fn start_with<N: NetworkBackend<Block, Hash>>(mut config: Configuration) -> Result<TaskManager, ServiceError> {
+fn start_with<N: NetworkBackend<Block, Hash>>(
+    mut config: Configuration,
+    disk: Watch,
+) -> Result<TaskManager, ServiceError> {
     let development = chain_spec::is_development(&*config.chain_spec);
     config.offchain_worker.indexing_enabled = true;
     if development {
@@ -209,6 +217,8 @@ fn start_with<N: NetworkBackend<Block, Hash>>(mut config: Configuration) -> Resu
         grandpa_link,
         mut telemetry,
     } = parts(&config)?;
+    // Blocking, because the database makes whoever writes wait while it is behind.
+    task_manager.spawn_essential_handle().spawn_blocking("disk", None, disk.run(backend.clone()));
 
     let prometheus = config.prometheus_registry().cloned();
     let metrics = N::register_notification_metrics(prometheus.as_ref());

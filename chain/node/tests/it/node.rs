@@ -1,5 +1,6 @@
 //! A node process under test, its JSON-RPC over plain HTTP, and specifications with short epochs.
 
+use rustix::process::{Pid, Resource, Rlimit};
 use serde_json::{json, Value};
 use std::{
     io::{Read, Write},
@@ -97,18 +98,23 @@ impl Node {
     }
 
     /// Sends SIGTERM and waits for the end.
-    pub fn terminate(mut self) -> ExitStatus {
+    pub fn terminate(self) -> ExitStatus {
         // The shell's own `kill`: a minimal system has no program of that name.
         let id = self.child.id().to_string();
         assert!(Command::new("sh").args(["-c", "kill \"$0\" \"$1\"", "-TERM", &id]).status().unwrap().success());
-        let started = Instant::now();
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status;
-            }
-            assert!(started.elapsed() < Duration::from_secs(30), "still running 30 s after SIGTERM");
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        self.ended(Duration::from_secs(30))
+    }
+
+    /// Waits for it to end.
+    pub fn ended(mut self, bound: Duration) -> ExitStatus {
+        wait("the node to end", bound, || self.child.try_wait().unwrap())
+    }
+
+    /// Lets no file that it writes become longer than `bytes`.
+    pub fn limit_files(&self, bytes: u64) {
+        let id = Pid::from_child(&self.child);
+        let limit = Rlimit { current: Some(bytes), maximum: None };
+        rustix::process::prlimit(Some(id), Resource::Fsize, limit).unwrap();
     }
 }
 

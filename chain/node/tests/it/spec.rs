@@ -26,14 +26,22 @@ fn key(scheme: &str, seed: &str) -> String {
     inspected["ss58Address"].as_str().unwrap().to_owned()
 }
 
-/// A genesis with one authority whose keys come from `seed`.
-fn genesis(seed: &str) -> Value {
-    let stash = key("sr25519", &format!("{seed}//stash"));
-    let keys = json!({"babe": key("sr25519", seed), "grandpa": key("ed25519", seed)});
+/// A genesis with `authorities` authorities whose keys come from `seed`.
+fn genesis(seed: &str, authorities: usize) -> Value {
+    let seeds: Vec<_> = (0..authorities)
+        .map(|number| if number == 0 { seed.to_owned() } else { format!("{seed}//{number}") })
+        .collect();
+    let stashes: Vec<_> = seeds.iter().map(|seed| key("sr25519", &format!("{seed}//stash"))).collect();
+    let keys = seeds.iter().zip(&stashes).map(|(seed, stash)| {
+        let keys = json!({"babe": key("sr25519", seed), "grandpa": key("ed25519", seed)});
+        json!([stash, stash, keys])
+    });
+    let balances = stashes.iter().map(|stash| json!([stash, 2_000_000_000_000_000_u64]));
+    let stakers = stashes.iter().map(|stash| json!([stash, stash, 1_000_000_000_000_000_u64, "Validator"]));
     json!({
-        "balances": {"balances": [[stash, 2_000_000_000_000_000_u64]]},
-        "session": {"keys": [[stash, stash, keys]]},
-        "staking": {"stakers": [[stash, stash, 1_000_000_000_000_000_u64, "Validator"]]},
+        "balances": {"balances": balances.collect::<Vec<_>>()},
+        "session": {"keys": keys.collect::<Vec<_>>()},
+        "staking": {"stakers": stakers.collect::<Vec<_>>()},
     })
 }
 
@@ -47,21 +55,28 @@ fn staging_needs_authorities_and_refuses_development_keys() {
     assert!(String::from_utf8_lossy(&refused.stderr).contains("build-staging-spec"));
 
     assert!(staging(folder.path(), &json!({})).unwrap_err().contains("no authorities"));
-    assert!(staging(folder.path(), &genesis("//Alice")).unwrap_err().contains("well-known key"));
-    let mut with_sudo = genesis(secret);
+    assert!(staging(folder.path(), &genesis("//Alice", 4)).unwrap_err().contains("well-known key"));
+    let mut with_sudo = genesis(secret, 4);
     with_sudo["sudo"] = json!({"key": key("sr25519", secret)});
     assert!(staging(folder.path(), &with_sudo).unwrap_err().contains("sudo.key"));
     for mark in [json!(true), json!(null), json!("false")] {
-        let mut marked = genesis(secret);
+        let mut marked = genesis(secret, 4);
         marked["network"] = json!({"development": mark});
         assert!(staging(folder.path(), &marked).unwrap_err().contains("network.development"), "{mark}");
     }
 
-    let spec = staging(folder.path(), &genesis(secret)).unwrap();
+    let few = staging(folder.path(), &genesis(secret, 3)).unwrap_err();
+    assert!(few.contains("3 authorities, whose gatekeepers could make no root"), "{few}");
+
+    let mut for_nothing = genesis(secret, 4);
+    for_nothing["staking"]["minValidatorBond"] = json!(0);
+    assert!(staging(folder.path(), &for_nothing).unwrap_err().contains("staking.minValidatorBond is 0"));
+
+    let spec = staging(folder.path(), &genesis(secret, 4)).unwrap();
     assert_eq!(spec["chainType"], json!("Live"));
     let path = folder.path().join("chain.json");
     std::fs::write(&path, spec.to_string()).unwrap();
     let anchor: Value =
         serde_json::from_slice(&output(&["export-genesis-anchor", "--chain", path.to_str().unwrap()])).unwrap();
-    assert_eq!(anchor["authorities"].as_array().unwrap().len(), 1);
+    assert_eq!(anchor["authorities"].as_array().unwrap().len(), 4);
 }
