@@ -1,7 +1,7 @@
 //! Whom governance, or the brake, has shut out: vendors' roots, vendors, generations of platforms and measurements.
 //!
 //! A [`Ban`] only ever takes away. With an end it is a suspension, without one a revocation; one that begins later is a deadline.
-//! The list is chain state, read by the chain's own registry and, from a storage proof, by gatekeepers: both ask
+//! The list is chain state, read by the chain's own registry and, from a storage proof, by gatekeepers and clients: all ask
 //! [`Bans::applying`] with what evidence proved, so that a machine that is shut out has neither standing nor keys.
 //!
 //! Governance controls the list, within its limit. It does not name single machines: those leave the registry.
@@ -11,8 +11,10 @@ use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use crate::{
     anchor::Root,
     collateral::VerifiedCollateral,
+    confidence::ConfidenceLevel,
     evidence::{Vendor, VerifiedReport},
     list::{List, TooLong},
+    tcb::TcbStatus,
 };
 
 /// Bans that are kept at most.
@@ -112,6 +114,19 @@ impl Origin {
             Subject::Measurement(measurement) => measurement == self.measurement,
         }
     }
+}
+
+/// What evidence said about a registered TEE when it attested last: chain state, by which the registry and, from a storage proof, clients
+/// know whom a ban is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen)]
+#[cfg_attr(feature = "scale-info", derive(scale_info::TypeInfo))]
+pub struct Appraisal {
+    /// What bans ask about.
+    pub origin: Origin,
+    /// The vendor's judgement of the platform.
+    pub status: TcbStatus,
+    /// What that is worth, under the advisory policy of then.
+    pub confidence: ConfidenceLevel,
 }
 
 /// The bans, at most one suspension and one revocation a subject.

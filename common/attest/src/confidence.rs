@@ -18,6 +18,9 @@
 //! is open and names nothing is level 4; there, the empty list was a subset of the tolerated ones. There is no level for machines
 //! without evidence, which had full weight there.
 //!
+//! A report holds a bounded number of advisories, and one that is full may have lost some. It counts as having any: nothing about it
+//! is "all tolerated", and a policy that forbids anything refuses it.
+//!
 //! Who controls the inputs: the vendor names advisories and status, in signed documents; governance writes the policy; the
 //! attacker chooses the machine. It does not judge evidence.
 
@@ -26,11 +29,8 @@ use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use crate::{
     evidence::{Vendor, VerifiedReport},
     list::List,
-    tcb::{Advisory, TcbStatus},
+    tcb::{Advisory, TcbStatus, MOST_ADVISORIES},
 };
-
-/// Advisories that a report holds at most. A report with as many may have lost some, among them a forbidden one.
-const REPORTED_ADVISORIES: usize = 32;
 
 /// Advisories that one list of a policy names at most.
 pub const POLICY_ADVISORIES: usize = 64;
@@ -57,6 +57,9 @@ pub enum ConfidenceLevel {
 }
 
 impl ConfidenceLevel {
+    /// All of them, the best first.
+    pub const ALL: [Self; 5] = [Self::One, Self::Two, Self::Three, Self::Four, Self::Five];
+
     /// The level as a number, 1 to 5.
     pub const fn number(self) -> u8 {
         match self {
@@ -113,8 +116,8 @@ pub enum ConfidenceRefusal {
     /// An advisory that governance forbids applies to the platform; the operator has to update it.
     #[error("advisory {} applies to the platform and is forbidden: update it", .0.id())]
     Forbidden(Advisory),
-    /// As many advisories apply as a report can hold, so that some may be missing; the operator has to update the platform.
-    #[error("more advisories apply to the platform than can be judged: update it")]
+    /// As many advisories apply as a report can hold, so that a forbidden one may be missing; the operator has to update the platform.
+    #[error("more advisories apply to the platform than are kept, and a forbidden one may be among them: update it")]
     TooManyAdvisories,
 }
 
@@ -128,7 +131,7 @@ pub fn confidence(
     if let Some(advisory) = advisories.iter().find(|advisory| policy.forbidden.contains(advisory)) {
         return Err(ConfidenceRefusal::Forbidden(advisory.clone()));
     }
-    if advisories.len() >= REPORTED_ADVISORIES {
+    if may_have_lost_some(advisories) && !policy.forbidden.is_empty() {
         return Err(ConfidenceRefusal::TooManyAdvisories);
     }
     match vendor {
@@ -142,12 +145,17 @@ pub fn confidence_of(report: &VerifiedReport, policy: &AdvisoryPolicy) -> Result
     confidence(report.vendor(), report.tcb_status(), report.advisories(), policy)
 }
 
+/// Whether a report with these advisories is full.
+fn may_have_lost_some(advisories: &[Advisory]) -> bool {
+    advisories.len() >= MOST_ADVISORIES
+}
+
 fn intel(
     status: TcbStatus,
     advisories: &[Advisory],
     policy: &AdvisoryPolicy,
 ) -> Result<ConfidenceLevel, ConfidenceRefusal> {
-    let reviewed = policy.tolerates(advisories);
+    let reviewed = !may_have_lost_some(advisories) && policy.tolerates(advisories);
     let named = !advisories.is_empty();
     let best = match status {
         TcbStatus::UpToDate if reviewed => ConfidenceLevel::One,
@@ -170,17 +178,7 @@ fn intel(
 mod tests {
     use super::*;
     use alloc::{format, vec, vec::Vec};
-    use TcbStatus::*;
-
-    const STATUSES: [TcbStatus; 7] = [
-        UpToDate,
-        SwHardeningNeeded,
-        ConfigurationNeeded,
-        ConfigurationAndSwHardeningNeeded,
-        OutOfDate,
-        OutOfDateConfigurationNeeded,
-        Revoked,
-    ];
+    use TcbStatus::{Revoked, UpToDate};
 
     fn ids(numbers: &[u32]) -> Vec<Advisory> {
         numbers.iter().map(|number| Advisory::new(&format!("INTEL-SA-{number:05}")).unwrap()).collect()
@@ -192,7 +190,7 @@ mod tests {
 
     fn levels(advisories: &[u32], policy: &AdvisoryPolicy) -> Vec<u8> {
         let level = |status| confidence(Vendor::IntelTdx, status, &ids(advisories), policy);
-        STATUSES.map(|status| level(status).map_or(0, ConfidenceLevel::number)).into()
+        TcbStatus::ALL.map(|status| level(status).map_or(0, ConfidenceLevel::number)).into()
     }
 
     #[test]
@@ -203,9 +201,31 @@ mod tests {
         assert_eq!(levels(&[219, 334], &policy), [1, 2, 3, 3, 5, 5, 0]);
         assert_eq!(levels(&[219, 615], &policy), [4, 4, 4, 4, 5, 5, 0]);
         assert_eq!(levels(&[219], &AdvisoryPolicy::default()), [4, 4, 4, 4, 5, 5, 0]);
-        let weights = [ConfidenceLevel::One, ConfidenceLevel::Three, ConfidenceLevel::Four, ConfidenceLevel::Five]
-            .map(ConfidenceLevel::weight_ppm);
-        assert_eq!(weights, [1_000_000, 1_000_000, 800_000, 700_000]);
+        assert_eq!(ConfidenceLevel::ALL.map(ConfidenceLevel::number), [1, 2, 3, 4, 5]);
+        let weights = ConfidenceLevel::ALL.map(ConfidenceLevel::weight_ppm);
+        assert_eq!(weights, [1_000_000, 1_000_000, 1_000_000, 800_000, 700_000]);
+    }
+
+    /// A row of a table in Markdown, whose first cell is `first`.
+    fn row<'a>(text: &'a str, first: &str) -> Vec<&'a str> {
+        let rows = text.lines().filter_map(|line| line.trim_start_matches("//! ").strip_prefix('|'));
+        let mut cells = rows.map(|line| line.split('|').map(str::trim).collect::<Vec<_>>());
+        cells.find(|cells| cells[0] == first).unwrap()
+    }
+
+    #[test]
+    fn the_guide_and_this_modules_table_have_the_weights_of_the_code() {
+        let guide = include_str!("../../../docs/guides/attestation.md");
+        let heading = row(guide, "Level");
+        let column = heading.iter().position(|cell| *cell == "Weight").unwrap();
+        for level in ConfidenceLevel::ALL {
+            let (number, weight) = (level.number(), level.weight_ppm());
+            assert_eq!(weight % 100_000, 0, "the tables have one digit behind the point");
+            let written = format!("{}.{}", weight / 1_000_000, weight % 1_000_000 / 100_000);
+            let number = format!("{number}");
+            assert_eq!(row(guide, &number)[column], written, "level {number} in docs/guides/attestation.md");
+            assert_eq!(row(include_str!("confidence.rs"), &number)[3], written, "level {number} in this file");
+        }
     }
 
     #[test]
@@ -218,15 +238,16 @@ mod tests {
     }
 
     #[test]
-    fn advisories_that_may_have_been_cut_off_are_refused() {
-        let full: Vec<u32> = (0..REPORTED_ADVISORIES as u32).collect();
+    fn advisories_that_may_have_been_cut_off_count_as_any() {
+        let full: Vec<u32> = (0..MOST_ADVISORIES as u32).collect();
         let tolerant = policy(&full, &[]);
-        let judge = |list: &[u32]| confidence(Vendor::IntelTdx, UpToDate, &ids(list), &tolerant);
-        assert_eq!(judge(&full), Err(ConfidenceRefusal::TooManyAdvisories));
-        assert_eq!(judge(&full[1..]), Ok(ConfidenceLevel::One));
-        // The limit is the verifier's own.
-        let report: List<Advisory, REPORTED_ADVISORIES> = crate::tcb::Advisories::new();
-        assert!(report.is_empty());
+        assert_eq!(levels(&full[1..], &tolerant), [1, 2, 3, 3, 5, 5, 0]);
+        assert_eq!(levels(&full, &tolerant), [4, 4, 4, 4, 5, 5, 0], "one that is not tolerated may be missing");
+        let strict = policy(&full, &[999]);
+        assert_eq!(levels(&full[1..], &strict), [1, 2, 3, 3, 5, 5, 0]);
+        assert_eq!(levels(&full, &strict), [0; 7]);
+        let judged = confidence(Vendor::IntelTdx, UpToDate, &ids(&full), &strict);
+        assert_eq!(judged, Err(ConfidenceRefusal::TooManyAdvisories));
     }
 
     #[test]
@@ -235,7 +256,7 @@ mod tests {
         let sets: [&[u32]; 6] = [&[], &[1], &[1, 2], &[1, 3], &[3], &[1, 9]];
         let rank =
             |status, set: &[u32]| confidence(Vendor::IntelTdx, status, &ids(set), &policy).map_or(9, |l| l.number());
-        for status in STATUSES {
+        for status in TcbStatus::ALL {
             for small in sets.iter().filter(|set| !set.is_empty()) {
                 for more in [1, 2, 3, 9] {
                     let larger = [*small, &[more][..]].concat();

@@ -92,6 +92,7 @@ pub(crate) fn verify(
         hardware_id: hardware_id(&extension),
         assurance: collateral.root.assurance(),
         valid_until: collateral.valid_until.min(pck_expiry),
+        certified_until: pck_expiry,
     })
 }
 

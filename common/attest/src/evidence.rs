@@ -90,6 +90,7 @@ pub struct VerifiedReport {
     pub(crate) hardware_id: [u8; 32],
     pub(crate) assurance: Assurance,
     pub(crate) valid_until: u64,
+    pub(crate) certified_until: u64,
 }
 
 impl VerifiedReport {
@@ -137,6 +138,11 @@ impl VerifiedReport {
     /// First Unix second at which the certificates or collateral behind this are not valid any more.
     pub const fn valid_until(&self) -> u64 {
         self.valid_until
+    }
+
+    /// The Unix second at which the processor's own certificate ends: no grace for collateral goes beyond it.
+    pub const fn certified_until(&self) -> u64 {
+        self.certified_until
     }
 }
 

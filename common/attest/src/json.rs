@@ -14,7 +14,7 @@ use crate::{
     list::List,
     tcb::{
         Advisories, Advisory, ComponentLevel, ModuleIdentity, ModuleSigner, PlatformLevel, QeIdentity, TcbInfo,
-        TcbStatus, TdxModules, Technology,
+        TcbStatus, TdxModules, Technology, MOST_ADVISORIES,
     },
     time::document_date,
 };
@@ -252,9 +252,11 @@ fn read_components(documents: &[SvnDocument]) -> Result<[u8; 16], DocumentFault>
     versions.try_into().map_err(|_| DocumentFault::Components)
 }
 
+/// As many as a level holds; a full list says that there may be more. Each id is read, kept or not.
 fn read_advisories(ids: &[String]) -> Result<Advisories, DocumentFault> {
-    let advisories =
+    let mut advisories =
         ids.iter().map(|id| Advisory::new(id)).collect::<Option<Vec<_>>>().ok_or(DocumentFault::TooLong)?;
+    advisories.truncate(MOST_ADVISORIES);
     List::try_from(advisories).map_err(|_| DocumentFault::TooLong)
 }
 
@@ -293,6 +295,28 @@ mod tests {
         reversed["tcbLevels"].as_array_mut().unwrap().reverse();
         assert_eq!(read_tcb_info(&serde_json::to_vec(&reversed).unwrap()).unwrap(), genuine);
         assert_eq!(genuine.levels.iter().map(|level| level.pce_svn).collect::<Vec<_>>(), [11, 5]);
+    }
+
+    #[test]
+    fn a_level_with_more_advisories_than_are_kept_refuses_no_document() {
+        let mut long: serde_json::Value = serde_json::from_slice(&document("tcb_info")).unwrap();
+        let ids = |count: usize| (0..count).map(|number| format!("INTEL-SA-{number:05}")).collect::<Vec<_>>();
+        let kept = |long: &serde_json::Value| {
+            let read = read_tcb_info(&serde_json::to_vec(long).unwrap()).unwrap();
+            read.levels.last().unwrap().advisories.iter().map(Advisory::id).collect::<Vec<_>>()
+        };
+        let last = long["tcbLevels"].as_array().unwrap().len() - 1;
+        for (count, expected) in
+            [(0, 0), (MOST_ADVISORIES, MOST_ADVISORIES), (MOST_ADVISORIES + 1, MOST_ADVISORIES), (900, MOST_ADVISORIES)]
+        {
+            long["tcbLevels"][last]["advisoryIDs"] = ids(count).into();
+            assert_eq!(kept(&long), ids(expected));
+        }
+        // What is not kept is still read.
+        let mut bad = ids(MOST_ADVISORIES + 1);
+        bad[MOST_ADVISORIES] = "INTEL SA".into();
+        long["tcbLevels"][last]["advisoryIDs"] = bad.into();
+        assert_eq!(read_tcb_info(&serde_json::to_vec(&long).unwrap()), Err(DocumentFault::TooLong));
     }
 
     proptest! {

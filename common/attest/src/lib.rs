@@ -54,7 +54,7 @@ pub use anchor::{
     is_development_root, Assurance, DevelopmentGenesis, Root, TrustAnchor, INSECURE_DEVELOPMENT_ROOT_DER,
     INTEL_ROOT_DER,
 };
-pub use ban::{Ban, Bans, Origin, Subject, MOST_BANS};
+pub use ban::{Appraisal, Ban, Bans, Origin, Subject, MOST_BANS};
 pub use certificate::CertificateFault;
 pub use collateral::{verify_collateral, Collateral, CollateralRefusal, DocumentFault, SignerRole, VerifiedCollateral};
 pub use confidence::{

@@ -41,6 +41,15 @@ impl AcceptedStatuses {
     /// Only [`TcbStatus::UpToDate`].
     pub const UP_TO_DATE: Self = Self(1 << TcbStatus::UpToDate as u8);
 
+    /// Every status that any policy can accept: all but [`TcbStatus::Revoked`]. For whoever looks at evidence rather than admits by
+    /// it, and has to see the status for himself.
+    pub const ALL_BUT_REVOKED: Self = Self::UP_TO_DATE
+        .with(TcbStatus::SwHardeningNeeded)
+        .with(TcbStatus::ConfigurationNeeded)
+        .with(TcbStatus::ConfigurationAndSwHardeningNeeded)
+        .with(TcbStatus::OutOfDate)
+        .with(TcbStatus::OutOfDateConfigurationNeeded);
+
     /// This set and `status`. Adding [`TcbStatus::Revoked`] changes nothing.
     #[must_use]
     pub const fn with(self, status: TcbStatus) -> Self {
@@ -63,5 +72,12 @@ mod tests {
         assert!(set.contains(TcbStatus::UpToDate) && set.contains(TcbStatus::SwHardeningNeeded));
         assert!(!set.contains(TcbStatus::OutOfDate) && !set.contains(TcbStatus::Revoked));
         assert!(!AcceptedStatuses(0xff).contains(TcbStatus::Revoked));
+    }
+
+    #[test]
+    fn all_but_revoked_is_every_status_but_that() {
+        for status in TcbStatus::ALL {
+            assert_eq!(AcceptedStatuses::ALL_BUT_REVOKED.contains(status), status != TcbStatus::Revoked, "{status:?}");
+        }
     }
 }

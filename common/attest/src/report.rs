@@ -38,14 +38,6 @@ impl Report {
             Self::Td(report, _) => Some(report),
         }
     }
-
-    /// The enclave, if it is one.
-    pub const fn enclave(&self) -> Option<&EnclaveReport> {
-        match self {
-            Self::Enclave(report) => Some(report),
-            Self::Td(..) => None,
-        }
-    }
 }
 
 /// An SGX REPORT body: of the attested enclave, and of the quoting enclave.

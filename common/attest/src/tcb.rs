@@ -30,18 +30,20 @@ pub enum TcbStatus {
 }
 
 impl TcbStatus {
+    /// All of them, the best first.
+    pub const ALL: [Self; 7] = [
+        Self::UpToDate,
+        Self::SwHardeningNeeded,
+        Self::ConfigurationNeeded,
+        Self::ConfigurationAndSwHardeningNeeded,
+        Self::OutOfDate,
+        Self::OutOfDateConfigurationNeeded,
+        Self::Revoked,
+    ];
+
     /// The status by the name Intel's documents give it.
     pub fn from_name(name: &str) -> Option<Self> {
-        Some(match name {
-            "UpToDate" => Self::UpToDate,
-            "SWHardeningNeeded" => Self::SwHardeningNeeded,
-            "ConfigurationNeeded" => Self::ConfigurationNeeded,
-            "ConfigurationAndSWHardeningNeeded" => Self::ConfigurationAndSwHardeningNeeded,
-            "OutOfDate" => Self::OutOfDate,
-            "OutOfDateConfigurationNeeded" => Self::OutOfDateConfigurationNeeded,
-            "Revoked" => Self::Revoked,
-            _ => return None,
-        })
+        Self::ALL.into_iter().find(|status| status.name() == name)
     }
 
     /// The name Intel's documents give it.
@@ -125,11 +127,16 @@ impl Advisory {
     }
 }
 
-/// Advisories of one level.
-pub(crate) type Advisories = List<Advisory, 32>;
+/// Advisories that a level, and a report, holds at most: more than any recorded document has. One with a longer list is still good for
+/// every machine that does not stand on that level.
+pub(crate) const MOST_ADVISORIES: usize = 32;
 
-/// Adds the advisories of `more` that `advisories` does not hold; beyond its limit they are left out, which a verdict
-/// does not depend on.
+/// Advisories of one level. A full list may have lost some: whoever judges by advisories has to reckon with any of them. It never
+/// says less than it holds.
+pub(crate) type Advisories = List<Advisory, MOST_ADVISORIES>;
+
+/// Adds the advisories of `more` that `advisories` does not hold; beyond its limit they are left out, and the list is full, which says
+/// so. The verdict on evidence does not depend on advisories; [`crate::confidence()`] does.
 pub(crate) fn merge_advisories(advisories: &mut Advisories, more: &Advisories) {
     for advisory in more.iter() {
         if !advisories.contains(advisory) && advisories.push(advisory.clone()).is_err() {
@@ -362,20 +369,11 @@ mod tests {
 
     #[test]
     fn launch_and_present_join_to_the_worse() {
-        let all = [
-            UpToDate,
-            SwHardeningNeeded,
-            ConfigurationNeeded,
-            ConfigurationAndSwHardeningNeeded,
-            OutOfDate,
-            OutOfDateConfigurationNeeded,
-            Revoked,
-        ];
-        for status in all {
+        for status in TcbStatus::ALL {
             assert_eq!(status.join(status), status);
             assert_eq!(status.join(UpToDate), status);
             assert_eq!(status.join(Revoked), Revoked);
-            for other in all {
+            for other in TcbStatus::ALL {
                 assert_eq!(status.join(other), other.join(status));
             }
         }
@@ -386,15 +384,8 @@ mod tests {
 
     #[test]
     fn names_round_trip_and_unknown_ones_are_refused() {
-        for status in [
-            UpToDate,
-            SwHardeningNeeded,
-            ConfigurationNeeded,
-            ConfigurationAndSwHardeningNeeded,
-            OutOfDate,
-            OutOfDateConfigurationNeeded,
-            Revoked,
-        ] {
+        for (index, status) in TcbStatus::ALL.into_iter().enumerate() {
+            assert_eq!(status as usize, index, "each once, in the order of their encoding");
             assert_eq!(TcbStatus::from_name(status.name()), Some(status));
         }
         assert_eq!(TcbStatus::from_name("TDRelaunchAdvised"), None);

@@ -35,15 +35,7 @@ macro_rules! vector {
 
 /// Accepts every status that can be accepted, as dcap-qvl's `verify` does.
 fn lenient() -> Policy {
-    let accepted = [
-        TcbStatus::SwHardeningNeeded,
-        TcbStatus::ConfigurationNeeded,
-        TcbStatus::ConfigurationAndSwHardeningNeeded,
-        TcbStatus::OutOfDate,
-        TcbStatus::OutOfDateConfigurationNeeded,
-    ]
-    .into_iter()
-    .fold(AcceptedStatuses::UP_TO_DATE, AcceptedStatuses::with);
+    let accepted = AcceptedStatuses::ALL_BUT_REVOKED;
     Policy { anchor: TrustAnchor::Intel, terms: PolicyTerms { accepted, minimum_tcb_evaluation_number: 0 } }
 }
 

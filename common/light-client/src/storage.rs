@@ -2,7 +2,8 @@
 //!
 //! An answer is a value, a *proven* absence, or an error; a proof that says nothing about a key is an error, never an
 //! absence. Both layouts work, also values of more than 32 bytes that stand in nodes of their own (state version 1).
-//! The host controls the proof. Does not do: child tries, prefixes, decoding of values.
+//! The host controls the proof. Does not do: child tries, decoding of values, and all entries under a prefix: only those that a proof
+//! happens to show.
 //!
 //! The trie walk is smoldot's. Before it, the nodes are taken as a graph: smoldot walks a node once for every path that
 //! leads to it, so that ten nodes which each name the next sixteen times would cost 16^10 steps, from a proof of a few
@@ -95,6 +96,18 @@ impl VerifiedStorage<'_> {
             // The value exists, its node was withheld.
             StorageValue::HashKnownValueMissing(_) => Err(ProofError::NotCovered),
         }
+    }
+
+    /// The entries under `prefix` that the proof happens to show, by key. Each is in the state; that there is no other is not said.
+    pub fn shown_under(&self, prefix: &[u8]) -> Vec<(Vec<u8>, &[u8])> {
+        let all = self.proof.iter_runtime_context_ordered();
+        // A value that looks like a trie is a root of its own among the nodes.
+        let ours = all.filter(|(entry, _)| *entry.trie_root_hash == self.root && entry.key.starts_with(prefix));
+        ours.filter_map(|(entry, value)| match value {
+            StorageValue::Known { value, .. } => Some((entry.key, value)),
+            StorageValue::HashKnownValueMissing(_) | StorageValue::None => None,
+        })
+        .collect()
     }
 }
 

@@ -25,7 +25,7 @@ mod signed;
 pub mod wasm;
 
 use codec::Encode;
-use phala_attest::{AcceptedStatuses, Collateral, Evidence, List, TcbStatus, VerifiedReport};
+use phala_attest::{AcceptedStatuses, Collateral, Evidence, List, VerifiedReport};
 use phala_attest_corpus_module::Input;
 
 /// A kind of evidence.
@@ -143,15 +143,7 @@ impl Case {
 
 /// Every status that can be accepted, as dcap-qvl's `verify` does.
 pub fn lenient() -> AcceptedStatuses {
-    [
-        TcbStatus::SwHardeningNeeded,
-        TcbStatus::ConfigurationNeeded,
-        TcbStatus::ConfigurationAndSwHardeningNeeded,
-        TcbStatus::OutOfDate,
-        TcbStatus::OutOfDateConfigurationNeeded,
-    ]
-    .into_iter()
-    .fold(AcceptedStatuses::UP_TO_DATE, AcceptedStatuses::with)
+    AcceptedStatuses::ALL_BUT_REVOKED
 }
 
 /// The unaltered evidence of a kind: genuine, and simulated under the development root.

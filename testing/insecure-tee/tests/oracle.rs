@@ -17,15 +17,16 @@
 //! | key usage missing or without digitalSignature on the PCK certificate | accepts | `PckCertificate(KeyUsage)` |
 //! | TCB info of a type other than 0, two identities for one module version | accepts | `TcbInfo(..)` |
 //! | a level without exactly sixteen components, when another level matches | accepts | `TcbInfo(Components)` |
-//! | advisories or levels beyond our limits | accepts | `TcbInfo(TooLong)` |
+//! | levels beyond our limits | accepts | `TcbInfo(TooLong)` |
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use dcap_qvl::{configs::RustCryptoConfig, verify::QuoteVerifier, QuoteCollateralV3};
 use phala_attest::{
-    verify_collateral, verify_evidence, AcceptedStatuses, Assurance, CertificateFault, Collateral, CollateralRefusal,
-    DecodeError, DevelopmentGenesis, DocumentFault, Evidence, List, PckFault, Policy, PolicyTerms, Refusal,
-    RevocationFault, SignerRole, TcbStatus, TrustAnchor, VerifiedReport,
+    confidence_of, verify_collateral, verify_evidence, AcceptedStatuses, Advisory, AdvisoryPolicy, Assurance,
+    CertificateFault, Collateral, CollateralRefusal, ConfidenceLevel, ConfidenceRefusal, DecodeError,
+    DevelopmentGenesis, DocumentFault, Evidence, List, PckFault, Policy, PolicyTerms, Refusal, RevocationFault,
+    SignerRole, TcbStatus, TrustAnchor, VerifiedReport,
 };
 use phala_insecure_tee::{
     development_root_der, qe_identity_json, tcb_info_json, InsecureMachine, InsecureVendor, Processor, QuoteFields,
@@ -40,15 +41,7 @@ fn development() -> TrustAnchor {
 }
 
 fn lenient(anchor: TrustAnchor) -> Policy {
-    let accepted = [
-        TcbStatus::SwHardeningNeeded,
-        TcbStatus::ConfigurationNeeded,
-        TcbStatus::ConfigurationAndSwHardeningNeeded,
-        TcbStatus::OutOfDate,
-        TcbStatus::OutOfDateConfigurationNeeded,
-    ]
-    .into_iter()
-    .fold(AcceptedStatuses::UP_TO_DATE, AcceptedStatuses::with);
+    let accepted = AcceptedStatuses::ALL_BUT_REVOKED;
     Policy { anchor, terms: PolicyTerms { accepted, minimum_tcb_evaluation_number: 0 } }
 }
 
@@ -403,10 +396,12 @@ fn refuses_wrong_documents_by_name() {
             Accepts,
         ),
         (
-            "advisories beyond the limit",
+            "levels beyond the limit",
             |s| {
-                let many = vec!["\"INSECURE-SA-00001\""; 33].join(",");
-                replace(&mut s.tcb_info, "\"INSECURE-SA-00001\"", &many);
+                let (_, rest) = s.tcb_info.split_once("]}],\"tcbLevels\":[").unwrap();
+                let levels = rest.strip_suffix("]}").unwrap();
+                let many = vec![levels; 17].join(",");
+                s.tcb_info = s.tcb_info.replacen(levels, &many, 1);
             },
             tcb(DocumentFault::TooLong),
             Accepts,
@@ -513,6 +508,34 @@ fn gives_the_oracles_status_and_advisories_below_the_newest_level() {
             "{name}"
         );
     }
+}
+
+#[test]
+fn more_advisories_than_are_kept_refuse_no_model_and_no_advisory_is_invented() {
+    fn lengthen(specimen: &mut Specimen) {
+        let many: Vec<String> = (101..=140).map(|number| format!("\"INSECURE-SA-{number:05}\"")).collect();
+        replace(&mut specimen.tcb_info, "\"INSECURE-SA-00001\"", &many.join(","));
+    }
+    let (ours, theirs) = altered(lengthen).verdicts();
+    assert!(theirs.is_ok() && ours.unwrap().advisories().is_empty(), "a machine that is up to date");
+
+    let (ours, theirs) = altered(|specimen| {
+        lengthen(specimen);
+        specimen.fields.report.tee_tcb_svn[0] = 3;
+    })
+    .verdicts();
+    let (ours, theirs) = (ours.unwrap(), theirs.unwrap());
+    assert_eq!(ours.tcb_status(), TcbStatus::OutOfDate);
+    let kept: Vec<String> = ours.advisories().iter().map(|advisory| advisory.id()).collect();
+    assert!((32..theirs.advisory_ids.len()).contains(&kept.len()));
+    assert!(kept.iter().all(|id| theirs.advisory_ids.contains(id)));
+    // Nothing is known to be forbidden, and of what is, nothing is known not to apply.
+    assert_eq!(confidence_of(&ours, &AdvisoryPolicy::default()), Ok(ConfidenceLevel::Five));
+    let (other, _) = altered(|specimen| specimen.processor.pce_svn = 7).verdicts();
+    let forbidden: Vec<Advisory> = other.unwrap().advisories().to_vec();
+    assert_eq!(forbidden[0].id(), "INSECURE-SA-00002");
+    let policy = AdvisoryPolicy { forbidden: forbidden.try_into().unwrap(), ..AdvisoryPolicy::default() };
+    assert_eq!(confidence_of(&ours, &policy), Err(ConfidenceRefusal::TooManyAdvisories));
 }
 
 #[test]

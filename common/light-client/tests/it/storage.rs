@@ -63,6 +63,32 @@ fn reads_every_value_alone_and_all_together() {
 }
 
 #[test]
+fn shows_under_a_prefix_what_the_proof_holds_of_it_and_nothing_of_another_state() {
+    let sizes = [0, 1, 31, 32, 33, 64, 1000];
+    let entry = |prefix: &[u8], index: u8| {
+        ([prefix, &[index; 20]].concat(), vec![index; sizes[usize::from(index) % sizes.len()]])
+    };
+    let mut storage = state(3, 40);
+    let under: Vec<_> = (0..30).map(|index| entry(b"prefix/", index)).collect();
+    storage.extend(under.clone());
+    storage.extend((0..5).map(|index| entry(b"prefix", index)));
+    let (chain, head) = chain_with(storage.clone());
+    let shown = |keys: &[&[u8]]| {
+        let proof = encode_proof(&chain.read_proof(1, keys));
+        let verified = verify_storage(&head, &proof).unwrap();
+        let shown = verified.shown_under(b"prefix/");
+        shown.into_iter().map(|(key, value)| (key, value.to_vec())).collect::<Vec<_>>()
+    };
+    let keys: Vec<&[u8]> = storage.iter().map(|(key, _)| &key[..]).collect();
+    assert_eq!(shown(&keys), under, "all, in the order of their keys");
+    let some: Vec<&[u8]> = under.iter().step_by(7).map(|(key, _)| &key[..]).collect();
+    let part = shown(&some);
+    assert!(part.len() < under.len() && part.iter().all(|found| under.contains(found)));
+    assert!(under.iter().step_by(7).all(|wanted| part.contains(wanted)));
+    assert!(shown(&[&b"other"[..]]).is_empty(), "a proof of something else");
+}
+
+#[test]
 fn proves_absence() {
     let storage = state(2, 90);
     let (chain, head) = chain_with(storage.clone());
