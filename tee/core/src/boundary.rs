@@ -9,27 +9,23 @@ use crate::{
     codes::{record_key, Codes},
     command::{execute_item, Context, Executed, ExecutionFault},
     identity::Identity,
+    replies::{self, Records},
     world::{ClusterWorld, Underway},
 };
 use codec::{Decode, Encode};
 use phala_crypto::{kdf, merkle, Secret};
 use phala_protocol::{
     domain,
-    ids::BlockNumber,
     inbox::{Head, Item},
-    result::{reply_leaf, Boundary, ClusterResult, Outcome, Reply, SignedResult},
-    AccountId, Epoch, Hash,
+    result::{reply_leaf, Boundary, ClusterResult, SignedResult},
+    Epoch, Hash,
 };
 use phala_state::{ClusterStore, CommitError, ReadError};
 use phala_vm::on_contract_stack;
 use std::sync::Arc;
 
-/// Blocks for which replies are kept for their accounts.
-const REPLY_BLOCKS: BlockNumber = 14_400;
 /// Sessions of epochs that are over which one boundary removes at most, beside two for each of its items.
 const ENDED_SESSIONS: usize = 4;
-/// Boundaries whose replies one commit forgets at most.
-const FORGET_AT_ONCE: u64 = 4;
 
 /// What the store keeps beside the state, in the same transaction.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -45,18 +41,8 @@ pub(crate) struct Meta {
     pub closed: Option<(Boundary, Hash)>,
     /// Results that the worker has not yet seen final, oldest first.
     pub pending: Vec<SignedResult>,
-    /// Numbers of the boundaries whose replies are kept: from, up to but not including.
+    /// Numbers of the boundaries whose replies are kept ([`replies`]): from, up to but not including.
     pub kept: (u64, u64),
-}
-
-/// A reply as the store keeps it for its account.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-pub(crate) struct StoredReply {
-    pub reply: Reply,
-    pub salt: [u8; 32],
-    pub result: ClusterResult,
-    pub position: (u32, u32),
-    pub path: Vec<Hash>,
 }
 
 /// Why a boundary was not executed.
@@ -114,7 +100,9 @@ pub(crate) fn execute_boundary(
     let ending = ENDED_SESSIONS.saturating_add(items.len().saturating_mul(2));
     world.source.end_sessions(context.epoch, ending).map_err(ExecutionFault::State)?;
     let ahead = Ahead::of(context, items).ok_or(ExecutionFault::Keys)?;
-    let (mut replies, mut records) = (Vec::with_capacity(items.len()), Vec::new());
+    let (from, upto) = meta.kept;
+    let (mut replies, mut records) = (Vec::with_capacity(items.len()), Records::new());
+    let oldest = replies::forget(&view, (from, upto), to.block, &mut records)?;
     // One thread for all of them: to start one costs as much as a transfer's execution.
     on_contract_stack(|| {
         for item in items {
@@ -136,14 +124,13 @@ pub(crate) fn execute_boundary(
 
     let salts: Vec<[u8; 32]> = replies.iter().map(|reply| salt(commit_key, reply.sequence)).collect();
     let leaves: Vec<Hash> = replies.iter().zip(&salts).map(|(reply, salt)| reply_leaf(salt, reply)).collect();
-    let tree = merkle::Tree::of(&leaves);
     let result = ClusterResult {
         cluster: context.cluster,
         epoch: context.epoch,
         boundary: to,
         prev,
         next: commitment(commit_key, &Some(to), &root),
-        replies_root: tree.root(),
+        replies_root: merkle::root(&leaves),
         egress_root: merkle::root::<Hash>(&[]),
     };
     let signed = SignedResult {
@@ -152,32 +139,7 @@ pub(crate) fn execute_boundary(
         signature: identity.sign(&result.signing_payload(context.genesis)),
     };
 
-    let (from, upto) = meta.kept;
-    let mut kept_keys = Vec::new();
-    for (index, (reply, salt)) in replies.into_iter().zip(salts).enumerate() {
-        let Some((account, nonce)) = reply.caller else { continue };
-        let position = (index as u32, items.len() as u32);
-        let path = tree.prove(index as u64).unwrap_or_default();
-        let key = match &reply.outcome {
-            // The account's command may still execute; its reply must neither be shown as this nor be forgotten with it.
-            Outcome::Failed(failure) if failure.leaves_nonce() => refusal_key(&account, nonce),
-            _ => reply_key(&account, nonce),
-        };
-        records.push((key.clone(), Some(StoredReply { reply, salt, result, position, path }.encode())));
-        kept_keys.push(key);
-    }
-    records.push((kept_key(upto), Some((to.block, kept_keys).encode())));
-    let mut oldest = from;
-    while oldest < upto && oldest < from.saturating_add(FORGET_AT_ONCE) {
-        let Some(bytes) = view.record(&kept_key(oldest))? else { break };
-        let Ok((block, keys)) = <(BlockNumber, Vec<Vec<u8>>)>::decode(&mut bytes.as_slice()) else { break };
-        if block.saturating_add(REPLY_BLOCKS) > to.block {
-            break;
-        }
-        records.extend(keys.into_iter().map(|key| (key, None)));
-        records.push((kept_key(oldest), None));
-        oldest = oldest.saturating_add(1);
-    }
+    replies::keep(upto, &result, replies, salts, leaves, &mut records);
 
     let closed = match meta.last {
         Some(last) if meta.epoch != context.epoch => Some((last, view.root())),
@@ -201,20 +163,6 @@ pub(crate) fn execute_boundary(
 /// `HMAC(commit key, boundary, internal root)`.
 pub(crate) fn commitment(commit_key: &Secret<[u8; 32]>, boundary: &Option<Boundary>, root: &Hash) -> Hash {
     kdf::hmac_commit(commit_key, domain::COMMITMENT, &(boundary, root).encode())
-}
-
-/// Key of the record that keeps the reply to the item that used up a nonce.
-pub(crate) fn reply_key(account: &AccountId, nonce: u64) -> Vec<u8> {
-    [b"reply/".as_slice(), &account.0, &nonce.to_be_bytes()].concat()
-}
-
-/// Key of the record that keeps the reply to the last item that was refused with a nonce still free.
-pub(crate) fn refusal_key(account: &AccountId, nonce: u64) -> Vec<u8> {
-    [b"refused/".as_slice(), &account.0, &nonce.to_be_bytes()].concat()
-}
-
-fn kept_key(number: u64) -> Vec<u8> {
-    [b"kept/".as_slice(), &number.to_be_bytes()].concat()
 }
 
 /// The same on every replica, unknown outside: without it nobody can test guesses against the published root.

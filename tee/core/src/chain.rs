@@ -9,7 +9,7 @@ use phala_light_client::{
     encode_proof, verify_anchor, verify_storage, AnchorError, FinalityError, GenesisAnchor, LightClient, ProofError,
     VerifiedStorage,
 };
-use phala_protocol::{ids::BlockNumber, storage, Hash};
+use phala_protocol::{chain_state::AllowedMeasurement, ids::BlockNumber, storage, Hash};
 
 /// The chain as a TEE knows it.
 pub struct Chain {
@@ -122,6 +122,21 @@ impl Records<'_> {
     /// Whom governance or the brake has shut out, if shown.
     pub fn bans(&self) -> Result<Option<Bans>, ChainError> {
         self.or_empty(&storage::BANS)
+    }
+
+    /// The entries of the measurement allow-list that the proof happens to show. What it does not show may be there.
+    pub fn listed(&self) -> Result<Vec<(Hash, AllowedMeasurement)>, ChainError> {
+        let shown = self.0.shown_under(&storage::MEASUREMENTS).into_iter();
+        shown
+            .map(|(key, mut value)| {
+                let measurement = key.last_chunk::<32>().copied().ok_or(ChainError::Record)?;
+                if storage::measurement_key(&measurement) != key {
+                    return Err(ChainError::Record);
+                }
+                let entry = AllowedMeasurement::decode_all(&mut value).map_err(|_| ChainError::Record)?;
+                Ok((measurement, entry))
+            })
+            .collect()
     }
 
     /// The policy on advisories, if shown.

@@ -20,8 +20,10 @@ mod command;
 mod epochs;
 mod gate;
 mod identity;
+mod listed;
 mod machine;
 mod nonces;
+mod replies;
 mod seen;
 mod serving;
 mod sessions;
@@ -38,3 +40,5 @@ pub use seen::Seen;
 pub use serving::{QueryFault, Serving};
 pub use tee::{DeliveryError, Notice, Settings, StartError, Tee};
 pub use world::StateFault;
+// Where whoever has many queries answers them, and how many of them execute at once.
+pub use phala_vm::{Executors, MAX_QUERIES_AT_ONCE};

@@ -6,13 +6,13 @@
 //! Does not: block or wait for execution - a [`Serving`] is a snapshot.
 
 use crate::{
-    boundary::{refusal_key, reply_key, StoredReply},
     codes::Codes,
     identity::Identity,
+    replies,
     seen::{Room, Seen},
     world::{ClusterWorld, StateFault},
 };
-use codec::{Decode, DecodeAll, Encode};
+use codec::{DecodeAll, Encode};
 use phala_crypto::{
     aead::SivKey,
     envelope::{pad, unpad},
@@ -205,18 +205,9 @@ impl Serving {
     }
 
     fn reply(&self, account: &AccountId, nonce: u64) -> Result<AnswerContent, QueryFault> {
-        let failed = |error| QueryFault::Failed(Box::new(error));
-        let executed = self.view.record(&reply_key(account, nonce)).map_err(failed)?;
-        let found = match executed {
-            Some(bytes) => Some(bytes),
-            None => self.view.record(&refusal_key(account, nonce)).map_err(failed)?,
-        };
-        let Some(bytes) = found else { return Ok(AnswerContent::Pending) };
         // The view is of a final state, so every reply in it is of a final result.
-        let stored =
-            StoredReply::decode(&mut bytes.as_slice()).map_err(|_| QueryFault::Failed(Box::new(StateFault::Entry)))?;
-        let StoredReply { reply, salt, result, position, path } = stored;
-        Ok(AnswerContent::Reply { reply, salt, result, position, path })
+        let found = replies::find(&self.view, account, nonce).map_err(|error| QueryFault::Failed(Box::new(error)))?;
+        Ok(found.unwrap_or(AnswerContent::Pending))
     }
 
     fn seal(&self, answer: Answer, exporter: &Exporter) -> Result<SealedAnswer, QueryFault> {

@@ -298,7 +298,7 @@ impl Tee {
             self.chain.advance(&finality, &draw(&*self.machine)?)?;
         }
         if let Part::Gatekeeper(gate) = &mut self.part {
-            gate.inquire(inquiries);
+            gate.inquire(inquiries, self.chain.genesis(), &self.identity.id(), notices);
         }
         if proof.is_empty() {
             return if items.is_empty() { Ok(()) } else { Err(DeliveryError::NoProof) };

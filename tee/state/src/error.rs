@@ -133,7 +133,7 @@ pub enum OpenError {
         /// The epoch of the key that was given.
         given: Epoch,
     },
-    /// The store was written by a newer format.
+    /// The store was written in a newer format, or in an older one, which is not read.
     #[error("the store has format {0}, which this program does not know")]
     Format(u8),
     /// No randomness.

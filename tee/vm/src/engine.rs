@@ -9,7 +9,8 @@
 //! bounds check, which a mispredicted branch runs past (Spectre v1); an SGX library OS that lacks them needs another
 //! build. The target is the architecture's baseline, because frame sizes, and with them the depth at which the stack
 //! overflows, follow from the instructions that the compiler may use. Replicas therefore agree about it only if they
-//! run the same measured image.
+//! run the same measured image. Instances live in slots that are reserved with the engine ([`crate::slots`]); what is compiled
+//! does not depend on that.
 //!
 //! Deployers control the code. Does not cache: see [`crate::cache`].
 
@@ -18,6 +19,7 @@ use crate::{
     gas, imports,
     limits::{MAX_MEMORY_PAGES, MAX_STACK_BYTES},
     module::{verify_module, ModuleError, VerifiedModule},
+    slots::{self, Turns, GUARD_BYTES, RESERVED_GIB, SLOT_BYTES},
 };
 use phala_protocol::ids::CodeHash;
 use std::sync::Arc;
@@ -28,11 +30,13 @@ use wasmtime::{Config, InstancePre, Linker, Module, OptLevel, Strategy};
 pub struct Engine {
     engine: wasmtime::Engine,
     linker: Arc<Linker<Frame>>,
+    turns: Arc<Turns>,
 }
 
 /// A contract, ready to run.
 pub struct CompiledContract {
     instance: InstancePre<Frame>,
+    turns: Arc<Turns>,
     code_hash: CodeHash,
     start_gas: u64,
     bytes: usize,
@@ -47,6 +51,10 @@ pub enum EngineError {
     /// The engine refused its configuration.
     #[error("contract engine refused its configuration")]
     Configuration(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The engine did not start. Its configuration is a constant, so that it is the machine, or a limit on the process, that has no
+    /// room for its slots.
+    #[error("contract engine does not start: it reserves {RESERVED_GIB} GiB of address space (not memory); raise RLIMIT_AS if it is set")]
+    Start(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 /// Why a contract could not be compiled.
@@ -91,9 +99,10 @@ impl Engine {
     pub fn new() -> Result<Self, EngineError> {
         let configuration = |error: wasmtime::Error| EngineError::Configuration(error.into_boxed_dyn_error());
         let config = configure(TARGET.ok_or(EngineError::UnsupportedArchitecture)?).map_err(configuration)?;
-        let engine = wasmtime::Engine::new(&config).map_err(configuration)?;
+        let engine =
+            wasmtime::Engine::new(&config).map_err(|error| EngineError::Start(error.into_boxed_dyn_error()))?;
         let linker = imports::link(&engine).map_err(configuration)?;
-        Ok(Self { engine, linker: Arc::new(linker) })
+        Ok(Self { engine, linker: Arc::new(linker), turns: Arc::default() })
     }
 
     /// Checks and compiles `code`. Bounded work, but seconds of it for code at the limits (512 KiB: 1 to 4 s,
@@ -120,6 +129,7 @@ impl Engine {
         let bytes = (image.end as usize).saturating_sub(image.start as usize);
         Ok(CompiledContract {
             instance: self.linker.instantiate_pre(&compiled).map_err(compiler)?,
+            turns: self.turns.clone(),
             code_hash: module.code_hash(),
             start_gas: gas::start(module.code().len(), module.data_bytes(), module.table_elements()),
             // The engine keeps about as much again beside the code: tables of functions, types and traps.
@@ -141,6 +151,11 @@ impl CompiledContract {
 
     pub(crate) fn instance(&self) -> &InstancePre<Frame> {
         &self.instance
+    }
+
+    /// The turns of its engine.
+    pub(crate) fn turns(&self) -> &Turns {
+        &self.turns
     }
 
     /// Gas of a fresh instance, its pages apart.
@@ -173,8 +188,10 @@ fn configure(target: &str) -> wasmtime::Result<Config> {
     config.wasm_extended_const(false);
     // No way of a growing memory to fail depends on where the system has room for it.
     config.memory_may_move(false);
-    config.memory_reservation(4 << 30);
-    const { assert!(MAX_MEMORY_PAGES * (64 << 10) <= 4 << 30) };
+    config.memory_reservation(SLOT_BYTES);
+    config.memory_guard_size(GUARD_BYTES);
+    const { assert!(MAX_MEMORY_PAGES * (64 << 10) <= SLOT_BYTES) };
+    config.allocation_strategy(slots::pool());
     // Data segments are copied, at a price per byte, rather than mapped from a memory file.
     config.memory_init_cow(false);
     // A trap is reported by its kind alone: no names, addresses or backtraces to collect, whose cost grows with the

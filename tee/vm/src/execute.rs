@@ -39,24 +39,31 @@ const PAGE_BYTES: usize = 64 * 1024;
 /// Room for what runs on a contract's thread beside contracts.
 const CALLER_STACK_BYTES: usize = 2 << 20;
 
+/// Native stack of a thread that executes contracts among other work.
+pub(crate) const CONTRACT_STACK_BYTES: usize = THREAD_STACK_BYTES + CALLER_STACK_BYTES;
+
 thread_local! {
-    /// Whether this thread was started by [`on_contract_stack`].
+    /// Whether this thread was started with [`CONTRACT_STACK_BYTES`] of stack.
     static ON_STACK: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `work` on this thread, which was started with [`CONTRACT_STACK_BYTES`] of stack and does nothing else.
+pub(crate) fn on_stack<T>(work: impl FnOnce() -> T) -> T {
+    ON_STACK.set(true);
+    work()
 }
 
 /// Runs `work` on a thread that has the stack that contracts need, so that each [`execute`] in it runs there, instead of starting a
 /// thread of its own: for whoever executes many commands in a row.
 pub fn on_contract_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, Fault> {
-    on_thread(THREAD_STACK_BYTES + CALLER_STACK_BYTES, || {
-        ON_STACK.set(true);
-        work()
-    })
+    on_thread(CONTRACT_STACK_BYTES, || on_stack(work))
 }
 
-/// Executes one entry point of `contract`. Blocks until it ends, which `request.gas_limit` bounds.
+/// Executes one entry point of `contract`. Blocks until it ends, which `request.gas_limit` bounds, and before that while as many of its
+/// kind execute on the engine as may ([`crate::MAX_QUERIES_AT_ONCE`] queries, one command).
 ///
-/// It runs on a thread of its own, or that of [`on_contract_stack`]: contracts need a stack of a known size, and a panic of the engine
-/// must end the execution, not the process.
+/// It runs on a thread of its own, or that of [`on_contract_stack`] or [`crate::Executors`]: contracts need a stack of a known size, and a
+/// panic of the engine must end the execution, not the process.
 pub fn execute(contract: &CompiledContract, request: &Request, world: Arc<dyn World>) -> Result<Execution, Fault> {
     if ON_STACK.get() {
         // Nothing that a panic may leave half changed outlives it: overlay and instance are the execution's own.
@@ -79,6 +86,8 @@ fn on_thread<T: Send>(stack_bytes: usize, work: impl FnOnce() -> T + Send) -> Re
 }
 
 fn execute_here(contract: &CompiledContract, request: &Request, world: Arc<dyn World>) -> Result<Execution, Fault> {
+    // Outlives every instance of the execution: while it is held there is a slot for each of them.
+    let _turn = contract.turns().take(request.entry);
     let run = Shared(Arc::new(Mutex::new(Run { overlay: Overlay::default(), stack: Vec::new() })));
     let frame = Frame {
         run: run.clone(),

@@ -245,6 +245,10 @@ fn call(
     let Some(code) = frame.world.code(&contract).map_err(Stop::Fault)? else {
         return Ok(status::NO_CONTRACT);
     };
+    // Its instance takes a slot of its own engine, and the turn is the caller's engine's.
+    if !Engine::same(guest.engine(), code.instance().module().engine()) {
+        return Err(Stop::Fault(Fault::Engine("a contract of another engine".into())).into());
+    }
     let callee = Frame {
         run: frame.run.clone(),
         world: frame.world.clone(),

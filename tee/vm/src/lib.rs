@@ -15,17 +15,21 @@
 mod cache;
 mod engine;
 mod execute;
+mod executors;
 mod gas;
 mod imports;
 pub mod limits;
 mod module;
 mod outcome;
 mod overlay;
+mod slots;
 mod world;
 
 pub use cache::CodeCache;
 pub use engine::{CompileError, CompiledContract, Engine, EngineError};
 pub use execute::{execute, on_contract_stack};
+pub use executors::Executors;
 pub use module::{verify_module, ModuleError, VerifiedModule, METADATA_SECTION};
 pub use outcome::{Event, Execution, Fault, Outcome, Trap, Writes};
+pub use slots::MAX_QUERIES_AT_ONCE;
 pub use world::{BlockContext, Entry, Request, World};

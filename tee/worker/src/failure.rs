@@ -8,6 +8,9 @@ pub(crate) enum StartFailure {
     /// No event loop.
     #[error("cannot start the event loop")]
     Runtime(#[source] io::Error),
+    /// No threads.
+    #[error("cannot start the threads that answer queries")]
+    Threads(#[source] io::Error),
     /// The data directory.
     #[error("cannot use the data directory {path}")]
     Data {
@@ -17,6 +20,9 @@ pub(crate) enum StartFailure {
         #[source]
         source: io::Error,
     },
+    /// Another process has it.
+    #[error("another worker runs with the data directory {0}: stop it, or name another directory with --data")]
+    DataInUse(PathBuf),
     /// The anchor's file.
     #[error("cannot read the genesis anchor {path}; make it with `phala-node export-genesis-anchor`")]
     Anchor {

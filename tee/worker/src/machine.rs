@@ -18,17 +18,24 @@ use phala_platform::{
 };
 use phala_protocol::{ClusterId, Hash};
 use phala_state::{ClusterStore, EntropyError, OpenError, Options, StorageKey};
-use std::path::{Path, PathBuf};
+use std::{
+    fs::{File, OpenOptions, TryLockError},
+    path::{Path, PathBuf},
+};
 use tracing::{info, warn};
 
 /// The folder of stores that nobody can open after the process that made them: their key ends with its identity.
 const ONE_LIFE: &str = "one-life";
+/// Beside it, so that it outlasts it: held by the process whose stores are in that folder.
+const ONE_LIFE_LOCK: &str = "one-life.lock";
 
 /// A TEE as Linux or Gramine presents it.
 pub(crate) struct PlatformMachine {
     quotes: Quotes,
     keep: Box<dyn Keep>,
     stores: PathBuf,
+    /// Where nothing is kept over a restart: while this lives, no other process empties the stores.
+    _life: Option<File>,
     has_named_key: bool,
 }
 
@@ -41,7 +48,12 @@ impl PlatformMachine {
             Some(key) => Box::new(SealedFiles::new(KeyFileSeal::new(key, KernelEntropy)?, data)),
             None => Box::new(Readmission),
         };
-        let stores = if survives { data.to_owned() } else { new_life(data)? };
+        let (stores, life) = if survives {
+            (data.to_owned(), None)
+        } else {
+            let (stores, lock) = new_life(data)?;
+            (stores, Some(lock))
+        };
         info!(
             tee = technology.name(),
             found =
@@ -51,7 +63,7 @@ impl PlatformMachine {
             clock = HostClock::SOURCE,
             "machine"
         );
-        Ok(Self { quotes, keep, stores, has_named_key: arguments.sealing_key.is_some() })
+        Ok(Self { quotes, keep, stores, _life: life, has_named_key: arguments.sealing_key.is_some() })
     }
 
     pub(crate) fn quote(&self, report_data: &[u8; 64]) -> Result<Evidence, QuoteError> {
@@ -82,17 +94,26 @@ fn choose(arguments: &MachineArguments, root: &Path) -> Result<(Technology, Quot
     Ok((technology, technology.quotes(root)?))
 }
 
-/// An empty folder for stores. What an earlier process left in it cannot be opened any more, by anybody.
-fn new_life(data: &Path) -> Result<PathBuf, StartFailure> {
+/// An empty folder for stores, and the lock that keeps it for this process. What an earlier process left in it cannot be opened any more,
+/// by anybody; one that still runs keeps what it has. The lock is against an operator's mistake: a host that wants to can empty
+/// any folder.
+fn new_life(data: &Path) -> Result<(PathBuf, File), StartFailure> {
     let path = data.join(ONE_LIFE);
     let failed = |source| StartFailure::Data { path: path.clone(), source };
+    let lock = OpenOptions::new().write(true).create(true).truncate(false).open(data.join(ONE_LIFE_LOCK));
+    let lock = lock.map_err(failed)?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(StartFailure::DataInUse(data.to_owned())),
+        Err(TryLockError::Error(error)) => return Err(failed(error)),
+    }
     match std::fs::remove_dir_all(&path) {
         Ok(()) => warn!(path = %path.display(), "removed the state of an earlier start, whose keys are gone"),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         Err(error) => return Err(failed(error)),
     }
     std::fs::create_dir_all(&path).map_err(failed)?;
-    Ok(path)
+    Ok((path, lock))
 }
 
 impl Machine for PlatformMachine {
@@ -138,4 +159,27 @@ pub(crate) fn evidence(arguments: &MachineArguments) -> Result<Evidence, StartFa
 /// The measurement that evidence claims. Nobody has verified it.
 pub(crate) fn claimed_measurement(evidence: &Evidence) -> Result<Hash, phala_attest::DecodeError> {
     phala_attest::claimed_measurement(evidence)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn a_second_start_takes_nothing_from_a_first_that_runs() {
+        let data = tempfile::tempdir().unwrap();
+        let (stores, lock) = new_life(data.path()).unwrap();
+        let store = stores.join("cluster-0.store");
+        std::fs::write(&store, b"of the first").unwrap();
+        for _ in 0..2 {
+            let refused = new_life(data.path()).unwrap_err();
+            assert!(matches!(&refused, StartFailure::DataInUse(path) if path == data.path()), "{refused}");
+            assert_eq!(std::fs::read(&store).unwrap(), b"of the first");
+        }
+        drop(lock);
+        let (again, _lock) = new_life(data.path()).unwrap();
+        assert_eq!(again, stores);
+        assert!(!store.exists(), "the first has ended, and nobody can open what it left");
+    }
 }

@@ -142,12 +142,12 @@ async fn serve(arguments: RunArguments) -> Result<(), StartFailure> {
     let operator = bind(arguments.operator_listen).await?;
     let limits = Limits { burst: arguments.burst.into(), per_second: arguments.requests_per_second.into() };
     let service = Arc::new(Service::new(tee, arguments.operator.0, arguments.role.into(), limits));
+    let routes = public::router(service.clone()).map_err(StartFailure::Threads)?;
 
-    let operator_service = service.clone();
     let operator_task = tokio::spawn(async move {
-        listener::serve(operator, operator::router(operator_service), listener::OPERATOR, ended()).await;
+        listener::serve(operator, operator::router(service), listener::OPERATOR, ended()).await;
     });
-    listener::serve(public, public::router(service), listener::PUBLIC, ended()).await;
+    listener::serve(public, routes, listener::PUBLIC, ended()).await;
     if operator_task.await.is_err() {
         warn!("the operator's listener ended early");
     }

@@ -6,7 +6,7 @@
 use crate::{
     bounds::{bounded, refusal},
     info,
-    service::{blocking, Service, Stopped},
+    service::{Service, Stopped},
 };
 use axum::{
     body::Bytes,
@@ -17,29 +17,32 @@ use axum::{
     Json, Router,
 };
 use codec::Encode;
-use phala_core::QueryFault;
-use std::sync::Arc;
-use tokio::sync::Semaphore;
+use phala_core::{Executors, QueryFault, MAX_QUERIES_AT_ONCE};
+use std::{io, sync::Arc};
+use tokio::sync::{oneshot, Semaphore};
 
-/// Queries executed at once.
-pub(crate) const MAX_CONCURRENT_QUERIES: usize = 4;
+/// Queries executed at once: as many as the engine has room for, each on a thread of its own.
+pub(crate) const MAX_CONCURRENT_QUERIES: usize = MAX_QUERIES_AT_ONCE;
 /// Queries that wait for their turn; one more is refused.
 pub(crate) const MAX_WAITING_QUERIES: usize = 64;
 
 struct Public {
     service: Arc<Service>,
+    /// Where queries are executed; no delivery ever is.
+    executors: Executors,
     /// Queries that are executed.
     turns: Arc<Semaphore>,
     /// Queries that are here.
     places: Arc<Semaphore>,
 }
 
-/// The routes.
-pub(crate) fn router(service: Arc<Service>) -> Router {
+/// The routes, and the threads behind them; an error when those do not start.
+pub(crate) fn router(service: Arc<Service>) -> io::Result<Router> {
     let limits = service.limits;
+    let executors = Executors::start(MAX_CONCURRENT_QUERIES)?;
     let turns = Arc::new(Semaphore::new(MAX_CONCURRENT_QUERIES));
     let places = Arc::new(Semaphore::new(MAX_CONCURRENT_QUERIES + MAX_WAITING_QUERIES));
-    let public = Arc::new(Public { service, turns, places });
+    let public = Arc::new(Public { service, executors, turns, places });
     let routes = Router::new()
         .route("/v1/health", get(health))
         .route("/v1/info", get(information))
@@ -47,7 +50,7 @@ pub(crate) fn router(service: Arc<Service>) -> Router {
         .route("/metrics", get(metrics))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method);
-    bounded(routes, limits).with_state(public)
+    Ok(bounded(routes, limits).with_state(public))
 }
 
 async fn health(State(public): State<Arc<Public>>) -> Response {
@@ -97,17 +100,20 @@ async fn query(State(public): State<Arc<Public>>, body: Result<Bytes, BytesRejec
             "wait until /v1/health says healthy",
         );
     };
-    let answered = blocking(public.service.clone(), move |service| {
+    let (service, (give, given)) = (public.service.clone(), oneshot::channel());
+    public.executors.submit(move || {
         // Held as long as the work, not as long as the asker waits.
         let _held = held;
-        serving.answer(&body, &service.seen)
-    })
-    .await;
+        // Whoever asked may have gone away.
+        let _ = give.send(serving.answer(&body, &service.seen));
+    });
+    let answered = given.await;
     public.service.metrics.queried(matches!(answered, Ok(Ok(_))));
     match answered {
         Ok(Ok(answer)) => ([(header::CONTENT_TYPE, "application/octet-stream")], answer.encode()).into_response(),
         Ok(Err(fault)) => query_refusal(&fault),
-        Err(stopped) => internal(&stopped),
+        // It panicked: a defect of ours.
+        Err(_) => internal(&Stopped),
     }
 }
 

@@ -7,7 +7,8 @@
 //! ```
 //! What runs inside the TEEs is `phala-core` in both roles with everything under it: light client, gatekeeper, state on a disk
 //! that fails, engine with the sample token. What stands around them is played: the pallets' rules by hand, machines by the
-//! INSECURE simulator of quotes, entropy from the seed, time from the simulated chain. No threads, no clock, no files.
+//! INSECURE simulator of quotes, entropy from the seed, time from the simulated chain. No threads, no clock, no files
+//! but the [`record`] of a campaign.
 //!
 //! Guarantees: equal scenarios end equally, in the same trace hash. `action.rs` is the language of scenarios, `invariants.rs` what is
 //! checked. Does not: simulate the node, the network stack, or the process around a TEE; those are tested as real processes.
@@ -34,6 +35,7 @@ pub mod model;
 pub mod node;
 pub mod pallets;
 pub mod random;
+pub mod record;
 mod run;
 pub mod world;
 

@@ -1,11 +1,27 @@
 //! `cargo xtask campaign sim`: thousands of seeds, and a minimal scenario of whatever fails.
 //!
-//! Prints every failing seed with its shrunk scenario, then one table of what happened how often. Exit code 1 if anything failed.
+//! Prints every failing seed, with a shrunk scenario for the first of each kind, then one table of what happened how often. With
+//! `--record FILE` a campaign may come in pieces: a run goes on where the one before ended, and the table is that of all. Exit code 1 if
+//! anything failed, in this run or a recorded one; 3 if nothing failed and seeds are left.
 #![forbid(unsafe_code)]
 
 use clap::Parser;
-use phala_sim::{invariants, run, run_seed, shrink, Scenario};
-use std::{collections::BTreeMap, path::PathBuf, process::ExitCode};
+use phala_sim::{
+    invariants,
+    record::{self, Campaign, Piece, Record},
+    run, run_seed, shrink, Scenario,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+/// Seeds after which the record is written.
+const PIECE: u64 = 20;
+/// What has to have happened at least once: without it the invariants had nothing to look at.
+const NEEDED: [&str; 2] = ["= items executed", "= replies verified"];
 
 /// Simulates hostile networks. INSECURE: nothing here is secret.
 #[derive(Parser)]
@@ -16,11 +32,17 @@ struct Arguments {
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// How many seeds.
-    #[arg(long, default_value_t = 1_000)]
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..))]
     n: u64,
     /// Actions of each.
     #[arg(long, default_value_t = 150)]
     steps: usize,
+    /// Begins no further seeds after so many minutes.
+    #[arg(long)]
+    minutes: Option<u64>,
+    /// Goes on from what this file says is done of these seeds, and adds what this run does.
+    #[arg(long)]
+    record: Option<PathBuf>,
     /// Runs at most to make a failing scenario smaller.
     #[arg(long, default_value_t = 200)]
     shrink: usize,
@@ -44,41 +66,74 @@ fn main() -> anyhow::Result<ExitCode> {
             ran.story.iter().for_each(|line| println!("{line}"));
         }
         println!("trace {}", phala_protocol::ids::to_hex(&ran.trace));
-        return Ok(report(&ran.counts, ran.violation.iter().map(|violation| violation.to_string()).collect()));
+        let mut counts = BTreeMap::new();
+        ran.counts.iter().for_each(|(what, count)| record::add(&mut counts, what, *count));
+        let failures: Vec<String> = ran.violation.iter().map(ToString::to_string).collect();
+        report(&counts, &failures);
+        return Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
     if arguments.show {
         let (ran, scenario) = run_seed(arguments.seed, arguments.steps);
         println!("{scenario}# {:?}", ran.violation);
         return Ok(ExitCode::SUCCESS);
     }
-    println!("{}: {} seeds from {}, {} actions each", arguments.name, arguments.n, arguments.seed, arguments.steps);
-    let (mut counts, mut failures) = (BTreeMap::new(), Vec::new());
-    for seed in arguments.seed..arguments.seed.saturating_add(arguments.n) {
-        let (ran, scenario) = run_seed(seed, arguments.steps);
-        for (what, count) in ran.counts {
-            let total: &mut u64 = counts.entry(what).or_default();
-            *total = if what.ends_with("most") { (*total).max(count) } else { *total + count };
+    campaign(&arguments)
+}
+
+fn campaign(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let Arguments { name, seed, n, steps, .. } = arguments;
+    println!("{name}: {n} seeds from {seed}, {steps} actions each; simulated TEEs: INSECURE");
+    let campaign = Campaign { seed: *seed, seeds: *n, steps: *steps };
+    let mut record = Record::open(arguments.record.as_deref(), campaign)?;
+    let commit = std::env::var("PHALA_COMMIT").unwrap_or_else(|_| "unknown".to_owned());
+    let until = arguments.minutes.map(|minutes| Instant::now() + Duration::from_secs(60 * minutes));
+    let mut known = BTreeSet::new();
+    while let Some(from) = record.next_seed() {
+        if until.is_some_and(|until| Instant::now() > until) {
+            break;
         }
-        let Some(violation) = ran.violation else { continue };
-        println!("seed {seed} fails: {violation}");
-        let small = shrink(&scenario, violation.invariant, arguments.shrink);
-        println!("# {violation}\n{small}");
-        failures.push(format!("seed {seed}: {}", violation.invariant));
+        let seeds = PIECE.min(seed.saturating_add(*n) - from);
+        let mut piece = Piece { from, seeds, commit: commit.clone(), counts: BTreeMap::new(), failures: Vec::new() };
+        for seed in from..from + seeds {
+            let (ran, scenario) = run_seed(seed, *steps);
+            ran.counts.iter().for_each(|(what, count)| record::add(&mut piece.counts, what, *count));
+            let Some(violation) = ran.violation else { continue };
+            println!("seed {seed} fails: {violation}");
+            // One of each kind: making a scenario smaller takes as long as hundreds of seeds.
+            if known.insert(violation.invariant) {
+                let small = shrink(&scenario, violation.invariant, arguments.shrink);
+                println!("# {violation}\n{small}");
+            }
+            piece.failures.push(format!("seed {seed}: {violation}"));
+        }
+        record.add(piece)?;
     }
-    Ok(report(&counts, failures))
+
+    let (counts, mut failures) = (record.counts(), record.failures());
+    for needed in NEEDED {
+        if record.done() > 0 && counts.get(needed).is_none_or(|count| *count == 0) {
+            failures.push(format!("nothing was looked at: no {}", needed.trim_start_matches("= ")));
+        }
+    }
+    println!("{:>9}  seeds of {n}", record.done());
+    report(&counts, &failures);
+    println!("commits: {}", record.commits().join("; "));
+    Ok(if !failures.is_empty() {
+        ExitCode::FAILURE
+    } else if let Some(next) = record.next_seed() {
+        println!("NOT RUN: seeds from {next} on; run it again with the same --record to go on");
+        ExitCode::from(3)
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 /// Prints what happened. Actions of the network first, then what came of them.
-fn report(counts: &BTreeMap<&'static str, u64>, failures: Vec<String>) -> ExitCode {
+fn report(counts: &BTreeMap<String, u64>, failures: &[String]) {
     for (what, count) in counts {
         println!("{count:>9}  {}", what.trim_start_matches("= "));
     }
     println!("{:>9}  invariants, by name", invariants::NAMES.len());
     println!("{:>9}  failures", failures.len());
     failures.iter().for_each(|failure| println!("           {failure}"));
-    if failures.is_empty() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
 }

@@ -12,10 +12,12 @@ use phala_gatekeeper::Refusal;
 use phala_light_client::testing::TestChain;
 use phala_protocol::{
     attestation::Role,
+    chain_state::AllowedMeasurement,
     finality::GenesisAnchor,
     relay::{Delivery, KeyInquiry, Outgoing},
     storage, AccountId, Hash, WorkerId,
 };
+use std::sync::Arc;
 
 /// A network in which the worker has just asked for its first keys.
 fn asked(seed: u64) -> (Network, KeyInquiry) {
@@ -92,6 +94,30 @@ fn an_inquiry_is_judged_by_the_gatekeepers_own_head() {
 }
 
 #[test]
+fn an_inquiry_is_answered_beside_copies_of_it_with_broken_evidence() {
+    let (mut network, inquiry) = asked(88);
+    let worker = network.nodes[WORKER].id();
+    let mut broken = inquiry.clone();
+    broken.evidence[700] ^= 1;
+    // Whoever saw the request sends it before and after the worker does.
+    let mut shorter = inquiry.clone();
+    shorter.collateral.clear();
+    network.nodes[GATEKEEPER].notices.clear();
+    network.inquiries = vec![shorter, inquiry, broken];
+    let given = Notice::KeysGiven { worker, cluster: CLUSTER, epoch: 1 };
+    for _ in 0..5 {
+        network.deliver(GATEKEEPER).unwrap();
+        network.chain.next_block();
+    }
+    let notices = &network.nodes[GATEKEEPER].notices;
+    assert_eq!(notices.iter().filter(|notice| **notice == given).count(), 1, "{notices:?}");
+    let refused = Notice::KeysRefused { worker, refusal: Refusal::Collateral };
+    assert_eq!(notices.iter().filter(|notice| **notice == refused).count(), 1, "{notices:?}");
+    let judged = |notice: &Notice| matches!(notice, Notice::KeysRefused { refusal: Refusal::Evidence, .. });
+    assert!(!notices.iter().any(judged), "what was answered is not judged again: {notices:?}");
+}
+
+#[test]
 fn an_answer_to_the_process_before_is_worth_nothing() {
     let (mut network, inquiry) = asked(81);
     judge(&mut network, &inquiry);
@@ -155,4 +181,77 @@ fn no_later_block_makes_a_development_network_of_one_that_is_none() {
         assert_eq!(tee.head().0, marked);
         assert!(!tee.is_development() && !tee.has_seat(), "{role:?}");
     }
+}
+
+/// A gatekeeper on a network that is no development one, and what brings it to the chain's newest block.
+struct Watcher {
+    chain: TestChain,
+    machine: Arc<MemoryMachine>,
+    tee: Tee,
+}
+
+impl Watcher {
+    fn start(chain: &TestChain, machine: &Arc<MemoryMachine>) -> Tee {
+        let keys: [&[u8]; 2] = [&storage::GRANDPA_AUTHORITIES, &storage::DEVELOPMENT];
+        let anchor = GenesisAnchor { header: chain.header(0).encode(), authorities_proof: chain.read_proof(0, &keys) };
+        let genesis = chain.genesis_hash();
+        let settings = Settings { genesis, role: Role::Gatekeeper, operator: AccountId([0; 32]), cluster: CLUSTER };
+        Tee::start(settings, &anchor, machine.clone()).unwrap()
+    }
+
+    fn new(seed: u64, genesis: Option<(Vec<u8>, Vec<u8>)>) -> Self {
+        let (chain, machine) = (TestChain::new(seed, 3, genesis), MemoryMachine::new(seed));
+        let tee = Self::start(&chain, &machine);
+        Self { chain, machine, tee }
+    }
+
+    /// Writes the allow-list's entry, and shows the new head with what is wanted and, if so, that entry.
+    fn block(&mut self, entry: Option<AllowedMeasurement>, shown: bool) {
+        let key = storage::measurement_key(&LISTED);
+        let head = self.chain.build_block([(key.clone(), entry.map(|entry| entry.encode()))]);
+        let mut wanted = self.tee.status().wanted_keys;
+        if shown {
+            wanted.push(key);
+        }
+        let wanted: Vec<&[u8]> = wanted.iter().map(Vec::as_slice).collect();
+        let finality = self.chain.proof(self.tee.head().0, head).encode();
+        let proof = self.chain.read_proof(head, &wanted);
+        self.tee.deliver(Delivery { finality, proof, ..Delivery::default() }).1.unwrap();
+    }
+
+    /// Whether it asks for the entry by itself: it remembers it.
+    fn remembers(&self) -> bool {
+        self.tee.status().wanted_keys.contains(&storage::measurement_key(&LISTED))
+    }
+
+    fn restart(&mut self) {
+        self.tee = Self::start(&self.chain, &self.machine);
+    }
+}
+
+const LISTED: Hash = [0x4c; 32];
+
+#[test]
+fn a_gatekeeper_remembers_what_it_saw_listed_over_restarts_and_forgets_what_is_taken_off() {
+    let entry = AllowedMeasurement { source: [1; 32], listed_at: 0, not_before: 0, sunset: None };
+    let mut watcher = Watcher::new(86, None);
+    watcher.block(Some(entry), false);
+    assert!(!watcher.remembers(), "its relayer did not show it");
+    watcher.block(Some(entry), true);
+    assert!(watcher.remembers());
+    watcher.restart();
+    assert!(watcher.remembers(), "it is sealed");
+    // What it remembers it asks for, so that taking it off does not escape it.
+    watcher.block(None, false);
+    assert!(!watcher.remembers());
+    watcher.restart();
+    assert!(!watcher.remembers());
+}
+
+#[test]
+fn a_development_network_has_no_delay_and_needs_no_memory() {
+    let entry = AllowedMeasurement { source: [1; 32], listed_at: 0, not_before: 0, sunset: None };
+    let mut watcher = Watcher::new(87, Some((storage::DEVELOPMENT.to_vec(), vec![1])));
+    watcher.block(Some(entry), true);
+    assert!(watcher.tee.is_development() && !watcher.remembers());
 }

@@ -76,7 +76,7 @@ fn scene(seed: u64) -> Scene {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let listening = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
     let address = listening.local_addr().unwrap();
-    let router = public::router(service.clone());
+    let router = public::router(service.clone()).unwrap();
     runtime.spawn(listener::serve(listening, router, listener::PUBLIC, std::future::pending()));
     Scene { network, alice, contract, service, address, delivery, _runtime: runtime }
 }

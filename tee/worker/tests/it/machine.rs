@@ -93,3 +93,17 @@ fn a_tee_that_is_named_and_not_there_is_an_error_and_no_fallback() {
     let log = failing(on_tdx(folder.path(), true, "worker").args(["--tee", "sgx"]));
     assert!(log.contains("cannot be used with"), "{log}");
 }
+
+/// The engine's slots are address space, which a limit may forbid: then nothing slower, or smaller, takes their place.
+#[test]
+fn a_process_without_address_space_for_contracts_says_so_and_does_not_start() {
+    let folder = TempDir::new().unwrap();
+    let start = on_tdx(folder.path(), false, "worker");
+    let mut limited = Command::new("sh");
+    // 64 GiB, in KiB.
+    limited.args(["-c", "ulimit -v 67108864 && exec \"$0\" \"$@\""]).arg(start.get_program()).args(start.get_args());
+    let log = failing(&mut limited);
+    assert!(log.contains("GiB of address space") && log.contains("RLIMIT_AS"), "{log}");
+    assert!(!log.contains("listening"), "{log}");
+    started(&mut on_tdx(folder.path(), false, "worker"));
+}

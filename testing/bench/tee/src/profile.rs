@@ -103,7 +103,12 @@ fn store(accounts: usize, boundaries: usize) -> (f64, f64) {
     let mut watch = Stopwatch::new(disk);
     for boundary in 0..boundaries {
         let keys: Vec<_> = (0..3 * COMMANDS).map(|_| (random.below(2 * accounts) as u64, [0u8; 32]).encode()).collect();
-        let records: Vec<_> = (0..COMMANDS).map(|number| (boundary as u64, number as u64).encode()).collect();
+        // As in a worker: a reply for each command, and for all of them the leaves that prove them and the list of what to forget.
+        let mut records: Vec<_> = (0..COMMANDS)
+            .map(|number| ((boundary as u64, number as u64, [0u8; 30]).encode(), Some(vec![4; 172])))
+            .collect();
+        records.push(((boundary as u64, 0u8).encode(), Some(vec![5; 200 + 32 * COMMANDS])));
+        records.push(((boundary as u64, 1u8).encode(), Some(vec![6; 41 * COMMANDS])));
         watch.time(|| {
             let mut batch = store.begin();
             for key in &keys {
@@ -111,7 +116,6 @@ fn store(accounts: usize, boundaries: usize) -> (f64, f64) {
                 batch.set(&contract, key, vec![boundary as u8; 16]).unwrap();
             }
             batch.root().unwrap();
-            let records = records.into_iter().map(|key| (key, Some(vec![4; 700]))).collect();
             store.commit(batch, Vec::new(), records).unwrap();
         });
     }

@@ -1,7 +1,8 @@
 //! `bench query`: sealed queries a second over HTTP, while commands execute at full rate in the same worker.
 //!
-//! The worker is the binary that ships, as a process of its own; `feed.rs` keeps it executing, `load.rs` asks it. Questions are sealed
-//! and signed before they are counted (`questions.rs`), and every answer is opened and checked after.
+//! The worker is the binary that ships, as a process of its own; `feed.rs` keeps it executing, `load.rs` asks it. Commands and questions are
+//! sealed and signed before they are counted, as many as the worker's rates alone say that it can use up, and every answer is opened and
+//! checked after (`questions.rs`).
 //!
 //! - `query.per_s` = answers / seconds by the clock, [`CONNECTIONS`] connections each asking again as soon as it was answered.
 //! - `query.p50_ms` = median latency at half of that rate, asked at times that do not wait for answers (exponential gaps). Latency
@@ -21,6 +22,8 @@ use crate::measure::{print, processor_time_of};
 use anyhow::{ensure, Context, Result};
 use feed::Feed;
 use load::{Load, Taken};
+use phala_core::Seen;
+use phala_protocol::limits::MAX_QUERY_LIFETIME_BLOCKS;
 use questions::Questions;
 use std::{
     net::SocketAddr,
@@ -36,6 +39,11 @@ const CONNECTIONS: usize = 16;
 /// Connections at half of it: as many as one address may have, less a few for whoever looks.
 const OPEN_CONNECTIONS: usize = 56;
 
+/// The share of the time in which commands must execute for a figure to be one.
+const MIN_BUSY: f64 = 0.8;
+/// What is made ahead is so much more than a worker needs that does nothing else beside.
+const SPARE: f64 = 1.5;
+
 /// How much is measured.
 struct Plan {
     warm: Duration,
@@ -43,29 +51,55 @@ struct Plan {
     half: Duration,
     /// Commands of a block.
     commands: usize,
-    /// Blocks and questions that are made ahead: more than a fast machine uses up.
+    /// Blocks, and then questions, that are tried alone: they say how many are needed.
     blocks: usize,
     questions: usize,
+    min_busy: f64,
+}
+
+impl Plan {
+    /// Seconds in which questions are asked, counted as if at full rate.
+    fn asking(&self) -> f64 {
+        (self.warm + self.full + self.half / 2).as_secs_f64()
+    }
+
+    /// Seconds in which commands execute: beside the worker's queries, and then beside the echo.
+    fn executing(&self) -> f64 {
+        2.0 * (self.warm + self.full + self.half).as_secs_f64()
+    }
 }
 
 pub fn run(quick: bool) -> Result<()> {
     let plan = if quick {
-        let (warm, second) = (Duration::from_millis(200), Duration::from_secs(1));
-        Plan { warm, full: second, half: second, commands: 100, blocks: 200, questions: 16_000 }
+        let (warm, part) = (Duration::from_millis(100), Duration::from_millis(500));
+        // Small boundaries on a short way: what they wait for each other weighs more.
+        Plan { warm, full: part, half: part, commands: 100, blocks: 10, questions: 500, min_busy: 0.5 }
     } else {
-        let (full, half) = (Duration::from_secs(8), Duration::from_secs(12));
-        Plan { warm: Duration::from_secs(1), full, half, commands: 1_000, blocks: 320, questions: 80_000 }
+        let (warm, full, half) = (Duration::from_secs(1), Duration::from_secs(8), Duration::from_secs(12));
+        Plan { warm, full, half, commands: 1_000, blocks: 8, questions: 4_000, min_busy: MIN_BUSY }
     };
     let begun = Instant::now();
     let mut feed = Feed::new(7)?;
     feed.seal(plan.blocks, plan.commands);
-    let mut questions = Questions::new(&feed, plan.questions)?;
+    let commands_alone = feed.alone()?;
+    let tried = Questions::new(&feed, plan.questions, 1)?;
+    let taken = Load { address: tried.worker().0, requests: tried.requests() }.every(CONNECTIONS)?;
+    tried.check(taken.iter())?;
+    let queries_alone = load::rate(&taken);
+
+    let blocks = (commands_alone * plan.executing() * SPARE / plan.commands as f64) as usize + 4;
+    let count = (queries_alone * plan.asking() * SPARE) as usize + 4 * CONNECTIONS;
+    ensure!(
+        blocks + 20 < MAX_QUERY_LIFETIME_BLOCKS as usize && count + plan.questions < Seen::ROOM,
+        "so fast a machine outlives its questions: {blocks} blocks, {count} questions"
+    );
+    feed.seal(blocks, plan.commands);
+    let mut questions = Questions::new(&feed, count, 2)?;
     let size = questions.answer_bytes()?;
     let echo = echo::Echo::start(size)?;
     eprintln!(
-        "made {} commands and {} questions in {:.0} s",
+        "alone: {commands_alone:.0} commands/s, {queries_alone:.0} queries/s; made {} commands and {count} questions in {:.0} s",
         feed.sealed(),
-        plan.questions,
         begun.elapsed().as_secs_f64()
     );
 
@@ -82,10 +116,11 @@ pub fn run(quick: bool) -> Result<()> {
         "commands: {} in {} boundaries; a delivery was under way {:.0} % of the time",
         fed.commands,
         fed.boundaries,
-        fed.busy * 100.0
+        fed.busy() * 100.0
     );
     questions.check(warm.iter().chain(&full).chain(&half))?;
-    ensure!(fed.busy > 0.5, "commands did not execute all the time: nothing here is a figure");
+    ensure!(!fed.ran_out, "too few commands were made: nothing here is a figure");
+    ensure!(fed.busy() > plan.min_busy, "commands did not execute all the time: nothing here is a figure");
     let (rate, echo_rate) = (load::rate(&full), load::rate(&echoed));
     let milliseconds = |taken: &[Taken], share: f64| load::quantile(taken, share).as_secs_f64() * 1e3;
     let (median, echo_median) = (milliseconds(&half, 0.5), milliseconds(&echoed_half, 0.5));

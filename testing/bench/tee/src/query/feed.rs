@@ -10,7 +10,7 @@ use crate::{
     network::{Network, GATEKEEPER},
     scene::token,
 };
-use anyhow::{bail, ensure, Context, Result};
+use anyhow::{bail, ensure, Result};
 use codec::Encode;
 use phala_crypto::{
     envelope::{seal_envelope, Destination},
@@ -57,8 +57,18 @@ struct Sender {
 pub struct Fed {
     pub commands: u64,
     pub boundaries: usize,
+    /// How long it was fed, and how long of that a delivery was under way.
+    time: Duration,
+    delivering: Duration,
+    /// Whether there was nothing left to feed it.
+    pub ran_out: bool,
+}
+
+impl Fed {
     /// The share of the time in which a delivery was under way.
-    pub busy: f64,
+    pub fn busy(&self) -> f64 {
+        self.delivering.as_secs_f64() / self.time.as_secs_f64()
+    }
 }
 
 pub struct Feed {
@@ -109,11 +119,25 @@ impl Feed {
             owner.push(&mut self.network, self.token, ("transfer", (to, amount)).encode());
         }
         self.network.chain.next_block();
+        self.settle()
+    }
+
+    /// Until everything is executed and final.
+    fn settle(&mut self) -> Result<()> {
+        // A new connection: the worker hangs up on whoever said nothing for a while.
+        self.relayed = self.worker.relayed()?;
         let count = self.network.chain.head.count;
         self.run_until(|feed, _| {
             let health = &feed.worker.says("/v1/health")?["cluster"];
             Ok(health["executed"] == count && health["pending"] == 0 && health["serving"] == true)
         })
+    }
+
+    /// Feeds the worker what was sealed while nobody asks it anything. Returns how many commands a second it took.
+    pub fn alone(&mut self) -> Result<f64> {
+        let fed = self.run(&AtomicBool::new(false), &AtomicU64::new(0))?;
+        self.settle()?;
+        Ok(fed.commands as f64 / fed.delivering.as_secs_f64())
     }
 
     /// Deliveries and blocks, one after the other, until `done`.
@@ -126,8 +150,12 @@ impl Feed {
             let mut delivery = self.network.delivery_for(&status, usize::MAX);
             delivery.answers = self.network.answers.remove(&status.identity).unwrap_or_default();
             let status = self.relayed.deliver(&delivery.encode())?;
+            let opened = self.network.chain.cluster.as_ref().is_some_and(|record| record.epoch > 0);
             for outgoing in status.outgoing {
-                self.network.carry(status.identity, outgoing);
+                // The first epoch stays open: what is sealed is sealed for it.
+                if !(opened && matches!(outgoing, Outgoing::AnnounceKey { .. })) {
+                    self.network.carry(status.identity, outgoing);
+                }
             }
             self.network.deliver(GATEKEEPER)?;
             self.network.chain.next_block();
@@ -176,8 +204,10 @@ impl Feed {
         self.blocks.iter().map(Vec::len).sum()
     }
 
-    /// The next block, with what the worker said last, and the delivery of it to a worker that has taken everything before.
-    fn next(&mut self, said: &TeeStatus) -> Result<Vec<u8>> {
+    /// The next block, with what the worker said last, and the delivery of it to a worker that has taken everything before. None when
+    /// nothing that was sealed is left.
+    fn next(&mut self, said: &TeeStatus) -> Option<Vec<u8>> {
+        let envelopes = self.blocks.pop_front()?;
         let mut expected = said.clone();
         expected.height = self.network.chain.blocks.best();
         expected.inboxes[0].head = self.network.chain.head;
@@ -187,7 +217,6 @@ impl Feed {
                 self.network.carry(said.identity, outgoing.clone());
             }
         }
-        let envelopes = self.blocks.pop_front().context("too few commands were made for so fast a machine")?;
         for (envelope, sender) in envelopes.into_iter().zip(self.senders.iter().map(|sender| sender.id).cycle()) {
             self.network.chain.push(GasClass::Small, sender, envelope);
         }
@@ -199,19 +228,18 @@ impl Feed {
             .extend((1..=2).map(|back| storage::final_result_key(CLUSTER, executing.saturating_sub(back))));
         expected.wanted_keys.sort_unstable();
         expected.wanted_keys.dedup();
-        Ok(self.network.delivery_for(&expected, usize::MAX).encode())
+        Some(self.network.delivery_for(&expected, usize::MAX).encode())
     }
 
-    /// Feeds the worker until `stop`. Counts in `executed` as it goes.
+    /// Feeds the worker until `stop`, or until nothing is left. Counts in `executed` as it goes.
     pub fn run(&mut self, stop: &AtomicBool, executed: &AtomicU64) -> Result<Fed> {
-        let (start, mut busy, mut boundaries) = (Instant::now(), Duration::ZERO, 0);
+        let (start, mut delivering, mut boundaries) = (Instant::now(), Duration::ZERO, 0);
         let first = self.network.chain.head.count;
         // A new one: the worker hangs up on whoever said nothing for a while.
         let mut relayed = self.worker.relayed()?;
         let mut said = relayed.status()?;
-        let mut delivery = self.next(&said)?;
-        while !stop.load(Ordering::Relaxed) {
-            let bytes = std::mem::take(&mut delivery);
+        let mut delivery = self.next(&said);
+        while let Some(bytes) = delivery.take() {
             let count = self.network.chain.head.count;
             let (taken, next) = thread::scope(|scope| {
                 let delivering = scope.spawn(|| {
@@ -223,13 +251,17 @@ impl Feed {
             });
             let (status, took) = taken.map_err(|_| anyhow::anyhow!("the relayer gave up"))??;
             ensure!(status.inboxes[0].head.count == count, "the worker did not take the whole block");
-            busy += took;
+            delivering += took;
             boundaries += 1;
             executed.store(count - first, Ordering::Relaxed);
             said = status;
-            delivery = next?;
+            if stop.load(Ordering::Relaxed) {
+                break;
+            }
+            delivery = next;
         }
-        let busy = busy.as_secs_f64() / start.elapsed().as_secs_f64();
-        Ok(Fed { commands: executed.load(Ordering::Relaxed), boundaries, busy })
+        let ran_out = !stop.load(Ordering::Relaxed);
+        let commands = executed.load(Ordering::Relaxed);
+        Ok(Fed { commands, boundaries, time: start.elapsed(), delivering, ran_out })
     }
 }

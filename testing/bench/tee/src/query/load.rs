@@ -43,6 +43,19 @@ impl<'a> Load<'a> {
             .map(|taken| renumbered(taken, from))
     }
 
+    /// Asks every question once, on every connection as soon as it was answered.
+    pub fn every(&self, connections: usize) -> Result<Vec<Taken>> {
+        let next = AtomicUsize::new(0);
+        on_connections(self.address, connections, &|connection, start| {
+            let mut taken = Vec::new();
+            loop {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                let Some(request) = self.requests.get(index) else { return Ok(taken) };
+                taken.push(asked(connection, request, index, start)?);
+            }
+        })
+    }
+
     /// Asks at `arrivals`, whether or not what was asked before is answered.
     pub fn open(&self, from: usize, connections: usize, arrivals: &[Duration]) -> Result<Vec<Taken>> {
         open(self.address, connections, arrivals, &|index| self.requests.get(from + index).map(Vec::as_slice))
@@ -80,13 +93,18 @@ fn closed<'a>(address: SocketAddr, connections: usize, time: Duration, requests:
             let index = next.fetch_add(1, Ordering::Relaxed);
             let request =
                 requests(index).ok_or_else(|| anyhow!("too few questions were made for so fast a machine"))?;
-            let sent = start.elapsed();
-            let answer = connection.ask(request)?;
-            let at = start.elapsed();
-            taken.push(Taken { index, at, latency: at.saturating_sub(sent), answer });
+            taken.push(asked(connection, request, index, start)?);
         }
         Ok(taken)
     })
+}
+
+/// Asks now.
+fn asked(connection: &mut Connection, request: &[u8], index: usize, start: Instant) -> Result<Taken> {
+    let sent = start.elapsed();
+    let answer = connection.ask(request)?;
+    let at = start.elapsed();
+    Ok(Taken { index, at, latency: at.saturating_sub(sent), answer })
 }
 
 fn open<'a>(

@@ -46,8 +46,9 @@ pub struct Questions {
 }
 
 impl Questions {
-    /// Makes `count` questions about the balances of the feed's holders, to the worker that it feeds.
-    pub fn new(feed: &Feed, count: usize) -> Result<Self> {
+    /// Makes `count` questions about the balances of the feed's holders, to the worker that it feeds. Two sets with different seeds have no
+    /// question in common.
+    pub fn new(feed: &Feed, count: usize, seed: u64) -> Result<Self> {
         let info = feed.worker.says("/v1/info")?;
         let key = info["clusters"][0]["query_key"].as_str().context("the worker has no query key")?;
         let key = QueryKey::decode_all(&mut hex(key)?.as_slice())?;
@@ -56,7 +57,7 @@ impl Questions {
         let height = u32::try_from(info["height"].as_u64().context("the worker says no height")?)?;
         let worker = (feed.worker.public, feed.worker.process());
         let mut made = Self { requests: Vec::new(), asked: Vec::new(), genesis, key, height, worker };
-        let mut random = TestRandom::new(21);
+        let mut random = TestRandom::new(0x9e_0000 + seed);
         for number in 0..count {
             let holder = &feed.holders[number % feed.holders.len()];
             let request = QueryRequest::Contract { contract: feed.token, payload: ("balance", ()).encode() };
