@@ -21,8 +21,11 @@ pub fn contract_id() -> ContractId {
     ContractId(sys::contract_id())
 }
 
-/// What was transferred with the message, in 10^-12 PHA. \[not yet\]: always 0 on a network, where nothing can be sent along; only
-/// tests set it.
+/// What was transferred with the message, in 10^-12 PHA.
+///
+/// **\[not yet\]: always 0 on a network**, in commands, constructors, queries and calls between contracts: nothing can be sent along.
+/// Only tests set it (`testing::Env::set_value`). A contract that asks for payment by it is one that nobody can pay, and one
+/// that takes 0 for "free" is free for everybody: until then, let users pay by a token's transfer.
 pub fn value() -> u128 {
     sys::value()
 }

@@ -94,7 +94,8 @@ impl Env {
         self.edit(|network| network.frame().caller = caller.0);
     }
 
-    /// What is transferred with the messages that follow.
+    /// What is transferred with the messages that follow. Only tests can: on a network [`crate::env::value`] is always 0, \[not yet\]
+    /// otherwise, so that a contract whose use rests on it can be tested and not yet used.
     pub fn set_value(&self, value: u128) {
         self.edit(|network| network.frame().value = value);
     }

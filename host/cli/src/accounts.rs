@@ -9,7 +9,10 @@ use crate::{
     error::{io, CliError},
     home,
 };
-use phala_client::{account::ss58, account::KeyFile, Account, ErrorCode, Network};
+use phala_client::{
+    account::{ss58, KeyFile, KeyFileError},
+    Account, ErrorCode, Network,
+};
 use phala_protocol::{storage, AccountId};
 use std::{
     fs::{self, OpenOptions},
@@ -20,6 +23,9 @@ use std::{
 
 /// Bytes of a key file: polkadot.js writes less than one KiB.
 const MAX_KEY_FILE_BYTES: u64 = 64 * 1024;
+
+/// What to do about a key file that is none.
+const EXPORT: &str = "export the account from polkadot.js again, as JSON, and import that with `phala account import`";
 
 /// The folder of encrypted key files.
 pub struct Store {
@@ -91,11 +97,14 @@ impl Store {
 pub fn read_key_file(path: &std::path::Path) -> Result<KeyFile, CliError> {
     let length = fs::metadata(path).map_err(io("read", path))?.len();
     if length > MAX_KEY_FILE_BYTES {
-        return Err(CliError::invalid(format!("{} is no key file: it has {length} bytes", path.display())));
+        return Err(
+            CliError::invalid(format!("{} is no key file: it has {length} bytes", path.display())).with_hint(EXPORT)
+        );
     }
     let json = fs::read(path).map_err(io("read", path))?;
     serde_json::from_slice(&json)
-        .map_err(|error| CliError::invalid(format!("{} is no key file of polkadot.js: {error}", path.display())))
+        .map_err(|error| format!("{} is no key file of polkadot.js: {error}", path.display()))
+        .map_err(|message| CliError::invalid(message).with_hint(EXPORT))
 }
 
 /// Names become file names.
@@ -127,7 +136,9 @@ pub fn password(global: &Global, twice: bool) -> Result<String, CliError> {
     }
     let password = rpassword::prompt_password("Password: ").map_err(|_| unasked())?;
     if twice && rpassword::prompt_password("Again: ").map_err(|_| unasked())? != password {
-        return Err(CliError::invalid("the two passwords differ"));
+        return Err(
+            CliError::invalid("the two passwords differ").with_hint("nothing was kept: type the same one twice")
+        );
     }
     Ok(password)
 }
@@ -157,7 +168,15 @@ pub async fn signer(global: &Global, network: &Network, name: &str) -> Result<Ac
         let opened = tokio::task::spawn_blocking(move || Account::from_key_file(&file, &password))
             .await
             .map_err(|error| CliError::new(ErrorCode::Internal, error.to_string()))?;
-        return opened.map_err(|error| phala_client::ClientError::from(error).into());
+        return opened.map_err(|error| {
+            let hinted = CliError::from(phala_client::ClientError::from(error));
+            match error {
+                KeyFileError::Password => hinted.with_hint(
+                    "it is taken from --password-file, else from PHALA_PASSWORD, else asked for; nobody can find out a lost one",
+                ),
+                _ => hinted.with_hint(EXPORT),
+            }
+        });
     }
     let account = Account::development(name).map_err(|error| {
         CliError::from(error).with_hint("`phala account list` shows which there are; an address cannot sign")

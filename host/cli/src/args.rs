@@ -115,6 +115,22 @@ pub struct DevArgs {
     pub block_milliseconds: Option<u32>,
 }
 
+#[cfg(test)]
+impl DevArgs {
+    /// `phala dev` alone.
+    pub const NONE: Self = Self {
+        fresh: false,
+        base_path: None,
+        authorities: None,
+        workers: None,
+        node_port: None,
+        worker_port: None,
+        epoch_blocks: None,
+        session_blocks: None,
+        block_milliseconds: None,
+    };
+}
+
 /// What the runtime takes: half of it is the least time between two blocks.
 fn block_milliseconds(text: &str) -> Result<u32, String> {
     match text.parse::<u32>() {
@@ -210,6 +226,10 @@ pub enum ContractCommand {
     Deploy(DeployArgs),
     /// Send a sealed command
     Call(CallArgs),
+    /// Fetch the reply to a command that was sent before: by `phala contract call` without --wait, or by one that was interrupted
+    Reply(ReplyArgs),
+    /// List the commands that were sent from here and whose reply was not seen yet
+    Pending,
     /// Ask one attested worker, in private
     Query(QueryArgs),
     /// List the network's contracts
@@ -264,6 +284,9 @@ pub struct CallArgs {
     /// Send it in the session that --from has open in the contract's cluster: see `phala session open`
     #[arg(long)]
     pub session: bool,
+    /// Send it as another command, also where the same one failed before and a copy of that may be executed
+    #[arg(long)]
+    pub anew: bool,
     /// Wait for the final result and print what the method returned
     #[arg(long)]
     pub wait: bool,
@@ -275,11 +298,28 @@ pub struct CallArgs {
     pub limits: Limits,
 }
 
+/// `phala contract reply`.
+#[derive(Clone, Debug, Args)]
+pub struct ReplyArgs {
+    /// The command's nonce: `phala contract call` prints it, and `phala contract pending` lists it
+    pub nonce: u64,
+    /// Who sent it, where that is not clear
+    #[arg(long)]
+    pub from: Option<String>,
+    /// Write the receipt here
+    #[arg(long, value_name = "FILE")]
+    pub receipt: Option<PathBuf>,
+    /// Seconds to wait for the final result
+    #[arg(long, value_name = "SECONDS", default_value_t = 180)]
+    pub timeout: u64,
+}
+
 /// `phala session`.
 #[derive(Debug, Subcommand)]
 pub enum SessionCommand {
-    /// Open a session of an account, instead of the one that it has open here. It ends with the cluster's epoch; until then,
-    /// whoever reads its file in $PHALA_HOME/sessions can command in the account's name
+    /// Open a session of an account, instead of the one that it has open here. It ends with the cluster's epoch. Its file in
+    /// $PHALA_HOME/sessions is sealed by the account's key; of a development account, whose key is published, anybody who reads
+    /// the file can command in its name until then
     Open(SessionOpenArgs),
 }
 
@@ -296,8 +336,8 @@ pub struct SessionOpenArgs {
     /// most]
     #[arg(long, value_name = "AMOUNT")]
     pub max_fee: Option<u128>,
-    /// Seconds to wait until a final result shows that it is open
-    #[arg(long, value_name = "SECONDS", default_value_t = 180)]
+    /// Seconds for all of it, until a final result shows that it is open
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     pub timeout: u64,
 }
 
@@ -329,8 +369,8 @@ pub struct Limits {
     /// [default: what the class costs at the most]
     #[arg(long, value_name = "AMOUNT")]
     pub max_fee: Option<u128>,
-    /// Seconds to wait for the final result
-    #[arg(long, value_name = "SECONDS", default_value_t = 180)]
+    /// Seconds for all of it: until it is in a finalised block, and until its final result where that is waited for
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     pub timeout: u64,
 }
 
@@ -345,6 +385,9 @@ pub struct VerifyArgs {
     /// Exit with 0 also when the evidence is simulated, which proves nothing
     #[arg(long)]
     pub allow_simulated: bool,
+    /// Exit with 0 also when the receipt does not prove the chain's list of bans: a worker that signed may have been revoked
+    #[arg(long)]
+    pub allow_unknown_bans: bool,
 }
 
 /// `phala worker`.

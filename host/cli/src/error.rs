@@ -14,6 +14,8 @@ pub enum Code {
     Usage,
     /// INSECURE: all links hold, and the evidence is simulated.
     Simulated,
+    /// All links hold, and whether a worker that signed was shut out is left open.
+    BansUnknown,
     /// This machine lacks something.
     Environment,
     /// An explicitly named port is taken.
@@ -26,9 +28,14 @@ impl Code {
     fn all() -> impl Iterator<Item = Self> {
         // A variant that is missing below would be a code that nobody compared with the specification.
         let _is_complete = |code: Self| match code {
-            Self::Client(_) | Self::Usage | Self::Simulated | Self::Environment | Self::PortInUse => {}
+            Self::Client(_)
+            | Self::Usage
+            | Self::Simulated
+            | Self::BansUnknown
+            | Self::Environment
+            | Self::PortInUse => {}
         };
-        let own = [Self::Usage, Self::Simulated, Self::Environment, Self::PortInUse];
+        let own = [Self::Usage, Self::Simulated, Self::BansUnknown, Self::Environment, Self::PortInUse];
         ErrorCode::ALL.into_iter().map(Self::Client).chain(own)
     }
 
@@ -38,6 +45,7 @@ impl Code {
             Self::Client(code) => code.as_str(),
             Self::Usage => "usage",
             Self::Simulated => "simulated",
+            Self::BansUnknown => "bans_unknown",
             Self::Environment => "environment",
             Self::PortInUse => "port_in_use",
         }
@@ -50,6 +58,7 @@ impl Code {
             Self::Usage => 2,
             Self::Simulated => 8,
             Self::Environment | Self::PortInUse => 9,
+            Self::BansUnknown => 10,
         }
     }
 }
@@ -119,7 +128,7 @@ impl From<ClientError> for CliError {
     }
 }
 
-/// A failed access to a file or folder, with its name.
+/// A failed access to a file or folder, with its name, and what to do where the system's reason says it.
 pub fn io(what: &str, path: &std::path::Path) -> impl FnOnce(std::io::Error) -> CliError {
     let text = format!("cannot {what} {}", path.display());
     move |error| {
@@ -127,7 +136,24 @@ pub fn io(what: &str, path: &std::path::Path) -> impl FnOnce(std::io::Error) -> 
             std::io::ErrorKind::NotFound => Code::Client(ErrorCode::NotFound),
             _ => Code::Environment,
         };
-        CliError::new(code, format!("{text}: {error}"))
+        let failed = CliError::new(code, format!("{text}: {error}"));
+        match hint_at(error.kind()) {
+            Some(hint) => failed.with_hint(hint),
+            None => failed,
+        }
+    }
+}
+
+/// What to do about a reason of the system.
+const fn hint_at(kind: std::io::ErrorKind) -> Option<&'static str> {
+    use std::io::ErrorKind::*;
+    match kind {
+        NotFound => Some("check the path, and that the folder before it is there"),
+        PermissionDenied => Some("it is another user's, or closed: give yourself access to it, or name another place"),
+        ReadOnlyFilesystem => Some("nothing can be written there: name another place, or set PHALA_HOME to one"),
+        StorageFull | QuotaExceeded => Some("free some space there, or name another place; then repeat the command"),
+        IsADirectory | NotADirectory => Some("a file and a folder are taken for each other: check the path"),
+        _ => None,
     }
 }
 
@@ -154,6 +180,22 @@ mod tests {
             Code::all().map(|code| (code.as_str().to_owned(), code.exit_code())).collect();
         assert_eq!(printed, written);
         assert_eq!(printed.len(), Code::all().count(), "two codes have one name");
+    }
+
+    #[test]
+    fn what_the_system_refuses_has_a_name_and_what_to_do() {
+        let failed = |kind: std::io::ErrorKind| io("write", std::path::Path::new("/x/y"))(kind.into());
+        for (kind, code, hint) in [
+            (std::io::ErrorKind::NotFound, "not_found", "the folder before it"),
+            (std::io::ErrorKind::PermissionDenied, "environment", "give yourself access"),
+            (std::io::ErrorKind::StorageFull, "environment", "free some space"),
+        ] {
+            let error = failed(kind);
+            assert_eq!(error.code.as_str(), code);
+            assert!(error.message.starts_with("cannot write /x/y: "), "{}", error.message);
+            assert!(error.hint.unwrap().contains(hint));
+        }
+        assert_eq!(failed(std::io::ErrorKind::Other).hint, None);
     }
 
     #[test]

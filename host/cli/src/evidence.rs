@@ -170,7 +170,8 @@ pub fn read(path: &Path) -> Result<Vec<u8>, CliError> {
         .and_then(|file| file.take(MAX_FILE_BYTES.saturating_add(1)).read_to_end(&mut bytes))
         .map_err(io("read", path))?;
     if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(CliError::invalid(format!("{} is longer than 1 MiB", path.display())));
+        return Err(CliError::invalid(format!("{} is longer than 1 MiB", path.display()))
+            .with_hint("no evidence and no collateral is: check that it is the right file"));
     }
     Ok(bytes)
 }

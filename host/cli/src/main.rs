@@ -15,12 +15,17 @@ mod home;
 mod machine;
 mod network;
 mod output;
+mod pending;
 mod sessions;
 mod values;
 
 use clap::{error::ErrorKind, Parser};
 use error::{CliError, Code};
 use std::process::ExitCode;
+use tokio::{
+    runtime::Runtime,
+    signal::unix::{signal, SignalKind},
+};
 
 fn main() -> ExitCode {
     let json = std::env::args_os().any(|argument| argument == "--json");
@@ -35,6 +40,8 @@ fn main() -> ExitCode {
         )
         .with_writer(std::io::stderr)
         .with_ansi(false)
+        // On a full disk a line of the log is lost, and nothing else is: the library would complain by a print that panics.
+        .log_internal_errors(false)
         .try_init();
     let output = output::Output::new(cli.global.json);
     match run(cli, &output) {
@@ -52,10 +59,20 @@ fn run(cli: args::Cli, output: &output::Output) -> Result<(), CliError> {
         .enable_all()
         .build()
         .map_err(|error| CliError::new(Code::Environment, format!("cannot start: {error}")))?;
+    survive_file_size_limit(&runtime)
+        .map_err(|error| CliError::new(Code::Environment, format!("cannot listen to signals: {error}")))?;
     let result = runtime.block_on(commands::run(cli, output));
     // A blocking task that still runs - a prompt, a slow name service - must not hold the process.
     runtime.shutdown_background();
     result
+}
+
+/// Makes a write beyond the file-size limit (`RLIMIT_FSIZE`) an error of that write. By default the kernel ends the process with this
+/// signal.
+fn survive_file_size_limit(runtime: &Runtime) -> std::io::Result<()> {
+    let _inside = runtime.enter();
+    // Linux numbers it 25 on x86, Arm and RISC-V. What handles it stays for the life of the process.
+    signal(SignalKind::from_raw(25)).map(drop)
 }
 
 /// What is logged when `PHALA_LOG` does not say: a relayer's work is its log.

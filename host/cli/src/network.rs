@@ -40,7 +40,10 @@ pub fn named(option: Option<String>, environment: Option<OsString>) -> Result<Op
         return Ok(option);
     }
     let environment = environment.filter(|name| !name.is_empty()).map(OsString::into_string).transpose();
-    environment.map_err(|name| CliError::invalid(format!("PHALA_NETWORK is not UTF-8: {}", name.display())))
+    environment.map_err(|name| {
+        CliError::invalid(format!("PHALA_NETWORK is not UTF-8: {}", name.display()))
+            .with_hint("set it to a network's folder or a node's address, or unset it")
+    })
 }
 
 /// `phala dev` makes the network that it runs: to name another one is a mistake, and a variable that does so is meant for other
@@ -60,9 +63,10 @@ pub fn not_for_dev(option: Option<&str>, environment: Option<&OsStr>) -> Result<
 /// The folder that the user means, where only a folder will do.
 pub fn folder(global: &Global) -> Result<PathBuf, CliError> {
     match &global.network {
-        Some(url) if is_url(url) => {
-            Err(CliError::invalid(format!("{url} is a node; a network's folder is needed here")))
-        }
+        Some(url) if is_url(url) => Err(CliError::invalid(format!(
+            "{url} is a node; a network's folder is needed here"
+        ))
+        .with_hint("name with --network the folder that has its network.json; whoever runs the network gives it out")),
         Some(path) => {
             let path = home::absolute(Path::new(path))?;
             // The file's own name is as good as its folder's.
@@ -115,7 +119,8 @@ pub async fn connect(global: &Global) -> Result<Connected, CliError> {
 
 /// Connects to the first of the nodes that answers.
 pub async fn connect_any(urls: &[String], pin: &Pin) -> Result<Network, CliError> {
-    let mut last = CliError::invalid("the network file names no node");
+    let mut last = CliError::invalid("the network file names no node")
+        .with_hint("put the address of one into it as \"node_ws\": ws://HOST:PORT");
     for url in urls {
         match Network::connect(url, pin.clone()).await {
             Ok(network) => return Ok(network),

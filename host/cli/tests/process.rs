@@ -4,7 +4,7 @@
 use serde_json::Value;
 use std::{
     ffi::{OsStr, OsString},
-    os::unix::ffi::OsStrExt,
+    os::unix::{ffi::OsStrExt, fs::PermissionsExt},
     path::Path,
     process::Command,
 };
@@ -106,4 +106,20 @@ fn a_call_that_fails_leaves_no_receipt() {
     ];
     expect(&phala(home.path(), None, &words(&call)), 3, "not_found");
     assert!(!receipt.exists());
+}
+
+#[test]
+fn what_is_waited_for_is_listed_without_a_network_and_a_damaged_file_is_said_to_be_left_out() {
+    let home = tempfile::tempdir().unwrap();
+    let nothing = phala(home.path(), None, &words(&["contract", "pending"]));
+    assert_eq!((nothing.code, nothing.json), (Some(0), serde_json::json!({"pending": []})));
+    let folder = home.path().join("pending");
+    std::fs::create_dir(&folder).unwrap();
+    // Of mode 0644 or so: not one that the command wrote.
+    std::fs::write(folder.join("planted.pending"), b"").unwrap();
+    std::fs::set_permissions(folder.join("planted.pending"), std::fs::Permissions::from_mode(0o644)).unwrap();
+    let planted = phala(home.path(), None, &words(&["contract", "pending"]));
+    assert_eq!((planted.code, &planted.json), (Some(0), &serde_json::json!({"pending": []})));
+    assert!(planted.notes.contains("left out") && planted.notes.contains("planted.pending"), "{}", planted.notes);
+    expect(&phala(home.path(), None, &words(&["contract", "reply", "77"])), 3, "not_found");
 }

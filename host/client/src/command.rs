@@ -2,7 +2,8 @@
 //!
 //! Guarantees: a command is sealed only to an envelope key that was read with a proof; its nonce is used once by this process and,
 //! being milliseconds since 1970, not by another process of the same account that runs at another time; an epoch that rolls in between
-//! is met by sealing the *same* signed intent again, so the command runs once. A reply is believed when a final result commits it.
+//! is met by sealing the *same* signed intent again, so the command runs once. A refusal that can be foreseen happens before the command
+//! leaves; after any other, repeat it by [`CommandOptions::again`], under its nonce. A reply is believed when a final result commits it.
 //!
 //! Whoever sees an envelope can push a copy of it. In a wrapper that the account did not sign for, the copy uses up nothing; in the
 //! very same one it *is* the command, executed once and paid for by somebody else, and its reply is taken for what it is.
@@ -10,7 +11,8 @@
 //! Visible to all: cluster, size class, gas class, time, and who pays. What a command says is not.
 
 use crate::{
-    chain::{map_key, read_record, Included, SubmitError},
+    chain::{map_key, read_record, Included, PalletError, SubmitError},
+    deadline::Deadline,
     entropy,
     query::AttestedWorker,
     worker::WorkerEndpoint,
@@ -28,7 +30,7 @@ use phala_protocol::{
     call::{signing_payload, Call, CallPurpose, SignedCall},
     chain_state::{ClusterRecord, FinalRecord},
     envelope::{public_key_hash, Envelope, EnvelopeKind, SizeClass, AEAD_TAG_BYTES, ENCAPSULATED_BYTES, HEADER_BYTES},
-    gas::{GasClass, Surge},
+    gas::{GasClass, Surge, BACKLOG_LIMIT},
     ids::{Balance, BlockNumber},
     query::{AnswerContent, QueryRequest},
     result::{reply_leaf, Failure, Outcome, Reply},
@@ -36,12 +38,16 @@ use phala_protocol::{
 };
 use std::{
     sync::atomic::{AtomicU64, Ordering},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
+
+pub mod intent;
+pub mod session;
+
+pub use intent::{Fate, Intent, Journal};
 
 /// Blocks for which the default of `max_fee` covers the price, should it rise as fast as it can: up to e times a full queue's.
 const PRICE_LEAD_BLOCKS: BlockNumber = 8;
-pub mod session;
 
 /// How often we look whether something has happened.
 const POLL: Duration = Duration::from_millis(300);
@@ -62,13 +68,25 @@ pub struct CommandOptions {
     pub max_fee: Option<Balance>,
     /// Blocks within which it must be included.
     pub lifetime: BlockNumber,
-    /// How long to wait for the final reply.
+    /// How long sending it may take, until it is in a finalised block. Who waits for the reply too keeps one [`Deadline`] for both.
     pub timeout: Duration,
+    /// An earlier attempt at the same command, as a [`Journal`] was told of it, that was refused or not heard of. What it carried is
+    /// public, and can be pushed by anybody until its last block: under one nonce at most one of the two is executed. None for a new
+    /// command.
+    pub again: Option<Intent>,
+}
+
+impl CommandOptions {
+    /// The nonce of the command that is sent with these.
+    fn nonce(&self) -> u64 {
+        self.again.as_ref().map_or_else(next_nonce, |earlier| earlier.nonce)
+    }
 }
 
 impl Default for CommandOptions {
     fn default() -> Self {
-        Self { gas_limit: GasClass::Medium.gas(), max_fee: None, lifetime: 600, timeout: Duration::from_secs(180) }
+        let timeout = Duration::from_secs(180);
+        Self { gas_limit: GasClass::Medium.gas(), max_fee: None, lifetime: 600, timeout, again: None }
     }
 }
 
@@ -323,12 +341,32 @@ impl Network {
         input: Vec<u8>,
         options: &CommandOptions,
     ) -> Result<Command, ClientError> {
-        let cluster = self.contract(contract).await?.cluster;
-        self.send(account, cluster, *contract, input, options, Carrier::Push).await
+        self.call_noted(account, contract, input, options, &mut ()).await
     }
 
-    /// Stores `wasm` unless the chain has it. Returns its hash.
-    pub async fn upload_code(&self, account: &Account, wasm: &[u8]) -> Result<CodeHash, ClientError> {
+    /// Like [`Self::call`], and tells `journal` of it: whoever keeps that finds the reply by [`Self::find_reply`] also after this
+    /// process ended, or lost its connection, before it heard of anything.
+    pub async fn call_noted(
+        &self,
+        account: &Account,
+        contract: &ContractId,
+        input: Vec<u8>,
+        options: &CommandOptions,
+        journal: &mut impl Journal,
+    ) -> Result<Command, ClientError> {
+        let deadline = Deadline::after(options.timeout);
+        let cluster = deadline.before_sending(self.contract(contract)).await?.cluster;
+        self.send(account, cluster, *contract, input, options, Carrier::Push, deadline, journal).await
+    }
+
+    /// Stores `wasm` unless the chain has it, within `timeout`. Returns its hash.
+    pub async fn upload_code(
+        &self,
+        account: &Account,
+        wasm: &[u8],
+        timeout: Duration,
+    ) -> Result<CodeHash, ClientError> {
+        let deadline = Deadline::after(timeout);
         if wasm.len() > phala_protocol::limits::MAX_CODE_BYTES as usize {
             return Err(ClientError::new(
                 ErrorCode::OverLimit,
@@ -337,9 +375,9 @@ impl Network {
         }
         let code = CodeHash::of(wasm);
         let key = phala_protocol::storage::code_key(&code);
-        if self.chain().storage_raw(&key, None).await?.is_none() {
+        if deadline.before_sending(self.chain().storage_raw(&key, None)).await?.is_none() {
             let call = crate::chain::ChainCall::upload_code(wasm);
-            match self.chain().submit(account, &call, Until::Finalised).await {
+            match self.chain().submit_within(account, &call, Until::Finalised, deadline.left()).await {
                 Ok(_) => {}
                 // Somebody else was faster.
                 Err(error) if error.is("Contracts", "CodeExists") => {}
@@ -360,7 +398,8 @@ impl Network {
     ) -> Result<Command, ClientError> {
         let salt: [u8; 32] = entropy::fresh()?;
         let contract = ContractId::derive(self.genesis(), cluster, &account.id(), &code, &salt);
-        self.send(account, cluster, contract, input, options, Carrier::Instantiate { code, salt: &salt }).await
+        let (carrier, deadline) = (Carrier::Instantiate { code, salt: &salt }, Deadline::after(options.timeout));
+        self.send(account, cluster, contract, input, options, carrier, deadline, &mut ()).await
     }
 
     /// Waits until the command's boundary has a final result, then for its reply from one of `workers`, and verifies it against
@@ -383,25 +422,30 @@ impl Network {
         workers: &[WorkerEndpoint],
         timeout: Duration,
     ) -> Result<Completed, ClientError> {
-        let started = Instant::now();
+        let deadline = Deadline::after(timeout);
         let record = loop {
-            if let Some(record) = self.final_result(command.cluster, command.block).await? {
-                break record;
+            if let Some(found) = deadline.bound(self.final_result(command.cluster, command.block)).await {
+                if let Some(record) = found? {
+                    break record;
+                }
             }
-            if started.elapsed() > timeout {
+            if deadline.has_passed() {
                 return Err(ClientError::new(ErrorCode::Timeout, "there is no final result yet"));
             }
-            tokio::time::sleep(POLL).await;
+            deadline.sleep(POLL).await;
         };
+        let mut last =
+            ClientError::new(ErrorCode::Timeout, "the result is final, and no worker gave the reply in time");
         loop {
-            let error = match self.reply_from(account, command, &record, workers).await {
-                Ok(completed) => return Ok(completed),
-                Err(error) => error,
-            };
-            if started.elapsed() > timeout {
-                return Err(error);
+            match deadline.bound(self.reply_from(account, command, &record, workers)).await {
+                Some(Ok(completed)) => return Ok(completed),
+                Some(Err(error)) => last = error,
+                None => {}
             }
-            tokio::time::sleep(POLL).await;
+            if deadline.has_passed() {
+                return Err(last);
+            }
+            deadline.sleep(POLL).await;
         }
     }
 
@@ -438,6 +482,7 @@ impl Network {
         Err(last)
     }
 
+    #[expect(clippy::too_many_arguments, reason = "each is a separate fact")]
     async fn send(
         &self,
         account: &Account,
@@ -446,10 +491,12 @@ impl Network {
         payload: Vec<u8>,
         options: &CommandOptions,
         carrier: Carrier<'_>,
+        deadline: Deadline,
+        journal: &mut impl Journal,
     ) -> Result<Command, ClientError> {
-        let (mut record, call) =
-            self.prepare(cluster, contract, payload, options, carrier.purpose(), EnvelopeKind::Call).await?;
-        let started = Instant::now();
+        let prepared = self.prepare(cluster, contract, payload, options, carrier.purpose(), EnvelopeKind::Call);
+        let (mut record, height, call) = deadline.before_sending(prepared).await?;
+        let intent = Intent::of(cluster, account.id(), &call, height, options.again.as_ref())?;
         loop {
             let envelope = seal(self.genesis(), cluster, &record, account, &call, &entropy::fresh()?)?;
             let extrinsic = match &carrier {
@@ -463,17 +510,20 @@ impl Network {
                     call.max_fee,
                 ),
             };
-            match self.chain().submit(account, &extrinsic, Until::Finalised).await {
+            journal.leaves(&intent);
+            let error = match self.chain().submit_within(account, &extrinsic, Until::Finalised, deadline.left()).await {
                 Ok(included) => return pushed(&included, cluster, contract, account.id(), call.nonce),
-                Err(error) if error.is("Inbox", "WrongEpoch") => {
-                    record = self.next_epoch(cluster, record, started).await?;
-                }
-                Err(error) => return Err(SubmitError::into(error)),
+                Err(error) => error,
+            };
+            if !error.is("Inbox", "WrongEpoch") {
+                return Err(SubmitError::into(error));
             }
+            record = self.next_epoch(cluster, record, deadline).await?;
         }
     }
 
-    /// A call with a fresh nonce, and the cluster that it goes to, as of now.
+    /// A call, with a fresh nonce unless it repeats an attempt, and the cluster that it goes to, with the height at which it is so. One of
+    /// which it can be foreseen that the inbox refuses it does not leave: nobody has a copy of it then.
     async fn prepare(
         &self,
         cluster: ClusterId,
@@ -482,24 +532,26 @@ impl Network {
         options: &CommandOptions,
         purpose: CallPurpose,
         kind: EnvelopeKind,
-    ) -> Result<(ClusterRecord, Call), ClientError> {
+    ) -> Result<(ClusterRecord, BlockNumber, Call), ClientError> {
         let gas_class = class_of(options.gas_limit)?;
         let (record, height) = self.cluster(cluster).await?;
-        let max_fee = match options.max_fee {
-            Some(max_fee) => max_fee,
-            None => self.bounds(cluster, &record, height, gas_class, kind).await?.most,
-        };
+        let bounds = self.bounds(cluster, &record, height, gas_class, kind).await?;
         let call = Call {
             purpose,
             contract,
-            nonce: next_nonce(),
+            nonce: options.nonce(),
             valid_until: height.saturating_add(options.lifetime),
             gas_class,
             gas_limit: options.gas_limit,
-            max_fee,
+            max_fee: options.max_fee.unwrap_or(bounds.most),
             payload,
         };
-        Ok((record, call))
+        // The node's word, which can withhold the command anyway: it decides no more than whether the command leaves.
+        let backlog: Option<u64> = self.chain().storage(&map_key("Inbox", "Backlog", &cluster.encode()), None).await?;
+        match foreseen(&call, backlog.unwrap_or_default(), bounds.now) {
+            Some(refusal) => Err(unsent(refusal)),
+            None => Ok((record, height, call)),
+        }
     }
 
     /// The cluster once its open epoch is another than in `record`.
@@ -507,18 +559,21 @@ impl Network {
         &self,
         cluster: ClusterId,
         record: ClusterRecord,
-        started: Instant,
+        deadline: Deadline,
     ) -> Result<ClusterRecord, ClientError> {
+        let wait = Deadline::after(EPOCH_WAIT.min(deadline.left()));
         loop {
-            let (now, _) = self.cluster(cluster).await?;
-            if now.epoch != record.epoch {
-                return Ok(now);
+            if let Some(found) = wait.bound(self.cluster(cluster)).await {
+                let (now, _) = found?;
+                if now.epoch != record.epoch {
+                    return Ok(now);
+                }
             }
-            if started.elapsed() > EPOCH_WAIT {
+            if wait.has_passed() {
                 return Err(ClientError::new(ErrorCode::Stale, "the epoch has changed and is not final yet")
                     .with_hint("send the command again"));
             }
-            tokio::time::sleep(POLL).await;
+            wait.sleep(POLL).await;
         }
     }
 }
@@ -527,6 +582,22 @@ fn class_of(gas_limit: u64) -> Result<GasClass, ClientError> {
     GasClass::covering(gas_limit).ok_or_else(|| {
         ClientError::new(ErrorCode::OverLimit, format!("a command may use {} gas at most", GasClass::Large.gas()))
     })
+}
+
+/// The refusal of a command that is pushed while a cluster has this much unacknowledged gas waiting and asks for this fee.
+fn foreseen(call: &Call, backlog: u64, fee: Balance) -> Option<SubmitError> {
+    let refusal = |error: &str| SubmitError::from(PalletError { pallet: "Inbox".to_owned(), error: error.to_owned() });
+    if backlog.saturating_add(call.gas_class.gas()) > BACKLOG_LIMIT {
+        return Some(refusal("Busy"));
+    }
+    (fee > call.max_fee).then(|| refusal("FeeOverMax"))
+}
+
+/// A refusal that was foreseen, of a command that nobody has seen.
+fn unsent(refusal: SubmitError) -> ClientError {
+    let ClientError { code, message, .. } = refusal.into();
+    ClientError::new(code, format!("{message}; it was not sent"))
+        .with_hint("the price has risen, or too much work waits: allow a higher fee, or try again later")
 }
 
 /// Length of the envelope of a command that is signed by its account.

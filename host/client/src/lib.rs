@@ -14,14 +14,17 @@
 //! | [`account`] | sr25519 accounts, key files of polkadot.js, SS58 |
 //! | [`abi`] | JSON to SCALE and back by a contract's metadata |
 //! | [`command`] | sealed commands: call, deploy, wait for the final reply |
+//! | [`deadline`] | one end for all that a command waits for |
 //! | [`query`] | sealed queries to one attested worker |
 //! | [`receipt`], [`verify`] | what proves a reply offline, and the proof's verdict |
 #![forbid(unsafe_code)]
 
 pub mod abi;
 pub mod account;
+mod bans;
 pub mod chain;
 pub mod command;
+pub mod deadline;
 mod entropy;
 pub mod error;
 pub mod network;
@@ -34,6 +37,7 @@ pub use abi::Metadata;
 pub use account::Account;
 pub use chain::{Chain, Until};
 pub use command::{Command, CommandOptions, Completed};
+pub use deadline::Deadline;
 pub use error::{ClientError, ErrorCode};
 pub use network::Network;
 pub use receipt::Receipt;

@@ -1,7 +1,7 @@
 //! Sealed queries to one worker that the chain registered.
 //!
-//! Guarantees: the question goes only to a key that a registered replica of the cluster signed, whose measurement is on the allow-list and
-//! whose attestation has not lapsed - all by storage proof; the answer is to this question, from that worker, not older than the asked
+//! Guarantees: the question goes only to a key that a registered replica of the cluster signed, whose measurement is on the allow-list,
+//! whose attestation has not lapsed, and whom no ban shuts out at the client's verified head - all by storage proof; the answer is to this question, from that worker, not older than the asked
 //! height. It is *one attested machine's word*. The host between sees sizes and times, and can only refuse.
 //!
 //! ```text
@@ -9,8 +9,11 @@
 //! answer: AES-256-GCM-SIV, key = export(QUERY_ANSWER_KEY), nonce zero, no AAD, plaintext = padded Answer
 //! ```
 
-use crate::{chain::read_record, entropy, worker::WorkerEndpoint, Account, ClientError, ErrorCode, Network};
+use crate::{
+    bans::barred, chain::read_record, entropy, worker::WorkerEndpoint, Account, ClientError, ErrorCode, Network,
+};
 use codec::{Decode, DecodeAll, Encode};
+use phala_attest::{Appraisal, Bans};
 use phala_crypto::{
     aead::SivKey,
     envelope::{pad, unpad},
@@ -76,11 +79,15 @@ impl AttestedWorker {
 
         let worker_key = storage::worker_key(&key.worker);
         let cluster_key = storage::cluster_key(cluster);
-        let time_key = storage::TIMESTAMP_NOW.to_vec();
-        let proved = network.read(&[worker_key.clone(), cluster_key.clone(), time_key.clone()]).await?;
+        let (time_key, bans_key) = (storage::TIMESTAMP_NOW.to_vec(), storage::BANS.to_vec());
+        let appraisal_key = storage::appraisal_key(&key.worker);
+        let keys = [&worker_key, &cluster_key, &time_key, &bans_key, &appraisal_key].map(Clone::clone);
+        let proved = network.read(&keys).await?;
         let record: Option<WorkerRecord> = proved.get(&worker_key)?;
         let cluster_record: Option<ClusterRecord> = proved.get(&cluster_key)?;
         let now_ms: u64 = proved.get(&time_key)?.unwrap_or_default();
+        let bans: Bans = proved.get(&bans_key)?.unwrap_or_default();
+        let appraisal: Option<Appraisal> = proved.get(&appraisal_key)?;
         let unattested = |why: &str| {
             endpoint
                 .error(ErrorCode::Unattested, format!("cannot be trusted: {why}"))
@@ -91,7 +98,8 @@ impl AttestedWorker {
             .ok_or_else(|| ClientError::new(ErrorCode::NotFound, format!("there is no cluster {cluster}")))?;
         let measurement_key = storage::measurement_key(&record.measurement);
         let allowed = network.read(std::slice::from_ref(&measurement_key)).await?.get(&measurement_key)?;
-        judge(network.genesis(), cluster, &key, &record, &cluster_record, allowed, now_ms, proved.height())
+        let registered = Registered { record: &record, appraisal: appraisal.as_ref() };
+        judge(network.genesis(), cluster, &key, &registered, &cluster_record, allowed, &bans, now_ms, proved.height())
             .map_err(unattested)?;
         Ok(Self { endpoint: endpoint.clone(), cluster, key, record, height: proved.height() })
     }
@@ -159,18 +167,27 @@ impl AttestedWorker {
     }
 }
 
+/// What the chain has registered of a worker.
+struct Registered<'a> {
+    record: &'a WorkerRecord,
+    /// Where it comes from.
+    appraisal: Option<&'a Appraisal>,
+}
+
 /// Whether a query key is that of a worker that may serve the cluster now.
 #[expect(clippy::too_many_arguments, reason = "each is a separate fact")]
 fn judge(
     genesis: &Hash,
     cluster: ClusterId,
     key: &QueryKey,
-    record: &WorkerRecord,
+    registered: &Registered<'_>,
     cluster_record: &ClusterRecord,
     allowed: Option<AllowedMeasurement>,
+    bans: &Bans,
     now_ms: u64,
     height: BlockNumber,
 ) -> Result<(), &'static str> {
+    let Registered { record, appraisal } = registered;
     if record.role != Role::Worker {
         return Err("it is registered in another role");
     }
@@ -179,6 +196,9 @@ fn judge(
     }
     if !allowed.is_some_and(|allowed| is_accepted(&allowed, height)) {
         return Err("its measurement is not on the allow-list");
+    }
+    if barred(bans, *appraisal, height).is_some() {
+        return Err("its vendor, model, generation or measurement is revoked or suspended");
     }
     if !cluster_record.replicas.contains(&key.worker) {
         return Err("it is no replica of the cluster");

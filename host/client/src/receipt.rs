@@ -109,7 +109,8 @@ impl From<ReceiptError> for ClientError {
 }
 
 impl Receipt {
-    /// Storage keys that a receipt proves: the result, chain time, the contract, its workers, and their measurements.
+    /// Storage keys that a receipt proves: the result, chain time, the contract, its workers, their measurements, and whether they are
+    /// shut out: the bans, and where each worker comes from.
     pub fn keys(
         result: &ClusterResult,
         contract: &ContractId,
@@ -120,8 +121,10 @@ impl Receipt {
             storage::final_result_key(result.cluster, result.boundary.block),
             storage::TIMESTAMP_NOW.to_vec(),
             storage::contract_key(contract),
+            storage::BANS.to_vec(),
         ];
         keys.extend(workers.iter().map(storage::worker_key));
+        keys.extend(workers.iter().map(storage::appraisal_key));
         keys.extend(measurements.iter().map(storage::measurement_key));
         keys.sort();
         keys.dedup();

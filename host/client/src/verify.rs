@@ -4,18 +4,22 @@
 //! ground that does not hold. Holding a [`Verdict`] whose [`Verdict::holds`] is true proves that the chain with that genesis finalised a
 //! state in which more than half of the cluster's replicas - registered, allow-listed TEEs - signed a result that commits this reply.
 //!
+//! A worker that governance or the brake had shut out in that state breaks the link `evidence and root`. Whoever made the receipt can leave
+//! out the chain's list of bans: then [`Verdict::bans_unknown`] says so, and what holds is worth no more than a receipt of a worker that
+//! was shut out.
+//!
 //! It does not prove: that the chain is still there or the newest; that replicas that lied together did not. With
 //! [`Verdict::simulated`] "TEE" means "a program with a published key". Whoever made the receipt controls all of it but the pinned
 //! hash and the entropy.
 
-use crate::{query::is_accepted, receipt::EvidenceOf, ErrorCode, Receipt};
+use crate::{bans::barred, query::is_accepted, receipt::EvidenceOf, ErrorCode, Receipt};
 use codec::{Decode, DecodeAll, Encode};
 use phala_attest::{
-    verify_collateral, verify_evidence, AcceptedStatuses, Collateral, DevelopmentGenesis, Evidence, Policy,
-    PolicyTerms, TcbStatus, TrustAnchor,
+    verify_collateral, verify_evidence, AcceptedStatuses, Appraisal, Bans, Collateral, DevelopmentGenesis, Evidence,
+    Policy, PolicyTerms, TrustAnchor,
 };
 use phala_crypto::{merkle, signature::ed25519};
-use phala_light_client::{encode_proof, verify_anchor, verify_storage, LightClient, VerifiedHeader};
+use phala_light_client::{encode_proof, verify_anchor, verify_storage, LightClient, ProofError, VerifiedHeader};
 use phala_protocol::{
     attestation::{Assurance, Registration, Role},
     chain_state::{AllowedMeasurement, ContractRecord, FinalRecord, WorkerRecord},
@@ -60,10 +64,13 @@ pub struct Verdict {
     pub links: Vec<Link>,
     /// INSECURE: whether any of the workers is a simulation.
     pub simulated: bool,
+    /// Whether the receipt leaves open if any of the workers was revoked or suspended: it has no proof of the chain's list of bans. One
+    /// that was made before receipts had it, or by somebody who left it out.
+    pub bans_unknown: bool,
 }
 
 impl Verdict {
-    /// Whether every link holds. Look at [`Self::simulated`] too.
+    /// Whether every link holds. Look at [`Self::simulated`] and [`Self::bans_unknown`] too.
     pub fn holds(&self) -> bool {
         self.links.len() == LINKS.len() && self.links.iter().all(|link| link.ok)
     }
@@ -85,11 +92,11 @@ impl Verdict {
 
 /// Verifies `receipt` for the chain whose genesis hash is `pinned`. `entropy` is fresh and unknown to whoever made the receipt.
 pub fn verify(receipt: &Receipt, pinned: &Hash, entropy: &[u8; 32]) -> Verdict {
-    let mut checker = Checker { receipt, pinned, entropy, development: None, simulated: false };
+    let mut checker = Checker { receipt, pinned, entropy, development: None, simulated: false, bans_unknown: false };
     let mut links = Vec::new();
     // An error is a link that failed and was pushed already.
     let _ = checker.run(&mut links);
-    Verdict { links, simulated: checker.simulated }
+    Verdict { links, simulated: checker.simulated, bans_unknown: checker.bans_unknown }
 }
 
 /// [`verify`] with the system's entropy.
@@ -104,6 +111,7 @@ struct Checker<'a> {
     /// The token of a chain whose genesis state is marked as a development one; only there a worker may be simulated.
     development: Option<DevelopmentGenesis>,
     simulated: bool,
+    bans_unknown: bool,
 }
 
 /// A link failed and is in the list.
@@ -204,7 +212,7 @@ impl Checker<'_> {
         Ok((workers, names.join(", ")))
     }
 
-    fn evidence(&self, state: &State<'_>, workers: &BTreeMap<WorkerId, WorkerRecord>) -> Found<()> {
+    fn evidence(&mut self, state: &State<'_>, workers: &BTreeMap<WorkerId, WorkerRecord>) -> Found<()> {
         let now_ms: u64 = state.get(&storage::TIMESTAMP_NOW)?.ok_or("the state has no time")?;
         if self.simulated && self.development.is_none() {
             return Err("a worker is simulated, and the genesis is not marked as a development one".to_owned());
@@ -224,7 +232,24 @@ impl Checker<'_> {
             0 => "by the chain's record".to_owned(),
             again => format!("verified again for {again} of {}", workers.len()),
         };
-        Ok(((), format!("{root}, {whose}")))
+        Ok(((), format!("{root}, {whose}; {}", self.bans(state, workers)?)))
+    }
+
+    /// What the state says of bans: that none is about these workers, or that the receipt does not show it.
+    fn bans(&mut self, state: &State<'_>, workers: &BTreeMap<WorkerId, WorkerRecord>) -> Result<&'static str, String> {
+        let Some(bans) = state.shown::<Bans>(&storage::BANS)? else {
+            self.bans_unknown = true;
+            return Ok("bans unknown: the receipt does not prove the chain's list of them");
+        };
+        let (bans, height) = (bans.unwrap_or_default(), state.header.number());
+        for worker in workers.keys() {
+            // What is not shown is not known, and a ban in force then shuts the worker out, as it does on the chain.
+            let appraisal = state.shown::<Appraisal>(&storage::appraisal_key(worker))?.flatten();
+            if let Some(why) = barred(&bans, appraisal.as_ref(), height) {
+                return Err(format!("{worker} is shut out at block {height}: {why}"));
+            }
+        }
+        Ok("no ban is about them")
     }
 
     /// Judges a worker's evidence again, as the chain did.
@@ -242,15 +267,7 @@ impl Checker<'_> {
             }
         };
         // The governed terms decide at registration; here every status passes that can pass at all.
-        let accepted = [
-            TcbStatus::SwHardeningNeeded,
-            TcbStatus::ConfigurationNeeded,
-            TcbStatus::ConfigurationAndSwHardeningNeeded,
-            TcbStatus::OutOfDate,
-            TcbStatus::OutOfDateConfigurationNeeded,
-        ]
-        .into_iter()
-        .fold(AcceptedStatuses::UP_TO_DATE, AcceptedStatuses::with);
+        let accepted = AcceptedStatuses::ALL_BUT_REVOKED;
         let policy = Policy { anchor, terms: PolicyTerms { accepted, minimum_tcb_evaluation_number: 0 } };
         let collateral = verify_collateral(&raw, &anchor, now).map_err(text)?;
         let report = verify_evidence(&quote, &collateral, &policy, now).map_err(text)?;
@@ -351,11 +368,20 @@ struct State<'a> {
 
 impl State<'_> {
     fn get<T: Decode>(&self, key: &[u8]) -> Result<Option<T>, String> {
+        self.shown(key)?.ok_or_else(|| text(ProofError::NotCovered))
+    }
+
+    /// The same, or none when the proof says nothing of the key.
+    fn shown<T: Decode>(&self, key: &[u8]) -> Result<Option<Option<T>>, String> {
         let storage = verify_storage(self.header, &self.proof).map_err(text)?;
-        let value = storage.get(key).map_err(text)?;
+        let value = match storage.get(key) {
+            Err(ProofError::NotCovered) => return Ok(None),
+            value => value.map_err(text)?,
+        };
         value
             .map(|mut value| T::decode_all(&mut value).map_err(|_| "a record of the state is malformed".to_owned()))
             .transpose()
+            .map(Some)
     }
 }
 

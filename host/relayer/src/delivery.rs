@@ -6,6 +6,8 @@
 use codec::{Compact, Decode};
 use phala_client::{Chain, ClientError, ErrorCode};
 use phala_protocol::{
+    attestation::Role,
+    chain_state::AllowedMeasurement,
     finality::FinalityProof,
     hash::blake2_256,
     ids::BlockNumber,
@@ -14,10 +16,12 @@ use phala_protocol::{
     relay::{Delivery, InboxCursor, InboxItems, TeeStatus},
     storage, ClusterId, CodeHash, Hash,
 };
-use std::collections::BTreeSet;
+use std::{cmp::Reverse, collections::BTreeSet};
 
 /// Blocks with items in one delivery: each costs two keys of the storage proof.
 const MAX_BLOCKS: usize = 128;
+/// Entries of the measurement allow-list that a gatekeeper is shown at once.
+const MAX_LISTED: usize = 64;
 /// Bytes of code in one delivery.
 const MAX_CODE_BYTES: usize = 4 * 1024 * 1024;
 /// Bytes of items up to which further blocks are added.
@@ -32,6 +36,8 @@ pub(crate) trait Node {
     async fn items(&self, cluster: ClusterId, from: u64, limit: u32) -> Result<(u64, Vec<Vec<u8>>), ClientError>;
     async fn proof(&self, keys: &[Vec<u8>], at: &Hash) -> Result<Vec<Vec<u8>>, ClientError>;
     async fn code(&self, code: &CodeHash) -> Result<Option<Vec<u8>>, ClientError>;
+    /// The measurement allow-list at `at`.
+    async fn listed(&self, at: &Hash) -> Result<Vec<(Hash, AllowedMeasurement)>, ClientError>;
 }
 
 impl Node for Chain {
@@ -54,6 +60,10 @@ impl Node for Chain {
 
     async fn code(&self, code: &CodeHash) -> Result<Option<Vec<u8>>, ClientError> {
         self.storage(&storage::code_key(code), None).await
+    }
+
+    async fn listed(&self, at: &Hash) -> Result<Vec<(Hash, AllowedMeasurement)>, ClientError> {
+        self.entries(&storage::MEASUREMENTS, Some(at)).await
     }
 }
 
@@ -87,6 +97,12 @@ pub(crate) async fn assemble(node: &impl Node, status: &TeeStatus) -> Result<Ass
     }
 
     let mut keys: BTreeSet<Vec<u8>> = status.wanted_keys.iter().cloned().collect();
+    if status.role == Role::Gatekeeper {
+        // It counts how long it has itself seen an entry, and cannot ask for one that it does not know of. The newest come first.
+        let mut listed = node.listed(&head).await?;
+        listed.sort_by_key(|(_, entry)| Reverse(entry.listed_at));
+        keys.extend(listed.iter().take(MAX_LISTED).map(|(measurement, _)| storage::measurement_key(measurement)));
+    }
     let mut more = false;
     let mut bytes = 0;
     for InboxCursor { cluster, head, .. } in status.inboxes.iter().filter(|inbox| inbox.ready) {

@@ -14,6 +14,7 @@ mod link;
 mod mail;
 mod operator;
 mod outbox;
+mod refusal;
 mod tee;
 
 use collateral::Collaterals;

@@ -11,6 +11,9 @@ pub enum AttestCommand {
     Show {
         /// A quote as bytes or hexadecimal, or evidence as a worker shows it
         file: PathBuf,
+        /// The event log of the machine, as in /sys/firmware/acpi/tables/data/CCEL: show its events, and whether they lead to the registers
+        #[arg(long, value_name = "FILE")]
+        event_log: Option<PathBuf>,
     },
     /// Compute the measurement that the allow-list names, from the fields of a launch
     Measurement {
@@ -41,6 +44,9 @@ pub struct AttestVerifyArgs {
     /// A status that passes beside UpToDate, as Intel names it, such as SWHardeningNeeded; can be repeated
     #[arg(long, value_name = "STATUS")]
     pub accept: Vec<String>,
+    /// The event log of the machine, as in /sys/firmware/acpi/tables/data/CCEL: its events have to lead to the registers
+    #[arg(long, value_name = "FILE")]
+    pub event_log: Option<PathBuf>,
     /// Exit with 0 also when the evidence is simulated, which proves nothing
     #[arg(long)]
     pub allow_simulated: bool,
@@ -64,10 +70,14 @@ pub enum CollateralCommand {
 /// `phala attest collateral fetch`.
 #[derive(Clone, Debug, Args)]
 pub struct CollateralFetchArgs {
-    /// The service, such as http://127.0.0.1:8081: your own PCCS, or a proxy to Intel's. All it gives is signed, so it is not trusted, and
-    /// plain HTTP will do
+    /// The service: Intel's, which is https://api.trustedservices.intel.com, or a PCCS such as https://127.0.0.1:8081. All it gives is
+    /// signed by Intel and verified here, so it is not trusted, and http:// will do
     #[arg(long, value_name = "URL")]
     pub pccs: String,
+    /// PEM of the only certificate authorities that may vouch for an https:// service, such as that of a PCCS with a private certificate
+    /// [default: those that the operating system trusts]
+    #[arg(long, value_name = "FILE")]
+    pub ca_certificate: Option<PathBuf>,
     /// The platform's model, 12 hexadecimal digits: `pck.fmspc` of `attest show`
     #[arg(long, value_name = "HEX", value_parser = fmspc)]
     pub fmspc: String,
@@ -94,7 +104,8 @@ pub struct WorkerCheckArgs {
     /// The root of the file system to look at
     #[arg(long, value_name = "DIR", default_value = "/")]
     pub root: PathBuf,
-    /// Collateral for this machine's model: also says how Intel judges its security versions
+    /// Collateral for this machine's model: also says how Intel judges its security versions, and which confidence level follows: by
+    /// the rules of the network that --network or PHALA_NETWORK names, or by those that a network begins with
     #[arg(long, value_name = "FILE")]
     pub collateral: Option<PathBuf>,
     /// A quote that this machine made, instead of asking it for one

@@ -40,8 +40,20 @@ fn lines_that_scripts_rely_on_are_read() {
     let Command::Contract(ContractCommand::Call(call)) = cli.command else { panic!() };
     assert_eq!((call.session, call.wait), (true, false));
 
+    let cli = parse("phala contract reply 1764345600000 --receipt r.json").unwrap();
+    let Command::Contract(ContractCommand::Reply(reply)) = cli.command else { panic!() };
+    assert_eq!((reply.nonce, reply.from, reply.timeout), (1_764_345_600_000, None, 180));
+    assert!(parse("phala contract reply").is_err() && parse("phala contract reply -1").is_err());
+    assert!(matches!(parse("phala contract pending").unwrap().command, Command::Contract(ContractCommand::Pending)));
+
     let cli = parse("phala verify r.json --allow-simulated").unwrap();
-    assert!(matches!(cli.command, Command::Verify(VerifyArgs { allow_simulated: true, .. })));
+    let Command::Verify(VerifyArgs { allow_simulated: true, allow_unknown_bans: false, .. }) = cli.command else {
+        panic!()
+    };
+    let cli = parse("phala verify r.json --allow-unknown-bans").unwrap();
+    let Command::Verify(VerifyArgs { allow_simulated: false, allow_unknown_bans: true, .. }) = cli.command else {
+        panic!()
+    };
 }
 
 #[test]
@@ -97,6 +109,8 @@ fn lines_about_machines_and_evidence_are_read() {
     assert!(parse("phala attest verify q --collateral c").is_err(), "a verdict needs its time");
     assert!(parse("phala attest verify q --at now").is_err(), "and its collateral");
     assert!(parse("phala attest verify q --collateral c --at now --root other").is_err());
+    assert!(parse("phala attest show q --event-log l").is_ok());
+    assert!(parse("phala attest verify q --collateral c --at now --event-log l").is_ok());
     assert!(parse("phala attest show q").is_ok() && parse("phala attest measurement f").is_ok());
     assert!(parse("phala attest collateral import c --from alice").is_ok());
     let fetch = "phala attest collateral fetch --pccs http://127.0.0.1:1 --ca platform --out f --fmspc";

@@ -1,11 +1,15 @@
 //! `phala worker check`: which TEE this machine has, what is missing and the fix, and what its evidence is worth.
 //!
 //! Changes nothing. Exits with 0 if a worker could run here now, and as `environment` if not. What evidence says is judged by the same
-//! verifier that the chain uses, by the collateral that the operator gives; without collateral nothing is said of it.
+//! verifier that the chain uses, by the collateral that the operator gives; without collateral nothing is said of it. Which confidence
+//! level it has is decided by the rules of the network that is named, or by those that a network begins with.
 
-use super::attest::report_text;
+use super::{
+    attest::report_text,
+    confidence::{Confidence, Rules},
+};
 use crate::{
-    args::WorkerCheckArgs,
+    args::{Global, WorkerCheckArgs},
     dev::output_of,
     error::CliError,
     evidence::{self, read_collateral, read_evidence, RootArgument},
@@ -23,12 +27,15 @@ use serde_json::{json, Value};
 use std::path::Path;
 
 /// Runs `phala worker check`.
-pub async fn run(args: &WorkerCheckArgs, output: Output) -> Result<(), CliError> {
+pub async fn run(global: &Global, args: &WorkerCheckArgs, output: Output) -> Result<(), CliError> {
     let appraisal = Appraisal::of(&Probe::new(&args.root));
     let evidence = match &args.collateral {
         Some(file) => {
             let collateral = read_collateral(file)?;
-            quote(args, &appraisal).await?.map(|evidence| assess(&evidence, &collateral, args.at)).transpose()?
+            match quote(args, &appraisal).await? {
+                Some(evidence) => Some(assess(&evidence, &collateral, args.at, &Rules::of(global).await?)?),
+                None => None,
+            }
         }
         None => None,
     };
@@ -56,20 +63,14 @@ pub struct Assessment {
     /// What the verifier found.
     report: VerifiedReport,
     assurance: Assurance,
+    /// What the network makes of it.
+    confidence: Confidence,
 }
 
 /// Judges evidence by collateral at a time, under Intel's root or, INSECURE, the development one. Takes every status that any policy can
-/// take: what the network takes is its policy's, and here the operator has to see what he has.
-fn assess(evidence: &Evidence, collateral: &Collateral, at: u64) -> Result<Assessment, CliError> {
-    let accepted = [
-        TcbStatus::SwHardeningNeeded,
-        TcbStatus::ConfigurationNeeded,
-        TcbStatus::ConfigurationAndSwHardeningNeeded,
-        TcbStatus::OutOfDate,
-        TcbStatus::OutOfDateConfigurationNeeded,
-    ]
-    .into_iter()
-    .fold(AcceptedStatuses::UP_TO_DATE, AcceptedStatuses::with);
+/// take: what the network takes is said beside it, by `rules`, and here the operator has to see what he has.
+fn assess(evidence: &Evidence, collateral: &Collateral, at: u64, rules: &Rules) -> Result<Assessment, CliError> {
+    let accepted = AcceptedStatuses::ALL_BUT_REVOKED;
     let mut refused = None;
     for root in [RootArgument::Intel, RootArgument::Development] {
         let anchor = root.anchor()?;
@@ -89,7 +90,8 @@ fn assess(evidence: &Evidence, collateral: &Collateral, at: u64) -> Result<Asses
             phala_attest::Assurance::Hardware => Assurance::Hardware,
             phala_attest::Assurance::Simulated => Assurance::Simulated,
         };
-        return Ok(Assessment { report, assurance });
+        let confidence = Confidence::of(&report, &collateral, rules);
+        return Ok(Assessment { report, assurance, confidence });
     }
     let why = refused.unwrap_or_default();
     Err(CliError::new(ErrorCode::Unattested, format!("the collateral does not hold: {why}"))
@@ -117,6 +119,7 @@ impl Assessment {
         if let Value::Object(json) = &mut json {
             json.insert("assurance".to_owned(), json!(assurance(self.assurance)));
             json.insert("advice".to_owned(), json!(self.advice()));
+            json.insert("confidence".to_owned(), self.confidence.to_json());
         }
         json
     }
@@ -176,6 +179,7 @@ fn report(appraisal: &Appraisal, evidence: Option<&Assessment>, wanted: bool) ->
     match evidence {
         Some(found) => {
             lines.push(format!("\n{}\nadvice       {}", report_text(&found.report), found.advice()));
+            lines.push(found.confidence.to_text());
             lines.push(assurance_line(found.assurance).to_owned());
         }
         None if wanted => lines.push("\nevidence: none, no quote can be made here; --quote names one".to_owned()),
@@ -199,7 +203,8 @@ mod tests {
     const AFTER: u64 = 1_791_504_000;
 
     fn judged(quote: &[u8], collateral: &[u8], at: u64) -> Result<Assessment, CliError> {
-        assess(&evidence::evidence(quote).unwrap(), &evidence::collateral(collateral).unwrap(), at)
+        let (evidence, collateral) = (evidence::evidence(quote).unwrap(), evidence::collateral(collateral).unwrap());
+        assess(&evidence, &collateral, at, &Rules::defaults())
     }
 
     #[test]
@@ -207,12 +212,14 @@ mod tests {
         let good = judged(QUOTE, COLLATERAL, THEN).unwrap();
         assert_eq!((good.report.tcb_status(), good.assurance), (TcbStatus::UpToDate, Assurance::Hardware));
         assert_eq!(good.to_json()["tcb_status"], "UpToDate");
+        assert_eq!(good.to_json()["confidence"]["level"], 1);
         let late = judged(QUOTE, LATER, AFTER).unwrap();
         assert_eq!(late.report.tcb_status(), TcbStatus::OutOfDate);
         assert!(late.advice().contains("BIOS update"));
         assert!(!late.report.advisories().is_empty());
         let text = report(&Appraisal::of(&Probe::new(Path::new("/nonexistent"))), Some(&late), true);
         assert!(text.contains("OutOfDate") && text.contains("assurance: hardware"), "{text}");
+        assert!(text.contains("level 5 of 5") && text.contains("weight 0.7"), "{text}");
     }
 
     #[test]
@@ -229,9 +236,10 @@ mod tests {
     fn simulated_evidence_says_so() {
         let machine = InsecureMachine::new("machine", b"program", THEN).unwrap();
         let evidence = evidence::evidence(&machine.quote([0; 64])).unwrap();
-        let found = assess(&evidence, machine.collateral(), THEN).unwrap();
+        let found = assess(&evidence, machine.collateral(), THEN, &Rules::defaults()).unwrap();
         assert_eq!(found.assurance, Assurance::Simulated);
         assert_eq!(found.to_json()["assurance"], "simulated");
+        assert!(found.to_json()["confidence"]["protects"].as_str().unwrap().contains("INSECURE"));
     }
 
     #[test]

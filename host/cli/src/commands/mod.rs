@@ -3,6 +3,7 @@
 mod account;
 mod attest;
 mod check;
+mod confidence;
 pub mod contract;
 mod doctor;
 mod logs;

@@ -6,12 +6,15 @@ use crate::{
     args::{Global, SessionCommand, SessionOpenArgs},
     error::{CliError, Code},
     network::{self, Connected},
-    output::Output,
-    sessions::{Place, Store, OPEN},
+    output::{note, Output},
+    sessions::{Held, Place, Store, OPEN},
 };
 use phala_client::{
-    command::{session::verify_open, Command},
-    Account, CommandOptions, ErrorCode,
+    command::{
+        session::{verify_open, Session},
+        Command, Journal,
+    },
+    Account, ClientError, CommandOptions, Deadline, ErrorCode,
 };
 use phala_protocol::{gas::GasClass, ClusterId, ContractId};
 use serde_json::json;
@@ -25,21 +28,15 @@ pub async fn run(global: &Global, command: SessionCommand, output: Output) -> Re
 }
 
 async fn open(global: &Global, args: &SessionOpenArgs, output: Output) -> Result<(), CliError> {
-    let connected = network::connect(global).await?;
+    let deadline = Deadline::after(Duration::from_secs(args.timeout));
+    let connected = deadline.before_sending(network::connect(global)).await?;
     let cluster = ClusterId(args.cluster);
     let account = accounts::signer(global, &connected.network, &args.from).await?;
     let workers = connected.workers_of(cluster)?;
-    let options = CommandOptions {
-        gas_limit: GasClass::Small.gas(),
-        max_fee: args.max_fee,
-        timeout: Duration::from_secs(args.timeout),
-        ..CommandOptions::default()
-    };
-    let held = Store::open()?.hold(place(&connected, &account, cluster)).await?;
-    let (session, command) = connected.network.open_session_alone(&account, cluster, &options).await?;
-    // Before it is known to be open: it was paid for.
-    held.write(session.keep().expose())?;
-    let completed = connected.network.complete(&account, &command, &workers, options.timeout).await?;
+    let store = Store::open()?;
+    let held = deadline.before_sending(store.hold(place(&connected, &account, cluster))).await?;
+    let (session, command) = open_another(&connected, &account, &held, cluster, args.max_fee, deadline).await?;
+    let completed = connected.network.complete(&account, &command, &workers, deadline.left()).await?;
     verify_open(&completed)?;
     let json = json!({
         "cluster": cluster.0,
@@ -58,7 +55,28 @@ async fn open(global: &Global, args: &SessionOpenArgs, output: Output) -> Result
     Ok(())
 }
 
-/// Sends a command in the session that `account` has open in `cluster`.
+/// Opens a session, and keeps it before it is known to be open: it was paid for.
+async fn open_another(
+    connected: &Connected,
+    account: &Account,
+    held: &Held,
+    cluster: ClusterId,
+    max_fee: Option<u128>,
+    deadline: Deadline,
+) -> Result<(Session, Command), CliError> {
+    let options = CommandOptions {
+        gas_limit: GasClass::Small.gas(),
+        max_fee,
+        timeout: deadline.left(),
+        ..CommandOptions::default()
+    };
+    let (session, command) = connected.network.open_session_alone(account, cluster, &options).await?;
+    held.write(account, session.keep().expose())?;
+    Ok((session, command))
+}
+
+/// Sends a command in the session that `account` has open in `cluster`. One that has no number left is replaced before: what its
+/// numbers were given to was refused, and a number is never given again.
 pub async fn call(
     connected: &Connected,
     account: &Account,
@@ -66,20 +84,36 @@ pub async fn call(
     contract: &ContractId,
     input: Vec<u8>,
     options: &CommandOptions,
+    journal: &mut impl Journal,
 ) -> Result<Command, CliError> {
-    let held = Store::open()?.hold(place(connected, account, cluster)).await?;
-    let mut session = held.read()?;
-    held.write(session.keep_ahead().expose())?;
-    match connected.network.call_in_session(&mut session, account, contract, input, options).await {
-        // What was kept ahead is what the session is now: nothing can fail any more for a command that is in the inbox.
+    let (deadline, store) = (Deadline::after(options.timeout), Store::open()?);
+    let held = deadline.before_sending(store.hold(place(connected, account, cluster))).await?;
+    let mut session = held.read(account)?;
+    if session.is_used_up() {
+        let (another, opener) = open_another(connected, account, &held, cluster, options.max_fee, deadline).await?;
+        note(&format!(
+            "note: too many commands in a row were refused, which used up the session; opened another in block {}, {}",
+            opener.block,
+            fees(&opener)
+        ));
+        session = another;
+    }
+    held.write(account, session.keep_ahead().expose())?;
+    let options = CommandOptions { timeout: deadline.left(), ..options.clone() };
+    let sent = connected.network.call_in_session(&mut session, account, contract, input, &options, journal).await;
+    // How far the cluster's window reaches now, or that a number was not given to a command and is the next one's.
+    let kept = held.write(account, session.keep().expose());
+    after(sent, kept)
+}
+
+/// What came of a command, when what became of its session was `kept` or not.
+fn after(sent: Result<Command, ClientError>, kept: Result<(), CliError>) -> Result<Command, CliError> {
+    match sent {
+        // What was kept ahead holds: nothing can fail any more for a command that is in the inbox.
         Ok(command) => Ok(command),
+        // It may be in the inbox yet: nothing else that went wrong is worth hiding that.
+        Err(error) if matches!(error.code, ErrorCode::Timeout | ErrorCode::Unreachable) => Err(error.into()),
         Err(error) => {
-            // A number that was not given to a command is the next one's again.
-            let kept = held.write(session.keep().expose());
-            if error.code == ErrorCode::Timeout {
-                // It may be in the inbox yet: nothing else that went wrong is worth hiding that.
-                return Err(error.into());
-            }
             kept?;
             Err(over(error.into()))
         }
@@ -113,5 +147,15 @@ mod tests {
         assert_eq!((expired.code.as_str(), expired.exit_code(), expired.hint.as_deref()), ("expired", 6, Some(OPEN)));
         assert!(error(ErrorCode::Timeout).hint.unwrap().contains("phala session open"));
         assert_eq!(error(ErrorCode::OverLimit).hint, None);
+    }
+
+    #[test]
+    fn what_became_of_a_command_is_said_before_what_became_of_the_disk() {
+        let full = || Err(CliError::environment("the disk is full"));
+        let failed = |code: ErrorCode, kept| after(Err(ClientError::new(code, "what")), kept).unwrap_err();
+        assert_eq!(failed(ErrorCode::Timeout, full()).code.as_str(), "timeout");
+        assert_eq!(failed(ErrorCode::Unreachable, full()).code.as_str(), "unreachable");
+        assert_eq!(failed(ErrorCode::Busy, full()).code.as_str(), "environment");
+        assert_eq!(failed(ErrorCode::Busy, Ok(())).code.as_str(), "busy");
     }
 }

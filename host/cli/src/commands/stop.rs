@@ -23,7 +23,8 @@ pub async fn run(global: &Global, args: &StopArgs, output: Output) -> Result<(),
     };
     // The lock says who runs: an id in a file alone could be anybody's by now.
     let Some(pid) = Folder::holder(&folder)? else {
-        return Err(CliError::new(ErrorCode::NotFound, format!("no `phala dev` runs in {}", folder.display())));
+        return Err(CliError::new(ErrorCode::NotFound, format!("no `phala dev` runs in {}", folder.display()))
+            .with_hint("it has ended already, or runs in another folder: name that with --base-path"));
     };
     process::signal(pid, Signal::TERM);
     let started = Instant::now();

@@ -26,7 +26,7 @@ use std::ffi::OsString;
 /// Runs `phala worker`.
 pub async fn run(global: &Global, command: WorkerCommand, output: Output) -> Result<(), CliError> {
     match command {
-        WorkerCommand::Check(args) => check::run(&args, output).await,
+        WorkerCommand::Check(args) => check::run(global, &args, output).await,
         WorkerCommand::Run(args) => run_worker(global, args).await,
         WorkerCommand::Status { url } => status(global, &url, output).await,
         WorkerCommand::Register { url, from } => register(global, &url, &from, output).await,
@@ -68,10 +68,15 @@ fn flags(args: &WorkerRunArgs) -> Vec<OsString> {
     texts.chain(paths).flat_map(|(flag, value)| [OsString::from(flag), value]).collect()
 }
 
+/// What to do about an endpoint that does not answer as a worker.
+const NO_WORKER: &str =
+    "check that the address is a worker's, and that worker and this program are of the same release";
+
 fn identity(info: &WorkerInfo) -> Result<WorkerId, CliError> {
-    network::hash(&info.identity)
-        .map(WorkerId)
-        .ok_or_else(|| CliError::new(ErrorCode::Unverified, "the worker says something malformed about its identity"))
+    network::hash(&info.identity).map(WorkerId).ok_or_else(|| {
+        CliError::new(ErrorCode::Unverified, "the worker says something malformed about its identity")
+            .with_hint(NO_WORKER)
+    })
 }
 
 async fn status(global: &Global, url: &str, output: Output) -> Result<(), CliError> {
@@ -135,15 +140,17 @@ async fn register(global: &Global, url: &str, from: &str, output: Output) -> Res
         return Err(CliError::new(ErrorCode::NotFound, "the worker shows no evidence yet")
             .with_hint("it makes evidence once its relayer has brought it to the chain's head"));
     };
-    let registration = Registration::decode_all(&mut &registration[..])
-        .map_err(|_| CliError::new(ErrorCode::Unverified, "the worker's registration is malformed"))?;
+    let registration = Registration::decode_all(&mut &registration[..]).map_err(|_| {
+        CliError::new(ErrorCode::Unverified, "the worker's registration is malformed").with_hint(NO_WORKER)
+    })?;
     let connected = network::connect(global).await?;
     let account = accounts::signer(global, &connected.network, from).await?;
     if registration.operator != account.id() {
         return Err(CliError::new(
             ErrorCode::Unauthorised,
             format!("the evidence names the operator {}", accounts::address(&registration.operator)),
-        ));
+        )
+        .with_hint("register it as that account, or start the worker with your own as --operator"));
     }
     let call = ChainCall::register(&registration, &evidence);
     let done = connected.network.chain().submit(&account, &call, Until::Finalised).await.map_err(ClientError::from)?;

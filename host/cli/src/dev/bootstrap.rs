@@ -229,7 +229,8 @@ async fn token(
         wasm: &wasm,
         words: &[TOKEN_SUPPLY.to_owned()],
         cluster: ClusterId(0),
-        options: CommandOptions { timeout: STEP_WAIT, ..CommandOptions::default() },
+        // Three steps: the code, the constructor's command, its reply.
+        options: CommandOptions { timeout: STEP_WAIT.saturating_mul(3), ..CommandOptions::default() },
         workers: &workers,
     };
     let token = tokio::select! {

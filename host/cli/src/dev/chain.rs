@@ -20,6 +20,10 @@ use serde_json::Value;
 use std::{ffi::OsStr, path::Path, process::Stdio};
 use tokio::process::Command;
 
+/// What to do about a program beside this one that does not do what it should.
+const OTHER_BUILD: &str =
+    "the programs beside this one may be of another build: ./scripts/build makes all of them anew";
+
 /// Runs a program that ends by itself, and gives what it wrote to standard output.
 pub async fn output_of<S: AsRef<OsStr>>(
     program: &Path,
@@ -38,7 +42,8 @@ pub async fn output_of<S: AsRef<OsStr>>(
     let errors = String::from_utf8_lossy(&output.stderr);
     let lines: Vec<&str> = errors.lines().rev().take(5).collect();
     let lines: Vec<&str> = lines.into_iter().rev().collect();
-    Err(CliError::environment(format!("{} ended with {}: {}", program.display(), output.status, lines.join("\n"))))
+    Err(CliError::environment(format!("{} ended with {}: {}", program.display(), output.status, lines.join("\n")))
+        .with_hint(OTHER_BUILD))
 }
 
 /// Writes the chain's specification and anchor unless they are there: a network keeps its genesis whatever becomes of the binaries.
@@ -96,7 +101,9 @@ async fn anchor_of(plan: &Plan, chain: &Path) -> Result<Vec<u8>, CliError> {
 /// The readable specification with sessions and blocks as long as `settings` want them: slots are blocks on a chain whose authorities
 /// are all there.
 fn with_timing(settings: &Settings, readable: &[u8]) -> Result<Vec<u8>, CliError> {
-    let not_understood = || CliError::new(ErrorCode::Internal, "the node's chain specification is not understood");
+    let not_understood = || {
+        CliError::new(ErrorCode::Internal, "the node's chain specification is not understood").with_hint(OTHER_BUILD)
+    };
     let mut spec: Value = serde_json::from_slice(readable).map_err(|_| not_understood())?;
     let genesis =
         spec.pointer_mut("/genesis/runtimeGenesis").and_then(Value::as_object_mut).ok_or_else(not_understood)?;
@@ -139,7 +146,8 @@ pub async fn measurement(plan: &Plan, tee: &TeePlan) -> Result<Hash, CliError> {
     let text = output_of(&plan.programs.worker, args).await?;
     let text = String::from_utf8_lossy(&text);
     crate::network::hash(text.trim())
-        .ok_or_else(|| CliError::new(ErrorCode::Internal, format!("`{}` is no measurement", text.trim())))
+        .ok_or_else(|| format!("`{}` is no measurement", text.trim()))
+        .map_err(|message| CliError::new(ErrorCode::Internal, message).with_hint(OTHER_BUILD))
 }
 
 /// Puts the measurement on the allow-list unless it is there. Returns whether it had to.
@@ -200,7 +208,8 @@ pub async fn assign(network: &Network, sudo: &Account, cluster: ClusterId, worke
         _ => Err(CliError::new(
             ErrorCode::Internal,
             format!("cluster {cluster} does not have the replica {} that it was given", to_hex(&worker.0)),
-        )),
+        )
+        .with_hint("somebody else governs this chain too; `phala status` shows its clusters, `phala dev --fresh` makes another")),
     }
 }
 

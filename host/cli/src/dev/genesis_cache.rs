@@ -2,16 +2,21 @@
 //!
 //! An entry's name is the hash of all that decides its content: the node's binary, byte by byte, the preset, and what of it was changed.
 //! So a rebuilt node, another preset or other settings find nothing here, and a network is the same whether it was here or not.
-//! Guarantees: an entry is read whole and unaltered or not at all; what cannot be read or kept costs time and nothing else; the
-//! number of entries is bounded. The folder is its owner's, as the binaries are.
+//! Guarantees: an entry is read whole and unaltered, as the one that its name says, or not at all; what cannot be read or kept costs
+//! time and nothing else; the number of entries is bounded. Only what the user who runs this could have written is believed: the folder
+//! is a folder of this user's (mode 0700), an entry a file of this user's that nobody else may read or write (0600), and neither is a
+//! link. A name cannot be verified by the content, which only the node can compute; it is part of what an entry's hash is over, so that
+//! one entry does not serve as another. Whoever can write as this user can make a false one, and replace the binaries too.
 
 use super::folder::Settings;
 use crate::{error::CliError, home};
 use codec::{Decode, Encode};
 use phala_protocol::{hash::blake2_256, Hash};
 use std::{
+    ffi::OsStr,
     fs::{self, File},
     io::Read,
+    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     time::SystemTime,
 };
@@ -25,7 +30,7 @@ const MAX_BYTES: u64 = 64 * 1024 * 1024;
 /// Bytes of the binary that are hashed at once.
 const PIECE: usize = 1 << 20;
 /// Changes with what an entry holds.
-const FORMAT: &str = "phala dev: genesis 1";
+const FORMAT: &str = "phala dev: genesis 2";
 
 /// The genesis of a chain, as files.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -67,8 +72,11 @@ pub async fn made(
     let folder = cache.map(|cache| cache.join(FOLDER));
     let (Some(folder), Some(before)) = (folder, hash_of(node)) else { return make().await };
     let entry = folder.join(wanted.entry(&before));
-    if let Some(genesis) = read(&entry) {
-        return Ok(genesis);
+    // Whoever could write to the folder could have put an entry there, or another one in its place.
+    if folder.exists() && home::private_folder(&folder).is_ok() {
+        if let Some(genesis) = read(&entry) {
+            return Ok(genesis);
+        }
     }
     let genesis = make().await?;
     // A node that was built anew meanwhile may have made it.
@@ -92,20 +100,24 @@ fn hash_of(path: &Path) -> Option<Hash> {
     }
 }
 
-/// An entry: the hash of the rest, then the rest.
+/// An entry: the hash of its name and the rest, then the rest.
 fn read(path: &Path) -> Option<Genesis> {
-    let mut bytes = Vec::new();
-    File::open(path).ok()?.take(MAX_BYTES).read_to_end(&mut bytes).ok()?;
+    let bytes = home::read_private(path, MAX_BYTES).ok().flatten()?;
     let (hash, mut rest) = bytes.split_first_chunk()?;
     let hash: &Hash = hash;
-    (blake2_256(rest) == *hash).then(|| Genesis::decode(&mut rest).ok()).flatten()
+    (hash_of_entry(path, rest) == *hash).then(|| Genesis::decode(&mut rest).ok()).flatten()
+}
+
+fn hash_of_entry(path: &Path, rest: &[u8]) -> Hash {
+    let name = path.file_name().map(OsStr::as_bytes).unwrap_or_default();
+    blake2_256(&(name, blake2_256(rest)).encode())
 }
 
 /// Without it the next start takes longer: nobody is told.
 fn keep(folder: &Path, entry: &Path, genesis: &Genesis) {
     let rest = genesis.encode();
-    let bytes = [blake2_256(&rest).as_slice(), &rest].concat();
-    if fs::create_dir_all(folder).is_ok() && home::write_whole(entry, &bytes).is_ok() {
+    let bytes = [hash_of_entry(entry, &rest).as_slice(), &rest].concat();
+    if home::private_folder(folder).is_ok() && home::write_private(entry, &bytes).is_ok() {
         forget_oldest(folder);
     }
 }
@@ -125,7 +137,10 @@ fn forget_oldest(folder: &Path) {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
-    use std::cell::Cell;
+    use std::{
+        cell::Cell,
+        os::unix::fs::{symlink, PermissionsExt},
+    };
 
     const USUAL: Settings =
         Settings { authorities: 1, workers: 2, session_blocks: None, block_milliseconds: None, token: None };
@@ -179,6 +194,46 @@ mod tests {
             fs::write(&entry, bytes).unwrap();
             assert!(ask(&cache, &node, "dev", &USUAL).await.1);
             assert_eq!(fs::read(&entry).unwrap(), whole, "and kept again");
+        }
+        // One that is whole and another one's.
+        assert!(ask(&cache, &node, "local", &USUAL).await.1);
+        let mut names = fs::read_dir(cache.join(FOLDER)).unwrap().map(|found| found.unwrap().path());
+        let other = names.find(|path| *path != entry).unwrap();
+        fs::copy(&other, &entry).unwrap();
+        assert!(ask(&cache, &node, "dev", &USUAL).await.1);
+    }
+
+    #[tokio::test]
+    async fn only_what_nobody_else_could_have_written_is_believed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (cache, node) = (folder.path().join("cache"), folder.path().join("node"));
+        fs::write(&node, b"node").unwrap();
+        assert!(ask(&cache, &node, "dev", &USUAL).await.1);
+        let entries = cache.join(FOLDER);
+        let entry = fs::read_dir(&entries).unwrap().next().unwrap().unwrap().path();
+        let chmod = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&entries), mode(&entry)), (0o700, 0o600));
+        // A file that others may write, or a link to one that is whole.
+        chmod(&entry, 0o622);
+        assert!(ask(&cache, &node, "dev", &USUAL).await.1);
+        assert_eq!(mode(&entry), 0o600, "it is kept anew");
+        let elsewhere = folder.path().join("elsewhere");
+        fs::rename(&entry, &elsewhere).unwrap();
+        symlink(&elsewhere, &entry).unwrap();
+        assert!(ask(&cache, &node, "dev", &USUAL).await.1);
+        assert!(!ask(&cache, &node, "dev", &USUAL).await.1);
+        // A folder that others may write, and one behind a link: neither read nor written to.
+        chmod(&entries, 0o777);
+        for _ in 0..2 {
+            assert!(ask(&cache, &node, "dev", &USUAL).await.1);
+        }
+        chmod(&entries, 0o700);
+        assert!(!ask(&cache, &node, "dev", &USUAL).await.1);
+        fs::rename(&entries, folder.path().join("moved")).unwrap();
+        symlink(folder.path().join("moved"), &entries).unwrap();
+        for _ in 0..2 {
+            assert!(ask(&cache, &node, "dev", &USUAL).await.1);
         }
     }
 

@@ -34,9 +34,15 @@ use folder::{Folder, Settings};
 use network_file::NetworkFile;
 use phala_protocol::attestation::Assurance;
 use plan::{Plan, Programs};
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 use supervisor::Supervisor;
 use tokio::signal::unix::{signal, Signal, SignalKind};
+
+/// How long to wait before a file that could not be written is tried again.
+const AGAIN: Duration = Duration::from_secs(5);
 
 const INSECURE: &str =
     "INSECURE: a development network. Its TEEs are simulated, its keys are published, its chain has a sudo key:
@@ -129,6 +135,7 @@ async fn serve(
     file.write(folder)?;
     home::remember(folder)?;
     announce(&file, output);
+    let mut failing = false;
     loop {
         tokio::select! {
             () = ending.asked() => return Ok(()),
@@ -136,10 +143,16 @@ async fn serve(
                 if changed.is_err() {
                     return Ok(());
                 }
-                file.pids = pids(supervisor);
-                file.write(folder)?;
             }
+            () = tokio::time::sleep(AGAIN), if failing => {}
         }
+        file.pids = pids(supervisor);
+        // A full disk is no reason to end a network that runs: its processes are kept running, and the files follow.
+        let written = file.write(folder).and_then(|()| supervisor.write_list());
+        if let (Err(error), false) = (&written, failing) {
+            note(&format!("note: {}; trying again every {} s", error.message, AGAIN.as_secs()));
+        }
+        failing = written.is_err();
     }
 }
 
@@ -231,17 +244,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
-    const ARGS: DevArgs = DevArgs {
-        fresh: false,
-        base_path: None,
-        authorities: None,
-        workers: None,
-        node_port: None,
-        worker_port: None,
-        epoch_blocks: None,
-        session_blocks: None,
-        block_milliseconds: None,
-    };
+    const ARGS: DevArgs = DevArgs::NONE;
 
     #[test]
     fn starting_again_needs_no_flags_and_refuses_what_the_genesis_decided_otherwise() {

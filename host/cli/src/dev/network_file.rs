@@ -19,6 +19,8 @@ use std::{
 pub const NAME: &str = "network.json";
 /// Bytes of a file: an anchor and some addresses.
 const MAX_BYTES: u64 = 4 * 1024 * 1024;
+/// What to do about a file that is none.
+const DAMAGED: &str = "get it again from whoever runs the network; `phala dev` writes its own anew when it starts";
 const VERSION: u32 = 1;
 
 /// What the file says.
@@ -124,14 +126,17 @@ impl NetworkFile {
             Err(error) => return Err(io("read", &path)(error)),
         };
         if length > MAX_BYTES {
-            return Err(CliError::invalid(format!("{} is no network file: it has {length} bytes", path.display())));
+            return Err(CliError::invalid(format!("{} is no network file: it has {length} bytes", path.display()))
+                .with_hint(DAMAGED));
         }
         let bytes = fs::read(&path).map_err(io("read", &path))?;
         let file: Self = serde_json::from_slice(&bytes)
-            .map_err(|error| CliError::invalid(format!("{} is no network file: {error}", path.display())))?;
+            .map_err(|error| format!("{} is no network file: {error}", path.display()))
+            .map_err(|message| CliError::invalid(message).with_hint(DAMAGED))?;
         if file.version != VERSION {
-            return Err(CliError::invalid(format!("{} is of version {}", path.display(), file.version))
-                .with_hint("it was written by another release"));
+            return Err(CliError::invalid(format!("{} is of version {}", path.display(), file.version)).with_hint(
+                "it was written by another release: use that one, or `phala dev --fresh` to start another network",
+            ));
         }
         Ok(file)
     }

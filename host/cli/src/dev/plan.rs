@@ -273,19 +273,8 @@ mod tests {
 
     fn plan(authorities: u32, workers: u32) -> Plan {
         let programs = Programs { node: "n".into(), worker: "w".into(), insecure_tee: "t".into(), phala: "p".into() };
-        let args = DevArgs {
-            fresh: false,
-            base_path: None,
-            authorities: None,
-            workers: None,
-            node_port: None,
-            worker_port: None,
-            epoch_blocks: None,
-            session_blocks: None,
-            block_milliseconds: None,
-        };
         let settings = Settings { authorities, workers, session_blocks: None, block_milliseconds: None, token: None };
-        Plan::new(Path::new("/x"), programs, &settings, &args).unwrap()
+        Plan::new(Path::new("/x"), programs, &settings, &DevArgs::NONE).unwrap()
     }
 
     #[test]

@@ -13,6 +13,8 @@ use std::{
 
 /// How far above a busy default a free port is looked for, before the system chooses one.
 const NEARBY: u16 = 64;
+/// What to do where there is none.
+const NO_PORT: &str = "end programs that listen on many ports, or allow this one to listen on 127.0.0.1";
 
 /// The ports that are given out.
 #[derive(Default)]
@@ -63,10 +65,12 @@ impl Ports {
             match port {
                 Ok(port) if !self.taken.contains(&port) => return Ok(port),
                 Ok(_) => {}
-                Err(error) => return Err(CliError::environment(format!("this machine gives no port: {error}"))),
+                Err(error) => {
+                    return Err(CliError::environment(format!("this machine gives no port: {error}")).with_hint(NO_PORT))
+                }
             }
         }
-        Err(CliError::environment("this machine has no free port"))
+        Err(CliError::environment("this machine has no free port").with_hint(NO_PORT))
     }
 
     fn is_free(&self, port: u16) -> bool {

@@ -81,6 +81,11 @@ impl Supervisor {
         lock(&self.shared.running).iter().map(|(name, process)| (name.clone(), process.pid)).collect()
     }
 
+    /// Writes the list of processes, which a full disk may have prevented when it changed.
+    pub fn write_list(&self) -> Result<(), CliError> {
+        self.shared.write()
+    }
+
     /// Tells when the list changes.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.shared.changed.subscribe()
@@ -187,13 +192,17 @@ impl Shared {
     }
 
     fn save(&self) {
-        let running = lock(&self.running);
-        // Only a successor of a killed `phala dev` reads it; without it that one leaves processes alone.
-        if let Ok(json) = serde_json::to_vec_pretty(&*running) {
-            let _ = home::write_whole(&self.file, &json);
-        }
-        drop(running);
+        // Whoever waits for changes writes it again if that failed.
+        let _ = self.write();
         self.changed.send_modify(|count| *count += 1);
+    }
+
+    /// Only a successor of a killed `phala dev` reads it; what is not on it, that one leaves alone.
+    fn write(&self) -> Result<(), CliError> {
+        let running = lock(&self.running);
+        let json = serde_json::to_vec_pretty(&*running)
+            .map_err(|error| CliError::environment(format!("cannot list the processes: {error}")))?;
+        home::write_whole(&self.file, &json)
     }
 }
 
@@ -239,6 +248,23 @@ mod tests {
         supervisor.stop().await;
         assert_eq!(Identity::of(second), None);
         assert!(!folder.path().join(PIDS).exists());
+    }
+
+    #[tokio::test]
+    async fn a_list_that_could_not_be_written_ends_nothing_and_is_written_when_it_can_be() {
+        let folder = tempfile::tempdir().unwrap();
+        let list = folder.path().join(PIDS);
+        std::fs::create_dir(&list).unwrap();
+        let mut supervisor = Supervisor::new(folder.path());
+        let spec = spec(&supervisor, "worker-0", "exec sleep 60");
+        supervisor.start(spec);
+        until(&supervisor, |pids| !pids.is_empty()).await;
+        assert_eq!(supervisor.write_list().unwrap_err().code, crate::error::Code::Environment);
+        std::fs::remove_dir(&list).unwrap();
+        supervisor.write_list().unwrap();
+        let listed: BTreeMap<String, Identity> = serde_json::from_slice(&std::fs::read(&list).unwrap()).unwrap();
+        assert_eq!(listed["worker-0"].pid, supervisor.pids()["worker-0"]);
+        supervisor.stop().await;
     }
 
     #[tokio::test]

@@ -4,6 +4,7 @@
 //! entropy. A development account's key is published: [`Account::development`] is INSECURE on any network with value.
 //! Who controls the inputs: the user and the user's files. Does not do: choose where key files lie.
 
+mod at_rest;
 mod key_file;
 pub mod ss58;
 

@@ -87,8 +87,14 @@ fn judge(pallet: &str, error: &str) -> (ErrorCode, Option<&'static str>) {
             Some("the cluster's first epoch has not opened yet: wait for its workers, or choose another cluster"),
         ),
         ("Inbox", "WrongEpoch") => (Stale, Some("the epoch has changed; send the command again")),
-        ("Inbox", "Busy") => (Busy, Some("the cluster has too much work waiting; try again later")),
-        ("Inbox", "FeeOverMax") => (OverLimit, Some("the price has risen: allow a higher fee, or try again later")),
+        ("Inbox", "Busy") => (
+            Busy,
+            Some("the cluster has too much work waiting; try again later. Until its last block anybody may push this one again"),
+        ),
+        ("Inbox", "FeeOverMax") => (
+            OverLimit,
+            Some("the price has risen: allow a higher fee, or try again later. Until its last block anybody may push this one again"),
+        ),
         ("Inbox", "TooLong") => (OverLimit, Some("the message is longer than an inbox item may be")),
         ("Contracts", "NoSuchCluster") => (NotFound, Some("`phala status` lists the clusters")),
         ("Contracts", "NoSuchCode") => (NotFound, Some("upload the code first")),
@@ -101,6 +107,18 @@ fn judge(pallet: &str, error: &str) -> (ErrorCode, Option<&'static str>) {
         ("Attestation", "NoCollateral") => (Unattested, Some("submit the platform's collateral first")),
         ("Attestation", "CollateralExpired" | "CollateralBelowFloor") => {
             (Stale, Some("fetch the platform's collateral again and submit it"))
+        }
+        ("Attestation", "CertificateExpired") => {
+            (Stale, Some("fetch the processor's certificate from its vendor again, then attest again"))
+        }
+        ("Attestation", "EvaluationTooEarly") => {
+            (Unattested, Some("governance has not let this evaluation in yet: submit the present standard collateral"))
+        }
+        ("Attestation", "NotOnTheCommittee") => {
+            (Unauthorised, Some("the account is not on the committee, or its term is over"))
+        }
+        ("Attestation", "BrakeRests" | "Overruled") => {
+            (Refused, Some("the brake has to rest before it can suspend this; governance can revoke it"))
         }
         ("Attestation", "PlatformOutdated" | "AdvisoryForbidden") => {
             (Unattested, Some("update the platform's firmware and microcode, then attest again"))

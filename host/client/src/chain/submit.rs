@@ -22,7 +22,7 @@ use subxt::{
 const LIFETIME_BLOCKS: u64 = 64;
 /// How often an extrinsic is signed again because its nonce was taken.
 const MAX_ATTEMPTS: u32 = 12;
-/// How long to wait for inclusion or finality.
+/// How long to wait for inclusion or finality, where nobody says otherwise.
 const WAIT: Duration = Duration::from_secs(180);
 
 /// How far to follow an extrinsic.
@@ -69,6 +69,17 @@ type InBlock = TransactionInBlock<PolkadotConfig, OnlineClientAtBlockImpl<Polkad
 impl Chain {
     /// Signs `call` as `account`, submits it, and follows it to where `until` says.
     pub async fn submit(&self, account: &Account, call: &ChainCall, until: Until) -> Result<Included, SubmitError> {
+        self.submit_within(account, call, until, WAIT).await
+    }
+
+    /// Like [`Self::submit`], for no longer than `wait`.
+    pub async fn submit_within(
+        &self,
+        account: &Account,
+        call: &ChainCall,
+        until: Until,
+        wait: Duration,
+    ) -> Result<Included, SubmitError> {
         let follow = async {
             let mut attempt = 0;
             loop {
@@ -84,7 +95,7 @@ impl Chain {
                 }
             }
         };
-        tokio::time::timeout(WAIT, follow).await.map_err(|_| {
+        tokio::time::timeout(wait, follow).await.map_err(|_| {
             ClientError::new(ErrorCode::Timeout, format!("{} was not included in time", call.label()))
                 .with_hint(format!(
                     "it may be included yet, up to {LIFETIME_BLOCKS} blocks after it was signed: before that, what is sent again \

@@ -1,26 +1,31 @@
 //! Sessions: one hybrid envelope and one signature of the account, then commands that need neither.
 //!
 //! Guarantees: the session's key never leaves the [`Session`], and signs every command; the cluster's replicas, which share the
-//! session's secret, cannot make one. A number is given to one command only. Nothing in a command's envelope says which session it
-//! belongs to; the account that pays for it, its time and its relayer may.
+//! session's secret, cannot make one. A number is given to one command only, also when that was refused: its envelope has been public
+//! since, and may be pushed by anybody. Nothing in a command's envelope says which session it belongs to; the account that pays for it,
+//! its time and its relayer may.
+//!
+//! The cluster knows [`SESSION_WINDOW`] numbers above the highest that it has seen used. A refusal that can be foreseen uses up none;
+//! after as many others in a row the session has no number left, says so before it seals anything, and another is opened.
 //!
 //! A session lives as long as its cluster's epoch, and among the newest few of its account. Whoever has the bytes that
 //! [`Session::keep`] gives has the session until then: their owner decides where they lie. Does not: write them.
 
-use super::{destination, pushed, seal_hybrid, size_class, Command, CommandOptions, Completed};
-use crate::{chain::ChainCall, entropy, Account, ClientError, ErrorCode, Network, Until};
+use super::{destination, pushed, seal_hybrid, size_class, Command, CommandOptions, Completed, Intent, Journal};
+use crate::{chain::ChainCall, deadline::Deadline, entropy, Account, ClientError, ErrorCode, Network, Until};
 use codec::{Decode, Encode};
 use phala_crypto::{envelope::Destination, session::SessionSecret, signature::ed25519::IdentityKey, Secret};
 use phala_protocol::{
     call::{session_command_payload, session_payload, Call, CallPurpose, SessionCommand, SessionOpen, SignedCall},
     chain_state::ClusterRecord,
     envelope::{public_key_hash, EnvelopeKind},
+    limits::SESSION_WINDOW,
     result::Outcome,
     AccountId, ClusterId, ContractId, Epoch, Hash,
 };
 
 /// The version of what [`Session::keep`] gives.
-const KEPT_VERSION: u8 = 1;
+const KEPT_VERSION: u8 = 2;
 /// The contract that no cluster has: an opener that is addressed to it does nothing but open.
 const NOBODY: ContractId = ContractId([0; 32]);
 
@@ -33,6 +38,8 @@ pub struct Session {
     secret: SessionSecret,
     /// Number of the next command.
     next: u64,
+    /// The highest number that is known to be in the inbox, below `next`; none is 0. The cluster has seen this one or a higher one.
+    reached: u64,
 }
 
 impl Session {
@@ -54,12 +61,12 @@ impl Session {
         let (envelope, exporter) =
             seal_hybrid(record, &destination, EnvelopeKind::SessionOpen, plaintext, &entropy.encapsulation)?;
         let secret = SessionSecret::of_opener(&exporter);
-        let session = Self { account: account.id(), destination, seed: entropy.key, key, secret, next: 1 };
+        let session = Self { account: account.id(), destination, seed: entropy.key, key, secret, next: 1, reached: 0 };
         Ok((session, envelope.to_bytes()))
     }
 
     /// The session as its owner keeps it, to go on in another process: `version u8 | account | genesis | cluster u32 | epoch u32 |
-    /// next u64 | key's seed 32 | secret 32`. Whoever reads this can command in the account's name until the epoch ends.
+    /// next u64 | reached u64 | key's seed 32 | secret 32`. Whoever reads this can command in the account's name until the epoch ends.
     pub fn keep(&self) -> Secret<Vec<u8>> {
         self.kept(self.next)
     }
@@ -74,34 +81,48 @@ impl Session {
         // At once as large as it becomes: a vector that grows leaves copies behind.
         let mut bytes = Vec::with_capacity(256);
         let Destination { genesis, cluster, epoch } = self.destination;
-        (KEPT_VERSION, self.account, genesis, cluster, epoch, next).encode_to(&mut bytes);
+        (KEPT_VERSION, self.account, genesis, cluster, epoch, next, self.reached).encode_to(&mut bytes);
         bytes.extend_from_slice(self.seed.expose());
         bytes.extend_from_slice(self.secret.expose());
         Secret::new(bytes)
     }
 
     /// A session that was kept. The bytes are whatever lay where they were kept.
-    pub fn from_kept(bytes: Vec<u8>) -> Result<Self, ClientError> {
-        let bytes = Secret::new(bytes);
+    pub fn from_kept(bytes: Secret<Vec<u8>>) -> Result<Self, ClientError> {
         let malformed = || {
             ClientError::new(ErrorCode::Invalid, "what was kept of the session is damaged, or of another version")
                 .with_hint("open another one")
         };
         let mut input = bytes.expose().as_slice();
-        let (version, account, genesis, cluster, epoch, next): (u8, AccountId, Hash, ClusterId, Epoch, u64) =
-            Decode::decode(&mut input).map_err(|_| malformed())?;
+        type Kept = (u8, AccountId, Hash, ClusterId, Epoch, u64, u64);
+        let (version, account, genesis, cluster, epoch, next, reached) =
+            Kept::decode(&mut input).map_err(|_| malformed())?;
         let (seed, secret) = input.split_at_checked(32).ok_or_else(malformed)?;
         let seed = Secret::<[u8; 32]>::from_slice(seed).ok_or_else(malformed)?;
         let secret = Secret::<[u8; 32]>::from_slice(secret).ok_or_else(malformed)?;
-        if version != KEPT_VERSION || next == 0 {
+        if version != KEPT_VERSION || reached >= next {
             return Err(malformed());
         }
         let (key, secret) = (IdentityKey::from_seed(&seed), SessionSecret::from_bytes(secret.expose()));
-        Ok(Self { account, destination: Destination { genesis, cluster, epoch }, seed, key, secret, next })
+        Ok(Self { account, destination: Destination { genesis, cluster, epoch }, seed, key, secret, next, reached })
+    }
+
+    /// Whether it has no number left that its cluster would know: [`SESSION_WINDOW`] in a row were given to commands that are not
+    /// known to have arrived. None of these is given again, so that another session has to be opened.
+    pub fn is_used_up(&self) -> bool {
+        self.next.saturating_sub(self.reached) > SESSION_WINDOW
+    }
+
+    /// The command with this number is in the inbox.
+    fn arrived(&mut self, number: u64) {
+        self.reached = self.reached.max(number);
     }
 
     /// Signs and seals `call` as the session's next command. Returns the envelope's bytes.
     fn seal(&mut self, call: &Call) -> Result<Vec<u8>, ClientError> {
+        if self.is_used_up() {
+            return Err(used_up());
+        }
         let number = self.next;
         let tag = self.secret.tag(number);
         let payload = session_command_payload(&self.destination.genesis, self.destination.cluster, &tag, call);
@@ -156,6 +177,11 @@ fn ended() -> ClientError {
     ClientError::new(ErrorCode::Expired, "the session has ended with its epoch").with_hint("open another one")
 }
 
+fn used_up() -> ClientError {
+    let message = format!("the session has no number left: {SESSION_WINDOW} commands in a row did not arrive");
+    ClientError::new(ErrorCode::Expired, message).with_hint("open another one")
+}
+
 impl Network {
     /// Opens a session of `account` by a first command to `contract`. The session can be used as soon as that is in a block.
     pub async fn open_session(
@@ -188,15 +214,19 @@ impl Network {
         input: Vec<u8>,
         options: &CommandOptions,
     ) -> Result<(Session, Command), ClientError> {
+        let deadline = Deadline::after(options.timeout);
         let kind = EnvelopeKind::SessionOpen;
-        let (record, call) = self.prepare(cluster, contract, input, options, CallPurpose::Command, kind).await?;
+        let prepared = self.prepare(cluster, contract, input, options, CallPurpose::Command, kind);
+        let (record, height, call) = deadline.before_sending(prepared).await?;
         let entropy = SessionEntropy { key: Secret::new(entropy::fresh()?), encapsulation: entropy::fresh()? };
         let (session, envelope) = Session::open(self.genesis(), cluster, &record, account, &call, entropy)?;
-        let command = self.push(account, &call, cluster, account.id(), envelope).await?;
+        let intent = Intent::of(cluster, account.id(), &call, height, options.again.as_ref())?;
+        let command = self.push(account, &call, &intent, envelope, deadline, &mut ()).await?;
         Ok((session, command))
     }
 
-    /// Sends a command in a session, paid for by `payer`: returns when it is in a finalised block, before it is executed.
+    /// Sends a command in a session, paid for by `payer`: returns when it is in a finalised block, before it is executed. What the
+    /// session is afterwards, whatever came of it, has to be kept: a number may have been used up.
     pub async fn call_in_session(
         &self,
         session: &mut Session,
@@ -204,34 +234,44 @@ impl Network {
         contract: &ContractId,
         input: Vec<u8>,
         options: &CommandOptions,
+        journal: &mut impl Journal,
     ) -> Result<Command, ClientError> {
-        let cluster = self.contract(contract).await?.cluster;
-        if cluster != session.cluster() {
-            return Err(ClientError::new(ErrorCode::Refused, format!("the session is not open in cluster {cluster}"))
-                .with_hint("open one there"));
-        }
+        let deadline = Deadline::after(options.timeout);
         let kind = EnvelopeKind::SessionCommand;
-        let (record, call) = self.prepare(cluster, *contract, input, options, CallPurpose::Command, kind).await?;
+        let prepared = async {
+            let cluster = self.contract(contract).await?.cluster;
+            if cluster != session.cluster() {
+                let message = format!("the session is not open in cluster {cluster}");
+                return Err(ClientError::new(ErrorCode::Refused, message).with_hint("open one there"));
+            }
+            self.prepare(cluster, *contract, input, options, CallPurpose::Command, kind).await
+        };
+        let (record, height, call) = deadline.before_sending(prepared).await?;
         if record.epoch != session.destination.epoch {
             return Err(ended());
         }
+        let intent = Intent::of(session.cluster(), session.account(), &call, height, options.again.as_ref())?;
+        let number = session.next;
         let envelope = session.seal(&call)?;
-        self.push(payer, &call, cluster, session.account(), envelope).await
+        let command = self.push(payer, &call, &intent, envelope, deadline, journal).await?;
+        session.arrived(number);
+        Ok(command)
     }
 
     async fn push(
         &self,
         payer: &Account,
         call: &Call,
-        cluster: ClusterId,
-        account: AccountId,
+        intent: &Intent,
         envelope: Vec<u8>,
+        deadline: Deadline,
+        journal: &mut impl Journal,
     ) -> Result<Command, ClientError> {
-        let extrinsic = ChainCall::push(cluster, call.gas_class, vec![envelope], call.max_fee);
-        match self.chain().submit(payer, &extrinsic, Until::Finalised).await {
-            Ok(included) => pushed(&included, cluster, call.contract, account, call.nonce),
-            Err(error) if error.is("Inbox", "WrongEpoch") => Err(ended()),
-            Err(error) => Err(error.into()),
+        let extrinsic = ChainCall::push(intent.cluster, call.gas_class, vec![envelope], call.max_fee);
+        journal.leaves(intent);
+        match self.chain().submit_within(payer, &extrinsic, Until::Finalised, deadline.left()).await {
+            Ok(included) => pushed(&included, intent.cluster, call.contract, intent.account, call.nonce),
+            Err(error) => Err(if error.is("Inbox", "WrongEpoch") { ended() } else { error.into() }),
         }
     }
 }
@@ -293,8 +333,8 @@ mod tests {
         let first = opening(&mut session);
         let (ahead, now) = (session.keep_ahead(), session.keep());
         let second = opening(&mut session);
-        let mut after = Session::from_kept(ahead.expose().clone()).unwrap();
-        let mut again = Session::from_kept(now.expose().clone()).unwrap();
+        let mut after = Session::from_kept(ahead).unwrap();
+        let mut again = Session::from_kept(now).unwrap();
         assert_eq!(opening(&mut again), second, "as if it had not been sent");
         let third = opening(&mut after);
         assert!(third != second && third != first);
@@ -302,10 +342,67 @@ mod tests {
         assert_eq!(after.genesis(), &GENESIS);
 
         let bytes = session.keep().expose().clone();
-        let damaged = |bytes: &[u8]| Session::from_kept(bytes.to_vec()).err().unwrap().code == ErrorCode::Invalid;
+        let damaged = |bytes: &[u8]| {
+            let refused = Session::from_kept(Secret::new(bytes.to_vec())).err();
+            refused.unwrap().code == ErrorCode::Invalid
+        };
         assert!((0..bytes.len()).all(|length| damaged(&bytes[..length])));
         assert!(damaged(&[&bytes[..], &[0]].concat()));
-        assert!(damaged(&[&[2], &bytes[1..]].concat()));
+        assert!(damaged(&[&[1], &bytes[1..]].concat()), "of the version before");
+        session.reached = session.next;
+        assert!(damaged(session.keep().expose()), "a number that arrived and was not given");
+    }
+
+    /// The cluster's replicas, as `phala-core` keeps a session: numbers up to [`SESSION_WINDOW`] above the highest that was used.
+    struct Replicas {
+        highest: u64,
+    }
+
+    impl Replicas {
+        fn takes(&mut self, number: u64) -> bool {
+            let known = number <= self.highest + SESSION_WINDOW;
+            self.highest = if known { self.highest.max(number) } else { self.highest };
+            known
+        }
+    }
+
+    #[test]
+    fn pushes_that_are_refused_use_up_numbers_and_never_lead_out_of_the_clusters_window() {
+        let key = DecapsulationKey::from_seed(&Secret::new([5; 32]));
+        let (record, account) = (cluster(&key), Account::development("alice").unwrap());
+        let (mut session, _) = Session::open(&GENESIS, CLUSTER, &record, &account, &call(1), entropy()).unwrap();
+        let (mut replicas, mut openings) = (Replicas { highest: 0 }, Vec::new());
+        let mut send = |session: &mut Session| {
+            let number = session.next;
+            let envelope = Envelope::decode_exact(&session.seal(&call(10)).unwrap()).unwrap();
+            openings.push(envelope.opening);
+            number
+        };
+        // All but one of a window are refused, again and again: what gets through is always known.
+        for _ in 0..3 {
+            for _ in 1..SESSION_WINDOW {
+                send(&mut session);
+            }
+            assert!(!session.is_used_up());
+            let number = send(&mut session);
+            assert!(replicas.takes(number), "{number}");
+            session.arrived(number);
+        }
+        // As many as the window holds: nothing is sealed that the cluster would not know, also not by the next process.
+        for _ in 0..SESSION_WINDOW {
+            send(&mut session);
+        }
+        for mut session in [Session::from_kept(session.keep()).unwrap(), session] {
+            let (next, refused) = (session.next, session.seal(&call(10)).unwrap_err());
+            assert!(session.is_used_up());
+            assert_eq!((refused.code, refused.hint.as_deref()), (ErrorCode::Expired, Some("open another one")));
+            assert_eq!(session.next, next, "and no number is lost by it");
+            assert!(!replicas.takes(next), "which nobody would have known");
+        }
+        let given = openings.len();
+        openings.sort_unstable();
+        openings.dedup();
+        assert_eq!(openings.len(), given, "no number was given twice");
     }
 
     #[test]

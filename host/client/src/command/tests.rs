@@ -77,7 +77,44 @@ fn refuses_a_closed_cluster_and_a_long_command() {
     assert_eq!(class_of(u64::MAX).unwrap_err().code, ErrorCode::OverLimit);
 }
 
-fn replied() -> (Command, FinalRecord, AnswerContent) {
+#[test]
+fn a_refusal_that_can_be_foreseen_is_the_chains_own() {
+    let call = Call { max_fee: 11, ..call(1) };
+    let said = |backlog, fee| foreseen(&call, backlog, fee).map(unsent).map(|error| error.code);
+    let gas = call.gas_class.gas();
+    assert_eq!(said(0, 11), None);
+    assert_eq!(said(BACKLOG_LIMIT - gas, 11), None);
+    assert_eq!(said(BACKLOG_LIMIT - gas + 1, 11), Some(ErrorCode::Busy));
+    assert_eq!(said(u64::MAX, 0), Some(ErrorCode::Busy));
+    assert_eq!(said(0, 12), Some(ErrorCode::OverLimit));
+    let error = unsent(foreseen(&call, 0, 12).unwrap());
+    assert_eq!(error.message, "the chain refuses: Inbox.FeeOverMax; it was not sent");
+}
+
+#[test]
+fn a_repeated_attempt_keeps_its_nonce_and_everything_that_finds_either_of_them() {
+    let account = Account::development("alice").unwrap().id();
+    let first = Intent::of(CLUSTER, account, &call(1), 100, None).unwrap();
+    let options = CommandOptions { again: Some(first.clone()), ..CommandOptions::default() };
+    assert_eq!(options.nonce(), first.nonce);
+    assert_ne!(CommandOptions::default().nonce(), first.nonce);
+    // The reply may be of any block since the first left, and of any until the last of them is over.
+    let again = |valid_until| Call { nonce: options.nonce(), valid_until, ..call(1) };
+    let of = |call: &Call| Intent::of(CLUSTER, account, call, 150, options.again.as_ref()).unwrap();
+    assert_eq!(of(&again(700)), Intent { valid_until: 700, ..first.clone() });
+    assert_eq!(of(&again(first.valid_until - 1)), first);
+    for other in [
+        Intent { cluster: ClusterId(9), ..first.clone() },
+        Intent { account: AccountId([9; 32]), ..first.clone() },
+        Intent { contract: ContractId([9; 32]), ..first.clone() },
+        Intent { nonce: first.nonce - 1, ..first.clone() },
+    ] {
+        let refused = Intent::of(CLUSTER, account, &again(700), 150, Some(&other)).unwrap_err();
+        assert_eq!(refused.code, ErrorCode::Invalid);
+    }
+}
+
+pub(super) fn replied() -> (Command, FinalRecord, AnswerContent) {
     let account = Account::development("alice").unwrap().id();
     let command = Command {
         cluster: CLUSTER,

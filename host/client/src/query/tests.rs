@@ -1,6 +1,7 @@
 //! Queries against a worker made in the test.
 #![allow(clippy::unwrap_used, reason = "tests")]
 use super::*;
+use phala_attest::{Ban, ConfidenceLevel, Origin, Root, Subject, TcbStatus, Vendor};
 use phala_crypto::{signature::ed25519::IdentityKey, xwing::DecapsulationKey};
 use phala_protocol::{AccountId, ContractId};
 
@@ -130,7 +131,8 @@ fn trusts_only_a_registered_replica_with_a_listed_measurement() {
     };
     let allowed = AllowedMeasurement { source: [0; 32], listed_at: 1, not_before: 2, sunset: Some(50) };
     let verdict = |key: &QueryKey, record: &WorkerRecord, cluster: &ClusterRecord, allowed, now_ms, height| {
-        judge(&GENESIS, CLUSTER, key, record, cluster, allowed, now_ms, height)
+        let registered = Registered { record, appraisal: None };
+        judge(&GENESIS, CLUSTER, key, &registered, cluster, allowed, &Bans::default(), now_ms, height)
     };
     let key = worker.key();
     assert_eq!(verdict(&key, &record, &cluster, Some(allowed), 999_000, 50), Ok(()));
@@ -145,6 +147,24 @@ fn trusts_only_a_registered_replica_with_a_listed_measurement() {
     assert_eq!(verdict(&key, &record, &others, Some(allowed), 0, 50), Err("it is no replica of the cluster"));
     let later = ClusterRecord { epoch: 5, ..cluster.clone() };
     assert_eq!(verdict(&key, &record, &later, Some(allowed), 0, 50), Err("its query key is of an old epoch"));
+
+    // A ban shuts it out from its first block on; and so does any, when the chain does not say where the worker comes from.
+    let vendor = Vendor::IntelTdx;
+    let origin = Origin { root: Root::InsecureDevelopment, vendor, fmspc: [1; 6], evaluation: 1, measurement: [5; 32] };
+    let appraisal = Appraisal { origin, status: TcbStatus::UpToDate, confidence: ConfidenceLevel::One };
+    let barred = |subject, from, appraisal| {
+        let mut bans = Bans::default();
+        bans.put(Ban { subject, from, until: None }, 0).unwrap();
+        let registered = Registered { record: &record, appraisal };
+        judge(&GENESIS, CLUSTER, &key, &registered, &cluster, Some(allowed), &bans, 0, 50)
+    };
+    let shut_out = Err("its vendor, model, generation or measurement is revoked or suspended");
+    assert_eq!(barred(Subject::Vendor(vendor), 50, Some(&appraisal)), shut_out);
+    assert_eq!(barred(Subject::Measurement([5; 32]), 50, Some(&appraisal)), shut_out);
+    assert_eq!(barred(Subject::Vendor(Vendor::IntelSgx), 50, None), shut_out);
+    assert_eq!(barred(Subject::Vendor(Vendor::IntelSgx), 50, Some(&appraisal)), Ok(()));
+    assert_eq!(barred(Subject::Vendor(vendor), 51, Some(&appraisal)), Ok(()));
+
     let mut forged = key;
     forged.public_key[0] ^= 1;
     assert!(verdict(&forged, &record, &cluster, Some(allowed), 0, 50).is_err());

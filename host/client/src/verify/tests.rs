@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 use super::*;
 use crate::receipt::ReceiptError;
+use phala_attest::{Ban, ConfidenceLevel, Origin, Root, Subject, TcbStatus, Vendor};
 use phala_crypto::{signature::ed25519::IdentityKey, Secret};
 use phala_light_client::testing::TestChain;
 use phala_protocol::{
@@ -15,6 +16,8 @@ const CODE: CodeHash = CodeHash([5; 32]);
 const MEASUREMENT: Hash = [6; 32];
 /// A GRANDPA set of four lets one be absent; three sets follow one another.
 const AUTHORITIES: usize = 4;
+/// The block whose state the receipt is proved in.
+const HEAD: u32 = 6;
 
 /// The link that breaks, and how.
 type Case<T> = (&'static str, fn(&mut T));
@@ -28,6 +31,12 @@ struct Facts {
     contract: ContractRecord,
     now_ms: u64,
     replies: Vec<Reply>,
+    /// Where the worker comes from; the state has no such record if there is none.
+    appraisal: Option<Appraisal>,
+    /// Who is shut out; the state has no such record if nobody is.
+    bans: Bans,
+    /// Whether the receipt proves the two.
+    shown: bool,
     /// Whether the genesis state is marked as a development one.
     marked: bool,
 }
@@ -83,6 +92,19 @@ fn facts(genesis: &Hash) -> Facts {
         contract: ContractRecord { cluster: CLUSTER, code: CODE, deployer: AccountId([0; 32]), created_at: 2 },
         now_ms: 1_000_000,
         replies,
+        appraisal: Some(Appraisal {
+            origin: Origin {
+                root: Root::Intel,
+                vendor: Vendor::IntelTdx,
+                fmspc: [1; 6],
+                evaluation: 17,
+                measurement: MEASUREMENT,
+            },
+            status: TcbStatus::UpToDate,
+            confidence: ConfidenceLevel::One,
+        }),
+        bans: Bans::default(),
+        shown: true,
         marked: false,
     }
 }
@@ -99,7 +121,8 @@ fn receipt_with(edit: impl FnOnce(&mut Facts)) -> Receipt {
         // What was signed was signed for the chain that it is on.
         facts.record.votes = vec![(worker_id(), identity().sign(&facts.result.signing_payload(&genesis)))];
     }
-    let Facts { result, record, worker, measurement, contract, now_ms, replies, marked: _ } = facts;
+    let Facts { result, record, worker, measurement, contract, now_ms, replies, appraisal, bans, shown, marked: _ } =
+        facts;
     chain.build_blocks(2);
     chain.build_set_change(AUTHORITIES);
     chain.build_blocks(1);
@@ -110,8 +133,13 @@ fn receipt_with(edit: impl FnOnce(&mut Facts)) -> Receipt {
         (storage::measurement_key(&MEASUREMENT), Some(measurement.encode())),
         (storage::contract_key(&CONTRACT), Some(contract.encode())),
         (storage::TIMESTAMP_NOW.to_vec(), Some(now_ms.encode())),
+        (storage::appraisal_key(&worker_id()), appraisal.map(|appraisal| appraisal.encode())),
+        (storage::BANS.to_vec(), (!bans.is_empty()).then(|| bans.encode())),
     ]);
-    let keys = Receipt::keys(&result, &CONTRACT, &[worker_id()], &[MEASUREMENT]);
+    assert_eq!(head, HEAD);
+    let mut keys = Receipt::keys(&result, &CONTRACT, &[worker_id()], &[MEASUREMENT]);
+    let hidden = [storage::BANS.to_vec(), storage::appraisal_key(&worker_id())];
+    keys.retain(|key| shown || !hidden.contains(key));
     let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
     let leaves: Vec<Hash> = replies.iter().map(|reply| reply_leaf(&salt(reply), reply)).collect();
     Receipt {
@@ -222,6 +250,56 @@ fn names_the_link_that_a_forger_breaks() {
         edit(&mut receipt);
         assert_eq!(failed(&receipt), name);
     }
+}
+
+fn ban(facts: &mut Facts, subject: Subject, from: u32, until: Option<u32>) {
+    facts.bans.put(Ban { subject, from, until }, 0).unwrap();
+}
+
+#[test]
+fn a_worker_that_was_shut_out_in_the_receipts_state_breaks_the_link_of_its_evidence() {
+    const VENDOR: Subject = Subject::Vendor(Vendor::IntelTdx);
+    let barred: [fn(&mut Facts); 7] = [
+        |facts| ban(facts, VENDOR, HEAD, None),
+        |facts| ban(facts, VENDOR, 1, Some(HEAD)),
+        |facts| ban(facts, Subject::Root(Root::Intel), 0, None),
+        |facts| ban(facts, Subject::Model { vendor: Vendor::IntelTdx, fmspc: [1; 6] }, 0, None),
+        |facts| ban(facts, Subject::Evaluation { vendor: Vendor::IntelTdx, below: 18 }, 0, None),
+        |facts| ban(facts, Subject::Measurement(MEASUREMENT), 0, None),
+        // Of a worker of which nothing is known, any ban in force is about it.
+        |facts| {
+            ban(facts, Subject::Vendor(Vendor::IntelSgx), 0, None);
+            facts.appraisal = None;
+        },
+    ];
+    for edit in barred {
+        let verdict = verdict(&receipt_with(edit));
+        assert_eq!(verdict.failed().unwrap().name, "evidence and root", "{:?}", verdict.links);
+        assert_eq!(verdict.code(), Some(ErrorCode::Unattested));
+        assert!(verdict.failed().unwrap().detail.contains("shut out at block"));
+    }
+    let free: [fn(&mut Facts); 4] = [
+        |facts| ban(facts, VENDOR, HEAD + 1, None),
+        |facts| ban(facts, VENDOR, 1, Some(HEAD - 1)),
+        |facts| ban(facts, Subject::Vendor(Vendor::IntelSgx), 0, None),
+        |facts| facts.appraisal = None,
+    ];
+    for edit in free {
+        let verdict = verdict(&receipt_with(edit));
+        assert!(verdict.holds() && !verdict.bans_unknown, "{:?}", verdict.links);
+        assert!(verdict.links[4].detail.contains("no ban is about them"));
+    }
+}
+
+#[test]
+fn a_receipt_that_does_not_prove_the_list_of_bans_says_that_they_are_unknown() {
+    let verdict = verdict(&receipt_with(|facts| {
+        // Long enough to stand in a node of its own: a short list can stand in one that the proof has anyway.
+        ban(facts, Subject::Measurement(MEASUREMENT), 0, None);
+        facts.shown = false;
+    }));
+    assert!(verdict.holds() && verdict.bans_unknown, "{:?}", verdict.links);
+    assert!(verdict.links[4].detail.contains("bans unknown"));
 }
 
 #[test]

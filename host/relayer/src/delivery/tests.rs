@@ -3,7 +3,6 @@
 use super::*;
 use codec::Encode;
 use phala_protocol::{
-    attestation::Role,
     finality::FinalityFragment,
     gas::GasClass,
     inbox::{Head, ItemHeader, ItemKind, ItemOrigin},
@@ -67,6 +66,11 @@ impl Node for MockNode {
     async fn code(&self, code: &CodeHash) -> Result<Option<Vec<u8>>, ClientError> {
         Ok((code.0 == [5; 32]).then(|| vec![5; 10]))
     }
+
+    async fn listed(&self, _: &Hash) -> Result<Vec<(Hash, AllowedMeasurement)>, ClientError> {
+        let entry = |listed_at| AllowedMeasurement { source: [0; 32], listed_at, not_before: 0, sunset: None };
+        Ok((0..100).map(|index| ([index; 32], entry(index.into()))).collect())
+    }
 }
 
 fn status(height: BlockNumber, count: u64) -> TeeStatus {
@@ -107,6 +111,21 @@ async fn brings_whole_blocks_and_proves_their_boundaries_at_the_new_head() {
         assert!(keys.contains(&key));
     }
     assert_eq!(keys.len(), 5);
+}
+
+#[tokio::test]
+async fn a_gatekeeper_is_shown_what_was_listed_last_and_a_worker_is_not() {
+    let node = MockNode::new(&[], 100, 9);
+    let mut status = status(4, 0);
+    status.inboxes.clear();
+    assemble(&node, &status).await.unwrap();
+    assert!(node.proved.lock().unwrap().is_empty());
+    status.role = Role::Gatekeeper;
+    assemble(&node, &status).await.unwrap();
+    let (keys, _) = node.proved.lock().unwrap().pop().unwrap();
+    assert_eq!(keys.len(), MAX_LISTED);
+    let asked = |index: u8| keys.contains(&storage::measurement_key(&[index; 32]));
+    assert!(asked(99) && asked(36) && !asked(35));
 }
 
 #[tokio::test]
@@ -198,6 +217,9 @@ async fn malformed_answers_are_errors() {
         }
         async fn code(&self, _: &CodeHash) -> Result<Option<Vec<u8>>, ClientError> {
             Ok(None)
+        }
+        async fn listed(&self, _: &Hash) -> Result<Vec<(Hash, AllowedMeasurement)>, ClientError> {
+            Ok(vec![])
         }
     }
     let error = assemble(&Liar, &status(4, 0)).await.err().unwrap();

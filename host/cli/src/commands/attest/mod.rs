@@ -1,9 +1,11 @@
 //! `phala attest`: shows evidence, verifies it with a transcript, and renews collateral.
 
 mod collateral;
+mod events;
 mod fetch;
 mod fields;
 mod measurement;
+mod service;
 mod transcript;
 mod verify;
 
@@ -15,18 +17,28 @@ use crate::{
     evidence::{read, read_evidence},
     output::Output,
 };
+use events::EventLog;
 use fields::fields;
 use serde_json::json;
 
 /// Runs `phala attest`.
 pub async fn run(global: &Global, command: AttestCommand, output: Output) -> Result<(), CliError> {
     match command {
-        AttestCommand::Show { file } => {
+        AttestCommand::Show { file, event_log } => {
             let evidence = read_evidence(&file)?;
             let fields = fields(&evidence)
                 .map_err(|error| CliError::invalid(format!("{} is no quote: {error}", file.display())))?;
-            output.data(&json!({"judged": false, "fields": fields::to_json(&fields)}), || {
-                format!("{}\nnothing of this is judged: `phala attest verify` does that", fields::to_text(&fields))
+            let log = event_log.map(|log| EventLog::of(&read(&log)?, &evidence)).transpose()?;
+            let json = json!({
+                "judged": false,
+                "fields": fields::to_json(&fields),
+                "event_log": log.as_ref().map(EventLog::to_json),
+            });
+            output.data(&json, || {
+                let mut parts = vec![fields::to_text(&fields)];
+                parts.extend(log.map(|log| log.to_text("this quote, which are its claims")));
+                parts.push("nothing of this is judged: `phala attest verify` does that".to_owned());
+                parts.join("\n")
             });
             Ok(())
         }

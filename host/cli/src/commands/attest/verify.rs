@@ -3,11 +3,14 @@
 //! A verdict is a function of evidence, collateral, policy and time, and all four are arguments here. Exit codes are those of `phala
 //! verify`: 0 only if every check holds on hardware.
 
-use super::transcript::{Check, Transcript};
+use super::{
+    events::EventLog,
+    transcript::{Check, Transcript},
+};
 use crate::{
     args::AttestVerifyArgs,
     error::{CliError, Code},
-    evidence::{date, read_collateral, read_evidence},
+    evidence::{date, read, read_collateral, read_evidence},
     output::{assurance, assurance_line, line, Output},
 };
 use phala_attest::{AcceptedStatuses, Policy, PolicyTerms, TcbStatus};
@@ -22,10 +25,15 @@ pub fn run(args: &AttestVerifyArgs, output: Output) -> Result<(), CliError> {
     let terms = PolicyTerms { accepted: accepted(&args.accept)?, minimum_tcb_evaluation_number: 0 };
     let policy = Policy { anchor: args.root.anchor()?, terms };
     let transcript = Transcript::of(&evidence, &collateral, &policy, args.at);
+    let log = args.event_log.as_ref().map(|log| EventLog::of(&read(log)?, &evidence)).transpose()?;
     if !output.is_json() {
         line(&format!("at {} ({})\n{}", args.at, date(args.at), transcript.to_text()));
+        if let Some(log) = &log {
+            let verified = transcript.failed().is_none();
+            line(&log.to_text(if verified { "the verified evidence" } else { "evidence that does not hold" }));
+        }
     }
-    judge(&transcript, args.at, args.allow_simulated, output)
+    judge(&transcript, log.as_ref(), args.at, args.allow_simulated, output)
 }
 
 /// The statuses that pass.
@@ -42,7 +50,13 @@ fn accepted(names: &[String]) -> Result<AcceptedStatuses, CliError> {
 }
 
 /// The transcript as an answer or as a failure with its exit code. Prints the answer under `--json`.
-fn judge(transcript: &Transcript, at: u64, allow_simulated: bool, output: Output) -> Result<(), CliError> {
+fn judge(
+    transcript: &Transcript,
+    log: Option<&EventLog>,
+    at: u64,
+    allow_simulated: bool,
+    output: Output,
+) -> Result<(), CliError> {
     let found = transcript.report.as_ref().map(|report| match report.assurance() {
         phala_attest::Assurance::Hardware => Assurance::Hardware,
         phala_attest::Assurance::Simulated => Assurance::Simulated,
@@ -50,13 +64,21 @@ fn judge(transcript: &Transcript, at: u64, allow_simulated: bool, output: Output
     if let (Some(found), false) = (found, output.is_json()) {
         line(assurance_line(found));
     }
+    let fault = log.and_then(EventLog::fault);
     let mut details = transcript.to_json();
     if let Value::Object(details) = &mut details {
         details.insert("at".to_owned(), json!(at));
-        details.insert("holds".to_owned(), json!(found.is_some()));
+        details.insert("holds".to_owned(), json!(found.is_some() && fault.is_none()));
+        if let Some(log) = log {
+            details.insert("event_log".to_owned(), log.to_json());
+        }
         details.insert("assurance".to_owned(), json!(found.map(assurance)));
     }
     let error = match (transcript.failed(), found) {
+        (None, Some(_)) if fault.is_some() => Some(CliError::new(
+            ErrorCode::Unattested,
+            format!("the event log is not the machine's: {}", fault.map(|why| why.to_string()).unwrap_or_default()),
+        )),
         (Some(Check { name, reason, .. }), _) => Some(CliError::new(
             ErrorCode::Unattested,
             format!("the check `{name}` does not hold: {}", reason.as_deref().unwrap_or_default()),
@@ -105,21 +127,30 @@ mod tests {
         let output = Output::new(true);
         let (quote, signed) = (evidence(QUOTE).unwrap(), collateral(COLLATERAL).unwrap());
         let genuine = Transcript::of(&quote, &signed, &policy(RootArgument::Intel, &[]), THEN);
-        assert!(judge(&genuine, THEN, false, output).is_ok());
+        assert!(judge(&genuine, None, THEN, false, output).is_ok());
+        let (good, other) = crate::commands::attest::events::tests::logs();
+        assert!(judge(&genuine, Some(&good), THEN, false, output).is_ok());
+        let error = judge(&genuine, Some(&other), THEN, true, output).unwrap_err();
+        assert_eq!((error.code.as_str(), error.exit_code(), &error.details["holds"]), ("unattested", 7, &json!(false)));
+        assert!(error.message.contains("rtmr0"), "{}", error.message);
         let late = Transcript::of(&quote, &signed, &policy(RootArgument::Intel, &[]), THEN + 60 * 86_400);
-        let error = judge(&late, THEN, true, output).unwrap_err();
+        let error = judge(&late, None, THEN, true, output).unwrap_err();
         assert_eq!((error.code.as_str(), error.exit_code()), ("unattested", 7));
         assert_eq!(error.details["holds"], false);
 
         let machine = InsecureMachine::new("machine", b"program", THEN).unwrap();
         let quote = evidence(&machine.quote([1; 64])).unwrap();
         let simulated = Transcript::of(&quote, machine.collateral(), &policy(RootArgument::Development, &[]), THEN);
-        let error = judge(&simulated, THEN, false, output).unwrap_err();
+        let error = judge(&simulated, None, THEN, false, output).unwrap_err();
         assert_eq!((error.code.as_str(), error.exit_code()), ("simulated", 8));
         assert_eq!(error.details["assurance"], "simulated");
-        assert!(judge(&simulated, THEN, true, output).is_ok());
+        assert!(judge(&simulated, None, THEN, true, output).is_ok());
         let refused = Transcript::of(&quote, machine.collateral(), &policy(RootArgument::Intel, &[]), THEN);
-        assert_eq!(judge(&refused, THEN, true, output).unwrap_err().exit_code(), 7, "its root is not trusted unasked");
+        assert_eq!(
+            judge(&refused, None, THEN, true, output).unwrap_err().exit_code(),
+            7,
+            "its root is not trusted unasked"
+        );
     }
 
     #[test]

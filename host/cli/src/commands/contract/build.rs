@@ -72,7 +72,8 @@ pub async fn build(folder: &Path, toolchain: &Toolchain) -> Result<Built, CliErr
         return Err(CliError::new(
             ErrorCode::OverLimit,
             format!("the contract has {} bytes; the chain takes at most {MAX_CODE_BYTES}", wasm.len()),
-        ));
+        )
+        .with_hint("leave out dependencies, or split it into contracts that call each other"));
     }
     let metadata = Metadata::from_wasm(&wasm).map_err(ClientError::from)?;
     let path = target.join(format!("{library}.wasm"));
@@ -109,7 +110,10 @@ async fn library(folder: &Path, toolchain: &Toolchain) -> Result<String, CliErro
         .output()
         .await
         .map_err(|error| CliError::environment(format!("cannot start cargo: {error}")))?;
-    let unread = || CliError::invalid(format!("cargo cannot read {}", manifest.display()));
+    let unread = || {
+        CliError::invalid(format!("cargo cannot read {}", manifest.display()))
+            .with_hint("cargo says why above; `phala contract new NAME` makes one that it reads")
+    };
     if !output.status.success() {
         return Err(unread());
     }

@@ -11,7 +11,7 @@ use crate::{
 use phala_client::{
     command::{failure_error, Failed},
     worker::WorkerEndpoint,
-    Account, ClientError, CommandOptions, Metadata, Network,
+    Account, ClientError, CommandOptions, Deadline, Metadata, Network,
 };
 use phala_protocol::{limits::MAX_CODE_BYTES, ClusterId, ContractId};
 use serde_json::json;
@@ -37,7 +37,8 @@ pub async fn run(global: &Global, args: &DeployArgs, output: Output) -> Result<(
         return Err(CliError::new(
             phala_client::ErrorCode::OverLimit,
             format!("{} has {length} bytes; code has at most {MAX_CODE_BYTES}", args.file.display()),
-        ));
+        )
+        .with_hint("deploy what `phala contract build` makes: it is built for size"));
     }
     let wasm = std::fs::read(&args.file).map_err(io("read", &args.file))?;
     let connected = network::connect(global).await?;
@@ -68,9 +69,11 @@ pub async fn deploy(network: &Network, account: &Account, deployment: &Deploymen
     let metadata = Metadata::from_wasm(deployment.wasm).map_err(ClientError::from)?;
     // Before anything is paid for: arguments that do not fit.
     let input = encode(&metadata.constructor, deployment.words)?;
-    let code = network.upload_code(account, deployment.wasm).await?;
-    let command = network.instantiate(account, deployment.cluster, code, input, &deployment.options).await?;
-    let completed = network.complete(account, &command, deployment.workers, deployment.options.timeout).await?;
+    let deadline = Deadline::after(deployment.options.timeout);
+    let code = network.upload_code(account, deployment.wasm, deadline.left()).await?;
+    let options = CommandOptions { timeout: deadline.left(), ..deployment.options.clone() };
+    let command = network.instantiate(account, deployment.cluster, code, input, &options).await?;
+    let completed = network.complete(account, &command, deployment.workers, deadline.left()).await?;
     match completed.output() {
         Ok(_) => Ok(command.contract),
         Err(failed) => {

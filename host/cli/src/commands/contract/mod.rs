@@ -4,7 +4,9 @@ mod build;
 mod call;
 pub mod deploy;
 mod new;
+mod outcome;
 mod query;
+mod reply;
 mod show;
 pub mod toolchain;
 
@@ -30,6 +32,8 @@ pub async fn run(global: &Global, command: ContractCommand, output: Output) -> R
         ContractCommand::Build { folder } => build::run(&folder, output).await,
         ContractCommand::Deploy(args) => deploy::run(global, &args, output).await,
         ContractCommand::Call(args) => call::run(global, &args, output).await,
+        ContractCommand::Reply(args) => reply::run(global, &args, output).await,
+        ContractCommand::Pending => reply::list(output),
         ContractCommand::Query(args) => query::run(global, &args, output).await,
         ContractCommand::List => show::list(global, output).await,
         ContractCommand::Info { contract } => show::info(global, &contract, output).await,

@@ -80,6 +80,7 @@ fn show(answer: &VerifiedAnswer, method: &phala_client::abi::Method, output: Out
                 .map_or_else(|_| phala_protocol::ids::to_hex(bytes), |error| error.to_string());
             Err(CliError::new(ErrorCode::ContractError, format!("the contract refuses: {why}")))
         }
-        _ => Err(CliError::new(ErrorCode::Unverified, "the worker answers something else than was asked")),
+        _ => Err(CliError::new(ErrorCode::Unverified, "the worker answers something else than was asked")
+            .with_hint("it is damaged, or of another version: ask another one with --worker URL")),
     }
 }
