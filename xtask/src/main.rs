@@ -23,7 +23,7 @@ cargo xtask check [--bless]   run every rule; --bless rewrites tee/TCB.txt and t
 cargo xtask map               print the map of crates
 cargo xtask contracts         build contracts/* for wasm32v1-none and run their own tests
 cargo xtask bench NAME        measure one thing, one JSON line a metric; see docs/bench
-cargo xtask campaign NAME     search for faults with many seeds; see docs/campaigns
+cargo xtask campaign NAME     search for faults at length, and keep what was found; see docs/campaigns
 cargo xtask help              print this";
 
 fn main() -> ExitCode {

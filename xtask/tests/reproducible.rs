@@ -89,3 +89,61 @@ fn a_program_that_holds_where_it_was_built_is_refused() {
     assert!(errors.contains("differ") && errors.contains("holds a path of this build"), "{errors}");
     assert!(output.stdout.is_empty());
 }
+
+/// `scripts/measure` with these words, called from `folder`.
+fn called(folder: &Path, words: &[&str]) -> Output {
+    let script = fs::canonicalize(Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/measure")).unwrap();
+    let target = folder.join("target");
+    Command::new(script).args(words).current_dir(folder).env("CARGO_TARGET_DIR", target).output().unwrap()
+}
+
+#[test]
+fn wrong_words_are_told_before_anything_is_built() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("tree")).unwrap();
+    fs::write(folder.path().join("tree/Cargo.toml"), MANIFEST).unwrap();
+    fs::write(folder.path().join("file"), "").unwrap();
+    let hash = format!("0x{}", "0f".repeat(32));
+    for (words, why) in [
+        (&["--measurement", "0x12"][..], "64 digits"),
+        (&["--measurement"], "needs a value"),
+        (&["--keep="], "needs a value"),
+        (&["--packages", "tiny"], "unknown argument"),
+        (&["--tree", "nothing"], "no Cargo.toml in 'nothing'"),
+        (&["--tree=tree", "--measurement", &hash], "without --tree"),
+        (&["--tree=tree", "--keep=file/below"], "cannot make the folder"),
+    ] {
+        let output = called(folder.path(), words);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{words:?}: {errors}");
+        assert!(errors.contains(why), "{words:?}: {errors}");
+        assert!(output.stdout.is_empty());
+    }
+    assert!(!folder.path().join("target").exists(), "nothing was built");
+    let help = called(folder.path(), &["--help"]);
+    assert!(help.status.success() && String::from_utf8_lossy(&help.stdout).contains("--measurement"));
+}
+
+#[test]
+fn folders_are_the_callers_and_its_environment_does_not_reach_the_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    program(&folder.path().join("tree"), HONEST);
+    let plain = called(folder.path(), &["--tree", "tree", "--package=tiny"]);
+    assert!(plain.status.success(), "{}", String::from_utf8_lossy(&plain.stderr));
+    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../scripts/measure");
+    let kept = Command::new(fs::canonicalize(script).unwrap())
+        .args(["--package", "tiny", "--tree", "tree", "--keep", "kept"])
+        .current_dir(folder.path())
+        // Inside the tree that is built: it must not be copied into itself.
+        .env("CARGO_TARGET_DIR", folder.path().join("tree/target"))
+        .envs([
+            ("CARGO_PROFILE_RELEASE_DEBUG", "2"),
+            ("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0"),
+            ("RUSTFLAGS", "-C debuginfo=2"),
+        ])
+        .output()
+        .unwrap();
+    assert!(kept.status.success(), "{}", String::from_utf8_lossy(&kept.stderr));
+    assert_eq!(kept.stdout, plain.stdout, "the same program");
+    assert!(folder.path().join("kept/tiny").is_file());
+}

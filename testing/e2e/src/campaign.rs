@@ -31,6 +31,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
+use tokio::task::JoinSet;
 use witness::Witness;
 
 /// How long a network may take to recover: the longest pause of `phala dev` between two starts, and a slow start.
@@ -179,31 +180,42 @@ async fn run_on(network: &Network, options: &Options) -> Result<Report> {
     let mut campaign =
         Campaign { file, load: load.clone(), audit, report, epoch_blocks: options.epoch_blocks, workers };
     let mut senders = load.start(options.seed, options.pause);
-    for _ in 0..options.calm_probes {
-        let calm = campaign.probe(0, Instant::now()).await?;
-        campaign.report.calm.push(calm);
-    }
-    for (number, step) in options.steps.iter().enumerate() {
-        if options.until.is_some_and(|until| Instant::now() > until) {
-            eprintln!("the time is over after {number} of {} steps", options.steps.len());
-            break;
-        }
-        campaign.step(number, step).await?;
-    }
-    load.stop();
-    let ended = tokio::time::timeout(RECOVERED_WITHIN, async {
-        while let Some(sender) = senders.join_next().await {
-            sender.context("a sender panicked")??;
-        }
-        anyhow::Ok(())
-    });
-    ended.await.context("transfers that were begun do not end")??;
-    campaign.finish().await?;
+    let carried_out = campaign.carry_out(options, &mut senders).await;
     drop(witness);
-    Ok(campaign.report)
+    match carried_out {
+        Ok(()) => Ok(campaign.report),
+        // What was found before it broke off must not be lost with it.
+        Err(error) => {
+            Err(campaign.audit.violations.iter().fold(error, |error, found| error.context(found.to_string())))
+        }
+    }
 }
 
 impl Campaign {
+    /// Probes, steps, and everything that has to hold at the end.
+    async fn carry_out(&mut self, options: &Options, senders: &mut JoinSet<Result<()>>) -> Result<()> {
+        for _ in 0..options.calm_probes {
+            let calm = self.probe(0, Instant::now()).await?;
+            self.report.calm.push(calm);
+        }
+        for (number, step) in options.steps.iter().enumerate() {
+            if options.until.is_some_and(|until| Instant::now() > until) {
+                eprintln!("the time is over after {number} of {} steps", options.steps.len());
+                break;
+            }
+            self.step(number, step).await?;
+        }
+        self.load.stop();
+        let ended = tokio::time::timeout(RECOVERED_WITHIN, async {
+            while let Some(sender) = senders.join_next().await {
+                sender.context("a sender panicked")??;
+            }
+            anyhow::Ok(())
+        });
+        ended.await.context("transfers that were begun do not end")??;
+        self.finish().await
+    }
+
     async fn step(&mut self, number: usize, step: &Step) -> Result<()> {
         tokio::time::sleep(step.after).await;
         let (killed, roles) = match &step.action {
@@ -250,7 +262,8 @@ impl Campaign {
         }
         let killed = Instant::now();
         for pid in pids {
-            while Path::new(&format!("/proc/{pid}")).exists() && killed.elapsed() < RECOVERED_WITHIN {
+            while Path::new(&format!("/proc/{pid}")).exists() {
+                ensure!(killed.elapsed() < RECOVERED_WITHIN, "process {pid} was killed and is still there");
                 tokio::time::sleep(LOOK).await;
             }
         }
@@ -331,6 +344,10 @@ impl Campaign {
             }
         }
         let intents = self.load.ledger.intents();
+        if intents.is_empty() || self.audit.counts.replies == 0 {
+            let detail = "nothing was sent, or nothing was answered: the rest says nothing".to_owned();
+            self.audit.violations.push(Violation { invariant: "something_to_look_at".into(), detail });
+        }
         self.report.transfers = intents.len();
         self.report.resent = intents.iter().filter(|intent| intent.sent > 1).count();
         self.report.counts = self.audit.counts.clone();

@@ -1,7 +1,7 @@
 //! The canary's way through a running network, and the search of everything that could have seen it.
 
 use crate::{
-    canary::{chain, items, marker, prove_the_search, witness, Search, Tapped},
+    canary::{chain, items, marker, prove_the_search, witness, Row, Search, Tapped},
     processes,
     raw_http::host_of,
     skipped, Network,
@@ -24,6 +24,8 @@ pub struct Canary {
     pub contract: String,
     /// The relayer, still run by hand.
     pub tapped: Tapped,
+    /// What could not be searched on this machine, and why.
+    pub not_searched: Vec<String>,
 }
 
 impl Canary {
@@ -60,7 +62,7 @@ impl Canary {
         let texts: Vec<&str> = markers.iter().map(String::as_str).collect();
         let mut search = Search::new(&texts, &sealed);
         prove_the_search(&mut search, &texts, folder);
-        let mut canary = Self { search, markers, contract, tapped };
+        let mut canary = Self { search, markers, contract, tapped, not_searched: Vec::new() };
         canary.search_all(network);
         canary
     }
@@ -96,26 +98,41 @@ impl Canary {
         processes.insert("phala dev".to_owned(), network.id());
         for (name, id) in &processes {
             if let Err(error) = search.memory(&format!("memory of {name}"), *id) {
-                skipped(&format!("the memory of {name}: {error}; this needs root, or the same user and no Yama"));
+                let what = format!("the memory of {name}: {error}; this needs root, or the same user and no Yama");
+                skipped(&what);
+                self.not_searched.push(what);
             }
         }
         if let Some(id) = own {
             // It may hold them: it is the TEE. Here it is simulated, and so open.
-            let _ = search.memory(&format!("{OWN} {WORKER}"), id);
+            if let Err(error) = search.memory(&format!("{OWN} {WORKER}"), id) {
+                self.not_searched.push(format!("the worker's own memory, a control: {error}"));
+            }
         }
     }
 
-    /// Searches what a crash of each process but the worker would leave on the disk, where `gcore` of gdb can make it.
+    /// Searches what a crash of each process would leave on the disk, where `gcore` of gdb can make it. The worker's own is a control: it
+    /// forbids itself to leave one, and what its memory was seen to hold has to be seen there.
     pub fn search_core_dumps(&mut self, network: &Network, folder: &Path) {
         let mut processes = processes::ids(&network.base);
-        processes.remove(WORKER);
+        processes.insert("relayer, run by hand".to_owned(), self.tapped.relayer.id());
+        processes.insert("phala dev".to_owned(), network.id());
         for (name, id) in processes {
-            let file = folder.join(format!("core-of-{name}"));
+            let file = folder.join("core");
             let dumped = Command::new("gcore").arg("-o").arg(&file).arg(id.to_string()).output();
-            let file = folder.join(format!("core-of-{name}.{id}"));
+            let file = folder.join(format!("core.{id}"));
+            let place = if name == WORKER { format!("{OWN_CORE} {name}") } else { format!("core dump of {name}") };
             match std::fs::read(&file) {
-                Ok(bytes) => drop(self.search.bytes(&format!("core dump of {name}"), [bytes.as_slice()])),
-                Err(error) => skipped(&format!("a core dump of {name}: {error}; gcore said {dumped:?}")),
+                Ok(bytes) => drop(self.search.bytes(&place, [bytes.as_slice()])),
+                Err(error) => {
+                    let why = match dumped {
+                        Err(error) => format!("gcore of gdb cannot be run: {error}"),
+                        Ok(output) => format!("{error}; {}", String::from_utf8_lossy(&output.stderr).trim()),
+                    };
+                    let what = format!("a core dump of {name}: {why}");
+                    skipped(&what);
+                    self.not_searched.push(what);
+                }
             }
             let _ = std::fs::remove_file(file);
         }
@@ -125,7 +142,7 @@ impl Canary {
     pub fn faults(&self) -> Vec<String> {
         let rows = || self.search.rows.iter().filter(|row| !row.place.starts_with("control: "));
         let mut faults: Vec<String> = rows()
-            .filter(|row| row.hits() > 0 && !row.place.starts_with(OWN))
+            .filter(|row| row.hits() > 0 && !row.place.starts_with(OWN) && !row.place.starts_with(OWN_CORE))
             .map(|row| format!("{} holds plaintext: {:?}", row.place, row.plaintext))
             .collect();
         faults.extend(
@@ -144,11 +161,16 @@ impl Canary {
                 faults.push(format!("the sealed command was not seen in {must}: the search looks at the wrong thing"));
             }
         }
+        let hits = |place: &str| rows().find(|row| row.place.starts_with(place)).map(Row::hits);
+        if hits(OWN).is_some_and(|hits| hits > 0) && hits(OWN_CORE) == Some(0) {
+            faults.push("the search misses in a core dump of the worker what it finds in its memory".to_owned());
+        }
         faults
     }
 }
 
 /// How the row of the folder with keys and names is called: it is empty for who uses development accounts.
 const COMMAND_LINE: &str = "folder of the command line";
-/// How the row of the worker's own memory is called.
+/// How the rows of the worker's own memory and core dump are called.
 const OWN: &str = "the TEE itself: memory of";
+const OWN_CORE: &str = "the TEE itself: core dump of";

@@ -6,8 +6,9 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// What takes the rest of the room.
-const BALLAST: &str = "ballast";
+/// What takes room: most of it, and the rest.
+const BALLASTS: [&str; 2] = ["ballast", "ballast-to-the-last-byte"];
+const BLOCK: u64 = 4096;
 
 /// A mounted file system, unmounted when dropped.
 pub struct SmallDisk {
@@ -32,19 +33,43 @@ impl SmallDisk {
 
     /// Takes the rest of the room; the last byte of it is found by asking for more.
     pub fn fill(&self) {
-        let file = format!("of={}", self.path.join(BALLAST).display());
-        let _ = Command::new("dd").args(["if=/dev/zero", "bs=4096", &file]).stderr(Stdio::null()).status();
+        self.write(BALLASTS[1], None);
+    }
+
+    /// Takes room until `left` bytes are left.
+    pub fn fill_to(&self, left: u64) {
+        self.write(BALLASTS[0], Some(self.free().saturating_sub(left) / BLOCK));
     }
 
     /// Gives the room back.
     pub fn make_room(&self) {
-        fs::remove_file(self.path.join(BALLAST)).expect("it was filled");
+        let removed = BALLASTS.iter().filter(|name| fs::remove_file(self.path.join(name)).is_ok()).count();
+        assert!(removed > 0, "it was filled");
+    }
+
+    /// Bytes that are left.
+    pub fn free(&self) -> u64 {
+        let said = Command::new("df").args(["--output=avail", "-B1"]).arg(&self.path).output().expect("df runs");
+        let said = String::from_utf8_lossy(&said.stdout).into_owned();
+        said.lines().nth(1).and_then(|number| number.trim().parse().ok()).expect("df of coreutils is needed")
+    }
+
+    fn write(&self, name: &str, blocks: Option<u64>) {
+        let file = format!("of={}", self.path.join(name).display());
+        let mut command = Command::new("dd");
+        command.args(["if=/dev/zero", &format!("bs={BLOCK}"), &file]);
+        command.args(blocks.map(|blocks| format!("count={blocks}")));
+        let _ = command.stderr(Stdio::null()).status();
     }
 }
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        let _ = Command::new("umount").arg(&self.path).status();
+        let unmounted = Command::new("umount").arg(&self.path).status();
+        if !unmounted.is_ok_and(|done| done.success()) {
+            // Somebody still has a file of it open: it goes with him.
+            let _ = Command::new("umount").arg("-l").arg(&self.path).status();
+        }
     }
 }
 

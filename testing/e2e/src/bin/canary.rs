@@ -1,35 +1,130 @@
 //! `cargo xtask campaign canary`: the whole search for marked plaintext, several times over, with core dumps.
 //!
-//! `canary [--n ROUNDS]`: each round draws new markers, sends them through a network of real processes, and searches everything but the
-//! worker's own memory. There is no seed: a marker that could be computed again could also stand somewhere by accident. Prints one
-//! table a round and a verdict; the exit code is 0 only when nothing was found, and the search was shown to work.
+//! `canary [--n ROUNDS] [--record FILE]`: each round draws new markers, sends them through a network of real processes, and searches
+//! everything but the worker's own memory. There is no seed: a marker that could be computed again could also stand somewhere by
+//! accident. Prints one table a round, what could not be searched on this machine, and a verdict. With `--record FILE` rounds may come
+//! in pieces: what FILE says is done counts, and what was found stays found. Exit code 1 when something was found or the search was not
+//! shown to work; 3 when nothing was found and something was not searched; 0 otherwise.
 #![forbid(unsafe_code)]
 #![allow(clippy::expect_used, reason = "a tool of tests: what it cannot do ends it")]
 
+use anyhow::{bail, ensure, Context, Result};
 use phala_e2e::{canary_run::Canary, probe, redaction::EVERYTHING, Network};
-use std::process::ExitCode;
+use serde::{Deserialize, Serialize};
+use std::{
+    fs,
+    io::ErrorKind,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
-fn main() -> ExitCode {
-    let words: Vec<String> = std::env::args().collect();
-    let rounds =
-        words.iter().position(|word| word == "--n").and_then(|at| words.get(at + 1)?.parse().ok()).unwrap_or(3);
+const USAGE: &str = "campaign canary [--n ROUNDS, 1 to 40; default 3] [--record FILE]";
+/// Rounds of one network: the inbox is read in one answer, and a round puts a handful of items into it.
+const MAX_ROUNDS: usize = 40;
+
+/// What one round came to.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Round {
+    commit: String,
+    table: String,
+    bytes: u64,
+    faults: Vec<String>,
+    not_searched: Vec<String>,
+}
+
+struct Arguments {
+    rounds: usize,
+    record: Option<PathBuf>,
+}
+
+fn arguments() -> Result<Arguments> {
+    let mut found = Arguments { rounds: 3, record: None };
+    // The first word is the campaign's name.
+    let mut words = std::env::args().skip(1).skip_while(|word| word == "canary");
+    while let Some(word) = words.next() {
+        let value = words.next().with_context(|| format!("{word} needs a value\n{USAGE}"))?;
+        match word.as_str() {
+            "--n" => found.rounds = value.parse().with_context(|| format!("--n is a number\n{USAGE}"))?,
+            "--record" => found.record = Some(value.into()),
+            _ => bail!("unknown word {word}\n{USAGE}"),
+        }
+    }
+    // No round would find nothing.
+    ensure!((1..=MAX_ROUNDS).contains(&found.rounds), "{USAGE}");
+    Ok(found)
+}
+
+fn main() -> Result<ExitCode> {
+    let arguments = arguments()?;
+    let mut rounds = match &arguments.record {
+        Some(path) => read(path)?,
+        None => Vec::new(),
+    };
+    println!("{} rounds, of them {} recorded; simulated TEEs: INSECURE", arguments.rounds, rounds.len());
+    if rounds.len() < arguments.rounds {
+        run(&arguments, &mut rounds)?;
+    }
+    Ok(conclude(&rounds))
+}
+
+fn run(arguments: &Arguments, rounds: &mut Vec<Round>) -> Result<()> {
     std::env::set_var("PHALA_LOG", EVERYTHING);
+    let commit = std::env::var("PHALA_COMMIT").unwrap_or_else(|_| "unknown".to_owned());
     let folder = tempfile::tempdir().expect("a temporary folder");
     let wasm = probe::build(&folder.path().join("contracts"));
     let network = Network::start(&folder.path().join("network"), &["--fresh"]);
-    let mut faults = Vec::new();
-    let mut searched = 0;
-    for round in 1..=rounds {
+    while rounds.len() < arguments.rounds {
         let mut canary = Canary::run(&network, &wasm, folder.path());
         canary.search_core_dumps(&network, folder.path());
-        println!("round {round} of {rounds}\n\n{}", canary.search);
-        searched += canary.search.rows.iter().map(|row| row.bytes).sum::<u64>();
-        faults.extend(canary.faults());
-    }
-    println!("{rounds} rounds, {searched} bytes searched, {} faults (simulated TEE: INSECURE)", faults.len());
-    for fault in &faults {
-        println!("FAULT: {fault}");
+        let round = Round {
+            commit: commit.clone(),
+            table: canary.search.to_string(),
+            bytes: canary.search.rows.iter().map(|row| row.bytes).sum(),
+            faults: canary.faults(),
+            not_searched: std::mem::take(&mut canary.not_searched),
+        };
+        println!("round {} of {}\n\n{}", rounds.len() + 1, arguments.rounds, round.table);
+        rounds.push(round);
+        if let Some(path) = &arguments.record {
+            write(path, rounds)?;
+        }
     }
     let ended = network.stop();
-    ExitCode::from(u8::from(!faults.is_empty() || ended != Some(0)))
+    ensure!(ended == Some(0), "`phala dev` ended with {ended:?}");
+    Ok(())
+}
+
+/// What all rounds came to.
+fn conclude(rounds: &[Round]) -> ExitCode {
+    let searched: u64 = rounds.iter().map(|round| round.bytes).sum();
+    let faults: usize = rounds.iter().map(|round| round.faults.len()).sum();
+    println!("{} rounds, {searched} bytes searched, {faults} faults (simulated TEE: INSECURE)", rounds.len());
+    let mut complete = true;
+    for (number, round) in rounds.iter().enumerate() {
+        println!("round {}: commit {}", number + 1, round.commit);
+        round.faults.iter().for_each(|fault| println!("FAULT in round {}: {fault}", number + 1));
+        round.not_searched.iter().for_each(|what| println!("NOT SEARCHED in round {}: {what}", number + 1));
+        complete &= round.not_searched.is_empty();
+    }
+    match (faults, complete) {
+        (0, true) => ExitCode::SUCCESS,
+        (0, false) => ExitCode::from(3),
+        _ => ExitCode::FAILURE,
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<Round>> {
+    match fs::read(path) {
+        Ok(bytes) => serde_json::from_slice(&bytes).with_context(|| format!("{} is no record", path.display())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+    }
+}
+
+/// Replaces the record whole.
+fn write(path: &Path, rounds: &[Round]) -> Result<()> {
+    let aside = path.with_extension("new");
+    fs::write(&aside, serde_json::to_vec_pretty(rounds)?)
+        .and_then(|()| fs::rename(&aside, path))
+        .with_context(|| format!("cannot write {}", path.display()))
 }

@@ -37,6 +37,9 @@ pub struct Piece {
     pub from: usize,
     /// The seed of its load.
     pub load_seed: u64,
+    /// The commit that was run, as far as it is known.
+    #[serde(default)]
+    pub commit: String,
     /// What it came to; its recoveries are as many as its steps. None when it broke off.
     pub report: Option<Report>,
     /// Why it broke off.
@@ -120,7 +123,8 @@ impl Record {
             Ok(report) => (Some(report.clone()), None),
             Err(error) => (None, Some(format!("{error:#}"))),
         };
-        self.content.pieces.push(Piece { from, load_seed, report, failure });
+        let commit = std::env::var("PHALA_COMMIT").unwrap_or_else(|_| "unknown".to_owned());
+        self.content.pieces.push(Piece { from, load_seed, commit, report, failure });
         let aside = self.path.with_extension("new");
         fs::write(&aside, serde_json::to_vec_pretty(&self.content)?)
             .and_then(|()| fs::rename(&aside, &self.path))
@@ -134,6 +138,11 @@ impl Record {
             total.add(report);
         }
         total
+    }
+
+    /// Kills that were wanted of all pieces together.
+    pub fn wanted(&self) -> usize {
+        self.content.campaign.kills
     }
 
     /// Why pieces broke off.

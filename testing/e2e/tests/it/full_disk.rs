@@ -81,7 +81,7 @@ impl<'a> Disk<'a> {
     fn goes_on(&self) -> u128 {
         self.wait_until_well();
         let before = self.balance();
-        self.call("60").data();
+        self.call("120").data();
         assert_eq!(self.balance(), before + 1);
         before + 1
     }
@@ -95,7 +95,8 @@ fn health(url: &str) -> Value {
     ask(host_of(url), "GET", "/v1/health", &[]).map_or(Value::Null, |answer| answer.json())
 }
 
-fn transfer(network: &Network, token: &str, timeout: &str) -> phala_e2e::Run {
+/// One transfer to bob; waits for its reply.
+pub fn transfer(network: &Network, token: &str, timeout: &str) -> phala_e2e::Run {
     let words =
         ["contract", "call", token, "transfer", r#"["bob", "1"]"#, "--from", "alice", "--wait", "--timeout", timeout];
     network.phala(&words)
@@ -161,7 +162,8 @@ fn a_file_may_not_grow(disk: &Disk<'_>, data: &Path) {
     let mut worker = disk.start(data, "limited.log");
     let now = disk.goes_on();
     limit_files(worker.id(), LITTLE_FILE);
-    let failed = disk.call("6");
+    // Long enough for inclusion, which the worker has no part in.
+    let failed = disk.call("20");
     assert_eq!((failed.code, &failed.json["error"]["code"]), (Some(6), &Value::from("timeout")), "{}", failed.text);
     assert_eq!(worker.ended(), None, "the worker died of a limit: {}", disk.log("limited.log"));
     assert_eq!(disk.health()["healthy"], false, "it says that it does not serve");
@@ -201,7 +203,7 @@ fn a_disk_is_full(disk: &Disk<'_>, data: &Path) -> Option<u128> {
     // The store has pages of its own to use up first.
     let mut sent = 0;
     while sent < 10 && disk.health()["healthy"] == true {
-        let _ = disk.call("4");
+        let _ = disk.call("20");
         sent += 1;
     }
     assert_eq!(worker.ended(), None, "the worker died of a full disk: {}", disk.log("full.log"));

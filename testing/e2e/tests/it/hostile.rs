@@ -3,7 +3,7 @@
 //! They share a network because starting one takes longer than most of what is done to it. Each part leaves it as it must be left:
 //! working. TEE simulated: INSECURE.
 
-use crate::{full_disk, hostile_contracts, hostile_flood, relay_lies};
+use crate::{full_disk, hostile_contracts, hostile_flood, node_disk, relay_lies};
 use phala_e2e::{
     alone,
     canary_run::{Canary, CALLER},
@@ -70,6 +70,8 @@ fn a_network_holds_in_a_hostile_world() {
         said("whatever a contract does ends as its own error");
     });
     said("failing disks of workers are survived");
+    node_disk::check(&network, &folder.path().join("node-disk"));
+    said("failing disks of node, relayer and supervisor are survived");
 
     let status = network.phala(&["status"]).data();
     assert_eq!(status["silent"].as_array().unwrap().len(), 0, "{status}");

@@ -7,6 +7,7 @@ mod hostile;
 mod hostile_contracts;
 mod hostile_flood;
 mod hours_off;
+mod node_disk;
 mod one_command;
 mod outside_contract;
 mod relay_lies;
