@@ -7,7 +7,7 @@
 use std::{
     fs::{self, File},
     io::{ErrorKind, Read, Write},
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, ExitStatus},
     time::Instant,
 };
@@ -127,8 +127,10 @@ pub fn commit() -> String {
     }
 }
 
+/// As cargo says when it runs this tool: what the compiler said may be of another clone that shares the target directory.
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+    let compiled = || env!("CARGO_MANIFEST_DIR").into();
+    PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(compiled)).join("..")
 }
 
 fn said(program: &str, words: &[&str]) -> Option<String> {
