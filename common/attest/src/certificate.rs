@@ -27,7 +27,8 @@ const KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.15");
 const BASIC_CONSTRAINTS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.19");
 
 /// Why a certificate was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, thiserror::Error)]
+#[cfg_attr(feature = "scale-info", derive(scale_info::TypeInfo))]
 pub enum CertificateFault {
     /// Not the DER of a certificate.
     #[error("not a certificate in DER")]
@@ -161,25 +162,15 @@ impl Certificate {
         if self.issuer != issuer_name {
             return Err(CertificateFault::IssuerName);
         }
-        self.check_validity(now)?;
+        check_validity(self.not_before, self.not_after, now)?;
         self.check_use(intended)?;
         issuer_key.verify(&self.signed_part, &self.signature).map_err(|_| CertificateFault::Signature)
     }
 
     /// The checks on a root: its bytes are compiled in, so that its own signature proves nothing more.
     pub(crate) fn verify_compiled_in(&self, now: u64) -> Result<(), CertificateFault> {
-        self.check_validity(now)?;
+        check_validity(self.not_before, self.not_after, now)?;
         self.check_use(Use::Authority { below: 1 })
-    }
-
-    fn check_validity(&self, now: u64) -> Result<(), CertificateFault> {
-        if now < self.not_before {
-            return Err(CertificateFault::NotYetValid);
-        }
-        if now > self.not_after {
-            return Err(CertificateFault::Expired);
-        }
-        Ok(())
     }
 
     fn check_use(&self, intended: Use) -> Result<(), CertificateFault> {
@@ -219,6 +210,17 @@ impl Certificate {
             .find(|extension| extension.extn_id == id)
             .map(|extension| extension.extn_value.as_bytes())
     }
+}
+
+/// Whether `now` lies in a certificate's validity, whose last second is still in it. All in Unix seconds.
+pub(crate) fn check_validity(not_before: u64, not_after: u64, now: u64) -> Result<(), CertificateFault> {
+    if now < not_before {
+        return Err(CertificateFault::NotYetValid);
+    }
+    if now > not_after {
+        return Err(CertificateFault::Expired);
+    }
+    Ok(())
 }
 
 pub(crate) fn is_ecdsa_with_sha256(algorithm: &AlgorithmIdentifierOwned) -> bool {

@@ -111,6 +111,13 @@ impl VerifiedCollateral {
         self.valid_until
     }
 
+    /// Whether each of its parts is in date at `now`, Unix seconds. Nothing else that [`verify_collateral`] asks depends on time: where
+    /// this is true, the same bytes give the same value again. Where it is false they are refused, or, in the one last second of a
+    /// certificate, give collateral that [`crate::verify_evidence`] refuses.
+    pub const fn is_good_at(&self, now: u64) -> bool {
+        self.valid_from <= now && now < self.valid_until
+    }
+
     /// The lower of the evaluation numbers of TCB info and QE identity: higher is newer.
     pub fn tcb_evaluation_number(&self) -> u32 {
         self.tcb.evaluation_number.min(self.qe.evaluation_number)
@@ -141,7 +148,8 @@ impl VerifiedCollateral {
 }
 
 /// Whose certificate a refusal is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cfg_attr(feature = "scale-info", derive(scale_info::TypeInfo))]
 pub enum SignerRole {
     /// The root.
     Root,
@@ -165,7 +173,8 @@ impl core::fmt::Display for SignerRole {
 }
 
 /// Why a signed JSON document was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, thiserror::Error)]
+#[cfg_attr(feature = "scale-info", derive(scale_info::TypeInfo))]
 pub enum DocumentFault {
     /// Its signer did not sign these bytes.
     #[error("signature is not its signer's")]
@@ -212,7 +221,8 @@ pub enum DocumentFault {
 }
 
 /// Why collateral was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, thiserror::Error)]
+#[cfg_attr(feature = "scale-info", derive(scale_info::TypeInfo))]
 pub enum CollateralRefusal {
     /// A chain is not readable.
     #[error("chain of the {0}: {1}")]

@@ -102,6 +102,20 @@ impl AdvisoryPolicy {
             && !self.tolerated.iter().any(|advisory| self.forbidden.contains(advisory))
     }
 
+    /// Whether nothing that applies to a platform is forbidden, or may be.
+    ///
+    /// # Errors
+    /// The forbidden advisory, or that some may be missing from a list which is full.
+    pub fn admits(&self, advisories: &[Advisory]) -> Result<(), ConfidenceRefusal> {
+        if let Some(advisory) = advisories.iter().find(|advisory| self.forbidden.contains(advisory)) {
+            return Err(ConfidenceRefusal::Forbidden(advisory.clone()));
+        }
+        if may_have_lost_some(advisories) && !self.forbidden.is_empty() {
+            return Err(ConfidenceRefusal::TooManyAdvisories);
+        }
+        Ok(())
+    }
+
     fn tolerates(&self, advisories: &[Advisory]) -> bool {
         advisories.iter().all(|advisory| self.tolerated.contains(advisory))
     }
@@ -128,12 +142,7 @@ pub fn confidence(
     advisories: &[Advisory],
     policy: &AdvisoryPolicy,
 ) -> Result<ConfidenceLevel, ConfidenceRefusal> {
-    if let Some(advisory) = advisories.iter().find(|advisory| policy.forbidden.contains(advisory)) {
-        return Err(ConfidenceRefusal::Forbidden(advisory.clone()));
-    }
-    if may_have_lost_some(advisories) && !policy.forbidden.is_empty() {
-        return Err(ConfidenceRefusal::TooManyAdvisories);
-    }
+    policy.admits(advisories)?;
     match vendor {
         // Statuses are Intel's words. A vendor with others needs an arm of its own.
         Vendor::IntelTdx | Vendor::IntelSgx => intel(status, advisories, policy),

@@ -16,7 +16,7 @@ use p256::ecdsa::{signature::Verifier, Signature, VerifyingKey};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    anchor::Assurance,
+    anchor::{Assurance, Root},
     certificate::{Certificate, Use},
     collateral::VerifiedCollateral,
     evidence::{Refusal, Vendor, VerifiedReport},
@@ -47,7 +47,7 @@ pub(crate) fn verify(
     policy: &Policy,
     now: u64,
 ) -> Result<VerifiedReport, Refusal> {
-    check_collateral(collateral, policy, now)?;
+    check_collateral(&Documents::of(collateral), policy, now)?;
     let quote = decode_quote(bytes)?;
     if quote.vendor() != vendor {
         return Err(Refusal::Kind);
@@ -56,7 +56,7 @@ pub(crate) fn verify(
         return Err(Refusal::CollateralKind);
     }
     check_header(&quote)?;
-    let (pck, pck_expiry, extension) = check_pck_chain(&quote, collateral, now)?;
+    let Pck { key: pck, certified_from, certified_until, extension } = check_pck_chain(&quote, collateral, now)?;
     let (qe_status, qe_advisories) = check_quoting_enclave(&quote, &pck, &collateral.qe)?;
     verify_with_raw_key(&quote.attestation_key, quote.signed, &quote.signature).ok_or(Refusal::QuoteSignature)?;
     match &quote.report {
@@ -79,9 +79,7 @@ pub(crate) fn verify(
     if tcb_status == TcbStatus::Revoked {
         return Err(Refusal::TcbRevoked);
     }
-    if !policy.terms.accepted.contains(tcb_status) {
-        return Err(Refusal::TcbStatus(tcb_status));
-    }
+    check_status(tcb_status, policy)?;
 
     Ok(VerifiedReport {
         vendor,
@@ -91,8 +89,9 @@ pub(crate) fn verify(
         advisories: advisories.into_inner(),
         hardware_id: hardware_id(&extension),
         assurance: collateral.root.assurance(),
-        valid_until: collateral.valid_until.min(pck_expiry),
-        certified_until: pck_expiry,
+        valid_until: collateral.valid_until.min(certified_until),
+        certified_from,
+        certified_until,
     })
 }
 
@@ -119,23 +118,56 @@ pub(crate) fn claimed_authority(bytes: &[u8]) -> Result<[u8; 32], Refusal> {
     Ok(Sha256::digest(chain.get(1).ok_or(Refusal::PckChainLength)?).into())
 }
 
-fn check_collateral(collateral: &VerifiedCollateral, policy: &Policy, now: u64) -> Result<(), Refusal> {
-    if collateral.root != policy.anchor.root() {
-        return Err(match collateral.root.assurance() {
+/// What time and terms are compared with in collateral.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Documents {
+    pub(crate) root: Root,
+    /// The first Unix second in which all parts are valid, and the first after it in which one is not.
+    pub(crate) valid: (u64, u64),
+    /// The lower evaluation number of the two documents, and the higher.
+    pub(crate) evaluation: (u32, u32),
+}
+
+impl Documents {
+    pub(crate) fn of(collateral: &VerifiedCollateral) -> Self {
+        Self {
+            root: collateral.root,
+            valid: (collateral.valid_from, collateral.valid_until),
+            evaluation: (collateral.tcb_evaluation_number(), collateral.latest_evaluation_number()),
+        }
+    }
+}
+
+/// The first of the checks that depend on time or policy; the validity of the processor's certificate, and `check_status`, are the
+/// others, in this order. Whoever judges again what passed all of them asks these three.
+pub(crate) fn check_collateral(documents: &Documents, policy: &Policy, now: u64) -> Result<(), Refusal> {
+    if documents.root != policy.anchor.root() {
+        return Err(match documents.root.assurance() {
             Assurance::Simulated => Refusal::DevelopmentRoot,
             Assurance::Hardware => Refusal::OtherRoot,
         });
     }
-    if now < collateral.valid_from {
+    let (from, until) = documents.valid;
+    if now < from {
         return Err(Refusal::CollateralNotYetValid);
     }
-    if now >= collateral.valid_until {
+    if now >= until {
         return Err(Refusal::CollateralExpired);
     }
-    if collateral.tcb_evaluation_number() < policy.terms.minimum_tcb_evaluation_number {
+    let (lower, _) = documents.evaluation;
+    if lower < policy.terms.minimum_tcb_evaluation_number {
         return Err(Refusal::EvaluationNumber);
     }
     Ok(())
+}
+
+/// Whether the policy accepts the status.
+pub(crate) fn check_status(status: TcbStatus, policy: &Policy) -> Result<(), Refusal> {
+    if policy.terms.accepted.contains(status) {
+        Ok(())
+    } else {
+        Err(Refusal::TcbStatus(status))
+    }
 }
 
 fn check_header(quote: &Quote<'_>) -> Result<(), Refusal> {
@@ -149,12 +181,17 @@ fn check_header(quote: &Quote<'_>) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// A processor's certificate that was found good.
+struct Pck {
+    key: VerifyingKey,
+    /// Its first Unix second, and its last.
+    certified_from: u64,
+    certified_until: u64,
+    extension: PckExtension,
+}
+
 /// Checks leaf <- authority <- root. The authority was checked with the collateral and has to be the same certificate.
-fn check_pck_chain(
-    quote: &Quote<'_>,
-    collateral: &VerifiedCollateral,
-    now: u64,
-) -> Result<(VerifyingKey, u64, PckExtension), Refusal> {
+fn check_pck_chain(quote: &Quote<'_>, collateral: &VerifiedCollateral, now: u64) -> Result<Pck, Refusal> {
     let chain = decode_chain(quote.pck_chain).map_err(Refusal::PckChain)?;
     let [leaf, authority, root] = chain.as_slice() else { return Err(Refusal::PckChainLength) };
     if root != collateral.root.der() {
@@ -174,7 +211,7 @@ fn check_pck_chain(
         return Err(Refusal::PckRevoked);
     }
     let extension = read_extension(&leaf).map_err(Refusal::PckExtension)?;
-    Ok((leaf.key, leaf.not_after, extension))
+    Ok(Pck { key: leaf.key, certified_from: leaf.not_before, certified_until: leaf.not_after, extension })
 }
 
 /// Checks that the enclave which holds the attestation key is Intel's, and gives its status.

@@ -90,6 +90,7 @@ pub struct VerifiedReport {
     pub(crate) hardware_id: [u8; 32],
     pub(crate) assurance: Assurance,
     pub(crate) valid_until: u64,
+    pub(crate) certified_from: u64,
     pub(crate) certified_until: u64,
 }
 
@@ -146,8 +147,10 @@ impl VerifiedReport {
     }
 }
 
-/// Why evidence was refused. Unless it says otherwise, the fault is the evidence's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+/// Why evidence was refused. Unless it says otherwise, the fault is the evidence's. Encodable, as all of its kind are: a runtime gives it
+/// to whoever asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, thiserror::Error)]
+#[cfg_attr(feature = "scale-info", derive(scale_info::TypeInfo))]
 pub enum Refusal {
     /// Not decodable.
     #[error("quote: {0}")]

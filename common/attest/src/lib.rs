@@ -7,6 +7,7 @@
 //! ```text
 //! Collateral  --verify_collateral(anchor, now)-->  VerifiedCollateral     (once per platform model and month)
 //! Evidence    --verify_evidence(collateral, policy, now)-->  VerifiedReport   (once per machine)
+//! Verdict     --holds(policy, now)-->  the same VerifiedReport, at another time and under other terms, without a signature
 //! ```
 //!
 //! What holding a [`VerifiedReport`] proves, for Intel SGX and TDX: the vendor's root certified, through certificates that are
@@ -49,6 +50,7 @@ mod sgx;
 mod tcb;
 mod tdx;
 mod time;
+mod verdict;
 
 pub use anchor::{
     is_development_root, Assurance, DevelopmentGenesis, Root, TrustAnchor, INSECURE_DEVELOPMENT_ROOT_DER,
@@ -75,6 +77,7 @@ pub use quote::{canonical_quote, decode_quote, DecodeError, Quote, QUOTE_LIMIT};
 pub use report::{EnclaveReport, Report, TdReport, TdReport15, TdReport15Extended};
 pub use revocation::RevocationFault;
 pub use sgx::enclave_measurement;
-pub use tcb::{Advisory, TcbStatus};
+pub use tcb::{Advisory, TcbStatus, MOST_ADVISORIES};
 pub use tdx::measurement;
 pub use time::parse_rfc3339_utc;
+pub use verdict::Verdict;

@@ -17,7 +17,8 @@ const SGX_EXTENSION: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.11
 const PREFIX: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf8, 0x4d, 0x01, 0x0d, 0x01];
 
 /// Why a PCK certificate's SGX extension was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, codec::Encode, codec::Decode, thiserror::Error)]
+#[cfg_attr(feature = "scale-info", derive(scale_info::TypeInfo))]
 pub enum PckFault {
     /// There is none.
     #[error("certificate has no SGX extension: not a PCK certificate")]

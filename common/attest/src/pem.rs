@@ -12,7 +12,8 @@ pub(crate) const CHAIN_LENGTH: usize = 3;
 pub(crate) const CERTIFICATE_LIMIT: usize = 4096;
 
 /// Why a PEM chain was not readable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, codec::Encode, codec::Decode, thiserror::Error)]
+#[cfg_attr(feature = "scale-info", derive(scale_info::TypeInfo))]
 pub enum PemFault {
     /// Something other than white space outside the certificate blocks.
     #[error("text outside the certificate blocks")]

@@ -39,7 +39,8 @@ const TEE_SGX: u32 = 0;
 const TEE_TDX: u32 = 0x81;
 
 /// Why bytes are not a quote.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, codec::Encode, codec::Decode, thiserror::Error)]
+#[cfg_attr(feature = "scale-info", derive(scale_info::TypeInfo))]
 pub enum DecodeError {
     /// Longer than [`QUOTE_LIMIT`].
     #[error("quote is longer than {QUOTE_LIMIT} bytes")]

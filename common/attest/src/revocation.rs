@@ -11,7 +11,8 @@ use x509_cert::{certificate::Rfc5280, certificate::Version, crl::CertificateList
 use crate::certificate::{is_ecdsa_with_sha256, name_bytes, signed_part, Serial};
 
 /// Why a revocation list was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, codec::Encode, codec::Decode, thiserror::Error)]
+#[cfg_attr(feature = "scale-info", derive(scale_info::TypeInfo))]
 pub enum RevocationFault {
     /// Not the DER of a revocation list.
     #[error("not a revocation list in DER")]

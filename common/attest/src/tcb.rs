@@ -129,7 +129,7 @@ impl Advisory {
 
 /// Advisories that a level, and a report, holds at most: more than any recorded document has. One with a longer list is still good for
 /// every machine that does not stand on that level.
-pub(crate) const MOST_ADVISORIES: usize = 32;
+pub const MOST_ADVISORIES: usize = 32;
 
 /// Advisories of one level. A full list may have lost some: whoever judges by advisories has to reckon with any of them. It never
 /// says less than it holds.

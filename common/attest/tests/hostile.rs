@@ -5,7 +5,8 @@
 use codec::{Decode, Encode};
 use phala_attest::{
     canonical_quote, claimed_fmspc, decode_quote, is_development_root, parse_rfc3339_utc, verify_collateral,
-    verify_evidence, Collateral, Evidence, List, Policy, PolicyTerms, TrustAnchor, VerifiedCollateral,
+    verify_evidence, AcceptedStatuses, Collateral, Evidence, List, Policy, PolicyTerms, TrustAnchor, Verdict,
+    VerifiedCollateral,
 };
 use proptest::{collection::vec, prelude::*};
 
@@ -74,6 +75,49 @@ proptest! {
         if let Ok(collateral) = Collateral::decode(&mut &mutated[..]) {
             prop_assume!(collateral != genuine);
             prop_assert!(verify_collateral(&collateral, &TrustAnchor::Intel, NOW).is_err());
+        }
+    }
+
+    #[test]
+    fn collateral_that_is_kept_is_good_when_the_same_bytes_are(edge in 0usize..5, offset in -2i64..=2, second in any::<u32>()) {
+        let raw = genuine_collateral();
+        let kept = verify_collateral(&raw, &TrustAnchor::Intel, NOW).unwrap();
+        let edges = [0, kept.valid_from(), NOW, kept.valid_until(), u64::MAX];
+        for now in [edges[edge].saturating_add_signed(offset), u64::from(second)] {
+            let fresh = verify_collateral(&raw, &TrustAnchor::Intel, now);
+            if kept.is_good_at(now) {
+                prop_assert_eq!(fresh.as_ref(), Ok(&kept));
+            } else {
+                prop_assert!(fresh.is_err() || now == kept.valid_until());
+            }
+        }
+    }
+
+    #[test]
+    fn a_verdict_that_is_kept_is_the_fresh_one_at_any_time_under_any_terms(
+        edge in 0usize..6,
+        offset in -2i64..=2,
+        second in any::<u32>(),
+        statuses in any::<u8>(),
+        floor in 0u32..40,
+    ) {
+        let evidence = Evidence::TdxDcap(List::try_from(canonical_quote(QUOTE).unwrap().to_vec()).unwrap());
+        let collateral = verify_collateral(&genuine_collateral(), &TrustAnchor::Intel, NOW).unwrap();
+        let lenient = PolicyTerms { accepted: AcceptedStatuses::ALL_BUT_REVOKED, minimum_tcb_evaluation_number: 0 };
+        let kept = Verdict::of(&evidence, &collateral, &Policy { terms: lenient, ..policy() }, NOW).unwrap();
+        let report = kept.holds(&Policy { terms: lenient, ..policy() }, NOW).unwrap();
+        let ends = [report.valid_until(), report.certified_until(), collateral.valid_until()];
+        let edges = [0, collateral.valid_from(), NOW, ends[0], ends[1], ends[2]];
+        // Any byte is a set of statuses.
+        let accepted = AcceptedStatuses::decode(&mut &[statuses][..]).unwrap();
+        for accepted in [accepted, AcceptedStatuses::ALL_BUT_REVOKED] {
+            let terms = PolicyTerms { accepted, minimum_tcb_evaluation_number: floor };
+            let policy = Policy { terms, ..policy() };
+            for now in [NOW, edges[edge].saturating_add_signed(offset), u64::from(second)] {
+                let fresh = verify_evidence(&evidence, &collateral, &policy, now);
+                prop_assert_eq!(kept.holds(&policy, now).cloned(), fresh);
+                prop_assert_eq!(kept.documents_are_good_at(now), collateral.is_good_at(now));
+            }
         }
     }
 

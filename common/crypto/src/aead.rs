@@ -7,6 +7,8 @@
 //! forge: use it only for keys that seal once, or count. A repeated nonce of a [`SivKey`] (RFC 8452) reveals only
 //! whether two messages are equal, which is why everything on a disk that a host can rewind uses it.
 //! Ciphertexts, nonces and associated data may come from anyone.
+//!
+//! Under the feature `testing` each seal is recorded while a test asks for it: see `testing.rs`.
 
 use crate::Secret;
 use aes_gcm::{
@@ -24,24 +26,36 @@ pub const TAG_BYTES: usize = 16;
 macro_rules! aead_key {
     ($(#[$doc:meta])* $name:ident($cipher:ty)) => {
         $(#[$doc])*
-        pub struct $name($cipher);
+        pub struct $name {
+            cipher: $cipher,
+            #[cfg(feature = "testing")]
+            key: phala_protocol::Hash,
+        }
 
         impl $name {
             /// The key's schedule, expanded once for as many messages as follow.
             pub fn new(key: &Secret<[u8; 32]>) -> Self {
-                Self(<$cipher>::new(key.expose().into()))
+                Self {
+                    cipher: <$cipher>::new(key.expose().into()),
+                    #[cfg(feature = "testing")]
+                    key: phala_protocol::hash::blake2_256(key.expose()),
+                }
             }
 
             /// Ciphertext and tag of `plaintext`, [`TAG_BYTES`] longer than it. Fails on more than 64 GB.
             pub fn seal(&self, nonce: &[u8; NONCE_BYTES], associated_data: &[u8], plaintext: &[u8]) -> Result<Vec<u8>, SealError> {
-                self.0
+                let sealed = self
+                    .cipher
                     .encrypt(nonce.into(), Payload { msg: plaintext, aad: associated_data })
-                    .map_err(|_| SealError::TooLong)
+                    .map_err(|_| SealError::TooLong)?;
+                #[cfg(feature = "testing")]
+                crate::testing::note(stringify!($name), &self.key, nonce, associated_data, &sealed);
+                Ok(sealed)
             }
 
             /// The plaintext of a ciphertext that this key sealed.
             pub fn open(&self, nonce: &[u8; NONCE_BYTES], associated_data: &[u8], ciphertext: &[u8]) -> Result<Vec<u8>, OpenError> {
-                self.0
+                self.cipher
                     .decrypt(nonce.into(), Payload { msg: ciphertext, aad: associated_data })
                     .map_err(|_| OpenError::Unauthentic)
             }

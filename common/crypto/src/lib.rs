@@ -21,6 +21,7 @@
 //! | [`prf`] | verifiable threshold PRF over Ristretto | RFC 9496, RFC 9380, Chaum-Pedersen 1992 |
 //! | [`beacon`] | threshold VRF with public shares, of the same partials | SCRAPE 2017 for the check of shares |
 //! | [`merkle`] | commitments to lists | shape of RFC 6962 |
+//! | [`transcript`] | what was seen of a key ceremony, checked | [`phala_protocol::ceremony`] |
 #![cfg_attr(not(feature = "std"), no_std)]
 #![forbid(unsafe_code)]
 
@@ -37,6 +38,9 @@ pub mod prf;
 pub mod secret;
 pub mod session;
 pub mod signature;
+#[cfg(feature = "testing")]
+pub mod testing;
+pub mod transcript;
 pub mod xwing;
 
 pub use secret::Secret;

@@ -42,8 +42,11 @@ pub const KEY_LEAD_BLOCKS: BlockNumber = 30;
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking)]
 #[cfg_attr(feature = "scale-info", derive(scale_info::TypeInfo))]
 pub struct ClusterRecord {
-    /// The era whose root gives its keys.
+    /// The era whose root gives the open epoch's keys.
     pub era: u32,
+    /// The era whose root gives the keys of the epoch before the open one. While it is another than `era`, the cluster is on its way
+    /// from one root to the other, and needs both.
+    pub era_before: u32,
     /// The open epoch; 0 before the first opens.
     pub epoch: Epoch,
     /// The block at whose beginning the open epoch opened: items of earlier blocks belong to the epoch before.
@@ -66,6 +69,20 @@ impl ClusterRecord {
     /// The epoch that opens next.
     pub fn next_epoch(&self) -> Epoch {
         self.epoch.saturating_add(1)
+    }
+
+    /// The era whose root gives `epoch`'s keys, where `coming` is the era to whose root the next epoch belongs
+    /// ([`next_epoch_era`]): that of the open epoch, of the next, and of the one before. None for all others.
+    pub fn era_of(&self, epoch: Epoch, coming: u32) -> Option<u32> {
+        if epoch == 0 {
+            None
+        } else if epoch == self.epoch {
+            Some(self.era)
+        } else if epoch == self.next_epoch() {
+            Some(coming)
+        } else {
+            (epoch.checked_add(1) == Some(self.epoch)).then_some(self.era_before)
+        }
     }
 
     /// How many identical votes decide: more than half of the replicas.
@@ -157,7 +174,13 @@ pub struct Standing {
     pub lost: bool,
 }
 
-/// The root that gives epoch keys in one era: `Attestation::Root`.
+/// The era whose root gives the keys of every cluster's next epoch: that of the root to which clusters go over, if there is one
+/// (`Attestation::NextRoot`), else of the one that answers (`Attestation::Root`). None on a network without a root.
+pub fn next_epoch_era(root: Option<&RootRecord>, next: Option<&RootRecord>) -> Option<u32> {
+    next.or(root).map(|root| root.era)
+}
+
+/// A root that gives epoch keys in one era: `Attestation::Root`, and `Attestation::NextRoot` while clusters go over to it.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking)]
 #[cfg_attr(feature = "scale-info", derive(scale_info::TypeInfo))]
 pub struct RootRecord {
@@ -210,6 +233,7 @@ mod tests {
 
     fn cluster(epoch: Epoch, opened_at: BlockNumber) -> ClusterRecord {
         ClusterRecord {
+            era_before: 0,
             era: 0,
             epoch,
             opened_at,
@@ -220,6 +244,19 @@ mod tests {
             envelope_key: Vec::new(),
             replicas: Vec::new(),
         }
+    }
+
+    #[test]
+    fn an_epoch_is_of_one_era_and_the_next_of_the_one_that_comes() {
+        let record = ClusterRecord { era: 4, era_before: 3, ..cluster(5, 1_000) };
+        let eras = [0, 3, 4, 5, 6, 7].map(|epoch| record.era_of(epoch, 9));
+        assert_eq!(eras, [None, None, Some(3), Some(4), Some(9), None]);
+        let first = ClusterRecord { era: 4, era_before: 4, ..cluster(0, 0) };
+        assert_eq!([0, 1, 2].map(|epoch| first.era_of(epoch, 4)), [None, Some(4), None]);
+        let root = |era| RootRecord { era, threshold: 1, seats: Vec::new(), share_list: [0; 32] };
+        assert_eq!(next_epoch_era(Some(&root(1)), Some(&root(2))), Some(2));
+        assert_eq!(next_epoch_era(Some(&root(1)), None), Some(1));
+        assert_eq!(next_epoch_era(None, None), None);
     }
 
     #[test]

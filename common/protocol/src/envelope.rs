@@ -180,9 +180,9 @@ pub fn public_key_hash(public_key: &[u8]) -> Hash {
     crate::hash(domain::ENVELOPE_KEY, public_key)
 }
 
-/// The 32 bytes that a replica signs to announce an epoch's envelope key.
-pub fn announcement_payload(genesis: &Hash, cluster: ClusterId, epoch: Epoch, public_key: &[u8]) -> Hash {
-    crate::hash_value(domain::EPOCH_KEY, &(genesis, cluster, epoch, public_key_hash(public_key)))
+/// The 32 bytes that a replica signs to announce an epoch's envelope key, of the root of `era`.
+pub fn announcement_payload(genesis: &Hash, cluster: ClusterId, era: u32, epoch: Epoch, public_key: &[u8]) -> Hash {
+    crate::hash_value(domain::EPOCH_KEY, &(genesis, cluster, era, epoch, public_key_hash(public_key)))
 }
 
 /// Why bytes are not an envelope; the fault is the sender's.

@@ -43,7 +43,7 @@ impl KeyPurpose {
 pub struct PrfInput {
     /// The chain.
     pub genesis: Hash,
-    /// The era whose root answers.
+    /// The era whose root answers: the one that the chain gives the epoch to.
     pub era: u32,
     /// The cluster.
     pub cluster: ClusterId,
@@ -64,6 +64,8 @@ pub struct KeyRequest {
     pub gatekeeper: WorkerId,
     /// For which cluster.
     pub cluster: ClusterId,
+    /// Of which era's root; its gatekeepers answer for the epochs that the chain gives to that era.
+    pub era: u32,
     /// For which epoch.
     pub epoch: Epoch,
     /// Fresh; an answer names it, so that an old answer is never taken for a new one.

@@ -8,6 +8,7 @@
 
 use crate::{
     attestation::{Registration, Role},
+    ceremony::{Attachment, Introduction, Parcel, SignedStatement},
     chain_state::RootRecord,
     ids::{BlockNumber, ClusterId, CodeHash, Epoch, WorkerId},
     inbox::Head,
@@ -42,6 +43,8 @@ pub struct TeeStatus {
     pub inboxes: Vec<InboxCursor>,
     /// Code it needs to go on.
     pub wanted_codes: Vec<CodeHash>,
+    /// Era and attempt of the key ceremony that a gatekeeper takes part in: what stands on chain beside statements of it is wanted.
+    pub attempt: Option<(u32, u32)>,
     /// What it has for chain and gatekeepers; repeated until it sees that it arrived.
     pub outgoing: Vec<Outgoing>,
 }
@@ -81,6 +84,8 @@ pub enum Outgoing {
     AnnounceKey {
         /// The cluster.
         cluster: ClusterId,
+        /// The era whose root the key is of.
+        era: u32,
         /// The epoch.
         epoch: Epoch,
         /// X-Wing public key.
@@ -107,6 +112,33 @@ pub enum Outgoing {
         /// The answer.
         answer: KeyAnswer,
     },
+    /// To the chain: a statement of this gatekeeper's seat in the key ceremony.
+    #[codec(index = 7)]
+    State(SignedStatement),
+    /// To the chain: a statement with what stands beside it.
+    #[codec(index = 8)]
+    StateWith {
+        /// The statement.
+        statement: SignedStatement,
+        /// What stands beside it.
+        attachment: Attachment,
+    },
+    /// To another gatekeeper: who this one is. The relayer adds the collateral.
+    #[codec(index = 9)]
+    Introduce {
+        /// To whom.
+        to: WorkerId,
+        /// With its evidence.
+        introduction: Introduction,
+    },
+    /// To another gatekeeper: a sealed message of the ceremony.
+    #[codec(index = 10)]
+    Post {
+        /// To whom.
+        to: WorkerId,
+        /// The message.
+        parcel: Parcel,
+    },
 }
 
 /// A request for keys with the evidence that the gatekeeper verifies itself.
@@ -131,6 +163,19 @@ pub struct InboxItems {
     pub items: Vec<Vec<u8>>,
 }
 
+/// What stands on chain beside a statement, as `Gatekeepers::Attached` says it.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking)]
+pub struct PlacedAttachment {
+    /// The era.
+    pub era: u32,
+    /// The attempt.
+    pub attempt: u32,
+    /// Index of the seat that made the statement, from 1.
+    pub index: u16,
+    /// What stands beside it.
+    pub attachment: Attachment,
+}
+
 /// What a relayer brings.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking)]
 pub struct Delivery {
@@ -147,6 +192,12 @@ pub struct Delivery {
     pub answers: Vec<(Hash, KeyAnswer)>,
     /// Requests to this gatekeeper.
     pub inquiries: Vec<KeyInquiry>,
+    /// How other gatekeepers introduce themselves to this one.
+    pub introductions: Vec<Introduction>,
+    /// Sealed messages of the ceremony to this gatekeeper.
+    pub parcels: Vec<Parcel>,
+    /// What stands on chain beside statements of the attempt that the status names.
+    pub attachments: Vec<PlacedAttachment>,
 }
 
 impl Delivery {

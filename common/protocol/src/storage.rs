@@ -33,8 +33,14 @@ prefixes! {
     APPRAISALS = "Attestation" "Appraisals" "6310fed47319b658f9b8b2504e0d72ec914ac0e8eea1b260f3295e3c4db4875e";
     /// `Attestation::Measurements`: map of measurement to `chain_state::AllowedMeasurement`.
     MEASUREMENTS = "Attestation" "Measurements" "6310fed47319b658f9b8b2504e0d72ec4bcbec8bc6755473d819c383c9532339";
+    /// `Attestation::Listings`: map of measurement to `attestation::Listing`, of each that is on the allow-list.
+    LISTINGS = "Attestation" "Listings" "6310fed47319b658f9b8b2504e0d72ec202053cada0eb576e7ccf72ebc965b05";
+    /// `Attestation::Suspensions`: map of `phala_attest::Subject` to u32, how often the brake has suspended it; 0 when absent.
+    SUSPENSIONS = "Attestation" "Suspensions" "6310fed47319b658f9b8b2504e0d72ec5dd5f3679e83b14ce6d7b388fae08646";
     /// `Attestation::Root`: `chain_state::RootRecord`.
     ROOT = "Attestation" "Root" "6310fed47319b658f9b8b2504e0d72ec21585258298c0d1f3900025682a16799";
+    /// `Attestation::NextRoot`: `chain_state::RootRecord` of the root to which clusters go over; absent when there is none.
+    NEXT_ROOT = "Attestation" "NextRoot" "6310fed47319b658f9b8b2504e0d72ecf473749fd12577bef4f74d8acaa81fb4";
     /// `Attestation::Terms`: the governed part of the evidence policy.
     TERMS = "Attestation" "Terms" "6310fed47319b658f9b8b2504e0d72ec7e2ad36ede81c5f827ff99e77a07696d";
     /// `Attestation::Bans`: whom governance or the brake has shut out; `phala_attest::Bans`, empty when absent.
@@ -98,9 +104,24 @@ pub fn measurement_key(measurement: &Hash) -> Vec<u8> {
     map_key(&MEASUREMENTS, measurement)
 }
 
+/// Key of what governance said when it listed a measurement.
+pub fn listing_key(measurement: &Hash) -> Vec<u8> {
+    map_key(&LISTINGS, measurement)
+}
+
+/// Key of how often the brake has suspended a subject (a `phala_attest::Subject`).
+pub fn suspensions_key(subject: &impl Encode) -> Vec<u8> {
+    map_key(&SUSPENSIONS, subject)
+}
+
 /// Key of the era's root record.
 pub fn root_key() -> Vec<u8> {
     ROOT.to_vec()
+}
+
+/// Key of the record of the root to which clusters go over.
+pub fn next_root_key() -> Vec<u8> {
+    NEXT_ROOT.to_vec()
 }
 
 /// Key of the key ceremony under way.
