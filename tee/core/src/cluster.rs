@@ -10,20 +10,21 @@ use crate::{
     chain::{Chain, ChainError, Records, Shown},
     codes::Codes,
     command::{code_needed, Context},
-    epochs::Epochs,
+    epochs::{EpochKeys, EpochOf, Epochs},
     identity::Identity,
     machine::{draw_secret, Machine, MachineFault},
+    roots::Roots,
     serving::Serving,
     tee::Notice,
 };
 use codec::DecodeAll;
 use phala_crypto::xwing::DecapsulationKey;
 use phala_protocol::{
-    chain_state::{BoundaryRecord, ClusterRecord, FinalRecord, RootRecord, Standing},
+    chain_state::{BoundaryRecord, ClusterRecord, FinalRecord, Standing},
     envelope::announcement_payload,
     ids::BlockNumber,
     inbox::{Head, Item},
-    keys::KeyAnswer,
+    keys::{KeyAnswer, KeyPurpose},
     relay::{InboxCursor, Outgoing},
     result::{Boundary, ClusterResult, Rekey, SignedRekey, SignedResult},
     storage, ClusterId, CodeHash, Epoch, Hash,
@@ -127,7 +128,7 @@ pub(crate) struct Around<'a> {
     pub chain: &'a Chain,
     pub identity: &'a Arc<Identity>,
     pub machine: &'a dyn Machine,
-    pub root: Option<&'a RootRecord>,
+    pub roots: &'a Roots,
     pub notices: &'a mut Vec<Notice>,
 }
 
@@ -169,7 +170,9 @@ impl Cluster {
         let ready = self.store.is_some()
             && self.diverged_at.is_none()
             && self.meta.pending.len() < MAX_PENDING
-            && self.record.as_ref().is_some_and(|record| self.epochs.has_full(self.working_epoch(record)));
+            && self.record.as_ref().is_some_and(|record| {
+                self.epochs.begun(record, self.working_epoch(record)).is_some_and(EpochKeys::is_full)
+            });
         InboxCursor { cluster: self.id, head: self.meta.head, ready }
     }
 
@@ -262,29 +265,31 @@ impl Cluster {
         Ok(())
     }
 
-    /// Asks for what is missing of the epochs that matter now, and forgets the others.
+    /// Asks for what is missing of the epochs that matter now, each of the root of the era that the chain gives it to, and forgets the
+    /// others. What was fetched or asked for the next epoch is forgotten too when that turns out to be of another era.
     fn want_keys(&mut self, around: &mut Around<'_>) -> Result<(), ClusterError> {
-        let (Some(record), Some(root)) = (self.record.as_ref(), around.root) else { return Ok(()) };
+        let Some(record) = self.record.as_ref() else { return Ok(()) };
         let (now, _) = around.chain.head();
-        let mut wanted = Vec::new();
-        if record.epoch > 0 {
-            wanted.push(record.epoch);
-        }
         let before = record.epoch.saturating_sub(1);
         // A replica that is behind still needs the keys it has of the epoch before; gatekeepers would not give them again.
         let behind = self.store.is_some() && self.meta.head.count < record.opened_count;
-        if before > 0 && (record.is_closing() || behind || self.stored_generation == Some(before)) {
-            wanted.push(before);
-        }
-        let lead = phala_protocol::keys::KeyPurpose::Envelope;
-        if record.may_have(record.next_epoch(), lead, now) {
-            wanted.push(record.next_epoch());
+        let needs_before = record.is_closing() || behind || self.stored_generation == Some(before);
+        let mut wanted: Vec<_> = EpochOf::begun(record, record.epoch).into_iter().collect();
+        wanted.extend(EpochOf::begun(record, before).filter(|_| needs_before));
+        let next = record.next_epoch();
+        if record.may_have(next, KeyPurpose::Envelope, now) {
+            wanted.extend(around.roots.coming_era().map(|era| EpochOf { era, epoch: next }));
         }
         self.epochs.retain(&wanted);
-        for epoch in wanted {
-            if self.epochs.get(epoch).is_none() {
-                let (genesis, identity) = (around.chain.genesis(), around.identity);
-                self.epochs.ask(epoch, self.id, genesis, root, now, identity, around.machine)?;
+        for of in wanted {
+            // Of an epoch that closes all keys are given, if not by every gatekeeper at the same time.
+            let enough = |keys: &EpochKeys| keys.is_full() || (of.epoch == before && !record.is_closing());
+            if self.epochs.get(of).is_some_and(enough) {
+                continue;
+            }
+            // Without the root's record nobody is known to ask: it comes with the next proof.
+            if let Some(root) = around.roots.of_era(of.era) {
+                self.epochs.ask(of, self.id, root, around.chain, around.identity, around.machine)?;
             }
         }
         Ok(())
@@ -292,10 +297,15 @@ impl Cluster {
 
     /// Takes a gatekeeper's answer.
     pub(crate) fn answered(&mut self, payload: &Hash, answer: &KeyAnswer, around: &mut Around<'_>) {
-        let Some(root) = around.root else { return };
-        if let Some(epoch) = self.epochs.answered(payload, answer, root, around.identity) {
+        let (now, _) = around.chain.head();
+        if let Some(epoch) = self.epochs.answered(payload, answer, around.roots, around.identity, now) {
             around.notices.push(Notice::EpochKeys { cluster: self.id, epoch });
         }
+    }
+
+    /// The keys of the open epoch or of the one before, if they are here.
+    fn begun(&self, epoch: Epoch) -> Option<&EpochKeys> {
+        self.epochs.begun(self.record.as_ref()?, epoch)
     }
 
     /// Opens the store when its key is here, moves it to the open epoch's key, and re-seals a little.
@@ -306,7 +316,7 @@ impl Cluster {
             // Of an epoch that is not the one before any more: the open one's key gives the error that says so.
             let before = self.stored_generation.filter(|stored| stored.checked_add(1) == Some(open_epoch));
             let epoch = before.unwrap_or(open_epoch);
-            let Some(keys) = self.epochs.get(epoch) else { return Ok(()) };
+            let Some(keys) = self.begun(epoch) else { return Ok(()) };
             let key = StorageKey::derive(epoch, &keys.storage, around.identity.machine_secret().expose());
             match around.machine.open_store(self.id, key) {
                 Ok(store) => self.opened(store)?,
@@ -326,7 +336,7 @@ impl Cluster {
         store.sweep(sweep_share(store.unswept(), self.swept_at, around.chain.head().0, next_due))?;
         self.swept_at = around.chain.head().0;
         if store.view().generation() < open_epoch && self.meta.head.count >= opened_count {
-            let Some(keys) = self.epochs.get(open_epoch) else { return Ok(()) };
+            let Some(keys) = self.begun(open_epoch) else { return Ok(()) };
             // A host that brought too little in the epoch now closed does not pile up its keys: what is left is done here.
             while store.sweep(SWEEP_AT_ONCE.saturating_mul(16))? != SweepProgress::Done {}
             let key = StorageKey::derive(open_epoch, &keys.storage, around.identity.machine_secret().expose());
@@ -426,7 +436,7 @@ impl Cluster {
         }
         // The record tells apart the last two epochs only; items of older ones have final results, which name theirs.
         let epoch = final_epoch.unwrap_or_else(|| record.epoch_at(block));
-        let Some(keys) = self.epochs.get(epoch).filter(|keys| keys.is_full()) else { return Ok(false) };
+        let Some(keys) = self.epochs.begun(record, epoch).filter(|keys| keys.is_full()) else { return Ok(false) };
         let context = Context { genesis: around.chain.genesis(), cluster: self.id, epoch, keys };
         drop(view);
         let (signed, meta) =
@@ -454,7 +464,8 @@ impl Cluster {
         outgoing
     }
 
-    /// The next epoch's envelope key, when it is due and this epoch is settled.
+    /// The next epoch's envelope key, when it is due and this epoch is settled: that of the root to which the chain gives it now. One of a
+    /// former era is never announced, for its keys are forgotten by then.
     fn announcement(&self, record: &ClusterRecord, around: &Around<'_>) -> Option<Outgoing> {
         let (now, _) = around.chain.head();
         let settled =
@@ -462,11 +473,11 @@ impl Cluster {
         if !settled || now < record.next_epoch_due() {
             return None;
         }
-        let epoch = record.next_epoch();
-        let public_key = self.epochs.get(epoch)?.envelope.as_ref()?.public_key().to_vec();
-        let payload = announcement_payload(around.chain.genesis(), self.id, epoch, &public_key);
+        let (era, epoch) = (around.roots.coming_era()?, record.next_epoch());
+        let public_key = self.epochs.get(EpochOf { era, epoch })?.envelope.as_ref()?.public_key().to_vec();
+        let payload = announcement_payload(around.chain.genesis(), self.id, era, epoch, &public_key);
         let signature = around.identity.sign(&payload);
-        Some(Outgoing::AnnounceKey { cluster: self.id, epoch, public_key, signature })
+        Some(Outgoing::AnnounceKey { cluster: self.id, era, epoch, public_key, signature })
     }
 
     /// The binding of the open epoch's first commitment to the last one of the epoch before.
@@ -478,8 +489,8 @@ impl Cluster {
         if !due {
             return None;
         }
-        let old_key = self.epochs.get(record.bound_epoch)?.commit.as_ref()?;
-        let new_key = self.epochs.get(record.epoch)?.commit.as_ref()?;
+        let old_key = self.epochs.begun(record, record.bound_epoch)?.commit.as_ref()?;
+        let new_key = self.epochs.begun(record, record.epoch)?.commit.as_ref()?;
         let (boundary, root) = self.closing_state(record)?;
         let rekey = Rekey {
             cluster: self.id,

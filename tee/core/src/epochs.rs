@@ -1,26 +1,47 @@
 //! Epoch keys in a worker: asking the gatekeepers for them, and deriving from their answers.
 //!
-//! Guarantees: keys live in memory only and are wiped when their epoch is over; every answer is checked against the root that the
-//! chain records and against the request that this process made since it started, so an old answer is worth nothing.
-//! Gatekeepers control whether they answer; hosts whether it arrives.
+//! Keys are of an era and an epoch: the chain says which era's root gives an epoch's keys, and while it goes over to another root the next
+//! epoch can change from one era to the other after its keys were fetched.
+//!
+//! Guarantees: keys live in memory only and are wiped when their epoch is over, or is of another era after all; every answer is checked
+//! against the root that the chain records of the era that was asked, and against the request that this process made since it started, so
+//! an old answer is worth nothing. Gatekeepers control whether they answer; hosts whether it arrives.
 
 use crate::{
+    chain::Chain,
     identity::Identity,
     machine::{draw, Machine, MachineFault},
+    roots::Roots,
 };
 use phala_crypto::{kdf, xwing::DecapsulationKey, Secret};
 use phala_gatekeeper::{open_grant, Grants};
 use phala_protocol::{
-    chain_state::RootRecord,
+    chain_state::{ClusterRecord, RootRecord},
     domain,
     ids::BlockNumber,
     keys::{KeyAnswer, KeyPurpose, KeyRequest, SignedKeyRequest},
-    ClusterId, Epoch, Hash,
+    ClusterId, Epoch, Hash, WorkerId,
 };
 use std::collections::BTreeMap;
 
-/// Blocks after which an unanswered request is made anew.
+/// Blocks after which an unanswered request is made anew, and a seat whose answer was not enough is asked again.
 const RETRY_BLOCKS: BlockNumber = 20;
+
+/// An epoch, and the era whose root gives its keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct EpochOf {
+    pub era: u32,
+    pub epoch: Epoch,
+}
+
+impl EpochOf {
+    /// The open epoch or the one before, of the era that the record gives it to. None for all others.
+    pub(crate) fn begun(record: &ClusterRecord, epoch: Epoch) -> Option<Self> {
+        // Without the next, whose era the record alone does not say.
+        let era = record.era_of(epoch, record.era).filter(|_| epoch <= record.epoch)?;
+        Some(Self { era, epoch })
+    }
+}
 
 /// The keys of one epoch; an epoch that is only taken over from gives its storage key alone.
 pub(crate) struct EpochKeys {
@@ -39,8 +60,8 @@ impl EpochKeys {
 /// The keys a worker has and is asking for.
 #[derive(Default)]
 pub(crate) struct Epochs {
-    keys: BTreeMap<Epoch, EpochKeys>,
-    grants: BTreeMap<Epoch, Grants>,
+    keys: BTreeMap<EpochOf, EpochKeys>,
+    gathered: BTreeMap<EpochOf, Gathered>,
     asked: BTreeMap<Hash, Asked>,
 }
 
@@ -49,51 +70,64 @@ struct Asked {
     at: BlockNumber,
 }
 
+impl Asked {
+    fn of(&self) -> EpochOf {
+        EpochOf { era: self.signed.request.era, epoch: self.signed.request.epoch }
+    }
+}
+
+/// Answers that are not enough yet, and when each seat gave its last.
+#[derive(Default)]
+struct Gathered {
+    grants: Grants,
+    answered: BTreeMap<WorkerId, BlockNumber>,
+}
+
 impl Epochs {
-    pub(crate) fn get(&self, epoch: Epoch) -> Option<&EpochKeys> {
-        self.keys.get(&epoch)
+    pub(crate) fn get(&self, of: EpochOf) -> Option<&EpochKeys> {
+        self.keys.get(&of)
     }
 
-    /// Whether the worker can execute commands of `epoch`.
-    pub(crate) fn has_full(&self, epoch: Epoch) -> bool {
-        self.get(epoch).is_some_and(EpochKeys::is_full)
+    /// The keys of the open epoch or of the one before.
+    pub(crate) fn begun(&self, record: &ClusterRecord, epoch: Epoch) -> Option<&EpochKeys> {
+        self.get(EpochOf::begun(record, epoch)?)
     }
 
-    /// Forgets every epoch that is not wanted any more, its keys and what was asked for them.
-    pub(crate) fn retain(&mut self, wanted: &[Epoch]) {
-        self.keys.retain(|epoch, _| wanted.contains(epoch));
-        self.grants.retain(|epoch, _| wanted.contains(epoch));
-        self.asked.retain(|_, asked| wanted.contains(&asked.signed.request.epoch));
+    /// Forgets every epoch that is not wanted any more, its keys and what was asked for them: one of a former era too, when the epoch is
+    /// of another.
+    pub(crate) fn retain(&mut self, wanted: &[EpochOf]) {
+        self.keys.retain(|of, _| wanted.contains(of));
+        self.gathered.retain(|of, _| wanted.contains(of));
+        self.asked.retain(|_, asked| wanted.contains(&asked.of()));
     }
 
-    /// Makes requests for `epoch` to all seats of `root`, unless they are under way.
-    #[expect(clippy::too_many_arguments, reason = "one call site, which has all of it at hand")]
+    /// Makes requests for an epoch to all seats of its era's `root`, unless they are under way or were answered just now.
     pub(crate) fn ask(
         &mut self,
-        epoch: Epoch,
+        of: EpochOf,
         cluster: ClusterId,
-        genesis: &Hash,
         root: &RootRecord,
-        now: BlockNumber,
+        chain: &Chain,
         identity: &Identity,
         machine: &dyn Machine,
     ) -> Result<(), MachineFault> {
-        self.asked
-            .retain(|_, asked| asked.signed.request.epoch != epoch || now.saturating_sub(asked.at) < RETRY_BLOCKS);
+        let (now, _) = chain.head();
+        let recent = |at: BlockNumber| now.saturating_sub(at) < RETRY_BLOCKS;
+        self.asked.retain(|_, asked| asked.of() != of || recent(asked.at));
         for gatekeeper in &root.seats {
-            let under_way = self
-                .asked
-                .values()
-                .any(|asked| asked.signed.request.epoch == epoch && asked.signed.request.gatekeeper == *gatekeeper);
-            if under_way {
+            let under_way =
+                self.asked.values().any(|asked| asked.of() == of && asked.signed.request.gatekeeper == *gatekeeper);
+            let answered = self.gathered.get(&of).and_then(|gathered| gathered.answered.get(gatekeeper));
+            if under_way || answered.is_some_and(|at| recent(*at)) {
                 continue;
             }
             let request = KeyRequest {
-                genesis: *genesis,
+                genesis: *chain.genesis(),
                 worker: identity.id(),
                 gatekeeper: *gatekeeper,
                 cluster,
-                epoch,
+                era: of.era,
+                epoch: of.epoch,
                 nonce: draw(machine)?,
             };
             let payload = request.signing_payload();
@@ -112,28 +146,42 @@ impl Epochs {
         self.asked.values().map(|asked| &asked.signed)
     }
 
-    /// Takes an answer. Returns the epoch whose keys are complete with it. Whatever is wrong with it is the sender's matter:
-    /// the request stays open.
+    /// Takes an answer, seen from block `now`. Returns the epoch whose keys are here with it: all of them, or the storage key of one that
+    /// is only taken over from. Whatever is wrong with an answer is the sender's matter: the request stays open.
     pub(crate) fn answered(
         &mut self,
         payload: &Hash,
         answer: &KeyAnswer,
-        root: &RootRecord,
+        roots: &Roots,
         identity: &Identity,
+        now: BlockNumber,
     ) -> Option<Epoch> {
-        let request = self.asked.get(payload)?.signed.request;
+        let asked = self.asked.get(payload)?;
+        let (request, of) = (asked.signed.request, asked.of());
+        let root = roots.of_era(of.era)?;
         let grant = open_grant(identity.receiving(), &request, root, answer).ok()?;
         self.asked.remove(payload);
-        let grants = self.grants.entry(request.epoch).or_default();
-        grants.add(grant);
-        let key = |purpose| grants.key(root.threshold, purpose);
+        let gathered = self.gathered.entry(of).or_default();
+        gathered.grants.add(grant);
+        gathered.answered.insert(request.gatekeeper, now);
+        let key = |purpose| gathered.grants.key(root.threshold, purpose);
         let storage = key(KeyPurpose::Storage)?;
         let envelope = key(KeyPurpose::Envelope)
             .map(|seed| DecapsulationKey::from_seed(&kdf::derive(&seed, domain::EPOCH_ENVELOPE, &[])));
         let commit = key(KeyPurpose::Commit).map(|seed| kdf::derive(&seed, domain::EPOCH_COMMIT, &[]));
         let storage = kdf::derive(&storage, domain::EPOCH_STORAGE, &[]);
-        self.keys.insert(request.epoch, EpochKeys { storage, envelope, commit });
-        self.grants.remove(&request.epoch);
-        Some(request.epoch)
+        let keys = EpochKeys { storage, envelope, commit };
+        // Seats at different heads give different purposes: what some left out, others may still give.
+        let full = keys.is_full();
+        if full {
+            self.gathered.remove(&of);
+            self.asked.retain(|_, asked| asked.of() != of);
+        }
+        let had = self.keys.get(&of).map(EpochKeys::is_full);
+        if had == Some(true) || (had == Some(false) && !full) {
+            return None;
+        }
+        self.keys.insert(of, keys);
+        Some(of.epoch)
     }
 }

@@ -52,6 +52,11 @@ impl Identity {
         WorkerId(self.signing.public())
     }
 
+    /// The key that signs.
+    pub(crate) fn signing(&self) -> &IdentityKey {
+        &self.signing
+    }
+
     /// Signs one of the network's 32-byte payloads.
     pub fn sign(&self, payload: &Hash) -> [u8; 64] {
         self.signing.sign(payload)

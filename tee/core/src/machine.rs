@@ -21,6 +21,12 @@ pub trait Machine: Send + Sync {
     /// What was kept as `name`, or none.
     fn kept(&self, name: &str) -> Result<Option<Secret<Vec<u8>>>, MachineFault>;
 
+    /// Forgets, durably, what was kept as `name`; there may be nothing. A machine that cannot remove it puts nothing in its place, so that
+    /// [`Self::kept`] gives none or no bytes. Who saved the sealed bytes elsewhere can put them back.
+    fn forget(&self, name: &str) -> Result<(), MachineFault> {
+        self.keep(name, &Secret::new(Vec::new()))
+    }
+
     /// Opens, or makes, the store of `cluster`.
     fn open_store(&self, cluster: ClusterId, key: StorageKey) -> Result<ClusterStore, OpenError>;
 }

@@ -8,16 +8,17 @@ use crate::{
     chain::{Chain, ChainError, Records, Shown},
     cluster::{Around, Cluster, ClusterError, ClusterHealth},
     codes::Codes,
-    gate::Gate,
+    gate::{Gate, GateHealth, Sight},
     identity::Identity,
     machine::{draw, Machine, MachineFault},
+    roots::Roots,
     serving::Serving,
 };
-use phala_gatekeeper::Refusal;
+use phala_gatekeeper::{dkg::CeremonyError, Refusal};
 use phala_light_client::{encode_proof, AnchorError, GenesisAnchor};
 use phala_protocol::{
     attestation::{Registration, Role},
-    chain_state::{RootRecord, WorkerRecord},
+    chain_state::WorkerRecord,
     ids::BlockNumber,
     inbox::{Item, ItemDecodeError},
     keys::KeyAnswer,
@@ -43,6 +44,8 @@ pub struct Settings {
     pub operator: AccountId,
     /// The cluster that a worker serves once the chain assigns it.
     pub cluster: ClusterId,
+    /// Whether a gatekeeper makes the only seat of the root by itself: on a development network, and while the chain has no root.
+    pub lone_root: bool,
 }
 
 /// What happened, for the log. Nothing secret.
@@ -97,6 +100,55 @@ pub enum Notice {
         worker: WorkerId,
         /// Why.
         refusal: Refusal,
+    },
+    /// The gatekeeper takes part in an attempt of a key ceremony.
+    CeremonyBegun {
+        /// The era whose root is made.
+        era: u32,
+        /// The attempt.
+        attempt: u32,
+        /// The gatekeeper's index, from 1.
+        index: u16,
+    },
+    /// The gatekeeper takes no part in an attempt, or no longer.
+    CeremonyFailed {
+        /// The era.
+        era: u32,
+        /// The attempt.
+        attempt: u32,
+        /// Why.
+        error: CeremonyError,
+    },
+    /// Another seat's introduction was refused.
+    PeerRefused {
+        /// The gatekeeper that it names.
+        peer: WorkerId,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// The gatekeeper holds its share of the root of an attempt, sealed, and confirms it.
+    CeremonyConfirmed {
+        /// The era.
+        era: u32,
+        /// The attempt.
+        attempt: u32,
+    },
+    /// The chain has recorded a root that a seat of this gatekeeper is of.
+    RootRecorded {
+        /// The era.
+        era: u32,
+    },
+    /// Another root was recorded than the one that a seat of this gatekeeper is of; the seat is gone.
+    SeatDropped {
+        /// The era.
+        era: u32,
+        /// The attempt that made it, unless it was a development network's lone one.
+        attempt: Option<u32>,
+    },
+    /// An era is over; the seat is gone, and answers nothing any more.
+    SeatRetired {
+        /// The era.
+        era: u32,
     },
 }
 
@@ -197,7 +249,7 @@ pub struct Tee {
     identity: Arc<Identity>,
     chain: Chain,
     part: Part,
-    root: Shown<RootRecord>,
+    roots: Roots,
     registered: Shown<WorkerRecord>,
     now: u64,
     attested: Option<(Registration, Vec<u8>)>,
@@ -212,10 +264,10 @@ impl Tee {
         let codes = Arc::new(Codes::new()?);
         let part = match settings.role {
             Role::Worker => Part::Worker(Box::new(Cluster::new(settings.cluster, codes.clone()))),
-            Role::Gatekeeper => Part::Gatekeeper(Box::new(Gate::open(&chain, &*machine)?)),
+            Role::Gatekeeper => Part::Gatekeeper(Box::new(Gate::open(&chain, &*machine, settings.lone_root)?)),
         };
-        let (root, registered) = (Shown::Nothing, Shown::Nothing);
-        Ok(Self { settings, machine, identity, chain, part, root, registered, now: 0, attested: None, codes })
+        let (roots, registered) = (Roots::unknown(), Shown::Nothing);
+        Ok(Self { settings, machine, identity, chain, part, roots, registered, now: 0, attested: None, codes })
     }
 
     /// The TEE's identity.
@@ -256,6 +308,14 @@ impl Tee {
         matches!(&self.part, Part::Gatekeeper(gate) if gate.has_seat())
     }
 
+    /// How a gatekeeper stands.
+    pub fn gate_health(&self) -> Option<GateHealth> {
+        match &self.part {
+            Part::Gatekeeper(gate) => Some(gate.health()),
+            Part::Worker(_) => None,
+        }
+    }
+
     /// What answers queries now.
     pub fn serving(&self) -> Option<Serving> {
         let mut notices = Vec::new();
@@ -293,12 +353,14 @@ impl Tee {
         notices: &mut Vec<Notice>,
         watch: &mut dyn FnMut(&Self),
     ) -> Result<(), DeliveryError> {
-        let Delivery { finality, proof, items, codes, answers, inquiries } = delivery;
+        let Delivery { finality, proof, items, codes, answers, inquiries, introductions, parcels, attachments } =
+            delivery;
         if !finality.is_empty() {
             self.chain.advance(&finality, &draw(&*self.machine)?)?;
         }
         if let Part::Gatekeeper(gate) = &mut self.part {
             gate.inquire(inquiries, self.chain.genesis(), &self.identity.id(), notices);
+            gate.receive(introductions, parcels, attachments);
         }
         if proof.is_empty() {
             return if items.is_empty() { Ok(()) } else { Err(DeliveryError::NoProof) };
@@ -308,10 +370,7 @@ impl Tee {
         if let Some(now) = records.now()? {
             self.now = now;
         }
-        match records.get::<RootRecord>(&storage::root_key())? {
-            Shown::Nothing => {}
-            shown => self.root = shown,
-        }
+        self.roots.observe(&records)?;
         match records.get::<WorkerRecord>(&storage::worker_key(&self.identity.id()))? {
             Shown::Nothing => {}
             shown => {
@@ -337,17 +396,20 @@ impl Tee {
         notices: &mut Vec<Notice>,
         watch: &mut dyn FnMut(&Self),
     ) -> Result<(), DeliveryError> {
-        let root = match &self.root {
-            Shown::Value(root) => Some(root),
-            Shown::Nothing | Shown::Absent => None,
-        };
         match &mut self.part {
             Part::Gatekeeper(gate) => {
-                gate.observe(records, &self.chain, &self.identity, &*self.machine, root, notices)?;
+                let sight =
+                    Sight { chain: &self.chain, identity: &self.identity, machine: &*self.machine, roots: &self.roots };
+                gate.observe(records, &sight, notices)?;
             }
             Part::Worker(cluster) => {
-                let mut around =
-                    Around { chain: &self.chain, identity: &self.identity, machine: &*self.machine, root, notices };
+                let mut around = Around {
+                    chain: &self.chain,
+                    identity: &self.identity,
+                    machine: &*self.machine,
+                    roots: &self.roots,
+                    notices,
+                };
                 let taken = brought.take(cluster, &self.codes, records, &mut around);
                 close_if_in_doubt(cluster, &taken);
                 taken?;
@@ -374,13 +436,14 @@ impl Tee {
     ) -> Result<(), DeliveryError> {
         let mut rest = None;
         loop {
-            let root = match &self.root {
-                Shown::Value(root) => Some(root),
-                Shown::Nothing | Shown::Absent => None,
-            };
             let Part::Worker(cluster) = &mut self.part else { return Ok(()) };
-            let mut around =
-                Around { chain: &self.chain, identity: &self.identity, machine: &*self.machine, root, notices };
+            let mut around = Around {
+                chain: &self.chain,
+                identity: &self.identity,
+                machine: &*self.machine,
+                roots: &self.roots,
+                notices,
+            };
             let now = rest.unwrap_or_else(|| cluster.fresh(items));
             let executed = cluster
                 .execute_next(now, records, &mut around)
@@ -399,9 +462,14 @@ impl Tee {
             return Ok(());
         }
         let fresh = self.attested.as_ref().is_some_and(|(made, _)| block.saturating_sub(made.block) < EVIDENCE_BLOCKS);
-        // A worker's evidence goes with every request for keys; a registered gatekeeper shows its own to nobody, and the machine can
-        // take half a minute to make it.
-        let made = self.attested.is_some() || self.settings.role == Role::Gatekeeper;
+        // A worker's evidence goes with every request for keys, and a gatekeeper's to the other seats of a ceremony; otherwise one that is
+        // registered shows its own to nobody, and the machine can take half a minute to make it. Others judge what it binds, not when it
+        // was made: one a process is enough.
+        let is_shown = match &self.part {
+            Part::Worker(_) => true,
+            Part::Gatekeeper(gate) => gate.introduces(),
+        };
+        let made = self.attested.is_some() || !is_shown;
         if made && (fresh || !self.must_register()) {
             return Ok(());
         }
@@ -433,13 +501,13 @@ impl Tee {
     /// What the relayer should fetch and carry next.
     pub fn status(&self) -> TeeStatus {
         let (height, head) = self.chain.head();
-        let mut wanted_keys =
-            vec![storage::TIMESTAMP_NOW.to_vec(), storage::root_key(), storage::worker_key(&self.identity.id())];
+        let mut wanted_keys = vec![storage::TIMESTAMP_NOW.to_vec(), storage::worker_key(&self.identity.id())];
+        wanted_keys.extend(Roots::wanted_keys());
         let mut outgoing = Vec::new();
         if let (true, Some((registration, evidence))) = (self.must_register(), self.attested.as_ref()) {
             outgoing.push(Outgoing::Register { registration: *registration, evidence: evidence.clone() });
         }
-        let (mut inboxes, mut wanted_codes) = (Vec::new(), Vec::new());
+        let (mut inboxes, mut wanted_codes, mut attempt) = (Vec::new(), Vec::new(), None);
         match &self.part {
             Part::Worker(cluster) => {
                 let mut notices = Vec::new();
@@ -452,8 +520,10 @@ impl Tee {
             }
             Part::Gatekeeper(gate) => {
                 wanted_keys.extend(gate.wanted_keys());
+                attempt = gate.attempt();
                 let registered = matches!(self.registered, Shown::Value(_));
-                outgoing.extend(gate.outgoing(&self.chain, &self.identity, &self.root, registered));
+                let attested = self.attested.as_ref();
+                outgoing.extend(gate.outgoing(&self.chain, &self.identity, &self.roots, registered, attested));
             }
         }
         wanted_keys.sort_unstable();
@@ -467,6 +537,7 @@ impl Tee {
             wanted_keys,
             inboxes,
             wanted_codes,
+            attempt,
             outgoing,
         }
     }
@@ -487,10 +558,6 @@ impl Tee {
     }
 
     fn around_shared<'a>(&'a self, notices: &'a mut Vec<Notice>) -> Around<'a> {
-        let root = match &self.root {
-            Shown::Value(root) => Some(root),
-            Shown::Nothing | Shown::Absent => None,
-        };
-        Around { chain: &self.chain, identity: &self.identity, machine: &*self.machine, root, notices }
+        Around { chain: &self.chain, identity: &self.identity, machine: &*self.machine, roots: &self.roots, notices }
     }
 }

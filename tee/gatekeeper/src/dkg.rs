@@ -11,7 +11,8 @@
 //! | `ceremony.rs` | a seat's view of one attempt |
 //! | `statements.rs` | what a seat says on chain, given its view |
 //! | `stored.rs` | the same view as it is sealed |
-//! | `transcript.rs` | what a seat saw, for others to check |
+//!
+//! What a seat saw, for others to check, is [`phala_crypto::transcript`]: a host checks it too.
 //!
 //! Guarantees: sans-IO, and deterministic given seed, records, parcels and entropy. Records must come out of verified storage
 //! proofs; parcels, and what stands on chain beside statements, may come from anyone: the record has the hash of each.
@@ -23,11 +24,10 @@ mod statements;
 mod stored;
 #[cfg(test)]
 mod tests;
-mod transcript;
 
 pub use ceremony::{Ceremony, CeremonyError, ParcelRefusal, Turn, View};
 pub use package::{package_bytes, PackageError};
 pub use parcel::{open_parcel, seal_parcel, verify_sender, ParcelError};
-pub use transcript::{
+pub use phala_crypto::transcript::{
     verify_transcript, Outcome, Transcript, TranscriptError, MAX_TRANSCRIPT_RECORDS, MAX_TRANSCRIPT_STATEMENTS,
 };

@@ -15,7 +15,7 @@ use phala_attest::{
 };
 use phala_crypto::signature::ed25519;
 use phala_protocol::{
-    attestation::{encryption_key_hash, Registration, Role},
+    attestation::{encryption_key_hash, Listing, Registration, Role},
     chain_state::{AllowedMeasurement, ClusterRecord, RootRecord, WorkerRecord},
     ids::BlockNumber,
     keys::{KeyPurpose, SignedKeyRequest},
@@ -43,14 +43,21 @@ pub struct Facts {
     pub advisories: AdvisoryPolicy,
     /// Whom governance or the brake has shut out.
     pub bans: Bans,
-    /// The recorded root.
+    /// The recorded root of the era that is asked of.
     pub root: Option<RootRecord>,
+    /// The era whose root gives the keys of next epochs: `phala_protocol::chain_state::next_epoch_era`.
+    pub coming_era: Option<u32>,
     /// The cluster that is asked about.
     pub cluster: Option<ClusterRecord>,
     /// The asking worker's registration.
     pub worker: Option<WorkerRecord>,
     /// The allow-list entry of the registered measurement.
     pub measurement: Option<AllowedMeasurement>,
+    /// What governance said when it listed that measurement: for which role, for one.
+    pub listing: Option<Listing>,
+    /// The highest evaluation number that governance lets collateral have. Where none is set, a development network takes any, and others
+    /// none.
+    pub evaluation_cap: Option<u32>,
     /// Since which finalised block this gatekeeper itself has seen that entry; see [`crate::Sightings`].
     pub seen_since: Option<BlockNumber>,
 }
@@ -97,9 +104,18 @@ pub enum Refusal {
     /// The measurement is not on the allow-list, or not for long enough.
     #[error("measurement is not allowed, was listed too recently, or this gatekeeper has not seen it listed for long enough")]
     MeasurementNotAllowed,
+    /// The measurement is listed for another role.
+    #[error("measurement is listed for another role")]
+    RoleNotAllowed,
+    /// The collateral is of an evaluation that governance has not let in, or governance has let in none.
+    #[error("collateral is of an evaluation that governance has not let in yet; bring the present standard one")]
+    EvaluationTooEarly,
     /// The epoch is not one whose keys may be given now.
     #[error("epoch's keys are not given now")]
     EpochNotOpen,
+    /// The chain gives the epoch to the root of another era than the one that is asked.
+    #[error("epoch is of another era than the request; follow the chain and ask the gatekeepers of that era")]
+    WrongEra,
     /// The chain has not recorded this gatekeeper's root.
     #[error("gatekeeper's root is not recorded on chain")]
     RootNotRecorded,
@@ -193,10 +209,19 @@ pub(crate) fn verify_machine(machine: &Presented<'_>, facts: &Facts) -> Result<(
     if facts.bans.applying(&Origin::of(&report, &collateral), facts.head.0).is_some() {
         return Err(Refusal::Barred);
     }
+    // As the chain takes collateral: neither document may be ahead of the cap.
+    let cap = facts.evaluation_cap.or_else(|| facts.development.map(|_| u32::MAX));
+    if cap.is_none_or(|cap| collateral.latest_evaluation_number() > cap) {
+        return Err(Refusal::EvaluationTooEarly);
+    }
     confidence_of(&report, &facts.advisories).map_err(|_| Refusal::Advisory)?;
     let entry = facts.measurement.as_ref().ok_or(Refusal::MeasurementNotAllowed)?;
     if !is_allowed(entry, facts.seen_since, facts.head.0, facts.development.is_some()) {
         return Err(Refusal::MeasurementNotAllowed);
+    }
+    // An entry of which nothing more is known admits nobody.
+    if !facts.listing.as_ref().is_some_and(|listing| listing.admits(machine.role)) {
+        return Err(Refusal::RoleNotAllowed);
     }
     Ok(())
 }

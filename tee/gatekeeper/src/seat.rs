@@ -13,13 +13,14 @@ use phala_crypto::{
     Secret,
 };
 use phala_protocol::{
-    chain_state::RootRecord,
+    chain_state::{ClusterRecord, RootRecord},
     domain,
     keys::{share_list_hash, Evaluation, KeyAnswer, KeyGrant, KeyPurpose, PrfInput},
     relay::KeyInquiry,
     Hash, WorkerId,
 };
 use std::collections::BTreeMap;
+use zeroize::Zeroize;
 
 /// One gatekeeper's seat in one era.
 pub struct Seat {
@@ -37,6 +38,12 @@ struct Stored {
     index: u16,
     share: [u8; 32],
     shares: Vec<[u8; 32]>,
+}
+
+impl Drop for Stored {
+    fn drop(&mut self) {
+        self.share.zeroize();
+    }
 }
 
 /// Why a seat could not be made or restored.
@@ -98,14 +105,18 @@ impl Seat {
             share: *self.share.to_bytes().expose(),
             shares: self.shares.clone(),
         };
-        Secret::new(stored.encode())
+        // With its full capacity, so that growing leaves no copy behind.
+        let mut bytes = Vec::with_capacity(stored.encoded_size());
+        stored.encode_to(&mut bytes);
+        Secret::new(bytes)
     }
 
     /// A seat from unsealed bytes.
     pub fn from_secret_bytes(bytes: &Secret<Vec<u8>>) -> Result<Self, SeatError> {
-        let stored = Stored::decode_all(&mut bytes.expose().as_slice()).map_err(|_| SeatError::Malformed)?;
-        let share = KeyShare::from_bytes(stored.index, &Secret::new(stored.share)).map_err(|_| SeatError::Malformed)?;
-        Ok(Self { era: stored.era, threshold: stored.threshold, share, shares: stored.shares })
+        let mut stored = Stored::decode_all(&mut bytes.expose().as_slice()).map_err(|_| SeatError::Malformed)?;
+        let share = KeyShare::from_bytes(stored.index, &Secret::fill(|bytes| bytes.copy_from_slice(&stored.share)))
+            .map_err(|_| SeatError::Malformed)?;
+        Ok(Self { era: stored.era, threshold: stored.threshold, share, shares: std::mem::take(&mut stored.shares) })
     }
 
     /// What the chain records of the root that this seat belongs to, `seats` being all gatekeepers by index from 1.
@@ -118,7 +129,8 @@ impl Seat {
         root.era == self.era && root.threshold == self.threshold && root.share_list == self.share_list()
     }
 
-    /// Answers an inquiry, or refuses it. `facts` are of the gatekeeper's own finalised head.
+    /// Answers an inquiry, or refuses it: only of this seat's own root as the chain records it, and only for an epoch that the chain
+    /// gives to that root. `facts` are of the gatekeeper's own finalised head.
     pub fn answer(
         &self,
         inquiry: &KeyInquiry,
@@ -131,6 +143,10 @@ impl Seat {
         }
         let allowed = verify_inquiry(inquiry, facts)?;
         let request = &inquiry.request.request;
+        let of = |cluster: &ClusterRecord| cluster.era_of(request.epoch, facts.coming_era?);
+        if request.era != self.era || facts.cluster.as_ref().and_then(of) != Some(self.era) {
+            return Err(Refusal::WrongEra);
+        }
         let evaluations = allowed
             .into_iter()
             .map(|purpose| {

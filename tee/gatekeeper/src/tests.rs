@@ -22,7 +22,7 @@ use phala_crypto::{
 };
 use phala_insecure_tee::{InsecureMachine, InsecureVendor, Processor, QuoteFields, QuoteSigner};
 use phala_protocol::{
-    attestation::{encryption_key_hash, Assurance, Registration, Role},
+    attestation::{encryption_key_hash, Assurance, Listing, Registration, Role, Version},
     chain_state::{AllowedMeasurement, ClusterRecord, RootRecord, WorkerRecord},
     keys::{KeyAnswer, KeyGrant, KeyPurpose, KeyRequest, SignedKeyRequest},
     relay::KeyInquiry,
@@ -85,6 +85,7 @@ impl Worker {
             worker: self.id(),
             gatekeeper: GATEKEEPER,
             cluster: CLUSTER,
+            era: 0,
             epoch,
             nonce: [5; 32],
         }
@@ -119,8 +120,10 @@ impl Worker {
             advisories: AdvisoryPolicy::default(),
             bans: Bans::default(),
             root: Some(seat.root_record(vec![GATEKEEPER])),
+            coming_era: Some(seat.era()),
             cluster: Some(ClusterRecord {
-                era: 0,
+                era: seat.era(),
+                era_before: seat.era(),
                 epoch: 5,
                 opened_at: 80,
                 opened_count: 4,
@@ -141,6 +144,14 @@ impl Worker {
                 valid_until: NOW + 1,
             }),
             measurement: Some(AllowedMeasurement { source: [0; 32], listed_at: 0, not_before: 0, sunset: None }),
+            listing: Some(Listing {
+                source: [0; 32],
+                version: Version(0, 1, 0),
+                role: None,
+                not_before: 0,
+                sunset: None,
+            }),
+            evaluation_cap: None,
             seen_since: None,
         }
     }
@@ -206,7 +217,7 @@ fn keys_repeat_exactly_and_differ_by_cluster_epoch_and_root() {
         keys(&seat, elsewhere, |_| {}),
         later,
         keys(&other_root, worker.request(5), |_| {}),
-        keys(&other_era, worker.request(5), |_| {}),
+        keys(&other_era, KeyRequest { era: 1, ..worker.request(5) }, |_| {}),
     ];
     for other in others.map(all) {
         assert!(base.iter().all(|key| !other.contains(key)));
@@ -377,6 +388,12 @@ fn each_check_refuses_on_its_own() {
         ("measurement not listed", Refusal::MeasurementNotAllowed, |c| c.facts.measurement = None),
         ("measurement not yet accepted", Refusal::MeasurementNotAllowed, |c| c.listed().not_before = 101),
         ("measurement after its sunset", Refusal::MeasurementNotAllowed, |c| c.listed().sunset = Some(99)),
+        ("measurement listed for gatekeepers", Refusal::RoleNotAllowed, |c| {
+            c.facts.listing.as_mut().unwrap().role = Some(Role::Gatekeeper);
+        }),
+        ("measurement of whose listing nothing is known", Refusal::RoleNotAllowed, |c| c.facts.listing = None),
+        // The simulator's documents are of evaluation 1.
+        ("collateral over the cap", Refusal::EvaluationTooEarly, |c| c.facts.evaluation_cap = Some(0)),
         ("epoch that was", Refusal::EpochNotOpen, |c| c.request(|r| r.epoch = 3)),
         ("epoch before the first", Refusal::EpochNotOpen, |c| c.request(|r| r.epoch = 0)),
         ("epoch after the next", Refusal::EpochNotOpen, |c| c.request(|r| r.epoch = 7)),
@@ -384,6 +401,18 @@ fn each_check_refuses_on_its_own() {
             c.request(|r| r.epoch = 6);
             c.facts.head.0 = 1_049;
         }),
+        ("request of another era", Refusal::WrongEra, |c| c.request(|r| r.era = 1)),
+        ("open epoch of another era", Refusal::WrongEra, |c| c.cluster().era = 1),
+        ("next epoch of the era that comes", Refusal::WrongEra, |c| {
+            c.request(|r| r.epoch = 6);
+            c.facts.head.0 = 1_050;
+            c.facts.coming_era = Some(1);
+        }),
+        ("epoch before, of another era", Refusal::WrongEra, |c| {
+            c.request(|r| r.epoch = 4);
+            c.cluster().era_before = 1;
+        }),
+        ("no era known to come", Refusal::WrongEra, |c| c.facts.coming_era = None),
         ("no root", Refusal::RootNotRecorded, |c| c.facts.root = None),
         ("another root", Refusal::RootNotRecorded, |c| {
             let other = Seat::lone(token(GENESIS), 0, &Secret::new([1; 32])).unwrap();

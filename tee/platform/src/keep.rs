@@ -17,7 +17,7 @@
 
 use crate::seal::{Seal, SealError};
 use std::{
-    fs::{self, File},
+    fs::{self, File, OpenOptions},
     io::{self, Read, Write},
     path::PathBuf,
 };
@@ -33,6 +33,9 @@ pub trait Keep: Send + Sync {
 
     /// What was kept as `name`; none if there is nothing. Wiped when dropped.
     fn kept(&self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, KeepError>;
+
+    /// Forgets what was kept as `name`; there may be nothing.
+    fn forget(&self, name: &str) -> Result<(), KeepError>;
 
     /// Whether a secret is there again after a restart.
     fn survives_restart(&self) -> bool;
@@ -114,7 +117,28 @@ impl<S: Seal + Send + Sync> Keep for SealedFiles<S> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(KeepError::File { action: "read", path, source }),
         }
+        // Where `forget` was interrupted: no sealed bytes begin with a zero. The host could remove the file as well.
+        if sealed.first() == Some(&0) {
+            return Ok(None);
+        }
         self.seal.open(name, &sealed).map(Some).map_err(|source| KeepError::Open { path, source })
+    }
+
+    /// Overwritten, synced, removed, and the folder synced. What the disk, or its host, has beside the file stays.
+    fn forget(&self, name: &str) -> Result<(), KeepError> {
+        let path = self.path(name);
+        let remove = || {
+            let mut file = OpenOptions::new().write(true).open(&path)?;
+            let length = file.metadata()?.len().min(FILE_LIMIT);
+            io::copy(&mut io::repeat(0).take(length), &mut file)?;
+            file.sync_all()?;
+            fs::remove_file(&path)?;
+            File::open(&self.folder)?.sync_all()
+        };
+        match remove() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed.map_err(|source| KeepError::File { action: "remove", path: path.clone(), source }),
+        }
     }
 
     fn survives_restart(&self) -> bool {
@@ -134,6 +158,10 @@ impl Keep for Readmission {
 
     fn kept(&self, _name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, KeepError> {
         Ok(None)
+    }
+
+    fn forget(&self, _name: &str) -> Result<(), KeepError> {
+        Ok(())
     }
 
     fn survives_restart(&self) -> bool {
@@ -182,7 +210,7 @@ mod tests {
         let good = fs::read(&path).unwrap();
         fs::write(disk.path().join("root.sealed"), &good).unwrap();
         assert!(matches!(keep.kept("root"), Err(KeepError::Open { .. })), "sealed as something else");
-        for bad in [good[..good.len() - 1].to_vec(), Vec::new(), vec![0; 3 << 20]] {
+        for bad in [good[..good.len() - 1].to_vec(), Vec::new(), vec![1; 3 << 20]] {
             fs::write(&path, bad).unwrap();
             assert!(matches!(keep.kept("identity"), Err(KeepError::Open { .. })));
         }
@@ -193,9 +221,34 @@ mod tests {
     }
 
     #[test]
+    fn what_is_forgotten_is_gone_and_nothing_else() {
+        let (tee, disk) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let keep = machine(tee.path(), &[7; 16], disk.path());
+        keep.forget("seat").unwrap();
+        keep.keep("seat", b"secret").unwrap();
+        keep.keep("identity", b"other").unwrap();
+        // Whoever holds the file open sees it overwritten.
+        let mut open = File::open(disk.path().join("seat.sealed")).unwrap();
+        keep.forget("seat").unwrap();
+        let mut left = Vec::new();
+        open.read_to_end(&mut left).unwrap();
+        assert!(!left.is_empty() && left.iter().all(|byte| *byte == 0));
+        assert_eq!(keep.kept("seat").unwrap(), None);
+        assert_eq!(keep.kept("identity").unwrap().unwrap().as_slice(), b"other");
+        assert_eq!(fs::read_dir(disk.path()).unwrap().count(), 1);
+        // Interrupted between overwriting and removing.
+        fs::write(disk.path().join("seat.sealed"), [0; 64]).unwrap();
+        assert_eq!(keep.kept("seat").unwrap(), None);
+        keep.forget("seat").unwrap();
+        fs::create_dir(disk.path().join("seat.sealed")).unwrap();
+        assert!(matches!(keep.forget("seat"), Err(KeepError::File { action: "remove", .. })));
+    }
+
+    #[test]
     fn a_machine_without_a_sealing_key_keeps_nothing_and_says_so() {
         let keep = Readmission;
         keep.keep("identity", b"secret").unwrap();
+        keep.forget("identity").unwrap();
         assert_eq!(keep.kept("identity").unwrap(), None);
         assert!(!keep.survives_restart());
     }

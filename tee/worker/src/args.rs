@@ -90,6 +90,9 @@ pub(crate) struct RunArguments {
     /// Cluster that a worker serves once the chain assigns it
     #[arg(long, default_value_t = 0)]
     pub cluster: u32,
+    /// Make no seat alone, as a gatekeeper of a development network without a root otherwise does: several gatekeepers make a root together
+    #[arg(long)]
+    pub without_lone_root: bool,
     /// Directory for sealed keys and encrypted state
     #[arg(long)]
     pub data: PathBuf,

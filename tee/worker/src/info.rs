@@ -9,8 +9,10 @@ use crate::{
 };
 use codec::{DecodeAll, Encode};
 use phala_attest::Evidence;
+use phala_core::GateHealth;
 use phala_protocol::{
     attestation::{Assurance, Role},
+    ceremony::Phase,
     ids::to_hex,
     limits::{MAX_QUERY_BYTES, MAX_QUERY_LIFETIME_BLOCKS},
 };
@@ -57,6 +59,7 @@ pub(crate) fn info(service: &Service) -> Result<Value, Stopped> {
         "height": height,
         "head": to_hex(&head),
         "clusters": clusters,
+        "gatekeeper": present.gate.as_ref().map(gatekeeper),
         "evidence": attested.map(|(_, evidence)| to_hex(evidence)),
         "registration": attested.map(|(registration, _)| to_hex(&registration.encode())),
         "limits": {
@@ -81,7 +84,7 @@ pub(crate) fn health(service: &Service) -> Result<(bool, Value), Stopped> {
     let healthy = present.registration.is_some()
         && match service.role {
             Role::Worker => cluster.is_some_and(|health| health.serving && health.diverged_at.is_none()),
-            Role::Gatekeeper => present.has_seat,
+            Role::Gatekeeper => present.gate.as_ref().is_some_and(|gate| !gate.seats.is_empty()),
         };
     let detail = json!({
         "healthy": healthy,
@@ -98,6 +101,30 @@ pub(crate) fn health(service: &Service) -> Result<(bool, Value), Stopped> {
         })),
     });
     Ok((healthy, detail))
+}
+
+/// Which seats a gatekeeper holds, and the key ceremony that it takes part in.
+fn gatekeeper(health: &GateHealth) -> Value {
+    let seats: Vec<_> = health.seats.iter().map(|seat| json!({ "era": seat.era, "recorded": seat.recorded })).collect();
+    let ceremony = health.attempt.map(|attempt| {
+        json!({
+            "era": attempt.era,
+            "attempt": attempt.attempt,
+            "index": attempt.index,
+            "phase": phase(attempt.phase),
+            "confirmed": attempt.confirmed,
+        })
+    });
+    json!({ "seats": seats, "ceremony": ceremony })
+}
+
+fn phase(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Commit => "commit",
+        Phase::Share => "share",
+        Phase::Deliver => "deliver",
+        Phase::Settle => "settle",
+    }
 }
 
 fn role(role: Role) -> &'static str {

@@ -135,6 +135,10 @@ impl Machine for PlatformMachine {
         Ok(kept.map(|bytes| Secret::new(bytes.to_vec())))
     }
 
+    fn forget(&self, name: &str) -> Result<(), MachineFault> {
+        self.keep.forget(name).map_err(|error| MachineFault::Sealing(Box::new(error)))
+    }
+
     fn open_store(&self, cluster: ClusterId, key: StorageKey) -> Result<ClusterStore, OpenError> {
         let path = self.stores.join(format!("cluster-{cluster}.store"));
         ClusterStore::open(path, key, Box::new(StoreEntropy), Options::default())

@@ -122,6 +122,7 @@ async fn serve(arguments: RunArguments) -> Result<(), StartFailure> {
         role: arguments.role.into(),
         operator: arguments.operator.0,
         cluster: phala_protocol::ClusterId(arguments.cluster),
+        lone_root: !arguments.without_lone_root,
     };
     let (has_named_key, survives_restart) = (machine.has_named_key(), machine.survives_restart());
     let tee = Tee::start(settings, &anchor, machine)?;

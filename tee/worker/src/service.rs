@@ -87,6 +87,21 @@ impl Service {
                 info!(%worker, %cluster, epoch, "gave the keys of an epoch")
             }
             Notice::KeysRefused { worker, refusal } => warn!(%worker, %refusal, "refused keys"),
+            Notice::CeremonyBegun { era, attempt, index } => {
+                info!(era, attempt, index, "takes part in a key ceremony")
+            }
+            Notice::CeremonyFailed { era, attempt, error } => {
+                warn!(era, attempt, %error, "takes no part in a key ceremony")
+            }
+            Notice::PeerRefused { peer, refusal } => {
+                warn!(%peer, %refusal, "refused another gatekeeper's introduction")
+            }
+            Notice::CeremonyConfirmed { era, attempt } => info!(era, attempt, "holds and confirms its share of a root"),
+            Notice::RootRecorded { era } => info!(era, "the root of a seat is recorded on chain"),
+            Notice::SeatDropped { era, attempt } => {
+                info!(era, attempt, "dropped a seat: another root of its era is recorded")
+            }
+            Notice::SeatRetired { era } => info!(era, "retired: the seat of an era that is over is gone"),
         }
     }
 }

@@ -4,7 +4,7 @@
 //! and after every boundary, so that a long execution leaves it behind by one boundary and not by a whole delivery. Nothing in it is
 //! secret but [`Snapshot::serving`], which answers sealed queries and shows nothing else.
 
-use phala_core::{ClusterHealth, Serving, Tee};
+use phala_core::{ClusterHealth, GateHealth, Serving, Tee};
 use phala_protocol::{attestation::Registration, chain_state::WorkerRecord, ids::BlockNumber, Hash, WorkerId};
 
 /// One moment of a TEE.
@@ -20,8 +20,8 @@ pub(crate) struct Snapshot {
     pub attested: Option<(Registration, Vec<u8>)>,
     /// A worker's cluster.
     pub cluster: Option<ClusterHealth>,
-    /// Whether a gatekeeper holds a share.
-    pub has_seat: bool,
+    /// A gatekeeper's seats and ceremony.
+    pub gate: Option<GateHealth>,
     /// What queries are answered from.
     pub serving: Option<Serving>,
 }
@@ -36,7 +36,7 @@ impl Snapshot {
             registration: tee.registration(),
             attested: tee.attested().cloned(),
             cluster: tee.cluster_health(),
-            has_seat: tee.has_seat(),
+            gate: tee.gate_health(),
             serving: tee.serving(),
         }
     }

@@ -3,14 +3,17 @@
 //! One cluster. What the rules leave out, because its own pallets' tests have it: fees beyond a constant, deposits, evidence at
 //! registration, weights. What a TEE sends is judged as the pallets judge it.
 
-use super::machine::START;
-use codec::Encode;
+use super::{machine::START, root::Facts};
+use codec::{Decode, Encode};
 use phala_attest::Bans;
 use phala_crypto::signature::ed25519;
 use phala_light_client::testing::TestChain;
 use phala_protocol::{
-    attestation::{Assurance, Registration, Role},
-    chain_state::{AllowedMeasurement, BoundaryRecord, ClusterRecord, FinalRecord, RootRecord, Standing, WorkerRecord},
+    attestation::{Assurance, Listing, Registration, Role, Version},
+    chain_state::{
+        next_epoch_era, AllowedMeasurement, BoundaryRecord, ClusterRecord, FinalRecord, RootRecord, Standing,
+        WorkerRecord,
+    },
     envelope::announcement_payload,
     finality::GenesisAnchor,
     gas::GasClass,
@@ -37,13 +40,17 @@ pub struct MockChain {
     time_ms: u64,
     measurement: Hash,
     workers: BTreeMap<WorkerId, WorkerRecord>,
-    root: Option<RootRecord>,
+    pub root: Option<RootRecord>,
+    /// The root to which the cluster goes over.
+    pub next_root: Option<RootRecord>,
+    /// A root whose delay is over with the next block.
+    made: Option<RootRecord>,
     pub cluster: Option<ClusterRecord>,
     pub head: Head,
     pub items: Vec<Item>,
     boundaries: BTreeMap<BlockNumber, BoundaryRecord>,
-    announcements: BTreeMap<WorkerId, Vec<u8>>,
-    opening: Option<(Epoch, Vec<u8>)>,
+    announcements: BTreeMap<WorkerId, (u32, Vec<u8>)>,
+    opening: Option<(u32, Epoch, Vec<u8>)>,
     votes: BTreeMap<BlockNumber, Vec<SignedResult>>,
     rekeys: Vec<SignedRekey>,
     commitment: Option<Hash>,
@@ -60,10 +67,12 @@ pub struct MockChain {
 impl MockChain {
     pub fn new(seed: u64, measurement: Hash) -> Self {
         let listed = AllowedMeasurement { source: [0; 32], listed_at: 0, not_before: 0, sunset: None };
+        let listing = Listing { source: [0; 32], version: Version(0, 1, 0), role: None, not_before: 0, sunset: None };
         let genesis = [
             (storage::DEVELOPMENT.to_vec(), vec![1]),
             (storage::TIMESTAMP_NOW.to_vec(), (START * 1_000).encode()),
             (storage::measurement_key(&measurement), listed.encode()),
+            (storage::listing_key(&measurement), listing.encode()),
         ];
         let mut chain = Self {
             blocks: TestChain::new(seed, 3, genesis),
@@ -72,6 +81,8 @@ impl MockChain {
             measurement,
             workers: BTreeMap::new(),
             root: None,
+            next_root: None,
+            made: None,
             cluster: None,
             head: Head::empty(CLUSTER),
             items: Vec::new(),
@@ -102,7 +113,35 @@ impl MockChain {
 
     /// The epoch that opens with the next block.
     pub fn opening(&self) -> Option<Epoch> {
-        self.opening.as_ref().map(|(epoch, _)| *epoch)
+        self.opening.as_ref().map(|(_, epoch, _)| *epoch)
+    }
+
+    /// The era whose root gives the next epoch's keys.
+    fn coming_era(&self) -> u32 {
+        next_epoch_era(self.root.as_ref(), self.next_root.as_ref()).unwrap_or(0)
+    }
+
+    /// Whether the cluster is between two roots.
+    pub fn hands_over(&self) -> bool {
+        self.made.is_some() || self.next_root.is_some()
+    }
+
+    /// What the newest block's state says of a worker's wish for keys.
+    pub fn facts(&self, worker: &WorkerId) -> Facts {
+        let number = self.blocks.best();
+        Facts {
+            genesis: self.genesis(),
+            head: (number, self.blocks.header(number).hash().0),
+            worker: self.read(&storage::worker_key(worker)),
+            cluster: self.read(&storage::cluster_key(CLUSTER)),
+            root: self.read(&storage::root_key()),
+            next_root: self.read(&storage::next_root_key()),
+        }
+    }
+
+    fn read<T: Decode>(&self, key: &[u8]) -> Option<T> {
+        let bytes = self.blocks.value(self.blocks.best(), key)?;
+        Some(T::decode(&mut bytes.as_slice()).unwrap())
     }
 
     /// Number of the block under construction.
@@ -119,18 +158,56 @@ impl MockChain {
         self.blocks.build_block(std::mem::take(&mut self.changes));
         self.time_ms += BLOCK_MS;
         self.put(storage::TIMESTAMP_NOW.to_vec(), &self.time_ms.clone());
-        if let Some((epoch, key)) = self.opening.take() {
+        self.begin_to_go_over();
+        let coming = self.coming_era();
+        // What was decided before the hand-over began opens nothing: it is announced anew.
+        if let Some((era, epoch, key)) = self.opening.take().filter(|(era, ..)| *era == coming) {
             let (now, count) = (self.number(), self.head.count);
             self.announcements.clear();
             self.rekeys.clear();
             self.change_cluster(|record| {
                 assert_eq!(record.next_epoch(), epoch);
+                record.era_before = if record.epoch == 0 { era } else { record.era };
+                record.era = era;
                 record.epoch = epoch;
                 record.opened_at = now;
                 record.opened_count = count;
                 record.envelope_key = key;
+                // The length comes back when the cluster has gone over.
+                record.epoch_length = if record.era_before == era { EPOCH_LENGTH } else { 0 };
             });
         }
+        self.end_to_go_over();
+    }
+
+    /// A root whose delay is over becomes the next one, and epochs are due at once.
+    fn begin_to_go_over(&mut self) {
+        if let Some(root) = self.made.take() {
+            self.put(storage::next_root_key(), &root);
+            self.next_root = Some(root);
+            if self.cluster.is_some() {
+                let now = self.number();
+                self.change_cluster(|record| record.epoch_length = now.saturating_sub(record.opened_at));
+            }
+        }
+    }
+
+    /// The next root becomes the one that answers when no epoch is of the former any more.
+    fn end_to_go_over(&mut self) {
+        let Some(next) = self.next_root.as_ref().map(|root| root.era) else { return };
+        let done = self.cluster.as_ref().is_none_or(|record| (record.era, record.era_before) == (next, next));
+        if done {
+            let root = self.next_root.take().unwrap();
+            self.put(storage::root_key(), &root);
+            self.changes.insert(storage::next_root_key(), None);
+            self.root = Some(root);
+        }
+    }
+
+    /// From the next block on the cluster goes over to this root.
+    pub fn hand_over(&mut self, root: RootRecord) {
+        assert!(!self.hands_over() && root.era == self.coming_era() + 1);
+        self.made = Some(root);
     }
 
     fn put(&mut self, key: Vec<u8>, value: &impl Encode) {
@@ -151,8 +228,10 @@ impl MockChain {
 
     pub fn create_cluster(&mut self, replicas: Vec<WorkerId>) {
         assert!(replicas.iter().all(|worker| self.workers.contains_key(worker)));
+        let era = self.coming_era();
         let record = ClusterRecord {
-            era: 0,
+            era,
+            era_before: era,
             epoch: 0,
             opened_at: 0,
             opened_count: 0,
@@ -207,17 +286,21 @@ impl MockChain {
     }
 
     /// False when the pallet would refuse it.
-    pub fn announce(&mut self, worker: WorkerId, epoch: Epoch, key: Vec<u8>, signature: &[u8; 64]) -> bool {
+    pub fn announce(&mut self, worker: WorkerId, era: u32, epoch: Epoch, key: Vec<u8>, signature: &[u8; 64]) -> bool {
         let record = self.cluster.clone().unwrap();
         let due = self.number() >= record.next_epoch_due() && !record.is_closing() && epoch == record.next_epoch();
-        if !due || !record.replicas.contains(&worker) || self.announcements.contains_key(&worker) {
+        // One of a former era counts for nothing, and keeps nobody from announcing again.
+        let announced = self.announcements.get(&worker).is_some_and(|(of, _)| *of == era);
+        if !due || era != self.coming_era() || !record.replicas.contains(&worker) || announced {
             return false;
         }
-        let payload = announcement_payload(&self.genesis(), CLUSTER, epoch, &key);
+        let payload = announcement_payload(&self.genesis(), CLUSTER, era, epoch, &key);
         ed25519::verify(&worker.0, &payload, signature).unwrap();
-        self.announcements.insert(worker, key.clone());
-        if self.announcements.values().filter(|other| **other == key).count() >= record.majority() {
-            self.opening = Some((epoch, key));
+        let announcement = (era, key);
+        self.announcements.insert(worker, announcement.clone());
+        if self.announcements.values().filter(|other| **other == announcement).count() >= record.majority() {
+            let (era, key) = announcement;
+            self.opening = Some((era, epoch, key));
         }
         true
     }

@@ -139,21 +139,40 @@ fn an_answer_to_the_process_before_is_worth_nothing() {
     assert_eq!(keys(&network), 1, "an answer of its own is");
 }
 
+fn settings(genesis: Hash, role: Role) -> Settings {
+    Settings { genesis, role, operator: AccountId([0; 32]), cluster: CLUSTER, lone_root: true }
+}
+
 #[test]
 fn only_a_development_genesis_makes_a_seat_of_one() {
     let marker = [(storage::DEVELOPMENT.to_vec(), vec![1u8])];
     let start = |chain: &TestChain, keys: &[&[u8]], genesis: Hash| {
         let anchor = GenesisAnchor { header: chain.header(0).encode(), authorities_proof: chain.read_proof(0, keys) };
-        let settings = Settings { genesis, role: Role::Gatekeeper, operator: AccountId([0; 32]), cluster: CLUSTER };
-        Tee::start(settings, &anchor, MemoryMachine::new(82))
+        Tee::start(settings(genesis, Role::Gatekeeper), &anchor, MemoryMachine::new(82))
+    };
+    // At the genesis, whose proof shows that there is no root.
+    let look = |chain: &TestChain, tee: &mut Tee| {
+        let wanted = tee.status().wanted_keys;
+        let wanted: Vec<&[u8]> = wanted.iter().map(Vec::as_slice).collect();
+        let proof = chain.read_proof(0, &wanted);
+        tee.deliver(Delivery { proof, ..Delivery::default() }).1.unwrap();
     };
     let both: [&[u8]; 2] = [&storage::GRANDPA_AUTHORITIES, &storage::DEVELOPMENT];
     let development = TestChain::new(82, 3, marker);
-    let tee = start(&development, &both, development.genesis_hash()).unwrap();
-    assert!(tee.is_development() && tee.has_seat());
+    let mut tee = start(&development, &both, development.genesis_hash()).unwrap();
+    assert!(tee.is_development() && !tee.has_seat(), "whether there is a root is not known");
+    look(&development, &mut tee);
+    assert!(tee.has_seat());
+    let anchor =
+        GenesisAnchor { header: development.header(0).encode(), authorities_proof: development.read_proof(0, &both) };
+    let several = Settings { lone_root: false, ..settings(development.genesis_hash(), Role::Gatekeeper) };
+    let mut tee = Tee::start(several, &anchor, MemoryMachine::new(82)).unwrap();
+    look(&development, &mut tee);
+    assert!(!tee.has_seat(), "its operator wants none");
 
     let other = TestChain::new(83, 3, []);
-    let tee = start(&other, &both, other.genesis_hash()).unwrap();
+    let mut tee = start(&other, &both, other.genesis_hash()).unwrap();
+    look(&other, &mut tee);
     assert!(!tee.is_development() && !tee.has_seat());
     // A host that hides the marker, or shows another chain's genesis, starts nothing.
     assert!(matches!(start(&development, &both[..1], development.genesis_hash()), Err(StartError::Anchor(_))));
@@ -168,8 +187,7 @@ fn no_later_block_makes_a_development_network_of_one_that_is_none() {
     let keys: [&[u8]; 2] = [&storage::GRANDPA_AUTHORITIES, &storage::DEVELOPMENT];
     let anchor = GenesisAnchor { header: chain.header(0).encode(), authorities_proof: chain.read_proof(0, &keys) };
     for role in [Role::Gatekeeper, Role::Worker] {
-        let settings = Settings { genesis: chain.genesis_hash(), role, operator: AccountId([0; 32]), cluster: CLUSTER };
-        let mut tee = Tee::start(settings, &anchor, MemoryMachine::new(85)).unwrap();
+        let mut tee = Tee::start(settings(chain.genesis_hash(), role), &anchor, MemoryMachine::new(85)).unwrap();
         // Whatever wrote it - a referendum, an upgrade, a defect - it is final, and it is proved.
         let marked = chain.build_block([(storage::DEVELOPMENT.to_vec(), Some(vec![1]))]);
         let mut wanted = tee.status().wanted_keys;
@@ -195,8 +213,7 @@ impl Watcher {
         let keys: [&[u8]; 2] = [&storage::GRANDPA_AUTHORITIES, &storage::DEVELOPMENT];
         let anchor = GenesisAnchor { header: chain.header(0).encode(), authorities_proof: chain.read_proof(0, &keys) };
         let genesis = chain.genesis_hash();
-        let settings = Settings { genesis, role: Role::Gatekeeper, operator: AccountId([0; 32]), cluster: CLUSTER };
-        Tee::start(settings, &anchor, machine.clone()).unwrap()
+        Tee::start(settings(genesis, Role::Gatekeeper), &anchor, machine.clone()).unwrap()
     }
 
     fn new(seed: u64, genesis: Option<(Vec<u8>, Vec<u8>)>) -> Self {

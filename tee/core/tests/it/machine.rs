@@ -10,8 +10,12 @@ use phala_protocol::ClusterId;
 use phala_state::{ClusterStore, Entropy, EntropyError, OpenError, Options, StorageKey};
 use std::{
     collections::BTreeMap,
+    io::{Error, ErrorKind},
     path::Path,
-    sync::{Arc, Mutex},
+    sync::{
+        atomic::{AtomicBool, Ordering::SeqCst},
+        Arc, Mutex,
+    },
 };
 use tempfile::TempDir;
 
@@ -42,6 +46,8 @@ pub struct MemoryMachine {
     random: Seeded,
     kept: Mutex<BTreeMap<String, Vec<u8>>>,
     folder: TempDir,
+    /// Nothing can be kept or forgotten.
+    pub disk_full: AtomicBool,
 }
 
 impl MemoryMachine {
@@ -51,7 +57,23 @@ impl MemoryMachine {
             random: Seeded(Arc::new(Mutex::new(TestRandom::new(seed)))),
             kept: Mutex::default(),
             folder: TempDir::new().unwrap(),
+            disk_full: AtomicBool::new(false),
         })
+    }
+
+    /// Everything that it keeps, for [`Self::rewind`].
+    pub fn disk(&self) -> BTreeMap<String, Vec<u8>> {
+        self.kept.lock().unwrap().clone()
+    }
+
+    /// Its host puts an older disk back.
+    pub fn rewind(&self, disk: BTreeMap<String, Vec<u8>>) {
+        *self.kept.lock().unwrap() = disk;
+    }
+
+    fn write(&self) -> Result<(), MachineFault> {
+        let full = self.disk_full.load(SeqCst);
+        (!full).then_some(()).ok_or_else(|| MachineFault::Sealing(Box::new(Error::from(ErrorKind::StorageFull))))
     }
 
     pub fn measurement(&self) -> [u8; 32] {
@@ -84,7 +106,14 @@ impl Machine for MemoryMachine {
     }
 
     fn keep(&self, name: &str, secret: &Secret<Vec<u8>>) -> Result<(), MachineFault> {
+        self.write()?;
         self.kept.lock().unwrap().insert(name.to_owned(), secret.expose().clone());
+        Ok(())
+    }
+
+    fn forget(&self, name: &str) -> Result<(), MachineFault> {
+        self.write()?;
+        self.kept.lock().unwrap().remove(name);
         Ok(())
     }
 

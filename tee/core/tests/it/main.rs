@@ -12,11 +12,13 @@
 )]
 
 mod cargo;
+mod ceremony;
 mod chain;
 mod client;
 mod contract;
 mod epochs;
 mod gate;
+mod handover;
 mod inbox;
 mod isolation;
 mod machine;
@@ -25,6 +27,7 @@ mod poison;
 mod queries;
 mod replicas;
 mod restart;
+mod root;
 mod sessions;
 mod story;
 mod wrappers;

@@ -4,14 +4,11 @@ use super::{
     chain::{MockChain, CLUSTER},
     client,
     machine::MemoryMachine,
+    root::{insecure_lone_key, insecure_lone_share, PlayedRoot},
 };
 use codec::Encode;
 use phala_core::{DeliveryError, Notice, Seen, Settings, Tee};
-use phala_crypto::{
-    kdf,
-    prf::{combine, verify_partial, Input, KeyShare},
-    Secret,
-};
+use phala_crypto::{kdf, Secret};
 use phala_protocol::{
     attestation::Role,
     domain,
@@ -53,6 +50,8 @@ pub struct Network {
     pub chain: MockChain,
     /// The gatekeeper, then the workers.
     pub nodes: Vec<Node>,
+    /// Roots of later eras, with all their gatekeepers.
+    pub roots: Vec<PlayedRoot>,
     /// On their way to the gatekeeper.
     pub inquiries: Vec<KeyInquiry>,
     /// On their way to the workers.
@@ -85,6 +84,7 @@ impl Network {
         let mut network = Self {
             chain,
             nodes: Vec::new(),
+            roots: Vec::new(),
             inquiries: Vec::new(),
             answers: BTreeMap::new(),
             withheld: BTreeSet::new(),
@@ -95,6 +95,7 @@ impl Network {
                 role: if index == GATEKEEPER { Role::Gatekeeper } else { Role::Worker },
                 operator: AccountId([index as u8; 32]),
                 cluster: CLUSTER,
+                lone_root: true,
             };
             let (seen, notices) = (Seen::default(), Vec::new());
             network.nodes.push(Node { tee: None, machine, settings, seen, notices, batch: usize::MAX, paused: false });
@@ -188,9 +189,9 @@ impl Network {
         match outgoing {
             Outgoing::Register { registration, evidence } => self.chain.register(&registration, &evidence),
             Outgoing::RecordRoot { root, signature } => self.chain.record_root(root, &signature),
-            Outgoing::AnnounceKey { cluster, epoch, public_key, signature } => {
+            Outgoing::AnnounceKey { cluster, era, epoch, public_key, signature } => {
                 assert_eq!(cluster, CLUSTER);
-                self.chain.announce(from, epoch, public_key, &signature);
+                self.chain.announce(from, era, epoch, public_key, &signature);
             }
             Outgoing::Result(signed) => {
                 self.chain.submit_result(signed);
@@ -198,6 +199,7 @@ impl Network {
             Outgoing::Rekey(signed) => {
                 self.chain.submit_rekey(signed);
             }
+            Outgoing::AskKeys(inquiry) if self.is_for_a_played_root(&inquiry) => self.ask_played(&inquiry),
             Outgoing::AskKeys(inquiry) => {
                 let collateral = self.nodes[GATEKEEPER].machine.collateral();
                 self.inquiries.push(KeyInquiry { collateral, ..inquiry });
@@ -205,7 +207,22 @@ impl Network {
             Outgoing::AnswerKeys { worker, request, answer } => {
                 self.answers.entry(worker).or_default().push((request, answer));
             }
+            // Of key ceremonies, which are played elsewhere.
+            Outgoing::State(_) | Outgoing::StateWith { .. } | Outgoing::Introduce { .. } | Outgoing::Post { .. } => {}
         }
+    }
+
+    fn is_for_a_played_root(&self, inquiry: &KeyInquiry) -> bool {
+        self.roots.iter().any(|root| root.has(&inquiry.request.request.gatekeeper))
+    }
+
+    /// Asks a gatekeeper of a played root, by the newest block's state.
+    pub fn ask_played(&mut self, inquiry: &KeyInquiry) {
+        let request = &inquiry.request.request;
+        let facts = self.chain.facts(&request.worker);
+        let answer = self.roots.iter().find_map(|root| root.answer(inquiry, &facts));
+        let answers = self.answers.entry(request.worker).or_default();
+        answers.extend(answer.map(|answer| (request.signing_payload(), answer)));
     }
 
     /// One honest delivery.
@@ -271,15 +288,21 @@ impl Network {
         contract
     }
 
-    /// INSECURE: the commit key of an epoch, out of the gatekeeper's sealed seat.
-    pub fn insecure_commit_key(&self, epoch: Epoch) -> Secret<[u8; 32]> {
-        let seat = self.nodes[GATEKEEPER].machine.sealed("seat");
-        let share = KeyShare::from_bytes(1, &Secret::from_slice(&seat[8..40]).unwrap()).unwrap();
+    /// INSECURE: what a root gives: the first era's out of the gatekeeper's sealed seat.
+    pub fn insecure_key(&self, era: u32, epoch: Epoch, purpose: KeyPurpose) -> Secret<[u8; 32]> {
         let genesis = self.chain.genesis();
-        let input = PrfInput { genesis, era: 0, cluster: CLUSTER, epoch, purpose: KeyPurpose::Commit };
-        let input = Input::of(domain::PRF_INPUT, &input);
-        let partial = verify_partial(&share.public_share(), &input, &share.partial(&input, &[0; 32])).unwrap();
-        kdf::derive(&combine(1, &[partial]).unwrap(), domain::EPOCH_COMMIT, &[])
+        if let Some(root) = self.roots.iter().find(|root| root.era() == era) {
+            return root.insecure_key(&genesis, CLUSTER, epoch, purpose);
+        }
+        let root = self.chain.root.as_ref().filter(|root| root.era == era).unwrap();
+        let kept = [self.nodes[GATEKEEPER].machine.sealed("seat")];
+        let share = insecure_lone_share(&kept, root).unwrap();
+        insecure_lone_key(&share, &PrfInput { genesis, era, cluster: CLUSTER, epoch, purpose })
+    }
+
+    /// INSECURE: the commit key of an epoch of the first era.
+    pub fn insecure_commit_key(&self, epoch: Epoch) -> Secret<[u8; 32]> {
+        kdf::derive(&self.insecure_key(0, epoch, KeyPurpose::Commit), domain::EPOCH_COMMIT, &[])
     }
 
     /// INSECURE: the root that a result over exactly these replies has.

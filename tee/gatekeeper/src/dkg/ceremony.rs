@@ -231,6 +231,14 @@ impl Ceremony {
         Self::resume(*genesis, seed, (record.era, record.attempt, record.threshold, index), seats)
     }
 
+    /// Begins a later attempt of the same era, for the same gatekeeper, with the seed of this one.
+    pub fn begin_next(&self, gatekeeper: &WorkerId, record: &CeremonyRecord) -> Result<Self, CeremonyError> {
+        if record.era != self.era || record.attempt <= self.attempt {
+            return Err(CeremonyError::OtherAttempt);
+        }
+        Self::begin(&self.genesis, gatekeeper, &self.seed, record)
+    }
+
     /// The view with nothing received yet.
     pub(super) fn resume(
         genesis: Hash,

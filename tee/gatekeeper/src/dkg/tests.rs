@@ -14,7 +14,7 @@ use phala_crypto::{
 };
 use phala_insecure_tee::InsecureMachine;
 use phala_protocol::{
-    attestation::{encryption_key_hash, Assurance, Registration, Role},
+    attestation::{encryption_key_hash, Assurance, Listing, Registration, Role, Version},
     ceremony::{
         delivery_hash, package_hash, Attachment, CeremonyRecord, Complaint, Fault, Introduction, Parcel, ParcelHeader,
         ParcelKind, Phase, Reason, SignedStatement, Statement, LAST_CALL_BLOCKS,
@@ -76,6 +76,7 @@ impl Case {
             advisories: AdvisoryPolicy::default(),
             bans: Bans::default(),
             root: None,
+            coming_era: None,
             cluster: None,
             seen_since: None,
             worker: Some(WorkerRecord {
@@ -89,6 +90,14 @@ impl Case {
                 valid_until: NOW + 1,
             }),
             measurement: Some(AllowedMeasurement { source: [0; 32], listed_at: 0, not_before: 0, sunset: None }),
+            listing: Some(Listing {
+                source: [0; 32],
+                version: Version(0, 1, 0),
+                role: None,
+                not_before: 0,
+                sunset: None,
+            }),
+            evaluation_cap: None,
         };
         Self { machine, introduction, facts }
     }
@@ -145,6 +154,10 @@ fn an_introduced_gatekeeper_is_verified_by_each_check_on_its_own() {
             c.facts.bans.put(Ban { subject, from: 0, until: None }, 0).unwrap();
         }),
         ("not listed", Refusal::MeasurementNotAllowed, |c| c.facts.measurement = None),
+        ("listed for workers", Refusal::RoleNotAllowed, |c| {
+            c.facts.listing.as_mut().unwrap().role = Some(Role::Worker);
+        }),
+        ("collateral over the cap", Refusal::EvaluationTooEarly, |c| c.facts.evaluation_cap = Some(0)),
     ];
     let peer = Case::new(1).verify().ok().unwrap();
     assert_eq!((peer.identity(), peer.key_hash()), (id(1), encryption_key_hash(receiving(1).public_key())));
@@ -175,6 +188,21 @@ fn record(attempt: u32) -> CeremonyRecord {
 
 fn begin(index: u16, record: &CeremonyRecord) -> Result<Ceremony, CeremonyError> {
     Ceremony::begin(&GENESIS, &id(index), &seed(index), record)
+}
+
+#[test]
+fn a_later_attempt_of_an_era_goes_on_with_its_seed_and_no_other_does() {
+    let first = begin(1, &record(0)).unwrap();
+    let next = first.begin_next(&id(1), &record(2)).unwrap();
+    assert_eq!((next.attempt(), next.own_package()), ((1, 2), begin(1, &record(2)).unwrap().own_package()));
+    assert_ne!(next.own_package(), first.own_package());
+    let other_era = CeremonyRecord { era: 2, ..record(3) };
+    for refused in
+        [next.begin_next(&id(1), &record(2)), next.begin_next(&id(1), &record(1)), next.begin_next(&id(1), &other_era)]
+    {
+        assert_eq!(refused.err(), Some(CeremonyError::OtherAttempt));
+    }
+    assert_eq!(first.begin_next(&WorkerId([9; 32]), &record(1)).err(), Some(CeremonyError::NoSeat));
 }
 
 impl Table {

@@ -20,6 +20,9 @@ mod machine;
 #[allow(dead_code, reason = "shared with the tests of phala-core, which use all of it")]
 #[path = "../../../core/tests/it/network.rs"]
 mod network;
+#[allow(dead_code, reason = "shared with the tests of phala-core, which use all of it")]
+#[path = "../../../core/tests/it/root.rs"]
+mod root;
 
 use self::{
     client::Account,

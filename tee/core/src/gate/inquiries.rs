@@ -1,0 +1,263 @@
+//! Inquiries: what workers ask of a gatekeeper's seats, until it is answered.
+//!
+//! Guarantees: an inquiry is answered only from records proved against this TEE's own finalised head, by the seat of the era that is asked
+//! for, and if that head gives the epoch to that era and has recorded that seat's root. Anyone may inquire: what waits is bounded, for each
+//! worker too, and is signed by the worker that it names. The signature does not cover evidence and collateral, so that whoever saw a
+//! request can send it with others: each copy that differs is judged on its own, and none stands in for another. Each request is answered
+//! once, the same bytes being repeated until they are forgotten, or the era's seat is. Does not: keep a relayer, or many askers with keys
+//! of their own, from filling the room until the next proof.
+
+use super::{seats::Seats, Sight, Subject};
+use crate::{
+    chain::{ChainError, Records, Shown},
+    listed::Listed,
+    machine::{draw, MachineFault},
+    rules::{Allowance, Rules},
+    tee::Notice,
+};
+use phala_gatekeeper::{check_request, Facts, Refusal};
+use phala_protocol::{
+    chain_state::ClusterRecord,
+    ids::BlockNumber,
+    relay::{KeyInquiry, Outgoing},
+    storage, Hash, WorkerId,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Inquiries that wait for their facts, and that one delivery brings.
+const MAX_WAITING: usize = 64;
+/// Of them, those that name one worker.
+const MAX_WAITING_OF_ONE: usize = 8;
+/// Blocks for which an answer is repeated.
+const REPEAT_BLOCKS: BlockNumber = 20;
+
+/// An answer that was given.
+struct Answered {
+    at: BlockNumber,
+    era: u32,
+    outgoing: Outgoing,
+}
+
+/// The inquiries.
+#[derive(Default)]
+pub(super) struct Inquiries {
+    /// By the worker that asks.
+    waiting: BTreeMap<WorkerId, Vec<KeyInquiry>>,
+    /// Measurements of workers that wait, whose allow-list entries have to be proved.
+    measurements: BTreeSet<Hash>,
+    answered: BTreeMap<Hash, Answered>,
+}
+
+impl Inquiries {
+    /// Takes inquiries that are for this gatekeeper and signed by the worker that they name; the others are refused at once.
+    pub(super) fn take(
+        &mut self,
+        inquiries: Vec<KeyInquiry>,
+        genesis: &Hash,
+        gatekeeper: &WorkerId,
+        notices: &mut Vec<Notice>,
+    ) {
+        for inquiry in inquiries.into_iter().take(MAX_WAITING) {
+            let (worker, payload) = (inquiry.request.request.worker, inquiry.request.request.signing_payload());
+            if self.answered.contains_key(&payload) {
+                continue;
+            }
+            if let Err(refusal) = check_request(&inquiry.request, genesis, gatekeeper) {
+                notices.push(Notice::KeysRefused { worker, refusal });
+                continue;
+            }
+            let all: usize = self.waiting.values().map(Vec::len).sum();
+            let of_one = self.waiting.get(&worker).map(Vec::as_slice).unwrap_or_default();
+            if all < MAX_WAITING && of_one.len() < MAX_WAITING_OF_ONE && !of_one.contains(&inquiry) {
+                self.wait(inquiry);
+            }
+        }
+    }
+
+    fn wait(&mut self, inquiry: KeyInquiry) {
+        self.waiting.entry(inquiry.request.request.worker).or_default().push(inquiry);
+    }
+
+    /// Repeats only answers of eras that are `held`.
+    pub(super) fn retain(&mut self, held: impl Fn(u32) -> bool) {
+        self.answered.retain(|_, answered| held(answered.era));
+    }
+
+    pub(super) fn wanted_keys(&self) -> Vec<Vec<u8>> {
+        let asked: BTreeSet<_> =
+            self.waiting.values().flatten().map(|inquiry| inquiry.request.request.cluster).collect();
+        let mut keys: Vec<_> = asked.into_iter().map(storage::cluster_key).collect();
+        keys.extend(self.waiting.keys().map(storage::worker_key));
+        keys.extend(self.measurements.iter().flat_map(Allowance::wanted_keys));
+        keys
+    }
+
+    /// Answers or refuses every inquiry whose facts the proof shows.
+    pub(super) fn observe(
+        &mut self,
+        records: &Records<'_>,
+        sight: &Sight<'_>,
+        rules: &Rules,
+        listed: &Listed,
+        seats: &Seats,
+        notices: &mut Vec<Notice>,
+    ) -> Result<(), ChainError> {
+        let (now, _) = sight.chain.head();
+        self.answered.retain(|_, answered| now.saturating_sub(answered.at) < REPEAT_BLOCKS);
+        let mut measurements = BTreeSet::new();
+        for inquiry in std::mem::take(&mut self.waiting).into_values().flatten() {
+            let request = &inquiry.request.request;
+            let (worker, cluster, era, epoch) = (request.worker, request.cluster, request.era, request.epoch);
+            let payload = request.signing_payload();
+            if self.answered.contains_key(&payload) {
+                continue;
+            }
+            match facts(&inquiry, records, sight, rules, listed)? {
+                Ok(facts) => match judge(&inquiry, &facts, sight, seats) {
+                    Ok(Ok(outgoing)) => {
+                        notices.push(Notice::KeysGiven { worker, cluster, epoch });
+                        self.answered.insert(payload, Answered { at: now, era, outgoing });
+                    }
+                    Ok(Err(refusal)) => notices.push(Notice::KeysRefused { worker, refusal }),
+                    // No entropy now: the inquiry waits.
+                    Err(_) => self.wait(inquiry),
+                },
+                Err(measurement) => {
+                    measurements.extend(measurement);
+                    self.wait(inquiry);
+                }
+            }
+        }
+        self.measurements = measurements;
+        Ok(())
+    }
+
+    /// The answers.
+    pub(super) fn outgoing(&self) -> Vec<Outgoing> {
+        self.answered.values().map(|answered| answered.outgoing.clone()).collect()
+    }
+}
+
+/// The facts about an inquiry, or the measurement that has to be proved too; none when records are missing altogether.
+fn facts(
+    inquiry: &KeyInquiry,
+    records: &Records<'_>,
+    sight: &Sight<'_>,
+    rules: &Rules,
+    listed: &Listed,
+) -> Result<Result<Facts, Option<Hash>>, ChainError> {
+    let request = &inquiry.request.request;
+    let cluster = records.get::<ClusterRecord>(&storage::cluster_key(request.cluster))?;
+    if cluster == Shown::Nothing {
+        return Ok(Err(None));
+    }
+    let subject = Subject::of(&request.worker, records, listed)?;
+    Ok(subject.map(|subject| Facts {
+        root: sight.roots.of_era(request.era).cloned(),
+        coming_era: sight.roots.coming_era(),
+        cluster: cluster.value(),
+        ..sight.facts(rules, subject)
+    }))
+}
+
+fn judge(
+    inquiry: &KeyInquiry,
+    facts: &Facts,
+    sight: &Sight<'_>,
+    seats: &Seats,
+) -> Result<Result<Outgoing, Refusal>, MachineFault> {
+    let Some(seat) = facts.root.as_ref().and_then(|root| seats.of(root)) else {
+        return Ok(Err(Refusal::RootNotRecorded));
+    };
+    let answer = seat.answer(inquiry, facts, &draw(sight.machine)?, &draw(sight.machine)?);
+    let request = &inquiry.request.request;
+    Ok(answer.map(|answer| Outgoing::AnswerKeys { worker: request.worker, request: request.signing_payload(), answer }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use phala_crypto::{signature::ed25519::IdentityKey, Secret};
+    use phala_protocol::{
+        attestation::{Registration, Role},
+        keys::{KeyRequest, SignedKeyRequest},
+        AccountId, ClusterId,
+    };
+
+    const GENESIS: Hash = [1; 32];
+    const GATEKEEPER: WorkerId = WorkerId([2; 32]);
+
+    /// A worker's inquiry, as it signs it, with some evidence.
+    fn inquiry(seed: u8, evidence: u8) -> KeyInquiry {
+        let key = IdentityKey::from_seed(&Secret::new([seed; 32]));
+        let worker = WorkerId(key.public());
+        let (cluster, epoch) = (ClusterId(0), 1);
+        let request =
+            KeyRequest { genesis: GENESIS, worker, gatekeeper: GATEKEEPER, cluster, era: 0, epoch, nonce: [seed; 32] };
+        let signature = key.sign(&request.signing_payload());
+        let registration = Registration {
+            role: Role::Worker,
+            identity: worker,
+            encryption_key: [0; 32],
+            operator: AccountId([0; 32]),
+            block: 0,
+            block_hash: [0; 32],
+        };
+        KeyInquiry {
+            request: SignedKeyRequest { request, encryption_key: Vec::new(), signature },
+            registration,
+            evidence: vec![evidence],
+            collateral: Vec::new(),
+        }
+    }
+
+    fn refusals(asked: &mut Inquiries, inquiries: Vec<KeyInquiry>) -> Vec<Refusal> {
+        let mut notices = Vec::new();
+        asked.take(inquiries, &GENESIS, &GATEKEEPER, &mut notices);
+        let refusal = |notice| match notice {
+            Notice::KeysRefused { refusal, .. } => refusal,
+            other => panic!("{other:?}"),
+        };
+        notices.into_iter().map(refusal).collect()
+    }
+
+    fn of_one(asked: &Inquiries, inquiry: &KeyInquiry) -> Vec<KeyInquiry> {
+        asked.waiting.get(&inquiry.request.request.worker).cloned().unwrap_or_default()
+    }
+
+    #[test]
+    fn what_is_not_signed_by_whom_it_names_takes_no_room() {
+        let mut asked = Inquiries::default();
+        let forged = |seed| {
+            let mut forged = inquiry(seed, 0);
+            forged.request.signature[0] ^= 1;
+            forged
+        };
+        let all = (0..64).map(forged).collect();
+        assert_eq!(refusals(&mut asked, all), vec![Refusal::BadSignature; 64]);
+        let mut elsewhere = inquiry(1, 0);
+        elsewhere.request.request.gatekeeper = WorkerId([3; 32]);
+        assert_eq!(refusals(&mut asked, vec![elsewhere]), [Refusal::WrongAddressee]);
+        assert!(asked.waiting.is_empty());
+        assert!(refusals(&mut asked, vec![inquiry(1, 0)]).is_empty());
+        assert_eq!(of_one(&asked, &inquiry(1, 0)), [inquiry(1, 0)]);
+    }
+
+    #[test]
+    fn a_copy_with_other_evidence_replaces_nothing_and_takes_its_own_workers_room_only() {
+        let mut asked = Inquiries::default();
+        let honest = inquiry(1, 0);
+        let copies: Vec<_> = (0..60).map(|evidence| inquiry(1, evidence)).collect();
+        assert!(refusals(&mut asked, copies.clone()).is_empty() && refusals(&mut asked, copies).is_empty());
+        let waiting = of_one(&asked, &honest);
+        assert_eq!(waiting.len(), MAX_WAITING_OF_ONE);
+        assert_eq!(waiting.first(), Some(&honest));
+        let other = inquiry(2, 0);
+        refusals(&mut asked, vec![other.clone(), other.clone()]);
+        assert_eq!(of_one(&asked, &other), [other], "once");
+        // Askers with keys of their own, as many as anybody likes.
+        refusals(&mut asked, (3..63).map(|seed| inquiry(seed, 0)).collect());
+        let all: usize = asked.waiting.values().map(Vec::len).sum();
+        assert_eq!(all, MAX_WAITING);
+    }
+}

@@ -1,0 +1,164 @@
+//! The other seats of an attempt: how they introduce themselves, and which of them are verified.
+//!
+//! Guarantees: nobody is verified but by `phala_gatekeeper::verify_introduction`, on facts of this TEE's own finalised head, one proof
+//! showing all of them; anew for each attempt. Introductions are not signed by whom they name - what holds is the evidence in them - so
+//! that anybody can send any: only those that name another seat of the attempt wait, of each seat so many, and each copy that differs is
+//! judged on its own. Does not: keep a relayer from bringing an honest seat's introduction behind as many forged ones each time.
+
+use super::{Sight, Subject};
+use crate::{
+    chain::{ChainError, Records},
+    listed::Listed,
+    rules::{Allowance, Rules},
+    tee::Notice,
+};
+use phala_gatekeeper::{verify_introduction, Refusal, VerifiedPeer};
+use phala_protocol::{
+    attestation::encryption_key_hash,
+    ceremony::{Introduction, MAX_ATTACHMENT_BYTES},
+    ids::BlockNumber,
+    limits::{MAX_COLLATERAL_BYTES, MAX_EVIDENCE_BYTES},
+    storage, Hash, WorkerId,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Introductions of one seat that wait for their facts.
+const MAX_WAITING_OF_ONE: usize = 4;
+
+/// The others.
+#[derive(Default)]
+pub(super) struct Peers {
+    /// The other seats of the attempt; empty between attempts.
+    expected: BTreeSet<WorkerId>,
+    waiting: BTreeMap<WorkerId, Vec<Introduction>>,
+    /// Measurements of seats that wait, whose allow-list entries have to be proved.
+    measurements: BTreeSet<Hash>,
+    verified: BTreeMap<WorkerId, VerifiedPeer>,
+    /// Why introductions of each were refused, once each.
+    refused: BTreeMap<WorkerId, Vec<Refusal>>,
+}
+
+impl Peers {
+    /// Forgets everybody: an attempt of these seats begins.
+    pub(super) fn begin(&mut self, seats: impl IntoIterator<Item = WorkerId>) {
+        *self = Self { expected: seats.into_iter().collect(), ..Self::default() };
+    }
+
+    /// Takes what is of another seat of the attempt that is not verified yet.
+    pub(super) fn take(&mut self, introductions: Vec<Introduction>) {
+        for introduction in introductions {
+            let peer = introduction.registration.identity;
+            let too_long = introduction.encryption_key.len() > MAX_ATTACHMENT_BYTES
+                || introduction.evidence.len() > MAX_EVIDENCE_BYTES as usize
+                || introduction.collateral.len() > MAX_COLLATERAL_BYTES as usize;
+            if too_long || !self.expected.contains(&peer) || self.knows(&peer, &introduction) {
+                continue;
+            }
+            let waiting = self.waiting.entry(peer).or_default();
+            if waiting.len() < MAX_WAITING_OF_ONE && !waiting.contains(&introduction) {
+                waiting.push(introduction);
+            }
+        }
+    }
+
+    /// Whether a peer is verified under the key of this introduction. One that registered another key since is verified anew; a key
+    /// that is not the registered one replaces nothing.
+    fn knows(&self, peer: &WorkerId, introduction: &Introduction) -> bool {
+        let hash = || encryption_key_hash(&introduction.encryption_key);
+        self.verified.get(peer).is_some_and(|known| known.key_hash() == hash())
+    }
+
+    pub(super) fn wanted_keys(&self) -> Vec<Vec<u8>> {
+        let mut keys: Vec<_> = self.waiting.keys().map(storage::worker_key).collect();
+        keys.extend(self.measurements.iter().flat_map(Allowance::wanted_keys));
+        keys
+    }
+
+    /// Judges every introduction whose facts the proof shows. Whoever was verified before `since`, or has lapsed, is a stranger again.
+    pub(super) fn observe(
+        &mut self,
+        records: &Records<'_>,
+        sight: &Sight<'_>,
+        rules: &Rules,
+        listed: &Listed,
+        since: BlockNumber,
+        notices: &mut Vec<Notice>,
+    ) -> Result<(), ChainError> {
+        self.verified.retain(|_, peer| peer.is_good(since, rules.now));
+        let mut measurements = BTreeSet::new();
+        for (peer, introductions) in std::mem::take(&mut self.waiting) {
+            for introduction in introductions {
+                if self.knows(&peer, &introduction) {
+                    continue;
+                }
+                match Subject::of(&peer, records, listed)? {
+                    Ok(subject) => match verify_introduction(&peer, &introduction, &sight.facts(rules, subject)) {
+                        Ok(verified) => {
+                            self.verified.insert(peer, verified);
+                        }
+                        Err(refusal) => {
+                            let said = self.refused.entry(peer).or_default();
+                            if !said.contains(&refusal) {
+                                said.push(refusal);
+                                notices.push(Notice::PeerRefused { peer, refusal });
+                            }
+                        }
+                    },
+                    Err(measurement) => {
+                        measurements.extend(measurement);
+                        self.waiting.entry(peer).or_default().push(introduction);
+                    }
+                }
+            }
+        }
+        self.measurements = measurements;
+        Ok(())
+    }
+
+    /// Whoever is verified.
+    pub(super) fn verified(&self) -> &BTreeMap<WorkerId, VerifiedPeer> {
+        &self.verified
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use phala_protocol::{
+        attestation::{Registration, Role},
+        AccountId,
+    };
+
+    fn introduction(peer: u8, evidence: &[u8]) -> Introduction {
+        let registration = Registration {
+            role: Role::Gatekeeper,
+            identity: WorkerId([peer; 32]),
+            encryption_key: [0; 32],
+            operator: AccountId([0; 32]),
+            block: 0,
+            block_hash: [0; 32],
+        };
+        Introduction { registration, encryption_key: Vec::new(), evidence: evidence.to_vec(), collateral: Vec::new() }
+    }
+
+    fn waiting(peers: &Peers) -> Vec<(u8, usize)> {
+        peers.waiting.iter().map(|(peer, waiting)| (peer.0[0], waiting.len())).collect()
+    }
+
+    #[test]
+    fn only_other_seats_of_the_attempt_have_room_and_each_its_own() {
+        let mut peers = Peers::default();
+        peers.take((0..=255).map(|peer| introduction(peer, b"")).collect());
+        assert!(waiting(&peers).is_empty(), "no attempt");
+        peers.begin([2, 3].map(|peer| WorkerId([peer; 32])));
+        peers.take((0..=255).map(|peer| introduction(peer, b"")).collect());
+        assert_eq!(waiting(&peers), [(2, 1), (3, 1)]);
+        // The same again, others in its name, and what is too long to be any.
+        peers.take((0..=255).map(|copy| introduction(2, &[copy; 2])).collect());
+        peers.take(vec![introduction(3, b""); 9]);
+        peers.take(vec![introduction(3, &[0; MAX_EVIDENCE_BYTES as usize + 1])]);
+        assert_eq!(waiting(&peers), [(2, MAX_WAITING_OF_ONE), (3, 1)]);
+        peers.begin([WorkerId([4; 32])]);
+        assert!(waiting(&peers).is_empty());
+    }
+}

@@ -1,0 +1,453 @@
+//! Four gatekeepers, their chain, and the relayer between them.
+//!
+//! What the chain leaves out, because its own pallets' tests have it: elections, deposits, faults' punishment, the delay of a root. A test
+//! records roots itself.
+
+use crate::{
+    chain::CLUSTER,
+    machine::{MemoryMachine, START},
+};
+use codec::Encode;
+use phala_core::{DeliveryError, Machine, Notice, Settings, Tee};
+use phala_crypto::{
+    signature::ed25519::{self, IdentityKey},
+    xwing::DecapsulationKey,
+    Secret,
+};
+use phala_gatekeeper::{open_grant, Grants, Refusal};
+use phala_light_client::testing::TestChain;
+use phala_protocol::{
+    attestation::{encryption_key_hash, Assurance, Listing, Registration, Role, Version},
+    ceremony::{
+        end_phase, is_complete, take, Attachment, CeremonyRecord, Circumstances, Introduction, Next, Parcel, Phase,
+        SignedStatement,
+    },
+    chain_state::{AllowedMeasurement, ClusterRecord, RootRecord, WorkerRecord},
+    finality::GenesisAnchor,
+    ids::BlockNumber,
+    keys::{KeyAnswer, KeyPurpose, KeyRequest, SignedKeyRequest},
+    relay::{Delivery, KeyInquiry, Outgoing, PlacedAttachment},
+    storage, AccountId, Epoch, Hash, WorkerId,
+};
+use std::{
+    collections::BTreeMap,
+    sync::{atomic::Ordering::SeqCst, Arc},
+};
+
+/// Blocks of each phase.
+const PHASE_BLOCKS: BlockNumber = 24;
+const GATEKEEPERS: usize = 4;
+
+/// A gatekeeper with what is under it and what happened to it.
+pub struct Node {
+    tee: Option<Tee>,
+    pub machine: Arc<MemoryMachine>,
+    pub notices: Vec<Notice>,
+    settings: Settings,
+}
+
+impl Node {
+    pub fn tee(&self) -> &Tee {
+        self.tee.as_ref().unwrap()
+    }
+
+    pub fn id(&self) -> WorkerId {
+        self.tee().identity()
+    }
+}
+
+/// A worker that asks for keys.
+pub struct Asker {
+    identity: IdentityKey,
+    receiving: DecapsulationKey,
+    registration: Registration,
+    evidence: Vec<u8>,
+}
+
+pub struct Play {
+    pub nodes: Vec<Node>,
+    blocks: TestChain,
+    /// Storage writes of the block under construction.
+    changes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    time_ms: u64,
+    measurement: Hash,
+    /// Hash of the encryption key that each gatekeeper registered.
+    keys: BTreeMap<WorkerId, Hash>,
+    pub ceremony: Option<CeremonyRecord>,
+    /// The newest attempt of the last ceremony.
+    attempt: u32,
+    /// What the last ceremony made.
+    pub made: Option<RootRecord>,
+    /// What stands on chain beside statements.
+    pub attached: Vec<PlacedAttachment>,
+    /// The root that answers, and the one to which clusters go over.
+    pub roots: (Option<RootRecord>, Option<RootRecord>),
+    /// The network loses every parcel.
+    pub drop_parcels: bool,
+    introductions: BTreeMap<WorkerId, Vec<Introduction>>,
+    parcels: BTreeMap<WorkerId, Vec<Parcel>>,
+    inquiries: BTreeMap<WorkerId, Vec<KeyInquiry>>,
+    answers: BTreeMap<Hash, KeyAnswer>,
+    nonce: u8,
+}
+
+impl Play {
+    /// Four registered gatekeepers, the first of which makes a lone root if so.
+    pub fn new(seed: u64, lone_root: bool) -> Self {
+        let machines: Vec<_> = (0..GATEKEEPERS).map(|index| MemoryMachine::new(seed * 100 + index as u64)).collect();
+        let measurement = machines[0].measurement();
+        let listing = Listing { source: [0; 32], version: Version(0, 1, 0), role: None, not_before: 0, sunset: None };
+        let listed = AllowedMeasurement { source: [0; 32], listed_at: 0, not_before: 0, sunset: None };
+        let genesis = [
+            (storage::DEVELOPMENT.to_vec(), vec![1]),
+            (storage::TIMESTAMP_NOW.to_vec(), (START * 1_000).encode()),
+            (storage::measurement_key(&measurement), listed.encode()),
+            (storage::listing_key(&measurement), listing.encode()),
+        ];
+        let mut play = Self {
+            nodes: Vec::new(),
+            blocks: TestChain::new(seed, 3, genesis),
+            changes: BTreeMap::new(),
+            time_ms: START * 1_000,
+            measurement,
+            keys: BTreeMap::new(),
+            ceremony: None,
+            attempt: 0,
+            made: None,
+            attached: Vec::new(),
+            roots: (None, None),
+            drop_parcels: false,
+            introductions: BTreeMap::new(),
+            parcels: BTreeMap::new(),
+            inquiries: BTreeMap::new(),
+            answers: BTreeMap::new(),
+            nonce: 0,
+        };
+        for (index, machine) in machines.into_iter().enumerate() {
+            let settings = Settings {
+                genesis: play.blocks.genesis_hash(),
+                role: Role::Gatekeeper,
+                operator: AccountId([index as u8; 32]),
+                cluster: CLUSTER,
+                lone_root: lone_root && index == 0,
+            };
+            play.nodes.push(Node { tee: None, machine, notices: Vec::new(), settings });
+            play.restart(index);
+        }
+        play.next_block();
+        play.run_until(|play| play.nodes.iter().all(|node| node.tee().registration().is_some()));
+        play
+    }
+
+    /// Starts a gatekeeper, or starts it again from what its machine keeps.
+    pub fn restart(&mut self, index: usize) {
+        let anchor = GenesisAnchor {
+            header: self.blocks.header(0).encode(),
+            authorities_proof: self.blocks.read_proof(0, &[&storage::GRANDPA_AUTHORITIES, &storage::DEVELOPMENT]),
+        };
+        let node = &mut self.nodes[index];
+        node.tee = None;
+        node.tee = Some(Tee::start(node.settings.clone(), &anchor, node.machine.clone()).unwrap());
+    }
+
+    /// Number of the block under construction.
+    pub fn number(&self) -> BlockNumber {
+        self.blocks.best() + 1
+    }
+
+    pub fn phase(&self) -> Option<Phase> {
+        self.ceremony.as_ref().map(|record| record.phase)
+    }
+
+    /// How many attempts the last ceremony took.
+    pub fn attempts(&self) -> u32 {
+        self.attempt + 1
+    }
+
+    /// Begins the ceremony of an era among all gatekeepers.
+    pub fn start(&mut self, era: u32) {
+        let ids: Vec<_> = self.nodes.iter().map(Node::id).collect();
+        let mut record = CeremonyRecord::new(era, 0, &ids);
+        record.begin(Phase::Commit, self.number(), PHASE_BLOCKS);
+        (self.ceremony, self.attempt, self.made) = (Some(record), 0, None);
+        self.attached.clear();
+    }
+
+    /// Goes on until the ceremony has made its root.
+    pub fn make_root(&mut self) -> RootRecord {
+        for _ in 0..300 {
+            if let Some(root) = self.made.clone() {
+                return root;
+            }
+            self.step();
+        }
+        panic!("no root: {:?}", self.ceremony);
+    }
+
+    /// Records roots from the next block on.
+    pub fn record(&mut self, root: Option<RootRecord>, next: Option<RootRecord>) {
+        self.changes.insert(storage::root_key(), root.as_ref().map(Encode::encode));
+        self.changes.insert(storage::next_root_key(), next.as_ref().map(Encode::encode));
+        self.roots = (root, next);
+    }
+
+    /// Ends the block under construction, and begins the next as the pallet does.
+    pub fn next_block(&mut self) {
+        self.time_ms += 6_000;
+        self.changes.insert(storage::TIMESTAMP_NOW.to_vec(), Some(self.time_ms.encode()));
+        self.changes.insert(storage::ceremony_key(), self.ceremony.as_ref().map(Encode::encode));
+        self.blocks.build_block(std::mem::take(&mut self.changes));
+        let now = self.number();
+        let Some(mut record) = self.ceremony.take() else { return };
+        if now <= record.until && !is_complete(&record) {
+            self.ceremony = Some(record);
+            return;
+        }
+        match end_phase(&mut record).next {
+            Next::Begin(phase) => {
+                record.begin(phase, now, PHASE_BLOCKS);
+                self.attempt = record.attempt;
+                self.ceremony = Some(record);
+            }
+            Next::Root(share_list) => {
+                let seats = record.seats.iter().map(|seat| seat.gatekeeper).collect();
+                self.made = Some(RootRecord { era: record.era, threshold: record.threshold, seats, share_list });
+            }
+            Next::Abandoned => panic!("the ceremony is abandoned"),
+        }
+    }
+
+    /// A delivery to each gatekeeper, then a block.
+    pub fn step(&mut self) {
+        for index in 0..self.nodes.len() {
+            let taken = self.deliver(index);
+            if !self.nodes[index].machine.disk_full.load(SeqCst) {
+                taken.unwrap();
+            }
+        }
+        self.next_block();
+    }
+
+    pub fn run(&mut self, steps: usize) {
+        (0..steps).for_each(|_| self.step());
+    }
+
+    pub fn run_until(&mut self, done: impl Fn(&Self) -> bool) {
+        for _ in 0..100 {
+            if done(self) {
+                return;
+            }
+            self.step();
+        }
+        panic!("nothing came of it in 100 steps; ceremony: {:?}", self.ceremony);
+    }
+
+    /// What an honest relayer brings to a gatekeeper now.
+    pub fn delivery(&mut self, index: usize) -> Delivery {
+        let status = self.nodes[index].tee().status();
+        let best = self.blocks.best();
+        let mut delivery = self.proved(index, best);
+        delivery.introductions = self.introductions.remove(&status.identity).unwrap_or_default();
+        delivery.parcels = self.parcels.remove(&status.identity).unwrap_or_default();
+        delivery.inquiries = self.inquiries.remove(&status.identity).unwrap_or_default();
+        let of_attempt = self.attached.iter().filter(|placed| status.attempt == Some((placed.era, placed.attempt)));
+        delivery.attachments = of_attempt.cloned().collect();
+        delivery
+    }
+
+    /// The head `block`, with what the gatekeeper wants of it.
+    fn proved(&mut self, index: usize, block: BlockNumber) -> Delivery {
+        let status = self.nodes[index].tee().status();
+        let mut delivery = Delivery::default();
+        if block > status.height {
+            delivery.finality = self.blocks.proof(status.height, block).encode();
+        }
+        let wanted: Vec<&[u8]> = status.wanted_keys.iter().map(Vec::as_slice).collect();
+        delivery.proof = self.blocks.read_proof(block, &wanted);
+        delivery
+    }
+
+    /// Shows a gatekeeper the chain as it was at `block`.
+    pub fn show(&mut self, index: usize, block: BlockNumber) {
+        let delivery = self.proved(index, block);
+        self.bring(index, delivery).unwrap();
+    }
+
+    /// One honest delivery.
+    pub fn deliver(&mut self, index: usize) -> Result<(), DeliveryError> {
+        let delivery = self.delivery(index);
+        self.bring(index, delivery)
+    }
+
+    /// Brings this, and carries away what the gatekeeper has then.
+    pub fn bring(&mut self, index: usize, delivery: Delivery) -> Result<(), DeliveryError> {
+        // As it arrives in the enclave.
+        let delivery = Delivery::decode_bounded(&delivery.encode()).unwrap();
+        let node = &mut self.nodes[index];
+        let (notices, result) = node.tee.as_mut().unwrap().deliver(delivery);
+        node.notices.extend(notices);
+        let status = self.nodes[index].tee().status();
+        status.outgoing.into_iter().for_each(|outgoing| self.carry(outgoing));
+        result
+    }
+
+    fn carry(&mut self, outgoing: Outgoing) {
+        match outgoing {
+            Outgoing::Register { registration, .. } => self.register(&registration),
+            Outgoing::RecordRoot { root, signature } => {
+                ed25519::verify(&root.seats[0].0, &root.signing_payload(&self.blocks.genesis_hash()), &signature)
+                    .unwrap();
+                if self.roots.0.is_none() {
+                    self.record(Some(root), None);
+                }
+            }
+            Outgoing::State(signed) => self.submit(&signed, None),
+            Outgoing::StateWith { statement, attachment } => self.submit(&statement, Some(attachment)),
+            Outgoing::Introduce { to, introduction } => {
+                assert!(introduction.collateral.is_empty());
+                let collateral = self.nodes[0].machine.collateral();
+                self.introductions.entry(to).or_default().push(Introduction { collateral, ..introduction });
+            }
+            Outgoing::Post { to, parcel } => {
+                if !self.drop_parcels {
+                    self.parcels.entry(to).or_default().push(parcel);
+                }
+            }
+            Outgoing::AnswerKeys { request, answer, .. } => {
+                self.answers.insert(request, answer);
+            }
+            other => panic!("no gatekeeper says {other:?}"),
+        }
+    }
+
+    /// Without the checks of evidence; gatekeepers make those.
+    fn register(&mut self, registration: &Registration) {
+        let record = WorkerRecord {
+            role: registration.role,
+            operator: registration.operator,
+            encryption_key: registration.encryption_key,
+            measurement: self.measurement,
+            hardware: [0; 32],
+            assurance: Assurance::Simulated,
+            registered_at: self.number(),
+            valid_until: self.time_ms / 1_000 + 864_000,
+        };
+        self.changes.insert(storage::worker_key(&registration.identity), Some(record.encode()));
+        self.keys.insert(registration.identity, registration.encryption_key);
+    }
+
+    /// What the rules do not take changes nothing.
+    fn submit(&mut self, signed: &SignedStatement, beside: Option<Attachment>) {
+        let (genesis, now) = (self.blocks.genesis_hash(), self.number());
+        let Some(record) = self.ceremony.as_mut() else { return };
+        if (signed.era, signed.attempt) != (record.era, record.attempt) {
+            return;
+        }
+        let gatekeeper = record.seat(signed.index).unwrap().gatekeeper;
+        ed25519::verify(&gatekeeper.0, &signed.signing_payload(&genesis), &signed.signature).unwrap();
+        let circumstances = Circumstances { genesis, now, key: self.keys[&gatekeeper] };
+        if take(record, signed.index, &signed.statement, beside.as_ref(), &circumstances).is_ok() {
+            let (era, attempt, index) = (signed.era, signed.attempt, signed.index);
+            self.attached.extend(beside.map(|attachment| PlacedAttachment { era, attempt, index, attachment }));
+        }
+    }
+
+    /// Writes the record of the worker's cluster, whose open epoch and the one before are of these eras.
+    pub fn cluster(&mut self, asker: &Asker, epoch: Epoch, (era, era_before): (u32, u32)) {
+        let record = ClusterRecord {
+            era,
+            era_before,
+            epoch,
+            opened_at: 1,
+            opened_count: 0,
+            final_count: 0,
+            bound_epoch: epoch,
+            epoch_length: 1,
+            envelope_key: Vec::new(),
+            replicas: vec![asker.registration.identity],
+        };
+        self.changes.insert(storage::cluster_key(CLUSTER), Some(record.encode()));
+    }
+
+    /// Asks a gatekeeper for an epoch's keys, of the root of an era.
+    pub fn ask(&mut self, asker: &Asker, index: usize, era: u32, epoch: Epoch) -> Result<(), Refusal> {
+        self.answered(asker, index, era, epoch).map(|_| ())
+    }
+
+    fn answered(
+        &mut self,
+        asker: &Asker,
+        index: usize,
+        era: u32,
+        epoch: Epoch,
+    ) -> Result<(KeyRequest, KeyAnswer), Refusal> {
+        self.nonce += 1;
+        let gatekeeper = self.nodes[index].id();
+        let request = KeyRequest {
+            genesis: self.blocks.genesis_hash(),
+            worker: asker.registration.identity,
+            gatekeeper,
+            cluster: CLUSTER,
+            era,
+            epoch,
+            nonce: [self.nonce; 32],
+        };
+        let payload = request.signing_payload();
+        let signature = asker.identity.sign(&payload);
+        let encryption_key = asker.receiving.public_key().to_vec();
+        let inquiry = KeyInquiry {
+            request: SignedKeyRequest { request, encryption_key, signature },
+            registration: asker.registration,
+            evidence: asker.evidence.clone(),
+            collateral: self.nodes[0].machine.collateral(),
+        };
+        self.inquiries.entry(gatekeeper).or_default().push(inquiry);
+        for _ in 0..5 {
+            self.nodes[index].notices.retain(|notice| !matches!(notice, Notice::KeysRefused { .. }));
+            self.deliver(index).unwrap();
+            if let Some(answer) = self.answers.get(&payload) {
+                return Ok((request, answer.clone()));
+            }
+            for notice in &self.nodes[index].notices {
+                if let Notice::KeysRefused { refusal, .. } = notice {
+                    return Err(*refusal);
+                }
+            }
+            self.next_block();
+        }
+        panic!("the gatekeeper says nothing");
+    }
+
+    /// Whether three of the gatekeepers give the keys of an epoch, and two do not.
+    pub fn opens(&mut self, asker: &Asker, era: u32, epoch: Epoch) -> bool {
+        let recorded = [&self.roots.0, &self.roots.1].into_iter().flatten().find(|root| root.era == era).cloned();
+        let root = recorded.unwrap();
+        let mut grants = Grants::default();
+        for index in 1..GATEKEEPERS {
+            assert!(grants.key(root.threshold, KeyPurpose::Storage).is_none());
+            let (request, answer) = self.answered(asker, index, era, epoch).unwrap();
+            grants.add(open_grant(&asker.receiving, &request, &root, &answer).unwrap());
+        }
+        grants.key(root.threshold, KeyPurpose::Storage).is_some()
+    }
+}
+
+impl Asker {
+    /// A registered worker.
+    pub fn new(play: &mut Play) -> Self {
+        let machine = MemoryMachine::new(77);
+        let identity = IdentityKey::from_seed(&Secret::new([0x77; 32]));
+        let receiving = DecapsulationKey::from_seed(&Secret::new([0x78; 32]));
+        let registration = Registration {
+            role: Role::Worker,
+            identity: WorkerId(identity.public()),
+            encryption_key: encryption_key_hash(receiving.public_key()),
+            operator: AccountId([0x77; 32]),
+            block: 0,
+            block_hash: play.blocks.genesis_hash(),
+        };
+        let evidence = machine.evidence(&registration.report_data(&play.blocks.genesis_hash())).unwrap();
+        play.register(&registration);
+        Self { identity, receiving, registration, evidence }
+    }
+}
