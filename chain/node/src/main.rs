@@ -10,6 +10,8 @@ mod anchor;
 mod chain_spec;
 mod cli;
 mod disk;
+#[cfg(test)]
+mod judgement;
 mod rpc;
 mod service;
 

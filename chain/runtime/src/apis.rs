@@ -2,7 +2,10 @@
 
 #![allow(missing_docs, unsafe_code, reason = "the macro generates the WASM entry points")]
 
-use crate::*;
+use crate::{
+    judgement::{Fault, Finding, Question},
+    *,
+};
 use alloc::vec::Vec;
 use frame_support::{
     genesis_builder_helper::{build_state, get_preset},
@@ -199,6 +202,12 @@ impl_runtime_apis! {
 
         fn query_length_to_fee(length: u32) -> Balance {
             TransactionPayment::length_to_fee(length)
+        }
+    }
+
+    impl crate::judgement::AttestationApi<Block> for Runtime {
+        fn judge(question: Question) -> Result<Finding, Fault> {
+            judgement::judge(&question)
         }
     }
 

@@ -3,8 +3,9 @@
 //! It guarantees that one deterministic WASM blob decides every state transition. Its inputs are blocks and transactions
 //! that anyone may send and a genesis that the chain's founders write; nothing here trusts the node that runs it.
 //!
-//! What is where: `pallets` lists the pallets, [`configs`] configures them by topic, `apis` answers the node, [`genesis`] holds
-//! the presets, [`network`] the choices a chain makes once, at its genesis (how long a slot is, whether it is for development).
+//! What is where: `pallets` lists the pallets, [`configs`] configures them by topic, `apis` answers the node, [`judgement`] says what
+//! the verifier finds in evidence, [`genesis`] holds the presets, [`network`] the choices a chain makes once, at its genesis (how
+//! long a slot is, whether it is for development).
 //! It does not hold consensus logic or a pallet of the product: those are crates of their own.
 
 #![cfg_attr(not(feature = "std"), no_std)]
@@ -19,6 +20,7 @@ use alloc::vec::Vec;
 mod apis;
 pub mod configs;
 pub mod genesis;
+pub mod judgement;
 pub mod network;
 mod pallets;
 

@@ -46,10 +46,11 @@ impl<T: Config> Pallet<T> {
         Ok(())
     }
 
-    /// Says so when a deadline is reached.
+    /// Says so when a deadline is reached, or a measurement's sunset has passed.
     pub(crate) fn begin_bans() -> Weight {
         let now = Self::now_block();
-        if Bans::<T>::get().iter().any(|ban| ban.from == now && ban.in_force(now)) {
+        let passed = Sunsets::<T>::take(now) > 0;
+        if passed || Bans::<T>::get().iter().any(|ban| ban.from == now && ban.in_force(now)) {
             T::OnBarred::on_barred();
         }
         <T as Config>::WeightInfo::begin_bans()

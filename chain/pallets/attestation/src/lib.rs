@@ -28,7 +28,9 @@ mod weights;
 
 pub use pallet::*;
 pub use registry::signed_by;
-pub use types::{Absence, Appraisal, Ballot, BrakeCommittee, Expiry, Fmspc, Members, Model, Windows, MOST_MEMBERS};
+pub use types::{
+    Absence, Applying, Appraisal, Ballot, BrakeCommittee, Expiry, Fmspc, Members, Model, Windows, MOST_MEMBERS,
+};
 pub use weights::WeightInfo;
 
 /// What is told when somebody is shut out.
@@ -47,7 +49,8 @@ impl OnBarred for () {
 #[frame_support::pallet]
 pub mod pallet {
     use super::{
-        Appraisal, Ballot, BrakeCommittee, Expiry, Fmspc, Members, Model, OnBarred, WeightInfo, Windows, MOST_MEMBERS,
+        Applying, Appraisal, Ballot, BrakeCommittee, Expiry, Fmspc, Members, Model, OnBarred, WeightInfo, Windows,
+        MOST_MEMBERS,
     };
     use alloc::{boxed::Box, vec::Vec};
     use frame_support::pallet_prelude::*;
@@ -142,6 +145,10 @@ pub mod pallet {
     #[pallet::storage]
     pub type Listings<T> = StorageMap<_, Blake2_128Concat, Hash, Listing>;
 
+    /// How many measurements have their last block right before this one.
+    #[pallet::storage]
+    pub type Sunsets<T> = StorageMap<_, Twox64Concat, BlockNumber, u32, ValueQuery>;
+
     /// The registered TEEs.
     #[pallet::storage]
     pub type Workers<T> = StorageMap<_, Blake2_128Concat, WorkerId, WorkerRecord>;
@@ -149,6 +156,10 @@ pub mod pallet {
     /// What the evidence of each registered TEE said.
     #[pallet::storage]
     pub type Appraisals<T> = StorageMap<_, Blake2_128Concat, WorkerId, Appraisal>;
+
+    /// The advisories that applied to the platform of each registered TEE when it attested; none where there were none.
+    #[pallet::storage]
+    pub type AdvisoriesOf<T> = StorageMap<_, Blake2_128Concat, WorkerId, Applying, ValueQuery>;
 
     /// Which identity a machine carries, by the machine's pseudonym.
     #[pallet::storage]
@@ -185,6 +196,10 @@ pub mod pallet {
     /// The root that gives epoch keys.
     #[pallet::storage]
     pub type Root<T> = StorageValue<_, RootRecord>;
+
+    /// The root of the era after, while clusters go over to it: the keys of every next epoch are its.
+    #[pallet::storage]
+    pub type NextRoot<T> = StorageValue<_, RootRecord>;
 
     #[pallet::event]
     #[pallet::generate_deposit(pub(super) fn deposit_event)]
@@ -282,7 +297,7 @@ pub mod pallet {
             /// Its pseudonym.
             hardware: Hash,
         },
-        /// The policy on advisories changed: for whoever attests from now on.
+        /// The policy on advisories changed: for whoever is registered, and for whoever attests from now on.
         AdvisoriesSet,
         /// The governed times changed.
         WindowsSet {
@@ -403,6 +418,10 @@ pub mod pallet {
         NotAGatekeeper,
         /// The era is not the one after the recorded root's.
         WrongEra,
+        /// A root answers already: the next one comes out of a ceremony, and clusters go over to it.
+        RootAnswers,
+        /// Clusters go over to a root already, and no other one comes before they have.
+        HandOverUnderWay,
     }
 
     #[pallet::hooks]
@@ -460,7 +479,8 @@ pub mod pallet {
             Ok(())
         }
 
-        /// Records the root of an era, signed by all of its seats over its encoding.
+        /// Records the first root of a network, signed by all of its seats over its encoding. The roots after it come out of
+        /// ceremonies: clusters would lose their keys with a root that is replaced by hand.
         #[pallet::call_index(5)]
         #[pallet::weight(<T as Config>::WeightInfo::record_root(signatures.len() as u32))]
         pub fn record_root(origin: OriginFor<T>, root: RootRecord, signatures: Vec<[u8; 64]>) -> DispatchResult {
@@ -490,7 +510,7 @@ pub mod pallet {
             Self::do_set_sunset(measurement, sunset)
         }
 
-        /// Sets the policy on advisories, for whoever attests from now on: within a period, that is everybody.
+        /// Sets the policy on advisories. What it forbids ends the standing of whoever it applied to when it attested.
         #[pallet::call_index(8)]
         #[pallet::weight(<T as Config>::WeightInfo::govern())]
         pub fn set_advisories(origin: OriginFor<T>, policy: AdvisoryPolicy) -> DispatchResult {

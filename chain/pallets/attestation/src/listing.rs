@@ -29,11 +29,12 @@ impl<T: Config> Pallet<T> {
         let subject = Subject::Measurement(measurement);
         let barred = Bans::<T>::get().iter().any(|ban| ban.subject == subject && !ban.has_ended(now));
         ensure!(!barred, Error::<T>::Barred);
-        let relisted = Measurements::<T>::contains_key(measurement);
+        let former = Measurements::<T>::get(measurement);
+        Self::move_sunset(former.and_then(|entry| entry.sunset), sunset);
         Measurements::<T>::insert(measurement, AllowedMeasurement { source, listed_at: now, not_before, sunset });
         Listings::<T>::insert(measurement, listing);
         Self::deposit_event(Event::MeasurementAllowed { measurement, listing });
-        if relisted {
+        if former.is_some() {
             T::OnBarred::on_barred();
         }
         Ok(())
@@ -46,6 +47,7 @@ impl<T: Config> Pallet<T> {
         ensure!(entry.sunset.is_none_or(|former| former >= now), Error::<T>::SunsetPassed);
         let reachable = |sunset: BlockNumber| sunset >= now && sunset >= entry.not_before;
         ensure!(sunset.is_none_or(reachable), Error::<T>::SunsetPassed);
+        Self::move_sunset(entry.sunset, sunset);
         entry.sunset = sunset;
         Measurements::<T>::insert(measurement, entry);
         Listings::<T>::mutate(measurement, |listing| {
@@ -58,11 +60,25 @@ impl<T: Config> Pallet<T> {
     }
 
     pub(crate) fn do_remove_measurement(measurement: Hash) -> DispatchResult {
-        Measurements::<T>::take(measurement).ok_or(Error::<T>::NotListed)?;
+        let entry = Measurements::<T>::take(measurement).ok_or(Error::<T>::NotListed)?;
+        Self::move_sunset(entry.sunset, None);
         Listings::<T>::remove(measurement);
         Self::deposit_event(Event::MeasurementRemoved { measurement });
         T::OnBarred::on_barred();
         Ok(())
+    }
+
+    /// Notes in which block it will have passed. One that has passed already is not there any more; one at the end of all blocks never does.
+    fn move_sunset(former: Option<BlockNumber>, next: Option<BlockNumber>) {
+        let after = |sunset: Option<BlockNumber>| sunset.and_then(|last| last.checked_add(1));
+        if let Some(block) = after(former) {
+            Sunsets::<T>::mutate_exists(block, |number| {
+                *number = number.and_then(|number| number.checked_sub(1)).filter(|number| *number > 0);
+            });
+        }
+        if let Some(block) = after(next) {
+            Sunsets::<T>::mutate(block, |number| *number = number.saturating_add(1));
+        }
     }
 
     /// Whether a measurement may join, and stay, in `role` now.

@@ -5,7 +5,7 @@
 //! outlasts the processor's certificate. A live identity is displaced by nobody but its own operator. The submitter controls every
 //! argument.
 
-use crate::{pallet::*, Absence, Appraisal, Model};
+use crate::{pallet::*, Absence, Applying, Appraisal, Model};
 use frame_support::{ensure, pallet_prelude::DispatchResult, traits::Get};
 use phala_attest::{
     claimed_model, confidence_of, verify_evidence, ConfidenceRefusal, DevelopmentGenesis, Evidence, Origin, Policy,
@@ -27,9 +27,8 @@ impl<T: Config> Pallet<T> {
     /// 2. its measurement is on the allow-list, from its first block to its sunset, and listed for this role;
     /// 3. the status that its evidence had is one that the terms accept;
     /// 4. the documents that it was judged by are of an evaluation from the floor to the cap, both included;
-    /// 5. its root, vendor, model, generation and measurement are neither revoked nor suspended, nor is its machine.
-    ///
-    /// The policy on advisories is asked when it attests, within each period.
+    /// 5. no advisory that applied to its platform when it attested is forbidden;
+    /// 6. its root, vendor, model, generation and measurement are neither revoked nor suspended, nor is its machine.
     pub fn active(worker: &WorkerId, role: Role) -> Option<WorkerRecord> {
         let record = Workers::<T>::get(worker)?;
         let known = Appraisals::<T>::get(worker);
@@ -37,12 +36,13 @@ impl<T: Config> Pallet<T> {
             && record.valid_until > Self::now_seconds()
             && Self::ensure_admitted(&record.measurement, role).is_ok()
             && Self::meets_terms(known.as_ref())
+            && Self::meets_advisories(worker, known.is_some())
             && !Self::is_barred(known.as_ref());
         active.then_some(record)
     }
 
-    /// Why a TEE has no claim to act in `role`, and not for want of a timely renewal; none while it has. Status and generation of
-    /// documents are mended by attesting again, for which it has its period and the grace.
+    /// Why a TEE has no claim to act in `role`, and not for want of a timely renewal; none while it has. Status, advisories and generation
+    /// of documents are mended by attesting again, for which it has its period and the grace.
     pub fn absence(worker: &WorkerId, role: Role) -> Option<Absence> {
         let Some(record) = Workers::<T>::get(worker) else { return Some(Absence::Lapsed) };
         if Self::is_barred(Appraisals::<T>::get(worker).as_ref()) {
@@ -85,6 +85,12 @@ impl<T: Config> Pallet<T> {
         }
     }
 
+    /// Whether nothing that applied to its platform is forbidden. One of which nothing is known meets no policy that forbids anything.
+    fn meets_advisories(worker: &WorkerId, known: bool) -> bool {
+        let policy = Advisories::<T>::get();
+        policy.forbidden.is_empty() || (known && policy.admits(&AdvisoriesOf::<T>::get(worker)).is_ok())
+    }
+
     pub(crate) fn do_register(registration: Registration, evidence: &Evidence) -> DispatchResult {
         let (now, genesis, identity) = (Self::now_seconds(), Self::genesis(), registration.identity);
         Self::ensure_recent(&registration)?;
@@ -115,6 +121,13 @@ impl<T: Config> Pallet<T> {
         ensure!(valid_until > now, Error::<T>::CertificateExpired);
         Hardware::<T>::insert(hardware, identity);
         Appraisals::<T>::insert(identity, appraisal);
+        // A report names no more than are kept.
+        let applying = Applying::truncate_from(report.advisories().to_vec());
+        if applying.is_empty() {
+            AdvisoriesOf::<T>::remove(identity);
+        } else {
+            AdvisoriesOf::<T>::insert(identity, applying);
+        }
         Workers::<T>::insert(
             identity,
             WorkerRecord {
@@ -191,6 +204,7 @@ impl<T: Config> Pallet<T> {
     pub(crate) fn forget(worker: &WorkerId) {
         Workers::<T>::remove(worker);
         Appraisals::<T>::remove(worker);
+        AdvisoriesOf::<T>::remove(worker);
         Self::deposit_event(Event::Deregistered { worker: *worker });
     }
 
@@ -217,7 +231,7 @@ impl<T: Config> Pallet<T> {
     }
 
     /// The development root, on a chain whose genesis block marks it as a development network.
-    pub(crate) fn development_anchor() -> Option<TrustAnchor> {
+    pub fn development_anchor() -> Option<TrustAnchor> {
         if !T::InsecureDevelopment::get() {
             return None;
         }

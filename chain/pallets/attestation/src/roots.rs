@@ -1,13 +1,17 @@
-//! The record of the root that gives epoch keys.
+//! The record of the root that gives epoch keys, and of the one to which clusters go over.
 //!
-//! Guarantees: governance records a root only with the signatures of all its seats, each a registered gatekeeper; a ceremony's root
-//! comes from the pallet that refereed it, which had its seats registered and their confirmations signed. Either way more than two
-//! thirds of the seats are the threshold, a single seat is possible on a development network alone, and eras follow each other.
-//! The seats' TEEs control what is signed.
+//! Guarantees: governance records a root only with the signatures of all its seats, each a registered gatekeeper, and only where there
+//! is none; a ceremony's root comes from the pallet that refereed it, which had its seats registered and their confirmations signed.
+//! Either way more than two thirds of the seats are the threshold, a single seat is possible on a development network alone, and eras
+//! follow each other. There are two roots at most: while clusters go over to one, nothing but it becomes the root that answers.
+//! The seats' TEEs control what is signed. Does not: know which clusters need which root; that is for the caller.
 
 use crate::{pallet::*, signed_by};
 use frame_support::{ensure, pallet_prelude::DispatchResult, traits::Get};
-use phala_protocol::{attestation::Role, chain_state::RootRecord};
+use phala_protocol::{
+    attestation::Role,
+    chain_state::{next_epoch_era, RootRecord},
+};
 
 impl<T: Config> Pallet<T> {
     /// Judges what can be said of a root without its signatures: seats, threshold, and that its era is the one that comes next.
@@ -24,19 +28,40 @@ impl<T: Config> Pallet<T> {
         Ok(())
     }
 
-    /// Lets a root answer. That its seats are registered and agreed to it is for the caller to have verified.
+    /// The era whose root gives the keys of every cluster's next epoch; 0, which is that of the first root, where there is none.
+    pub fn coming_era() -> u32 {
+        next_epoch_era(Root::<T>::get().as_ref(), NextRoot::<T>::get().as_ref()).unwrap_or(0)
+    }
+
+    /// Makes a root the one to which clusters go over. Nothing takes that back. That its seats are registered and agreed to it is for
+    /// the caller to have verified.
     ///
     /// # Errors
-    /// Those of [`Self::ensure_root`].
+    /// Those of [`Self::ensure_root`], and `HandOverUnderWay`.
+    pub fn begin_hand_over(root: RootRecord) -> DispatchResult {
+        ensure!(!NextRoot::<T>::exists(), Error::<T>::HandOverUnderWay);
+        Self::ensure_root(&root)?;
+        NextRoot::<T>::put(root);
+        Ok(())
+    }
+
+    /// Lets a root answer, and ends the hand-over to it if there is one. That its seats are registered and agreed to it, and that no
+    /// cluster needs the root before, is for the caller to have verified.
+    ///
+    /// # Errors
+    /// Those of [`Self::ensure_root`], and `HandOverUnderWay` when clusters go over to another root.
     pub fn adopt_root(root: RootRecord) -> DispatchResult {
         Self::ensure_root(&root)?;
+        ensure!(NextRoot::<T>::get().is_none_or(|next| next == root), Error::<T>::HandOverUnderWay);
         let era = root.era;
+        NextRoot::<T>::kill();
         Root::<T>::put(root);
         Self::deposit_event(Event::RootRecorded { era });
         Ok(())
     }
 
     pub(crate) fn do_record_root(root: RootRecord, signatures: &[[u8; 64]]) -> DispatchResult {
+        ensure!(!Root::<T>::exists() && !NextRoot::<T>::exists(), Error::<T>::RootAnswers);
         Self::ensure_root(&root)?;
         ensure!(signatures.len() == root.seats.len(), Error::<T>::NotAGatekeeper);
         let payload = root.signing_payload(&Self::genesis());

@@ -5,7 +5,7 @@
 
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use frame_support::{traits::ConstU32, BoundedVec};
-use phala_attest::Subject;
+use phala_attest::{Advisory, Subject, MOST_ADVISORIES};
 use phala_protocol::{
     ids::{AccountId, BlockNumber},
     limits::MEASUREMENT_DELAY_BLOCKS,
@@ -17,6 +17,9 @@ pub const MOST_MEMBERS: u32 = 7;
 
 /// The members of a committee.
 pub type Members = BoundedVec<AccountId, ConstU32<MOST_MEMBERS>>;
+
+/// The advisories that apply to a platform; a full list may have lost some.
+pub type Applying = BoundedVec<Advisory, ConstU32<{ MOST_ADVISORIES as u32 }>>;
 
 /// Platform model: the first six bytes of what a vendor calls FMSPC.
 pub type Fmspc = [u8; 6];

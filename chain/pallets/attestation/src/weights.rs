@@ -17,7 +17,7 @@ pub trait WeightInfo {
     fn bar() -> Weight;
     /// `suspend_by_gatekeepers` with `signatures` signatures.
     fn suspend_by_gatekeepers(signatures: u32) -> Weight;
-    /// `on_initialize`: whether a ban begins.
+    /// `on_initialize`: whether a ban begins, or a sunset has passed.
     fn begin_bans() -> Weight;
     /// `on_initialize`: one model's collateral is looked at.
     fn watch_collateral() -> Weight;
@@ -35,14 +35,14 @@ impl WeightInfo for () {
     fn register() -> Weight {
         // Three P-256 verifications, two certificates, one collateral record, up to 64 bans and 128 advisories. Reads the time, the
         // block, two hashes, the mark, collateral, terms, windows, bans, advisories, entry and listing of the measurement, the
-        // revoked machine, the machine, two registrations, the cap; writes machine, registration and appraisal, and forgets two others.
-        Weight::from_parts(10_200_000_000, 72 * 1024).saturating_add(ParityDbWeight::get().reads_writes(17, 7))
+        // revoked machine, the machine, two registrations, the cap; writes machine, registration, appraisal and advisories, and forgets two others.
+        Weight::from_parts(10_200_000_000, 72 * 1024).saturating_add(ParityDbWeight::get().reads_writes(17, 9))
     }
 
     fn govern() -> Weight {
-        // A listing looks through up to 64 bans and writes two entries; a policy on advisories has up to 128. Whoever serves what was
-        // given is told.
-        Weight::from_parts(60_000_000, 8_000).saturating_add(ParityDbWeight::get().reads_writes(9, 3))
+        // A listing looks through up to 64 bans, writes two entries and moves its sunset; a policy on advisories has up to 128. Whoever
+        // serves what was given is told.
+        Weight::from_parts(62_000_000, 8_200).saturating_add(ParityDbWeight::get().reads_writes(11, 5))
     }
 
     fn bar() -> Weight {
@@ -61,8 +61,8 @@ impl WeightInfo for () {
     }
 
     fn begin_bans() -> Weight {
-        // The list of up to 64, and whoever is told.
-        Weight::from_parts(20_000_000, 4_000).saturating_add(ParityDbWeight::get().reads_writes(4, 1))
+        // The list of up to 64, the sunsets of the block before, and whoever is told.
+        Weight::from_parts(22_000_000, 4_100).saturating_add(ParityDbWeight::get().reads_writes(5, 2))
     }
 
     fn watch_collateral() -> Weight {
@@ -71,7 +71,7 @@ impl WeightInfo for () {
     }
 
     fn record_root(seats: u32) -> Weight {
-        Weight::from_parts(30_000_000, 8_000).saturating_add(ParityDbWeight::get().reads_writes(9, 1)).saturating_add(
+        Weight::from_parts(30_000_000, 8_000).saturating_add(ParityDbWeight::get().reads_writes(11, 2)).saturating_add(
             // Each seat's signature; its registration, measurement, listing and appraisal. The bans, the terms, the cap, the mark, the
             // time and the block are read once.
             Weight::from_parts(85_000_000, 700)

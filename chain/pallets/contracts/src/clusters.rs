@@ -1,14 +1,17 @@
 //! Clusters and their epochs.
 //!
 //! Guarantees: an epoch's key is what more than half of the replicas announced, identical to the byte; epochs open at the beginning
-//! of a block, so that no block has items of two epochs; the next never opens while items of the one before wait for a result. A
-//! cluster is of the era whose root answers when it is created; that it goes over to a later one is not possible yet.
+//! of a block, so that no block has items of two epochs; the next never opens while items of the one before wait for a result. Keys of
+//! the next epoch are of the root to which clusters go over, if there is one, else of the root that answers; no epoch opens with a key
+//! of another. A cluster is counted under the root of the epoch before its open one, which it needs to close that epoch and to take its
+//! state over, and so under a former root until two epochs have opened after it.
 //! Replicas control the announcements, which are signed; a wrong key of a minority opens nothing, nor does what a replica announced that
 //! is shut out.
 
 use crate::{pallet::*, WeightInfo};
 use alloc::vec::Vec;
 use frame_support::{ensure, pallet_prelude::DispatchResult, traits::Get, weights::Weight};
+use phala_pallet_attestation as attestation;
 use phala_pallet_inbox as inbox;
 use phala_protocol::{
     attestation::Role,
@@ -25,9 +28,10 @@ impl<T: Config> Pallet<T> {
         let id = NextCluster::<T>::get();
         NextCluster::<T>::put(id.checked_add(1).ok_or(Error::<T>::Overflow)?);
         let cluster = ClusterId(id);
-        let era = phala_pallet_attestation::Root::<T>::get().map_or(0, |root| root.era);
+        let era = attestation::Pallet::<T>::coming_era();
         let record = ClusterRecord {
             era,
+            era_before: era,
             epoch: 0,
             opened_at: 0,
             opened_count: 0,
@@ -39,13 +43,26 @@ impl<T: Config> Pallet<T> {
         };
         Self::assign_standings(cluster, &record);
         Clusters::<T>::insert(cluster, record);
-        ClustersOfEra::<T>::mutate(era, |clusters| *clusters = clusters.saturating_add(1));
+        Self::count_cluster(None, era);
         Self::deposit_event(Event::ReplicasAssigned { cluster, replicas });
         Ok(())
     }
 
-    /// How many clusters get their keys of the root of an era before `era`. There are entries for the eras that clusters are of, which
-    /// a hand-over keeps to two.
+    /// Counts a cluster under the era whose root it needs beside the present one's, and no more under the one before that.
+    pub(crate) fn count_cluster(former: Option<u32>, era: u32) {
+        if former == Some(era) {
+            return;
+        }
+        if let Some(former) = former {
+            ClustersOfEra::<T>::mutate_exists(former, |clusters| {
+                *clusters = clusters.and_then(|clusters| clusters.checked_sub(1)).filter(|left| *left > 0);
+            });
+        }
+        ClustersOfEra::<T>::mutate(era, |clusters| *clusters = clusters.saturating_add(1));
+    }
+
+    /// How many clusters need the root of an era before `era`. There are entries for the eras that clusters need roots of, which a
+    /// hand-over keeps to two.
     pub fn clusters_of_former_eras(era: u32) -> u32 {
         let former = ClustersOfEra::<T>::iter().filter(|(of, _)| *of < era);
         former.fold(0, |sum, (_, clusters)| sum.saturating_add(clusters))
@@ -68,6 +85,7 @@ impl<T: Config> Pallet<T> {
 
     pub(crate) fn do_announce_key(
         cluster: ClusterId,
+        era: u32,
         epoch: Epoch,
         public_key: Vec<u8>,
         worker: WorkerId,
@@ -78,22 +96,25 @@ impl<T: Config> Pallet<T> {
         ensure!(Self::is_active(&worker), Error::<T>::NotAWorker);
         ensure!(public_key.len() == PUBLIC_KEY_BYTES, Error::<T>::BadKey);
         ensure!(epoch == record.next_epoch(), Error::<T>::WrongEpoch);
+        ensure!(era == attestation::Pallet::<T>::coming_era(), Error::<T>::WrongEra);
         let now: BlockNumber = frame_system::Pallet::<T>::block_number().saturated_into();
         ensure!(now >= record.next_epoch_due(), Error::<T>::TooEarly);
         // Includes the binding of the state to the open epoch: without it, its last commitment would have no successor.
         ensure!(!record.is_closing(), Error::<T>::StillClosing);
-        let payload = announcement_payload(&Self::genesis(), cluster, epoch, &public_key);
+        let payload = announcement_payload(&Self::genesis(), cluster, era, epoch, &public_key);
         ensure!(Self::signed_by(&worker, &signature, &payload), Error::<T>::BadSignature);
 
         let mut announcements = Announcements::<T>::get(cluster);
-        ensure!(announcements.iter().all(|(who, _)| *who != worker), Error::<T>::AlreadyVoted);
-        announcements.push((worker, public_key.clone()));
-        let counts = |(who, key): &&(WorkerId, Vec<u8>)| *key == public_key && Self::counts(who);
+        // What was announced before the hand-over began is of a root that does not give this epoch's keys.
+        announcements.retain(|announced| announced.era == era);
+        ensure!(announcements.iter().all(|announced| announced.worker != worker), Error::<T>::AlreadyVoted);
+        announcements.push(Announcement { worker, era, public_key: public_key.clone() });
+        let counts = |announced: &&Announcement| announced.public_key == public_key && Self::counts(&announced.worker);
         let agreeing = announcements.iter().filter(counts).count();
         if agreeing >= record.majority() {
-            let queued = Opening::<T>::get().iter().any(|(queued, ..)| *queued == cluster);
+            let queued = Opening::<T>::get().iter().any(|decided| decided.cluster == cluster);
             if !queued {
-                Opening::<T>::append((cluster, epoch, public_key));
+                Opening::<T>::append(Decided { cluster, era, epoch, public_key });
             }
         }
         Announcements::<T>::insert(cluster, announcements);
@@ -104,39 +125,50 @@ impl<T: Config> Pallet<T> {
     pub(crate) fn open_epochs() -> Weight {
         let opening = Opening::<T>::take();
         let number = opening.len() as u32;
-        let now: BlockNumber = frame_system::Pallet::<T>::block_number().saturated_into();
-        for (cluster, epoch, key) in opening {
-            let opened = Clusters::<T>::mutate(cluster, |record| match record {
-                Some(record) if record.next_epoch() == epoch => {
-                    record.epoch = epoch;
-                    record.opened_at = now;
-                    record.opened_count = inbox::Pallet::<T>::head(cluster).count;
-                    record.envelope_key = key;
-                    record.epoch_length = Self::length_of_opened(cluster, record.epoch_length);
-                    true
-                }
-                _ => false,
-            });
-            if opened {
-                Announcements::<T>::remove(cluster);
-                RekeyVotes::<T>::remove(cluster);
-                Self::deposit_event(Event::EpochOpened { cluster, epoch });
-            }
+        if number > 0 {
+            let coming = attestation::Pallet::<T>::coming_era();
+            // A hand-over that began in between would leave the rest with keys that no gatekeeper gives: they are announced anew.
+            opening.into_iter().filter(|decided| decided.era == coming).for_each(Self::open_epoch_of);
         }
         <T as Config>::WeightInfo::open_epochs(number)
     }
 
+    fn open_epoch_of(decided: Decided) {
+        let Decided { cluster, era, epoch, public_key } = decided;
+        let Some(mut record) = Clusters::<T>::get(cluster).filter(|record| record.next_epoch() == epoch) else {
+            return;
+        };
+        let former = record.era_before;
+        // Nothing is taken over from before the first epoch.
+        record.era_before = if record.epoch == 0 { era } else { record.era };
+        record.era = era;
+        record.epoch = epoch;
+        record.opened_at = frame_system::Pallet::<T>::block_number().saturated_into();
+        record.opened_count = inbox::Pallet::<T>::head(cluster).count;
+        record.envelope_key = public_key;
+        record.epoch_length = Self::length_of_opened(cluster, record.epoch_length);
+        let present = record.era_before;
+        Self::count_cluster(Some(former), present);
+        Clusters::<T>::insert(cluster, record);
+        Announcements::<T>::remove(cluster);
+        RekeyVotes::<T>::remove(cluster);
+        Self::deposit_event(Event::EpochOpened { cluster, epoch });
+        if former != present && present == era {
+            Self::deposit_event(Event::WentOver { cluster, era });
+        }
+    }
+
     pub(crate) fn is_active(worker: &WorkerId) -> bool {
-        phala_pallet_attestation::Pallet::<T>::active(worker, Role::Worker).is_some()
+        attestation::Pallet::<T>::active(worker, Role::Worker).is_some()
     }
 
     /// Whether what a replica has signed counts: until it is shut out.
     pub(crate) fn counts(worker: &WorkerId) -> bool {
-        !phala_pallet_attestation::Pallet::<T>::is_shut_out(worker)
+        !attestation::Pallet::<T>::is_shut_out(worker)
     }
 
     pub(crate) fn signed_by(worker: &WorkerId, signature: &[u8; 64], payload: &[u8; 32]) -> bool {
-        phala_pallet_attestation::signed_by(worker, signature, payload)
+        attestation::signed_by(worker, signature, payload)
     }
 
     fn ensure_workers(replicas: &[WorkerId]) -> DispatchResult {

@@ -4,7 +4,8 @@
 //! of a block, and never while the epoch before has items without a final result; a result is final only when more than half of
 //! the replicas signed the same one, in the order of the inbox's boundaries, each continuing the commitment of the one before;
 //! a replica that falls behind, disagrees or lapses is named by an event, and final results wait for those behind, within a bound;
-//! what a replica that is shut out has signed decides nothing any more, and the next epoch, whose keys it does not get, is due at once.
+//! what a replica that is shut out has signed decides nothing any more, and the next epoch, whose keys it does not get, is due at once;
+//! each epoch's keys are of one era's root, and it is counted which clusters need a former one.
 //!
 //! Replicas control what they sign, anyone may carry it here, governance assigns replicas. The pallet sees commitments, never
 //! contents: whether a result is *right* is the replicas' word.
@@ -74,13 +75,37 @@ pub mod pallet {
         Barred,
     }
 
+    /// What a replica announced.
+    #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, TypeInfo)]
+    pub struct Announcement {
+        /// The replica.
+        pub worker: WorkerId,
+        /// The era whose root the key is of.
+        pub era: u32,
+        /// The next epoch's envelope key.
+        pub public_key: Vec<u8>,
+    }
+
+    /// An epoch that opens.
+    #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, TypeInfo)]
+    pub struct Decided {
+        /// Whose.
+        pub cluster: ClusterId,
+        /// The era whose root its keys are of.
+        pub era: u32,
+        /// The epoch.
+        pub epoch: Epoch,
+        /// Its envelope key.
+        pub public_key: Vec<u8>,
+    }
+
     /// An epoch that rolls early.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, MaxEncodedLen, TypeInfo)]
     pub struct Roll {
         /// Blocks that an epoch of the cluster stays open at least, once it has rolled.
         pub length: BlockNumber,
-        /// Epochs that are still to open at once. Two when the next one's keys may have been given to the replica before it was shut
-        /// out, one otherwise.
+        /// Epochs that are still to open at once. Two when the next one's keys may have been given to a replica before it was shut
+        /// out, or when the open one's keys are of a former root; one otherwise.
         pub left: u8,
     }
 
@@ -89,7 +114,7 @@ pub mod pallet {
     pub struct SearchPlace {
         /// The cluster that is looked at next.
         pub next: u32,
-        /// Clusters that are still to be looked at; none when nobody was shut out since all were.
+        /// Clusters that are still to be looked at; none when nobody was shut out, and no hand-over began, since all were.
         pub left: u32,
     }
 
@@ -144,7 +169,8 @@ pub mod pallet {
     #[pallet::storage]
     pub type Clusters<T> = StorageMap<_, Blake2_128Concat, ClusterId, ClusterRecord>;
 
-    /// How many clusters get their keys of the root of each era; none where there is no entry.
+    /// How many clusters' epoch before the open one is of each era (`era_before` of their records): whoever is counted under an era
+    /// still needs its root. None where there is no entry.
     #[pallet::storage]
     pub type ClustersOfEra<T> = StorageMap<_, Twox64Concat, u32, u32, ValueQuery>;
 
@@ -152,13 +178,13 @@ pub mod pallet {
     #[pallet::storage]
     pub type NextCluster<T> = StorageValue<_, u32, ValueQuery>;
 
-    /// Envelope keys announced for a cluster's next epoch.
+    /// Envelope keys announced for a cluster's next epoch. Those of a former era count for nothing.
     #[pallet::storage]
-    pub type Announcements<T> = StorageMap<_, Blake2_128Concat, ClusterId, Vec<(WorkerId, Vec<u8>)>, ValueQuery>;
+    pub type Announcements<T> = StorageMap<_, Blake2_128Concat, ClusterId, Vec<Announcement>, ValueQuery>;
 
-    /// Epochs that open at the beginning of the next block: cluster, epoch, key.
+    /// Epochs that open at the beginning of the next block.
     #[pallet::storage]
-    pub type Opening<T> = StorageValue<_, Vec<(ClusterId, Epoch, Vec<u8>)>, ValueQuery>;
+    pub type Opening<T> = StorageValue<_, Vec<Decided>, ValueQuery>;
 
     /// The commitment of each cluster's last final state, under the commit key of the record's `bound_epoch`.
     #[pallet::storage]
@@ -188,11 +214,11 @@ pub mod pallet {
     #[pallet::storage]
     pub type Standings<T> = StorageMap<_, Blake2_128Concat, ClusterId, Vec<Standing>, ValueQuery>;
 
-    /// Clusters whose epochs roll early, because a replica was shut out.
+    /// Clusters whose epochs roll early, because a replica was shut out or they go over to another root.
     #[pallet::storage]
     pub type Rolls<T> = StorageMap<_, Blake2_128Concat, ClusterId, Roll>;
 
-    /// How far the clusters have been looked through for replicas that are shut out.
+    /// How far the clusters have been looked through for replicas that are shut out and keys of a former root.
     #[pallet::storage]
     pub type Search<T> = StorageValue<_, SearchPlace, ValueQuery>;
 
@@ -304,8 +330,24 @@ pub mod pallet {
             /// Epochs that are to open at once: two when the next one's keys may have been given to it already.
             epochs: u32,
         },
+        /// Clusters go over to another root, and this one is called up: its next epochs are due at once.
+        GoesOver {
+            /// The cluster.
+            cluster: ClusterId,
+            /// The era of the root that it goes over to.
+            era: u32,
+            /// Epochs that are to open until it needs no former root.
+            epochs: u32,
+        },
+        /// A cluster needs no former root any more.
+        WentOver {
+            /// The cluster.
+            cluster: ClusterId,
+            /// The era of the root that gave the keys of its last two epochs, or will give its first.
+            era: u32,
+        },
         /// So many replicas are shut out that the others cannot decide: the cluster stands still until the ban ends or is lifted, or
-        /// governance assigns replicas to it.
+        /// governance assigns replicas to it. A hand-over to another root waits for it.
         AwaitingAssignment {
             /// The cluster.
             cluster: ClusterId,
@@ -388,13 +430,15 @@ pub mod pallet {
         StillServing,
         /// Without the replica fewer votes would decide: governance must assign a new set.
         MajorityWouldFall,
+        /// The key is not of the root that gives the next epoch's keys: derive it anew, under that root's era.
+        WrongEra,
     }
 
     #[pallet::hooks]
     impl<T: Config> Hooks<BlockNumberFor<T>> for Pallet<T> {
         fn on_initialize(_: BlockNumberFor<T>) -> Weight {
             // What opens now may be an epoch whose keys a replica got before it was shut out: looked at after it has opened.
-            Self::open_epochs().saturating_add(Self::look_for_shut_out())
+            Self::open_epochs().saturating_add(Self::look_at_clusters())
         }
     }
 
@@ -423,20 +467,21 @@ pub mod pallet {
             Self::do_assign_replicas(cluster, replicas.into_inner())
         }
 
-        /// Announces the envelope key that `worker` derived for `epoch`; anyone may carry it. The epoch opens when more than half
-        /// of the replicas announced the same bytes.
+        /// Announces the envelope key that `worker` derived for `epoch` under the root of `era`, which has to be the one that gives
+        /// the next epoch's keys; anyone may carry it. The epoch opens when more than half of the replicas announced the same bytes.
         #[pallet::call_index(2)]
         #[pallet::weight(<T as Config>::WeightInfo::announce_key())]
         pub fn announce_key(
             origin: OriginFor<T>,
             cluster: ClusterId,
+            era: u32,
             epoch: Epoch,
             public_key: BoundedVec<u8, ConstU32<{ PUBLIC_KEY_BYTES as u32 }>>,
             worker: WorkerId,
             signature: [u8; 64],
         ) -> DispatchResult {
             ensure_signed(origin)?;
-            Self::do_announce_key(cluster, epoch, public_key.into_inner(), worker, signature)
+            Self::do_announce_key(cluster, era, epoch, public_key.into_inner(), worker, signature)
         }
 
         /// Stores a contract's WASM, against a deposit of its uploader.

@@ -113,7 +113,7 @@ impl<T: Config> Pallet<T> {
         record.replicas.retain(|replica| *replica != worker);
         // Or whoever keeps honest replicas from attesting would decide alone in the end.
         ensure!(record.majority() == majority && !record.replicas.is_empty(), Error::<T>::MajorityWouldFall);
-        Announcements::<T>::mutate(cluster, |announced| announced.retain(|(who, _)| *who != worker));
+        Announcements::<T>::mutate(cluster, |announced| announced.retain(|announcement| announcement.worker != worker));
         RekeyVotes::<T>::mutate(cluster, |votes| votes.retain(|(who, _)| *who != worker));
         Standings::<T>::mutate(cluster, |standings| standings.retain(|standing| standing.worker != worker));
         Clusters::<T>::insert(cluster, record);

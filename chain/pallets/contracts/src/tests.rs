@@ -1,6 +1,7 @@
 //! Behaviour of clusters, epochs, code and votes on a mock runtime, and the storage keys that light clients compute.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+mod hand_over;
 mod results;
 mod rolls;
 mod standing;
@@ -17,7 +18,7 @@ use phala_pallet_attestation::{Listings, Measurements, Workers};
 use phala_pallet_inbox::Clusters as _;
 use phala_protocol::{
     attestation::{Assurance, Listing, Role, Version},
-    chain_state::{AllowedMeasurement, WorkerRecord},
+    chain_state::{AllowedMeasurement, RootRecord, WorkerRecord},
     envelope::{
         announcement_payload, Envelope, EnvelopeHeader, EnvelopeKind, SizeClass, AEAD_TAG_BYTES, PUBLIC_KEY_BYTES,
         VERSION,
@@ -176,11 +177,17 @@ fn at(number: u32) {
     Contracts::on_initialize(number);
 }
 
+/// Announces for cluster 0, of the era that is coming.
 fn announce(pair: &ed25519::Pair, epoch: Epoch, fill: u8) -> DispatchResult {
+    announce_of(pair, Attestation::coming_era(), CLUSTER, epoch, fill)
+}
+
+fn announce_of(pair: &ed25519::Pair, era: u32, cluster: ClusterId, epoch: Epoch, fill: u8) -> DispatchResult {
     let key = vec![fill; PUBLIC_KEY_BYTES];
-    let payload = announcement_payload(&Contracts::genesis(), CLUSTER, epoch, &key);
+    let payload = announcement_payload(&Contracts::genesis(), cluster, era, epoch, &key);
     let (worker, signature) = (id(pair), pair.sign(&payload).0);
-    Contracts::announce_key(RuntimeOrigin::signed(ALICE), CLUSTER, epoch, key.try_into().unwrap(), worker, signature)
+    let (origin, key) = (RuntimeOrigin::signed(ALICE), key.try_into().unwrap());
+    Contracts::announce_key(origin, cluster, era, epoch, key, worker, signature)
 }
 
 fn push(epoch: Epoch) -> DispatchResult {
@@ -251,6 +258,10 @@ fn storage_keys_are_the_ones_light_clients_read() {
     let appraisal = phala_pallet_attestation::Appraisals::<Test>::hashed_key_for(WorkerId([3; 32]));
     assert_eq!(appraisal, storage::appraisal_key(&WorkerId([3; 32])));
     assert_eq!(Measurements::<Test>::hashed_key_for(MEASUREMENT), storage::measurement_key(&MEASUREMENT));
+    assert_eq!(Listings::<Test>::hashed_key_for(MEASUREMENT), storage::listing_key(&MEASUREMENT));
+    let subject = phala_attest::Subject::Measurement(MEASUREMENT);
+    let suspensions = phala_pallet_attestation::Suspensions::<Test>::hashed_key_for(subject);
+    assert_eq!(suspensions, storage::suspensions_key(&subject));
     assert_eq!(phala_pallet_attestation::Root::<Test>::hashed_key().to_vec(), storage::root_key());
     assert_eq!(phala_pallet_attestation::Terms::<Test>::hashed_key(), storage::TERMS);
     assert_eq!(phala_pallet_attestation::Bans::<Test>::hashed_key(), storage::BANS);
@@ -277,13 +288,13 @@ fn cluster_needs_registered_workers_and_governance() {
 #[test]
 fn a_cluster_is_of_the_era_whose_root_answers_and_is_counted_in_it() {
     network(1, false).execute_with(|| {
-        assert_eq!((record().era, Contracts::clusters_of_former_eras(0)), (0, 0));
-        let root =
-            phala_protocol::chain_state::RootRecord { era: 3, threshold: 1, seats: Vec::new(), share_list: [0; 32] };
+        assert_eq!((record().era, record().era_before, Contracts::clusters_of_former_eras(0)), (0, 0, 0));
+        let root = RootRecord { era: 3, threshold: 1, seats: Vec::new(), share_list: [0; 32] };
         phala_pallet_attestation::Root::<Test>::put(root);
         let ids = vec![id(&replica(1))].try_into().unwrap();
         assert_ok!(Contracts::create_cluster(RuntimeOrigin::root(), ids));
-        assert_eq!(Clusters::<Test>::get(ClusterId(1)).unwrap().era, 3);
+        let created = Clusters::<Test>::get(ClusterId(1)).unwrap();
+        assert_eq!((created.era, created.era_before), (3, 3));
         assert_eq!([0, 1, 3, 4].map(Contracts::clusters_of_former_eras), [0, 1, 1, 2]);
     });
 }
@@ -312,10 +323,12 @@ fn announcement_is_refused_from_strangers_and_for_other_epochs() {
         assert_noop!(announce(&replica(2), 1, 5), Error::<Test>::NotAReplica);
         assert_noop!(announce(&replica(1), 2, 5), Error::<Test>::WrongEpoch);
         let key: BoundedVec<u8, _> = vec![5; PUBLIC_KEY_BYTES].try_into().unwrap();
-        let forged = Contracts::announce_key(RuntimeOrigin::signed(ALICE), CLUSTER, 1, key, id(&replica(1)), [0; 64]);
+        let forged =
+            Contracts::announce_key(RuntimeOrigin::signed(ALICE), CLUSTER, 0, 1, key, id(&replica(1)), [0; 64]);
         assert_noop!(forged, Error::<Test>::BadSignature);
         let short: BoundedVec<u8, _> = vec![5; 10].try_into().unwrap();
-        let signed = Contracts::announce_key(RuntimeOrigin::signed(ALICE), CLUSTER, 1, short, id(&replica(1)), [0; 64]);
+        let signed =
+            Contracts::announce_key(RuntimeOrigin::signed(ALICE), CLUSTER, 0, 1, short, id(&replica(1)), [0; 64]);
         assert_noop!(signed, Error::<Test>::BadKey);
         register(&replica(1), 0);
         assert_noop!(announce(&replica(1), 1, 5), Error::<Test>::NotAWorker);

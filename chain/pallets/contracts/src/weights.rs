@@ -23,8 +23,8 @@ pub trait WeightInfo {
     fn submit_rekey(finalised: u32) -> Weight;
     /// `drop_replica`.
     fn drop_replica() -> Weight;
-    /// `on_initialize` when `number` clusters are looked at for replicas that are shut out.
-    fn look_for_shut_out(number: u32) -> Weight;
+    /// `on_initialize` when `number` clusters are looked at for replicas that are shut out and for keys of a former root.
+    fn look_at_clusters(number: u32) -> Weight;
 }
 
 /// One Ed25519 verification by the host function.
@@ -35,24 +35,28 @@ impl WeightInfo for () {
         Weight::from_parts(30_000_000, 4_000)
             .saturating_add(Weight::from_parts(15_000_000, 800).saturating_mul(replicas.into()))
             // Of each replica its registration, measurement, listing and appraisal; the bans, the terms, the cap, the mark, the time, the
-            // block, the root and its clusters once.
+            // block, and the clusters of the era that comes once.
             .saturating_add(
-                ParityDbWeight::get().reads_writes(11u64.saturating_add(4u64.saturating_mul(replicas.into())), 5),
+                ParityDbWeight::get().reads_writes(10u64.saturating_add(4u64.saturating_mul(replicas.into())), 5),
             )
+            .saturating_add(coming_era())
     }
 
     fn announce_key() -> Weight {
-        // Reads and writes the announcements of up to 15 replicas, 1,216 bytes each.
+        // Reads and writes the announcements of up to 15 replicas, 1,220 bytes each with the era.
         Weight::from_parts(80_000_000, 24_000)
             .saturating_add(SIGNATURE)
             .saturating_add(ParityDbWeight::get().reads_writes(13, 2))
+            .saturating_add(coming_era())
             .saturating_add(standing_of_all())
     }
 
     fn open_epochs(number: u32) -> Weight {
-        ParityDbWeight::get().reads_writes(1u64.saturating_add(3u64.saturating_mul(number.into())), 1).saturating_add(
+        let era = if number > 0 { coming_era() } else { Weight::zero() };
+        // Each: cluster, head, roll, and how many clusters are of two eras; announcements and bindings are removed.
+        ParityDbWeight::get().reads_writes(1, 1).saturating_add(era).saturating_add(
             ParityDbWeight::get()
-                .writes(4)
+                .reads_writes(5, 6)
                 .saturating_add(Weight::from_parts(20_000_000, 4_000))
                 .saturating_mul(number.into()),
         )
@@ -106,16 +110,23 @@ impl WeightInfo for () {
         Weight::from_parts(65_000_000, 28_000).saturating_add(ParityDbWeight::get().reads_writes(12, 4))
     }
 
-    fn look_for_shut_out(number: u32) -> Weight {
-        // The place, the number of clusters, the bans and the block once. Each: cluster, roll, announcements of up to 15 replicas of 1,216
-        // bytes, bindings, and the standing of all, asked again for what they announced and bound.
-        ParityDbWeight::get().reads_writes(4, 1).saturating_add(
+    fn look_at_clusters(number: u32) -> Weight {
+        let era = if number > 0 { coming_era() } else { Weight::zero() };
+        // The place, the number of clusters, the bans and the block once. Each: cluster, roll, announcements of up to 15 replicas of 1,220
+        // bytes, bindings, how many clusters are of two eras, and the standing of all, asked again for what they announced and bound.
+        ParityDbWeight::get().reads_writes(4, 1).saturating_add(era).saturating_add(
             Weight::from_parts(300_000_000, 28_000)
                 .saturating_add(standing_of_all())
-                .saturating_add(ParityDbWeight::get().reads_writes(4, 4))
+                .saturating_add(ParityDbWeight::get().reads_writes(6, 6))
                 .saturating_mul(number.into()),
         )
     }
+}
+
+/// The era of the next epoch's keys: the root that answers, which governance may have recorded with up to a thousand seats, and the one
+/// that comes out of a ceremony, with up to a hundred.
+fn coming_era() -> Weight {
+    Weight::from_parts(40_000_000, 40_000).saturating_add(ParityDbWeight::get().reads(2))
 }
 
 /// Whether each of 15 replicas is shut out: its registration, appraisal, measurement and listing.

@@ -3,8 +3,8 @@
 //! Guarantees, except on a development network whose root is none or a lone gatekeeper's: only validators with a gatekeeper are
 //! elected, four at least; the elected set takes over only after its gatekeepers made their root, with as many as that root needs;
 //! until then staking plans no era, so that the present set keeps its seats, its exposure and its bonds, for as long as it takes.
-//! Whoever withdraws from a set that waits is fined, and a set that is given up takes its root with it. Staking asks through the
-//! runtime's election provider; who stands is the validators' own choice, who wins the nominators'.
+//! Whoever withdraws from a set that waits is fined, and a set that is given up takes its root with it, unless clusters go over to that
+//! already. Staking asks through the runtime's election provider; who stands is the validators' own choice, who wins the nominators'.
 
 use crate::{pallet::*, Elected, Election, Misdeed, Offence, Plan, Punish, LEAST_SEATS};
 use alloc::{collections::BTreeSet, vec::Vec};
@@ -120,7 +120,8 @@ impl<T: Config> Pallet<T> {
     }
 
     /// Whether the set that waited takes over with those of it who were elected again: as many as its root needs, and `least`, below
-    /// which staking would refuse them. The plan is done with either way; given up, its root goes with it unless that answers already.
+    /// which staking would refuse them. The plan is done with either way; given up, its root goes with it unless that answers already or
+    /// clusters go over to it.
     pub fn take_plan(elected: &[T::AccountId], least: usize) -> bool {
         let Some(Plan { era, validators }) = Planned::<T>::take() else { return false };
         let threshold = Roots::<T>::get(era).map(|root| usize::from(root.threshold));
@@ -132,7 +133,8 @@ impl<T: Config> Pallet<T> {
             Self::deposit_event(Event::SetReady { era });
         } else {
             Self::deposit_event(Event::PlanDropped { era });
-            // Or the next election would wait for the hand-over to a root whose gatekeepers' validators never act.
+            // Or the next election would wait for the hand-over to a root whose gatekeepers' validators never act. It does where the
+            // hand-over has begun, which ends by itself.
             Self::drop_next(era);
         }
         ready

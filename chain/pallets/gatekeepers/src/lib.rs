@@ -5,12 +5,12 @@
 //! names as operator; only statements signed by a seat, for the present chain, era, attempt and phase, change anything, each once; a
 //! root is recorded only when every seat that takes part, a threshold at least, confirmed the same share list; the threshold counts
 //! all elected seats; the root that answers is replaced only by the next era's, and not before governance's delay is over and no
-//! cluster is of a former era; no set is elected whose gatekeepers have not made their root (where that is asked for: see
-//! [`Pallet::election`]).
+//! cluster needs a former one; once clusters go over to a root nothing takes it away; no set is elected whose gatekeepers have not made
+//! their root (where that is asked for: see [`Pallet::election`]).
 //!
 //! Validators choose their gatekeeper, gatekeepers' TEEs sign statements, anyone carries them, governance starts and cancels. Does not:
-//! see a secret, know whether an honest seat was unreachable or unwilling, or hand clusters over - workers re-key, and the clusters
-//! pallet says which have.
+//! see a secret, know whether an honest seat was unreachable or unwilling, or re-key clusters - workers do, and the clusters pallet
+//! calls them up and says which have.
 #![cfg_attr(not(feature = "std"), no_std)]
 #![forbid(unsafe_code)]
 
@@ -93,7 +93,7 @@ pub mod pallet {
     #[pallet::storage]
     pub type Roots<T> = StorageMap<_, Twox64Concat, u32, RootRecord>;
 
-    /// Which of [`Roots`] comes. Until then `Attestation::Root` is what answers.
+    /// Which of [`Roots`] comes, until it answers. While clusters go over to it, it is `Attestation::NextRoot`, too.
     #[pallet::storage]
     pub type Next<T> = StorageValue<_, HandOver>;
 
@@ -265,15 +265,22 @@ pub mod pallet {
             share_list: Hash,
             /// Seats that hold a share.
             holders: u32,
-            /// The first block in which it may answer.
+            /// The first block in which clusters go over to it. Where there are none, it answers then.
             from: BlockNumber,
+        },
+        /// Clusters go over to a root. Nothing takes it back.
+        HandOverBegan {
+            /// Its era.
+            era: u32,
+            /// Clusters that need the root before.
+            clusters: u32,
         },
         /// Governance cancelled a root before it answered.
         NextCancelled {
             /// Its era.
             era: u32,
         },
-        /// A root answers: clusters of former eras there are none.
+        /// A root answers: no cluster needs a former one.
         RootActive {
             /// Its era.
             era: u32,
@@ -394,6 +401,8 @@ pub mod pallet {
         NothingToCancel,
         /// A value of the policy is out of its range.
         PolicyOutOfRange,
+        /// Clusters go over to the root already, and would lose their keys with it.
+        HandOverBegan,
     }
 
     #[pallet::hooks]
@@ -461,7 +470,7 @@ pub mod pallet {
             Self::do_cancel()
         }
 
-        /// Cancels a root that does not answer yet.
+        /// Cancels a root that waits, before clusters go over to it.
         #[pallet::call_index(6)]
         #[pallet::weight(<T as Config>::WeightInfo::govern())]
         pub fn cancel_next(origin: OriginFor<T>) -> DispatchResult {

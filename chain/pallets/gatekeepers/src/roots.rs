@@ -1,17 +1,23 @@
 //! The roots that ceremonies made: recorded, then handed over to.
 //!
-//! Guarantees: `Attestation::Root`, which TEEs read, is replaced by the root of the next era only, after the policy's delay, and
-//! while no cluster is of a former era; until then the former root answers, and no third one is begun. Governance cancels a root that
-//! waits. That workers re-key to it is theirs to do; a network with clusters whose workers do not keeps the root that it has.
+//! A root waits for the policy's delay, within which governance cancels it. Then it becomes `Attestation::NextRoot`, which TEEs read:
+//! the keys of every cluster's next epoch are its, and both it and the root that answers give keys. When no cluster needs that one any
+//! more, it becomes `Attestation::Root`. With no cluster that needs a former root, or no former root, the delay's end is the end of it.
+//!
+//! Guarantees: `Attestation::Root` is replaced by the root of the next era only, after the policy's delay, and when no cluster needs a
+//! former one; until then both answer, and no third one is begun. Once clusters go over to a root neither governance nor an election
+//! drops it, for some have keys of it alone. That workers re-key to it is theirs to do: while those of a cluster do not, the former root
+//! stays, and the next election waits.
 
 use crate::{pallet::*, Clusters, HandOver, Misdeed, Offence, Punish, WeightInfo};
 use alloc::vec::Vec;
-use frame_support::{pallet_prelude::DispatchResult, weights::Weight};
+use frame_support::{ensure, pallet_prelude::DispatchResult, weights::Weight};
 use phala_pallet_attestation as attestation;
 use phala_protocol::{
-    ceremony::{CeremonyRecord, Fault},
+    attestation::Role,
+    ceremony::{CeremonyRecord, Fault, MAX_SEATS},
     chain_state::RootRecord,
-    ids::BlockNumber,
+    ids::{BlockNumber, WorkerId},
     Hash,
 };
 
@@ -68,38 +74,70 @@ impl<T: Config> Pallet<T> {
         }
     }
 
+    /// Whether clusters go over to the root of `era`.
+    fn is_handed_over_to(era: u32) -> bool {
+        attestation::NextRoot::<T>::get().is_some_and(|root| root.era == era)
+    }
+
     pub(crate) fn do_cancel_next() -> DispatchResult {
-        let HandOver { era, .. } = Next::<T>::take().ok_or(Error::<T>::NothingToCancel)?;
+        let HandOver { era, .. } = Next::<T>::get().ok_or(Error::<T>::NothingToCancel)?;
+        ensure!(!Self::is_handed_over_to(era), Error::<T>::HandOverBegan);
+        Next::<T>::kill();
         Roots::<T>::remove(era);
         Self::deposit_event(Event::NextCancelled { era });
         Ok(())
     }
 
-    /// Drops the root that waits, if it is that of `era`.
+    /// Drops the root that waits, if it is that of `era` and clusters do not go over to it yet. They would lose their keys.
     pub(crate) fn drop_next(era: u32) {
-        if Next::<T>::get().is_some_and(|next| next.era == era) {
+        if Next::<T>::get().is_some_and(|next| next.era == era) && !Self::is_handed_over_to(era) {
             Next::<T>::kill();
             Roots::<T>::remove(era);
             Self::deposit_event(Event::NextDropped { era });
         }
     }
 
-    /// Lets the root that waits answer, if nothing keeps it waiting.
+    /// Hands over to the root that waits, as far as nothing keeps it waiting.
     pub(crate) fn hand_over(now: BlockNumber) -> Weight {
         let Some(HandOver { era, from }) = Next::<T>::get() else { return Weight::zero() };
-        if now < from || T::Clusters::of_former_eras(era) > 0 {
+        if now < from {
             return <T as Config>::WeightInfo::wait();
         }
-        Next::<T>::kill();
-        let adopted = Roots::<T>::get(era).is_some_and(|root| attestation::Pallet::<T>::adopt_root(root).is_ok());
-        if adopted {
+        let (begun, clusters) = (Self::is_handed_over_to(era), T::Clusters::of_former_eras(era));
+        if begun && clusters > 0 {
+            return <T as Config>::WeightInfo::wait();
+        }
+        let root = if begun { attestation::NextRoot::<T>::get() } else { Roots::<T>::get(era) };
+        // Without a root before there is nothing to hand over.
+        let at_once = clusters == 0 || !attestation::Root::<T>::exists();
+        // Nothing undoes a hand-over: it waits until the root can give keys. Governance may cancel it meanwhile.
+        let lacks_seats = |root: &RootRecord| {
+            let active = |seat: &&WorkerId| attestation::Pallet::<T>::active(seat, Role::Gatekeeper).is_some();
+            root.seats.iter().filter(active).count() < usize::from(root.threshold)
+        };
+        if !at_once && root.as_ref().is_some_and(lacks_seats) {
+            let looked_at = <T as Config>::WeightInfo::candidate().saturating_mul(MAX_SEATS as u64);
+            return <T as Config>::WeightInfo::wait().saturating_add(looked_at);
+        }
+        let handed_over = root.is_some_and(|root| {
+            if at_once {
+                attestation::Pallet::<T>::adopt_root(root).is_ok()
+            } else {
+                attestation::Pallet::<T>::begin_hand_over(root).is_ok()
+            }
+        });
+        if !handed_over {
+            // It is not the one that comes next: another was recorded meanwhile.
+            Self::drop_next(era);
+        } else if at_once {
+            Next::<T>::kill();
             if let Some(former) = era.checked_sub(1) {
                 Roots::<T>::remove(former);
             }
             Self::deposit_event(Event::RootActive { era });
         } else {
-            Roots::<T>::remove(era);
-            Self::deposit_event(Event::NextDropped { era });
+            T::Clusters::hand_over();
+            Self::deposit_event(Event::HandOverBegan { era, clusters });
         }
         <T as Config>::WeightInfo::activate()
     }

@@ -13,7 +13,7 @@ use codec::Encode;
 use frame_support::{
     assert_noop, assert_ok, derive_impl, dispatch::DispatchResultWithPostInfo, parameter_types, traits::Hooks,
 };
-use phala_pallet_attestation::{EvaluationCap, Listings, Measurements, Root, Workers};
+use phala_pallet_attestation::{EvaluationCap, Listings, Measurements, NextRoot, Root, Workers};
 use phala_protocol::{
     attestation::{encryption_key_hash, Assurance, Listing, Role, Version},
     ceremony::{
@@ -63,6 +63,7 @@ impl pallet_timestamp::Config for Test {}
 parameter_types! {
     pub static Development: bool = true;
     pub static FormerClusters: u32 = 0;
+    pub static TimesToldToGoOver: u32 = 0;
     pub static Punished: Vec<Misdeed<AccountId32>> = Vec::new();
 }
 
@@ -79,6 +80,10 @@ pub struct Mock;
 impl Clusters for Mock {
     fn of_former_eras(_: u32) -> u32 {
         FormerClusters::get()
+    }
+
+    fn hand_over() {
+        TimesToldToGoOver::mutate(|times| *times += 1);
     }
 }
 
@@ -138,6 +143,7 @@ fn bind(number: u8) -> DispatchResult {
 fn network(validators: u8) -> sp_io::TestExternalities {
     Development::set(true);
     FormerClusters::set(0);
+    TimesToldToGoOver::set(0);
     Punished::set(Vec::new());
     let storage = frame_system::GenesisConfig::<Test>::default().build_storage().unwrap();
     let mut network = sp_io::TestExternalities::new(storage);

@@ -88,7 +88,7 @@ pub struct Plan<Account> {
 pub struct HandOver {
     /// Its era.
     pub era: u32,
-    /// The first block in which it may.
+    /// The first block in which clusters go over to it. Before, governance may cancel it.
     pub from: BlockNumber,
 }
 
@@ -143,6 +143,10 @@ pub trait Punish<Account> {
 
 /// What the hand-over must know of clusters.
 pub trait Clusters {
-    /// How many clusters get their keys of the root of an era before `era`.
+    /// How many clusters need the root of an era before `era`.
     fn of_former_eras(era: u32) -> u32;
+
+    /// From now on the keys of every next epoch are of `Attestation::NextRoot`: clusters are to open epochs until they need no other.
+    /// The work of the call itself is a few reads and writes, and does not grow.
+    fn hand_over();
 }

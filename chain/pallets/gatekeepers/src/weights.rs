@@ -28,7 +28,7 @@ pub trait WeightInfo {
     fn advance(seats: u32, complaints: u32) -> Weight;
     /// `on_initialize` when a root waits, beyond [`Self::idle`].
     fn wait() -> Weight;
-    /// `on_initialize` when a root that waited answers, beyond [`Self::idle`].
+    /// `on_initialize` when clusters begin to go over to a root that waited, or it answers, beyond [`Self::idle`].
     fn activate() -> Weight;
     /// Whether one candidate of an election has a gatekeeper.
     fn candidate() -> Weight;
@@ -101,7 +101,7 @@ impl WeightInfo for () {
     }
 
     fn govern() -> Weight {
-        record(MAX_SEATS as u32, MOST_COMPLAINTS).saturating_add(ParityDbWeight::get().reads_writes(4, 4))
+        record(MAX_SEATS as u32, MOST_COMPLAINTS).saturating_add(ParityDbWeight::get().reads_writes(5, 4))
     }
 
     fn idle() -> Weight {
@@ -119,11 +119,13 @@ impl WeightInfo for () {
     }
 
     fn wait() -> Weight {
-        Weight::from_parts(10_000_000, 1_000).saturating_add(ParityDbWeight::get().reads(6))
+        // The root that waits, the one that clusters go over to, and the clusters of both eras.
+        Weight::from_parts(15_000_000, 5_000).saturating_add(ParityDbWeight::get().reads(6))
     }
 
     fn activate() -> Weight {
-        Weight::from_parts(60_000_000, 8_000).saturating_add(ParityDbWeight::get().reads_writes(8, 4))
+        // Of both roots, of which the one that answers may have a thousand seats; what waits, and the search through the clusters.
+        Weight::from_parts(100_000_000, 44_000).saturating_add(ParityDbWeight::get().reads_writes(12, 5))
     }
 
     fn candidate() -> Weight {
@@ -132,9 +134,9 @@ impl WeightInfo for () {
     }
 
     fn take(validators: u32) -> Weight {
-        // The plan, the seats, the policy, both roots, the acting era. Of each its binding, candidacy and conviction, controller and
-        // ledger, the eras and the list of slashes.
-        Weight::from_parts(60_000_000, 16_000).saturating_add(ParityDbWeight::get().reads_writes(6, 4)).saturating_add(
+        // The plan, the seats, the policy, both roots, whether clusters go over to one, and the acting era. Of each its binding,
+        // candidacy and conviction, controller and ledger, the eras and the list of slashes.
+        Weight::from_parts(60_000_000, 16_000).saturating_add(ParityDbWeight::get().reads_writes(7, 4)).saturating_add(
             Weight::from_parts(60_000_000, 1_000)
                 .saturating_add(ParityDbWeight::get().reads_writes(9, 1))
                 .saturating_mul(validators.into()),

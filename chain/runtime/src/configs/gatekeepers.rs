@@ -39,12 +39,16 @@ impl phala_pallet_gatekeepers::Config for Runtime {
     type WeightInfo = ();
 }
 
-/// Asks the contracts pallet which clusters still get their keys of a former root.
+/// Asks the contracts pallet which clusters still need a former root, and has it call them up.
 pub struct HandOver;
 
 impl Clusters for HandOver {
     fn of_former_eras(era: u32) -> u32 {
         Contracts::clusters_of_former_eras(era)
+    }
+
+    fn hand_over() {
+        Contracts::begin_hand_over();
     }
 }
 

@@ -1,6 +1,7 @@
 //! The measurement allow-list.
 
 use super::*;
+use frame_support::traits::Hooks;
 use phala_protocol::limits::MEASUREMENT_DELAY_BLOCKS;
 
 fn list(measurement: [u8; 32], listing: Listing) -> DispatchResult {
@@ -90,5 +91,29 @@ fn a_sunset_is_moved_without_a_new_delay_until_it_has_passed() {
         assert_noop!(set(None), Error::<Test>::SunsetPassed);
         assert_noop!(list(machine.measurement(), listing(0, Some(BLOCK + 6))), Error::<Test>::SunsetPassed);
         assert_noop!(list(machine.measurement(), listing(BLOCK + 9, Some(BLOCK + 8))), Error::<Test>::SunsetPassed);
+    });
+}
+
+#[test]
+fn whoever_serves_the_shut_out_is_told_when_a_sunset_has_passed_and_not_before() {
+    ready(|machine| {
+        let claim = registration(ALICE, 1);
+        assert_ok!(register(machine, claim));
+        let set = |sunset| Attestation::set_sunset(RuntimeOrigin::root(), machine.measurement(), sunset);
+        assert_ok!(set(Some(BLOCK + 3)));
+        assert_ok!(set(Some(BLOCK + 5)));
+        // What left the list before its sunset, and what never ends, tell nobody of one.
+        assert_ok!(list([9; 32], listing(0, Some(BLOCK + 3))));
+        assert_ok!(Attestation::remove_measurement(RuntimeOrigin::root(), [9; 32]));
+        assert_ok!(list([8; 32], listing(0, Some(u32::MAX))));
+        TimesTold::set(0);
+        let told_at = |block: u32| {
+            System::set_block_number(block);
+            Attestation::on_initialize(block);
+            TimesTold::get()
+        };
+        assert_eq!([4, 5, 6, 7].map(|after| told_at(BLOCK + after)), [0, 0, 1, 1]);
+        assert!(Attestation::is_shut_out(&claim.identity));
+        assert_eq!(Sunsets::<Test>::iter().count(), 0);
     });
 }

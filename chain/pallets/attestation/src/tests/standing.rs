@@ -1,7 +1,7 @@
 //! What keeps a registered TEE active, condition by condition.
 
 use super::*;
-use phala_attest::{AcceptedStatuses, TcbStatus};
+use phala_attest::{AcceptedStatuses, Advisory, AdvisoryPolicy, TcbStatus};
 
 fn set_terms(accepted: AcceptedStatuses, minimum_tcb_evaluation_number: u32) {
     let terms = PolicyTerms { accepted, minimum_tcb_evaluation_number };
@@ -105,5 +105,31 @@ fn a_tee_of_which_nothing_is_known_meets_no_floor_and_no_cap() {
         set_terms(AcceptedStatuses::UP_TO_DATE, 0);
         assert_ok!(Attestation::set_evaluation_cap(RuntimeOrigin::root(), Some(9)));
         assert!(!is_active(&claim));
+    });
+}
+
+#[test]
+fn an_advisory_that_is_forbidden_later_ends_what_it_applies_to() {
+    ready(|_| {
+        let (outdated, current) = (registration(ALICE, 1), registration(ALICE, 2));
+        set_terms(AcceptedStatuses::UP_TO_DATE.with(TcbStatus::OutOfDate), 0);
+        assert_ok!(register_with_module("one", 2, outdated));
+        assert_ok!(register_with_module("two", 6, current));
+        let forbid = |ids: &[&str]| {
+            let named: Vec<_> = ids.iter().map(|id| Advisory::decode(&mut &id.encode()[..]).unwrap()).collect();
+            let policy = AdvisoryPolicy { forbidden: named.try_into().unwrap(), ..AdvisoryPolicy::default() };
+            assert_ok!(Attestation::set_advisories(RuntimeOrigin::root(), policy));
+            [is_active(&outdated), is_active(&current)]
+        };
+        assert_eq!(forbid(&["INTEL-SA-99999"]), [true, true]);
+        assert_eq!(forbid(&["INSECURE-SA-00001"]), [false, true]);
+        assert_eq!(absence(&outdated), None, "it may attest again before it loses what it was assigned");
+        assert_noop!(register_with_module("one", 2, outdated), Error::<Test>::AdvisoryForbidden);
+        // What it attests anew as is what counts.
+        assert_ok!(register_with_module("one", 6, outdated));
+        assert!(is_active(&outdated) && AdvisoriesOf::<Test>::iter().count() == 0);
+        Appraisals::<Test>::remove(current.identity);
+        assert_eq!(forbid(&["INTEL-SA-99999"]), [true, false], "of which nothing is known");
+        assert_eq!(forbid(&[]), [true, true]);
     });
 }

@@ -149,9 +149,9 @@ fn what_was_signed_for_another_chain_is_refused() {
     network(1, false).execute_with(|| {
         let (one, elsewhere) = (replica(1), [9; 32]);
         let key = vec![5; PUBLIC_KEY_BYTES];
-        let signature = one.sign(&announcement_payload(&elsewhere, CLUSTER, 1, &key)).0;
+        let signature = one.sign(&announcement_payload(&elsewhere, CLUSTER, 0, 1, &key)).0;
         let origin = RuntimeOrigin::signed(ALICE);
-        let announced = Contracts::announce_key(origin, CLUSTER, 1, key.try_into().unwrap(), id(&one), signature);
+        let announced = Contracts::announce_key(origin, CLUSTER, 0, 1, key.try_into().unwrap(), id(&one), signature);
         assert_noop!(announced, Error::<Test>::BadSignature);
         assert_ok!(announce(&one, 1, 5));
         at(2);

@@ -200,6 +200,20 @@ fn a_deadline_rolls_when_it_is_reached() {
 }
 
 #[test]
+fn a_release_whose_sunset_passes_rolls() {
+    network_with(3, &[3]).execute_with(|| {
+        assert_ok!(Attestation::set_sunset(RuntimeOrigin::root(), BAD, Some(19)));
+        for block in 3..=20 {
+            System::set_block_number(block);
+            Attestation::on_initialize(block);
+            at(block);
+            assert_eq!(rolls(1), block == 20);
+        }
+        assert_eq!(record().next_epoch_due(), 20);
+    });
+}
+
+#[test]
 fn a_revoked_machine_and_a_delisted_release_roll_too() {
     network_with(3, &[3]).execute_with(|| {
         let (three, hardware) = (id(&replica(3)), replica(3).public().0);
@@ -223,7 +237,7 @@ fn a_block_looks_at_a_bounded_number_of_clusters_and_passes_over_none() {
             assert_ok!(Contracts::create_cluster(RuntimeOrigin::root(), replicas.clone()));
         }
         let weight = |looked_at| {
-            <() as WeightInfo>::open_epochs(0).saturating_add(<() as WeightInfo>::look_for_shut_out(looked_at))
+            <() as WeightInfo>::open_epochs(0).saturating_add(<() as WeightInfo>::look_at_clusters(looked_at))
         };
         let rolling = || Rolls::<Test>::iter().count() as u32;
         suspend();

@@ -135,7 +135,8 @@ fn a_lapsed_replica_may_be_dropped_after_a_period_unless_fewer_would_then_decide
         at_second(50 + 86_400 - 1);
         assert_noop!(drop_replica(3), Error::<Test>::StillServing);
         at_second(50 + 86_400);
-        Announcements::<Test>::insert(CLUSTER, vec![(id(&replica(3)), vec![5]), (id(&replica(1)), vec![5])]);
+        let announced = |number| Announcement { worker: id(&replica(number)), era: 0, public_key: vec![5] };
+        Announcements::<Test>::insert(CLUSTER, vec![announced(3), announced(1)]);
         assert_ok!(drop_replica(3));
         assert_eq!(Announcements::<Test>::get(CLUSTER).len(), 1, "what it announced counts no more");
         let (worker, reason) = (id(&replica(3)), DropReason::Lapsed);

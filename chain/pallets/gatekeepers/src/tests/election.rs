@@ -69,6 +69,7 @@ fn the_elected_take_over_when_their_root_is_made_and_not_before() {
 #[test]
 fn the_next_set_waits_for_the_hand_over_too() {
     asking(5).execute_with(|| {
+        Root::<Test>::put(RootRecord { era: 0, threshold: 3, seats: ids(1..=4), share_list: LIST });
         assert_ok!(Gatekeepers::plan(accounts(1..=4)));
         FormerClusters::set(1);
         make_root(1..=4);
@@ -172,8 +173,8 @@ fn whoever_is_chilled_by_itself_is_fined_and_whoever_is_convicted_is_not_twice()
 #[test]
 fn a_set_that_is_given_up_takes_its_root_with_it_and_the_next_is_elected() {
     asking(4).execute_with(|| {
+        CurrentPolicy::<Test>::mutate(|policy| policy.delay = 10);
         assert_ok!(Gatekeepers::plan(accounts(1..=4)));
-        FormerClusters::set(1);
         make_root(1..=4);
         assert!(Next::<Test>::exists());
         assert!(!takes_over(accounts(1..=2)));
@@ -186,5 +187,27 @@ fn a_set_that_is_given_up_takes_its_root_with_it_and_the_next_is_elected() {
         make_root(1..=4);
         assert!(!Gatekeepers::take_plan(&accounts(1..=4), 5), "staking would refuse them");
         assert!(!happened(Event::SetReady { era: 0 }));
+    });
+}
+
+#[test]
+fn a_set_that_is_given_up_leaves_its_root_to_the_clusters_that_go_over_to_it() {
+    asking(5).execute_with(|| {
+        let root = |era| RootRecord { era, threshold: 3, seats: ids(1..=4), share_list: LIST };
+        Root::<Test>::put(root(0));
+        FormerClusters::set(1);
+        assert_ok!(Gatekeepers::plan(accounts(1..=4)));
+        make_root(1..=4);
+        assert!(!takes_over(accounts(1..=2)));
+        assert!(happened(Event::PlanDropped { era: 1 }) && !happened(Event::NextDropped { era: 1 }));
+        assert_eq!((NextRoot::<Test>::get(), Roots::<Test>::get(1)), (Some(root(1)), Some(root(1))));
+        // The next election waits for the hand-over, whose end does not depend on who acts.
+        assert_eq!(Gatekeepers::election(), Election::Withheld);
+        FormerClusters::set(0);
+        next();
+        assert_eq!((Root::<Test>::get(), Acting::<Test>::get()), (Some(root(1)), None));
+        assert_eq!(Gatekeepers::election(), Election::Candidates);
+        assert_ok!(Gatekeepers::plan(accounts(2..=5)));
+        assert_eq!(record().era, 2);
     });
 }

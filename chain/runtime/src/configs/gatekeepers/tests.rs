@@ -1,6 +1,7 @@
 //! The real staking pallet, whose elections wait for a ceremony, and whose stakes pay for faults.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+mod hand_over;
 mod slashes;
 mod withdrawal;
 

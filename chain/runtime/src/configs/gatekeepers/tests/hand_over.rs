@@ -1,0 +1,114 @@
+//! A root that is made while clusters have keys of the one before: the pallets together.
+
+use super::*;
+use phala_pallet_attestation::NextRoot;
+use phala_pallet_contracts::Clusters as ClusterRecords;
+use phala_protocol::{
+    envelope::{announcement_payload, PUBLIC_KEY_BYTES},
+    ClusterId,
+};
+
+/// The replica of every cluster.
+const REPLICA: u8 = 50;
+/// More than are looked at in a block.
+const CLUSTERS: u32 = 20;
+
+/// Enters `block`, in the runtime's order of pallets.
+fn enter(block: BlockNumber) {
+    System::set_block_number(block);
+    <Contracts as Hooks<BlockNumber>>::on_initialize(block);
+    <Gatekeepers as Hooks<BlockNumber>>::on_initialize(block);
+}
+
+fn next() {
+    enter(System::block_number() + 1);
+}
+
+fn announce(cluster: ClusterId, era: u32, epoch: u32) -> sp_runtime::DispatchResult {
+    let (genesis, key): ([u8; 32], _) = (System::block_hash(0).into(), vec![6; PUBLIC_KEY_BYTES]);
+    let signature = pair(REPLICA).sign(&announcement_payload(&genesis, cluster, era, epoch, &key)).0;
+    let (origin, key) = (RuntimeOrigin::signed(account(6)), key.try_into().unwrap());
+    Contracts::announce_key(origin, cluster, era, epoch, key, gatekeeper(REPLICA), signature)
+}
+
+fn clusters() -> impl Iterator<Item = ClusterId> {
+    (0..CLUSTERS).map(ClusterId)
+}
+
+/// Where the clusters stand, which is the same of each: era of the epoch before, of the open epoch, and that.
+fn stand() -> (u32, u32, u32) {
+    let stands: Vec<_> = clusters()
+        .map(|cluster| ClusterRecords::<Runtime>::get(cluster).unwrap())
+        .map(|record| (record.era_before, record.era, record.epoch))
+        .collect();
+    assert!(stands.iter().all(|stand| *stand == stands[0]));
+    stands[0]
+}
+
+fn eras() -> (Option<u32>, Option<u32>) {
+    (Root::<Runtime>::get().map(|root| root.era), NextRoot::<Runtime>::get().map(|root| root.era))
+}
+
+/// A development network whose lone root is of era 0, with four gatekeepers and clusters in their first epoch.
+fn network_with_clusters() -> sp_io::TestExternalities {
+    let mut network = network(true);
+    network.execute_with(|| {
+        Root::<Runtime>::put(RootRecord { era: 0, threshold: 1, seats: vec![gatekeeper(9)], share_list: [5; 32] });
+        (1..=4).for_each(attest_and_bind);
+        let worker = Workers::<Runtime>::get(gatekeeper(1)).unwrap();
+        Workers::<Runtime>::insert(gatekeeper(REPLICA), WorkerRecord { role: Role::Worker, ..worker });
+        for cluster in clusters() {
+            let replicas = vec![gatekeeper(REPLICA)].try_into().unwrap();
+            Contracts::create_cluster(RuntimeOrigin::root(), replicas).unwrap();
+            announce(cluster, 0, 1).unwrap();
+        }
+        next();
+        assert_eq!(stand(), (0, 0, 1));
+    });
+    network
+}
+
+/// The gatekeepers make the root of the next era.
+fn make_root() {
+    let seats: Vec<_> = (1..=4).map(gatekeeper).collect();
+    Gatekeepers::start(RuntimeOrigin::root(), seats.try_into().unwrap()).unwrap();
+    all_say(|number| Statement::Commit { package: [number; 32] });
+    next();
+    all_say(|_| Statement::Confirm { share_list: [5; 32] });
+    next();
+}
+
+#[test]
+fn a_lone_root_hands_its_clusters_over_to_a_root_of_four_seats_and_that_to_the_next() {
+    network_with_clusters().execute_with(|| {
+        for era in 1..=2 {
+            let former = era - 1;
+            let epoch = stand().2;
+            make_root();
+            assert_eq!(eras(), (Some(former), Some(era)));
+            let cancelled = Gatekeepers::cancel_next(RuntimeOrigin::root());
+            assert_eq!(cancelled, Err(phala_pallet_gatekeepers::Error::<Runtime>::HandOverBegan.into()));
+            // All are called up within two blocks.
+            next();
+            next();
+            for cluster in clusters() {
+                let of_former = announce(cluster, former, epoch + 1);
+                assert_eq!(of_former, Err(phala_pallet_contracts::Error::<Runtime>::WrongEra.into()));
+                announce(cluster, era, epoch + 1).unwrap();
+            }
+            next();
+            assert_eq!((stand(), eras()), ((former, era, epoch + 1), (Some(former), Some(era))));
+            for cluster in clusters().skip(1) {
+                announce(cluster, era, epoch + 2).unwrap();
+            }
+            next();
+            assert_eq!(Contracts::clusters_of_former_eras(era), 1);
+            assert_eq!(eras(), (Some(former), Some(era)), "one cluster needs it");
+            announce(ClusterId(0), era, epoch + 2).unwrap();
+            // In the block in which the last one has gone over.
+            next();
+            assert_eq!((stand(), eras()), ((era, era, epoch + 2), (Some(era), None)));
+        }
+        assert_eq!(Root::<Runtime>::get().unwrap().seats.len(), 4);
+    });
+}
