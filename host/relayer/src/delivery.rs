@@ -71,13 +71,16 @@ impl Node for Chain {
 pub(crate) struct Assembled {
     pub delivery: Delivery,
     pub more: bool,
+    /// The height of the head at which its records are proved; none on the way to a head far away.
+    pub proved_at: Option<BlockNumber>,
 }
 
 impl Assembled {
-    /// Whether it moves the TEE's head or brings items or code; otherwise it can at most answer keys at a head that is known.
+    /// Whether it moves the TEE's head or brings items, code or attachments; otherwise it can at most answer keys at a head that is
+    /// known.
     pub(crate) fn has_news(&self) -> bool {
-        let Delivery { finality, items, codes, .. } = &self.delivery;
-        !finality.is_empty() || !items.is_empty() || !codes.is_empty()
+        let Delivery { finality, items, codes, attachments, .. } = &self.delivery;
+        !finality.is_empty() || !items.is_empty() || !codes.is_empty() || !attachments.is_empty()
     }
 }
 
@@ -93,7 +96,7 @@ pub(crate) async fn assemble(node: &impl Node, status: &TeeStatus) -> Result<Ass
         Delivery { finality: if proof.fragments.is_empty() { Vec::new() } else { finality }, ..Delivery::default() };
     if !proof.complete && !proof.fragments.is_empty() {
         // On the way to a head far away: the states there may be pruned, and nothing is to be done in them anyway.
-        return Ok(Assembled { delivery, more: true });
+        return Ok(Assembled { delivery, more: true, proved_at: None });
     }
 
     let mut keys: BTreeSet<Vec<u8>> = status.wanted_keys.iter().cloned().collect();
@@ -135,7 +138,7 @@ pub(crate) async fn assemble(node: &impl Node, status: &TeeStatus) -> Result<Ass
         }
         delivery.codes.push(code);
     }
-    Ok(Assembled { delivery, more })
+    Ok(Assembled { delivery, more, proved_at: Some(height) })
 }
 
 /// Whole blocks of one inbox.

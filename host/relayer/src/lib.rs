@@ -4,31 +4,54 @@
 //! by block; what it has for the chain is submitted until it is there; a relayer that is stopped at any point loses nothing, because
 //! it keeps nothing: TEEs repeat what has not arrived. Nothing that a node or TEE answers makes it panic or stop.
 //!
-//! It is trusted by nobody. Node and TEEs check all that it carries; the only secret in it is the operator's account, which pays. Who
-//! controls its inputs: the node, the TEEs' hosts. Does not do: judge proofs, hold network keys, listen on a port.
+//! It is trusted by nobody. Node and TEEs check all that it carries; the only secrets in it are the operators' accounts, which pay. Who
+//! controls its inputs: the node, the TEEs' hosts, and whoever reaches the port on which it takes letters of other relayers, if it is
+//! given one. Does not do: judge proofs, hold network keys.
 #![forbid(unsafe_code)]
 
+mod attachments;
 mod collateral;
 mod delivery;
+mod letters;
 mod link;
 mod mail;
 mod operator;
 mod outbox;
+mod peers;
+mod rates;
 mod refusal;
 mod tee;
 
+use attachments::Attachments;
 use collateral::Collaterals;
 use link::NodeLink;
 use mail::Mail;
-use phala_client::{Account, ClientError};
-use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
-use tokio::task::JoinSet;
+use peers::Peers;
+use phala_client::{Account, ClientError, ErrorCode};
+use std::{future::Future, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use tokio::{net::TcpListener, task::JoinSet};
 
 /// A TEE's operator endpoint.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct TeeEndpoint {
     /// Such as `http://127.0.0.1:8100`; `/operator/v1/...` is added.
     pub operator_url: String,
+    /// The operator that this TEE's evidence names, which signs and pays for what it has for the chain; the relayer's own if none is
+    /// given. Endpoints may share one.
+    pub operator: Option<Account>,
+}
+
+impl TeeEndpoint {
+    /// A TEE of the relayer's operator.
+    pub fn new(operator_url: impl Into<String>) -> Self {
+        Self { operator_url: operator_url.into(), operator: None }
+    }
+
+    /// The same TEE, but of this operator.
+    #[must_use]
+    pub fn of(self, operator: Account) -> Self {
+        Self { operator: Some(operator), ..self }
+    }
 }
 
 /// What a relayer needs.
@@ -36,9 +59,10 @@ pub struct TeeEndpoint {
 pub struct RelayerConfig {
     /// The node's JSON-RPC, `ws://...`.
     pub node: String,
-    /// The TEEs that are served, workers and gatekeepers; gatekeepers get only the requests of workers in the same list.
+    /// The TEEs that are served, workers and gatekeepers.
     pub tees: Vec<TeeEndpoint>,
-    /// The operator: signs and pays for extrinsics, and is the one that evidence names.
+    /// The operator of every TEE that names no other: signs and pays for extrinsics, and is the one that evidence names. Pays for
+    /// collateral.
     pub operator: Account,
     /// Whoever may record roots by sudo, on development networks.
     pub governance: Option<Account>,
@@ -46,10 +70,15 @@ pub struct RelayerConfig {
     pub collateral: Vec<PathBuf>,
     /// How long to wait for a new head before asking TEEs again.
     pub poll_interval: Duration,
+    /// Where other relayers' letters to these TEEs are taken; anyone who can may reach it. None: nowhere.
+    pub listen: Option<SocketAddr>,
+    /// Other relayers, such as `http://192.0.2.7:8400`, to which letters are sent whose recipients are not served here. Mail with TEEs
+    /// of other relayers takes both: each has the other among its peers, and both listen.
+    pub peers: Vec<String>,
 }
 
 impl RelayerConfig {
-    /// With the usual interval, no governance and no collateral.
+    /// With the usual interval, no governance, no collateral and no other relayers.
     pub fn new(node: impl Into<String>, tees: Vec<TeeEndpoint>, operator: Account) -> Self {
         Self {
             node: node.into(),
@@ -58,6 +87,8 @@ impl RelayerConfig {
             governance: None,
             collateral: Vec::new(),
             poll_interval: Duration::from_millis(250),
+            listen: None,
+            peers: Vec::new(),
         }
     }
 }
@@ -65,8 +96,10 @@ impl RelayerConfig {
 /// What the relayer's tasks share.
 struct Shared {
     link: NodeLink,
-    mail: Mail,
-    operator: Account,
+    mail: Arc<Mail>,
+    peers: Arc<Peers>,
+    attachments: Attachments,
+    operator: Arc<Account>,
     governance: Option<Account>,
     collaterals: Collaterals,
     roots: outbox::Roots,
@@ -75,13 +108,26 @@ struct Shared {
 
 /// Relays until `shutdown` is ready. Node and TEEs may come and go meanwhile; only a configuration that can never work is an error.
 pub async fn run(config: RelayerConfig, shutdown: impl Future<Output = ()>) -> Result<(), ClientError> {
-    let endpoints =
-        config.tees.iter().map(|tee| operator::Operator::new(&tee.operator_url)).collect::<Result<Vec<_>, _>>()?;
-    tracing::info!(node = config.node, tees = endpoints.len(), operator = config.operator.address(), "relaying");
+    let operator = Arc::new(config.operator);
+    let mut served = Vec::with_capacity(config.tees.len());
+    for TeeEndpoint { operator_url, operator: own } in config.tees {
+        let account = own.map_or_else(|| operator.clone(), Arc::new);
+        tracing::info!(tee = operator_url, operator = account.address(), "serving");
+        served.push((operator::Operator::new(&operator_url)?, account));
+    }
+    let (peers, letters) = Peers::new(config.peers)?;
+    let (mail, peers) = (Arc::new(Mail::default()), Arc::new(peers));
+    let listener = match config.listen {
+        Some(address) => Some(listen(address).await?),
+        None => None,
+    };
+    tracing::info!(node = config.node, tees = served.len(), operator = operator.address(), "relaying");
     let shared = Arc::new(Shared {
         link: NodeLink::new(config.node),
-        mail: Mail::default(),
-        operator: config.operator,
+        mail: mail.clone(),
+        peers: peers.clone(),
+        attachments: Attachments::default(),
+        operator,
         governance: config.governance,
         collaterals: Collaterals::new(config.collateral),
         roots: outbox::Roots::default(),
@@ -96,12 +142,24 @@ pub async fn run(config: RelayerConfig, shutdown: impl Future<Output = ()>) -> R
         let shared = shared.clone();
         async move { shared.collaterals.keep_fresh(&shared).await }
     });
-    for endpoint in endpoints {
+    tasks.spawn(async move { peers.carry_all(letters).await });
+    if let Some(listener) = listener {
+        tasks.spawn(letters::serve(listener, mail));
+    }
+    for (endpoint, account) in served {
         let shared = shared.clone();
-        tasks.spawn(async move { tee::serve(&shared, &endpoint).await });
+        tasks.spawn(async move { tee::serve(&shared, &endpoint, &account).await });
     }
     // No task ends by itself; dropping the set stops them all, between one carried thing and the next.
     shutdown.await;
     tracing::info!("stopped relaying");
     Ok(())
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, ClientError> {
+    let listener = TcpListener::bind(address).await.map_err(|error| {
+        ClientError::new(ErrorCode::Invalid, format!("cannot listen to other relayers at {address}: {error}"))
+    })?;
+    tracing::info!(%address, "taking letters of other relayers");
+    Ok(listener)
 }

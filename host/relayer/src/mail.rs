@@ -1,23 +1,83 @@
-//! Mail between TEEs: requests for keys to gatekeepers, their sealed answers to workers.
+//! Mail between TEEs: requests for keys to gatekeepers and their sealed answers, introductions and sealed parcels of key ceremonies.
 //!
-//! Nothing is kept: a TEE repeats what was not answered, and what was carried a few seconds ago is not carried again yet.
+//! Nothing is kept: a TEE repeats what did not arrive, and what was carried a few seconds ago is not carried again yet. A letter is
+//! known by all of its bytes: what its signature does not cover - evidence and collateral - makes another letter, and none stands in for
+//! another. What waits is bounded for each mailbox, and in it for each sender. Letters of other relayers' TEEs have as much room of their
+//! own, of which one address has a quarter: their senders are whom they say, or not. Whether a letter is true is its recipient's to find
+//! out.
 
+use codec::{Decode, DecodeWithMemTracking, Encode};
 use phala_protocol::{
+    ceremony::{Introduction, Parcel, MAX_SEATS},
+    hash::blake2_256,
     keys::KeyAnswer,
+    limits::{MAX_COLLATERAL_BYTES, MAX_EVIDENCE_BYTES},
     relay::{Delivery, KeyInquiry},
     Hash, WorkerId,
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
+    mem::discriminant,
+    net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 use tokio::sync::Notify;
 
 /// Until when something that is still outgoing counts as on its way.
-const REPEAT_AFTER: Duration = Duration::from_secs(5);
-/// What one TEE may have waiting: more than that is repeated later by its sender.
-const MAX_WAITING: usize = 64;
+pub(crate) const REPEAT_AFTER: Duration = Duration::from_secs(5);
+/// Bytes of one letter: evidence, collateral, and keys and signatures beside them.
+pub(crate) const MAX_LETTER_BYTES: usize = (MAX_EVIDENCE_BYTES + MAX_COLLATERAL_BYTES) as usize + 16 * 1024;
+/// Bytes of the letters in one delivery; the rest waits for the next.
+const MAX_MAIL_BYTES: usize = 4 * 1024 * 1024;
+
+/// A letter, also as relayers send it each other.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking)]
+pub(crate) enum Letter {
+    /// A worker's request to a gatekeeper.
+    #[codec(index = 0)]
+    Inquiry(Box<KeyInquiry>),
+    /// A gatekeeper's answer, and the hash of the request.
+    #[codec(index = 1)]
+    Answer(Hash, KeyAnswer),
+    /// Who a gatekeeper is.
+    #[codec(index = 2)]
+    Introduction(Introduction),
+    /// A sealed message of a ceremony.
+    #[codec(index = 3)]
+    Parcel(Parcel),
+}
+
+impl Letter {
+    /// What it is known by, and its length in bytes.
+    pub(crate) fn name(&self) -> (Hash, usize) {
+        let bytes = self.encode();
+        (blake2_256(&bytes), bytes.len())
+    }
+
+    /// Whether there is evidence in it that nobody can verify.
+    pub(crate) fn lacks_collateral(&self) -> bool {
+        match self {
+            Self::Inquiry(inquiry) => inquiry.collateral.is_empty(),
+            Self::Introduction(introduction) => introduction.collateral.is_empty(),
+            Self::Answer(..) | Self::Parcel(_) => false,
+        }
+    }
+
+    /// Letters of this kind that one mailbox holds, and of them those of one sender. More than that is repeated later.
+    const fn bounds(&self) -> (usize, usize) {
+        match self {
+            // What a gatekeeper lets wait, of all workers and of one.
+            Self::Inquiry(_) => (64, 8),
+            // Every seat of a root answers a worker, for the open epoch and for the next.
+            Self::Answer(..) => (2 * MAX_SEATS, 8),
+            // The newest of each seat.
+            Self::Introduction(_) => (MAX_SEATS, 1),
+            // A package and a share of each seat, of an attempt and of the one before.
+            Self::Parcel(_) => (4 * MAX_SEATS, 4),
+        }
+    }
+}
 
 /// The mailboxes of all TEEs that were seen.
 #[derive(Default)]
@@ -25,17 +85,72 @@ pub(crate) struct Mail(Mutex<BTreeMap<WorkerId, Mailbox>>);
 
 #[derive(Default)]
 struct Mailbox {
-    inquiries: BTreeMap<Hash, KeyInquiry>,
-    answers: BTreeMap<Hash, KeyAnswer>,
+    waiting: VecDeque<Waiting>,
     carried: BTreeMap<Hash, Instant>,
     arrived: Arc<Notify>,
 }
 
+struct Waiting {
+    name: Hash,
+    bytes: usize,
+    from: Sender,
+    letter: Letter,
+}
+
+/// Who brought a letter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sender {
+    /// A TEE that is served here.
+    Tee(WorkerId),
+    /// A relayer at this address.
+    Address(IpAddr),
+}
+
+impl Waiting {
+    /// Whether the other is an earlier introduction of the same gatekeeper, brought by the same sender: nobody else's replaces it.
+    fn replaces(&self, other: &Self) -> bool {
+        match (&self.letter, &other.letter) {
+            (Letter::Introduction(new), Letter::Introduction(earlier)) => {
+                self.from == other.from && new.registration.identity == earlier.registration.identity
+            }
+            _ => false,
+        }
+    }
+}
+
 impl Mailbox {
-    /// Whether `request` was carried to this TEE just now.
-    fn is_on_its_way(&mut self, request: &Hash) -> bool {
+    /// Whether a letter was carried to this TEE just now.
+    fn is_on_its_way(&mut self, name: &Hash) -> bool {
         self.carried.retain(|_, carried| carried.elapsed() < REPEAT_AFTER);
-        self.carried.contains_key(request)
+        self.carried.contains_key(name)
+    }
+
+    fn put(&mut self, new: Waiting) -> Posted {
+        if self.is_on_its_way(&new.name) || self.waiting.iter().any(|waiting| waiting.name == new.name) {
+            return Posted::Known;
+        }
+        if let Some(earlier) = self.waiting.iter_mut().find(|waiting| new.replaces(waiting)) {
+            *earlier = new;
+            return Posted::New;
+        }
+        let (most, most_of_one) = new.letter.bounds();
+        let most_of_one = match new.from {
+            Sender::Tee(_) => most_of_one,
+            Sender::Address(_) => most / 4,
+        };
+        let (mut all, mut of_one) = (0, 0);
+        for waiting in &self.waiting {
+            if discriminant(&waiting.letter) == discriminant(&new.letter) {
+                all += usize::from(discriminant(&waiting.from) == discriminant(&new.from));
+                of_one += usize::from(waiting.from == new.from);
+            }
+        }
+        if all >= most || of_one >= most_of_one {
+            return Posted::Full;
+        }
+        self.waiting.push_back(new);
+        self.arrived.notify_one();
+        Posted::New
     }
 }
 
@@ -48,6 +163,10 @@ pub(crate) enum Posted {
     Known,
     /// It waits since now.
     New,
+    /// As many wait as may: it is to be repeated.
+    Full,
+    /// No letter is as long.
+    TooLong,
 }
 
 /// Mail for one TEE.
@@ -55,16 +174,29 @@ pub(crate) enum Posted {
 pub(crate) struct Letters {
     pub inquiries: Vec<KeyInquiry>,
     pub answers: Vec<(Hash, KeyAnswer)>,
+    pub introductions: Vec<Introduction>,
+    pub parcels: Vec<Parcel>,
 }
 
 impl Letters {
     pub(crate) fn is_empty(&self) -> bool {
-        self.inquiries.is_empty() && self.answers.is_empty()
+        self.inquiries.is_empty() && self.answers.is_empty() && self.introductions.is_empty() && self.parcels.is_empty()
+    }
+
+    fn add(&mut self, letter: Letter) {
+        match letter {
+            Letter::Inquiry(inquiry) => self.inquiries.push(*inquiry),
+            Letter::Answer(request, answer) => self.answers.push((request, answer)),
+            Letter::Introduction(introduction) => self.introductions.push(introduction),
+            Letter::Parcel(parcel) => self.parcels.push(parcel),
+        }
     }
 
     pub(crate) fn put_into(self, delivery: &mut Delivery) {
         delivery.inquiries = self.inquiries;
         delivery.answers = self.answers;
+        delivery.introductions = self.introductions;
+        delivery.parcels = self.parcels;
     }
 }
 
@@ -79,44 +211,38 @@ impl Mail {
         self.boxes().entry(tee).or_default().arrived.clone()
     }
 
-    /// Mails a worker's request to its gatekeeper.
-    pub(crate) fn ask(&self, inquiry: &KeyInquiry, collateral: Vec<u8>) -> Posted {
-        let mut boxes = self.boxes();
-        let Some(mailbox) = boxes.get_mut(&inquiry.request.request.gatekeeper) else { return Posted::Unserved };
-        let request = inquiry.request.request.signing_payload();
-        if mailbox.is_on_its_way(&request) || mailbox.inquiries.len() >= MAX_WAITING {
-            return Posted::Known;
-        }
-        mailbox.arrived.notify_one();
-        match mailbox.inquiries.insert(request, KeyInquiry { collateral, ..inquiry.clone() }) {
-            Some(_) => Posted::Known,
-            None => Posted::New,
-        }
+    /// Whether a TEE has a mailbox here.
+    pub(crate) fn serves(&self, tee: &WorkerId) -> bool {
+        self.boxes().contains_key(tee)
     }
 
-    /// Mails a gatekeeper's answer to its worker.
-    pub(crate) fn answer(&self, worker: &WorkerId, request: &Hash, answer: &KeyAnswer) -> Posted {
+    /// Mails what `from` has for the TEE `to`.
+    pub(crate) fn post(&self, from: Sender, to: &WorkerId, letter: Letter) -> Posted {
         let mut boxes = self.boxes();
-        let Some(mailbox) = boxes.get_mut(worker) else { return Posted::Unserved };
-        if mailbox.is_on_its_way(request) || mailbox.answers.len() >= MAX_WAITING {
-            return Posted::Known;
+        let Some(mailbox) = boxes.get_mut(to) else { return Posted::Unserved };
+        let (name, bytes) = letter.name();
+        if bytes > MAX_LETTER_BYTES {
+            return Posted::TooLong;
         }
-        mailbox.arrived.notify_one();
-        match mailbox.answers.insert(*request, answer.clone()) {
-            Some(_) => Posted::Known,
-            None => Posted::New,
-        }
+        mailbox.put(Waiting { name, bytes, from, letter })
     }
 
-    /// Takes what waits for a TEE.
+    /// Takes what waits for a TEE, oldest first, as much as fits into one delivery.
     pub(crate) fn take(&self, tee: &WorkerId) -> Letters {
         let mut boxes = self.boxes();
         let Some(mailbox) = boxes.get_mut(tee) else { return Letters::default() };
-        let inquiries = std::mem::take(&mut mailbox.inquiries);
-        let answers = std::mem::take(&mut mailbox.answers);
-        let now = Instant::now();
-        mailbox.carried.extend(inquiries.keys().chain(answers.keys()).map(|request| (*request, now)));
-        Letters { inquiries: inquiries.into_values().collect(), answers: answers.into_iter().collect() }
+        let (mut letters, mut bytes, now) = (Letters::default(), 0, Instant::now());
+        while let Some(waiting) = mailbox.waiting.pop_front() {
+            bytes += waiting.bytes;
+            if bytes > MAX_MAIL_BYTES {
+                mailbox.waiting.push_front(waiting);
+                mailbox.arrived.notify_one();
+                break;
+            }
+            mailbox.carried.insert(waiting.name, now);
+            letters.add(waiting.letter);
+        }
+        letters
     }
 
     /// Forgets that anything is on its way to a TEE that did not take its delivery: senders' repetitions go through at once.
@@ -128,66 +254,4 @@ impl Mail {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests")]
-    use super::*;
-    use phala_protocol::{
-        attestation::{Registration, Role},
-        keys::{KeyRequest, SignedKeyRequest},
-        AccountId, ClusterId,
-    };
-
-    const WORKER: WorkerId = WorkerId([1; 32]);
-    const GATEKEEPER: WorkerId = WorkerId([2; 32]);
-
-    fn inquiry() -> KeyInquiry {
-        let request = KeyRequest {
-            genesis: [0; 32],
-            worker: WORKER,
-            gatekeeper: GATEKEEPER,
-            cluster: ClusterId(0),
-            epoch: 1,
-            nonce: [3; 32],
-        };
-        KeyInquiry {
-            request: SignedKeyRequest { request, encryption_key: vec![], signature: [0; 64] },
-            registration: Registration {
-                role: Role::Worker,
-                identity: WORKER,
-                encryption_key: [0; 32],
-                operator: AccountId([0; 32]),
-                block: 0,
-                block_hash: [0; 32],
-            },
-            evidence: vec![],
-            collateral: vec![],
-        }
-    }
-
-    #[test]
-    fn carries_each_letter_once_until_it_is_lost() {
-        let mail = Mail::default();
-        assert_eq!(mail.ask(&inquiry(), vec![7]), Posted::Unserved);
-        mail.open(GATEKEEPER);
-        assert_eq!(mail.ask(&inquiry(), vec![7]), Posted::New);
-        assert_eq!(mail.ask(&inquiry(), vec![7]), Posted::Known);
-        let letters = mail.take(&GATEKEEPER);
-        assert_eq!((letters.inquiries.len(), &letters.inquiries[0].collateral), (1, &vec![7]));
-        assert_eq!(mail.ask(&inquiry(), vec![7]), Posted::Known);
-        assert!(mail.take(&GATEKEEPER).is_empty(), "it is on its way");
-        mail.lost(&GATEKEEPER);
-        assert_eq!(mail.ask(&inquiry(), vec![7]), Posted::New);
-        assert!(!mail.take(&GATEKEEPER).is_empty());
-    }
-
-    #[tokio::test]
-    async fn answers_wake_the_worker_that_asked() {
-        let mail = Mail::default();
-        let arrived = mail.open(WORKER);
-        let answer = KeyAnswer { encapsulated: vec![1], body: vec![2] };
-        assert_eq!(mail.answer(&WORKER, &[9; 32], &answer), Posted::New);
-        tokio::time::timeout(Duration::from_secs(1), arrived.notified()).await.unwrap();
-        assert_eq!(mail.take(&WORKER).answers, vec![([9; 32], answer.clone())]);
-        assert_eq!(mail.answer(&GATEKEEPER, &[9; 32], &answer), Posted::Unserved);
-    }
-}
+mod tests;

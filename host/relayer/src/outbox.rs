@@ -1,14 +1,22 @@
-//! What TEEs have for the chain, as extrinsics of the operator.
+//! What TEEs have for the chain, as extrinsics of their operators.
 //!
 //! A TEE repeats an item until it sees on the chain that it arrived. The same bytes are submitted again only after
-//! [`REPEAT_BLOCKS`], and not at all where the chain has said that it has them: refusals such as `AlreadyVoted` mean that somebody -
-//! another relayer, or we before a restart - was there first.
+//! [`REPEAT_BLOCKS`], also where the chain has said that it has them: refusals such as `AlreadyVoted` mean that somebody - another
+//! relayer, or we before a restart - was there first, and the TEE will see it. Statements of a key ceremony have deadlines, and go a
+//! way of their own ([`submit_statements`]): beside everything else, and all at once.
+//!
+//! Extrinsics of one account may be signed by several tasks, for TEEs can share an operator: a [`phala_client::Chain`] gives one of them
+//! at a time the account's next index, until its extrinsic is handed over.
+
+mod statements;
+
+pub(crate) use statements::submit_statements;
 
 use crate::Shared;
 use codec::Encode;
 use phala_client::{
     chain::{ChainCall, PalletError, SubmitError},
-    ClientError, ErrorCode, Until,
+    Account, ClientError, ErrorCode, Until,
 };
 use phala_protocol::{
     chain_state::RootRecord, hash::blake2_256, ids::BlockNumber, limits::MAX_RESULTS_PER_SUBMIT, relay::Outgoing,
@@ -47,14 +55,25 @@ impl Roots {
     }
 }
 
-/// Submits what comes, for ever.
-pub(crate) async fn submit_all(shared: &Shared, tee: &str, mut outgoing: watch::Receiver<Option<Pending>>) {
+/// Whether it is a statement of a key ceremony.
+fn is_statement(item: &Outgoing) -> bool {
+    matches!(item, Outgoing::State(_) | Outgoing::StateWith { .. })
+}
+
+/// Submits what comes, but for statements, as `account`, for ever.
+pub(crate) async fn submit_all(
+    shared: &Shared,
+    account: &Account,
+    tee: &str,
+    mut outgoing: watch::Receiver<Option<Pending>>,
+) {
     let mut submitted = Submitted::default();
     let mut connections = shared.link.connections();
     let heads = shared.link.height();
     loop {
         let pending = outgoing.borrow_and_update().clone();
-        if let Some(Pending { identity, items }) = pending {
+        if let Some(Pending { identity, mut items }) = pending {
+            items.retain(|item| !is_statement(item));
             let height = *heads.borrow();
             // What another connection was told may be in a block that its node did not finalise before it died.
             if connections != shared.link.connections() {
@@ -62,7 +81,7 @@ pub(crate) async fn submit_all(shared: &Shared, tee: &str, mut outgoing: watch::
                 submitted = Submitted::default();
             }
             let due = submitted.due(&items, height);
-            if let Err(error) = submit(shared, identity, &due).await {
+            if let Err(error) = submit(shared, account, identity, &due).await {
                 submitted.forget(&due);
                 shared.link.failed(&error).await;
                 tracing::warn!(tee, %error, hint = error.hint, "cannot submit what the TEE has for the chain");
@@ -80,7 +99,7 @@ pub(crate) async fn submit_all(shared: &Shared, tee: &str, mut outgoing: watch::
     }
 }
 
-/// When what was submitted, by its bytes.
+/// From which height on what was submitted is submitted again, by its bytes.
 #[derive(Default)]
 struct Submitted(BTreeMap<Hash, BlockNumber>);
 
@@ -88,16 +107,29 @@ impl Submitted {
     /// What of `items` is to be submitted at `height`; notes that it is. What a TEE no longer repeats is forgotten.
     fn due(&mut self, items: &[Outgoing], height: BlockNumber) -> Vec<Outgoing> {
         let names: Vec<Hash> = items.iter().map(name).collect();
-        self.0.retain(|name, _| names.contains(name));
+        self.keep_only(&names);
         let mut due = Vec::new();
         for (item, name) in items.iter().zip(names) {
-            let fresh = self.0.get(&name).is_none_or(|at| height >= at.saturating_add(REPEAT_BLOCKS));
-            if fresh {
-                self.0.insert(name, height);
+            if self.is_due(&name, height) {
+                self.rest(name, height.saturating_add(REPEAT_BLOCKS));
                 due.push(item.clone());
             }
         }
         due
+    }
+
+    /// Forgets all others.
+    fn keep_only(&mut self, names: &[Hash]) {
+        self.0.retain(|name, _| names.contains(name));
+    }
+
+    fn is_due(&self, name: &Hash, height: BlockNumber) -> bool {
+        self.0.get(name).is_none_or(|again| height >= *again)
+    }
+
+    /// It is not due before `until`.
+    fn rest(&mut self, name: Hash, until: BlockNumber) {
+        self.0.insert(name, until);
     }
 
     fn forget(&mut self, items: &[Outgoing]) {
@@ -112,7 +144,7 @@ fn name(item: &Outgoing) -> Hash {
 }
 
 /// Submits everything that is due, results last and together.
-async fn submit(shared: &Shared, tee: WorkerId, due: &[Outgoing]) -> Result<(), ClientError> {
+async fn submit(shared: &Shared, account: &Account, tee: WorkerId, due: &[Outgoing]) -> Result<(), ClientError> {
     let mut results = Vec::new();
     for item in due {
         let call = match item {
@@ -120,8 +152,8 @@ async fn submit(shared: &Shared, tee: WorkerId, due: &[Outgoing]) -> Result<(), 
                 shared.collaterals.submit_newer(shared).await;
                 ChainCall::register(registration, evidence)
             }
-            Outgoing::AnnounceKey { cluster, epoch, public_key, signature } => {
-                ChainCall::announce_key(*cluster, *epoch, public_key, tee, *signature)
+            Outgoing::AnnounceKey { cluster, era, epoch, public_key, signature } => {
+                ChainCall::announce_key(*cluster, *era, *epoch, public_key, tee, *signature)
             }
             Outgoing::Rekey(rekey) => ChainCall::submit_rekey(rekey),
             Outgoing::RecordRoot { root, signature } => {
@@ -132,27 +164,33 @@ async fn submit(shared: &Shared, tee: WorkerId, due: &[Outgoing]) -> Result<(), 
                 results.push(result.clone());
                 continue;
             }
-            Outgoing::AskKeys(_) | Outgoing::AnswerKeys { .. } => continue,
+            // Statements go their own way, and these are no extrinsics.
+            Outgoing::State(_)
+            | Outgoing::StateWith { .. }
+            | Outgoing::AskKeys(_)
+            | Outgoing::AnswerKeys { .. }
+            | Outgoing::Introduce { .. }
+            | Outgoing::Post { .. } => continue,
         };
-        submit_one(shared, &call).await?;
+        submit_one(shared, account, &call).await?;
     }
     for batch in results.chunks(MAX_RESULTS_PER_SUBMIT as usize) {
-        submit_results(shared, batch).await?;
+        submit_results(shared, account, batch).await?;
     }
     Ok(())
 }
 
 /// A batch fails whole when one of its results does, so that results which are there already are then told apart one by one.
-async fn submit_results(shared: &Shared, batch: &[SignedResult]) -> Result<(), ClientError> {
+async fn submit_results(shared: &Shared, account: &Account, batch: &[SignedResult]) -> Result<(), ClientError> {
     let chain = shared.link.chain().await;
-    match chain.submit(&shared.operator, &ChainCall::submit_results(batch), Until::InBlock).await {
+    match chain.submit(account, &ChainCall::submit_results(batch), Until::InBlock).await {
         Ok(included) => {
             tracing::info!(block = included.block, results = batch.len(), "results submitted");
             Ok(())
         }
         Err(SubmitError::Pallet(_)) if batch.len() > 1 => {
             for result in batch {
-                submit_one(shared, &ChainCall::submit_results(std::slice::from_ref(result))).await?;
+                submit_one(shared, account, &ChainCall::submit_results(std::slice::from_ref(result))).await?;
             }
             Ok(())
         }
@@ -160,9 +198,9 @@ async fn submit_results(shared: &Shared, batch: &[SignedResult]) -> Result<(), C
     }
 }
 
-async fn submit_one(shared: &Shared, call: &ChainCall) -> Result<(), ClientError> {
+async fn submit_one(shared: &Shared, account: &Account, call: &ChainCall) -> Result<(), ClientError> {
     let chain = shared.link.chain().await;
-    match chain.submit(&shared.operator, call, Until::InBlock).await {
+    match chain.submit(account, call, Until::InBlock).await {
         Ok(included) => {
             tracing::info!(block = included.block, call = call.label(), "submitted");
             Ok(())
@@ -230,9 +268,11 @@ fn judge(error: &SubmitError) -> Settled {
         SubmitError::Pallet(PalletError { pallet, error }) => match (pallet.as_str(), error.as_str()) {
             // Voted, or acknowledged because it is final.
             ("Contracts", "AlreadyVoted" | "NoSuchBoundary" | "NothingToRekey")
-            // The epoch has opened, or the root is recorded, by another's submission.
-            | ("Contracts", "WrongEpoch")
-            | ("Attestation", "WrongEra" | "CollateralNotNewer") => Settled::Done,
+            // The epoch has opened, or the root is recorded, by another's submission; or the key is of an era that comes no more.
+            | ("Contracts", "WrongEpoch" | "WrongEra")
+            // It stands, or its attempt or phase is over, or its seat is left out: nothing of it counts any more.
+            | ("Gatekeepers", "AlreadyStated" | "WrongAttempt" | "WrongEra" | "NoCeremony" | "WrongPhase" | "TooLate" | "TakesNoPart")
+            | ("Attestation", "WrongEra" | "RootAnswers" | "CollateralNotNewer") => Settled::Done,
             _ => Settled::Later,
         },
         SubmitError::Dispatch { .. } => Settled::Later,

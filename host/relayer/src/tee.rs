@@ -1,20 +1,22 @@
 //! One TEE: asks it what it needs, brings it, and takes what it has for others.
 
 use crate::{
+    attachments::{Brought, Due},
     delivery::{assemble, Assembled},
     link::Backoff,
-    mail::Posted,
+    mail::{Letter, Posted, Sender},
     operator::Operator,
     outbox::{self, Pending},
     Shared,
 };
 use codec::Encode;
-use phala_client::{ClientError, ErrorCode};
+use phala_client::{Account, Chain, ClientError, ErrorCode};
 use phala_protocol::{
+    ceremony::Introduction,
     hash::blake2_256,
     ids::to_hex,
-    relay::{Outgoing, TeeStatus},
-    Hash,
+    relay::{KeyInquiry, Outgoing, TeeStatus},
+    Hash, WorkerId,
 };
 use std::{sync::Arc, time::Duration};
 use tokio::sync::{watch, Notify};
@@ -25,21 +27,38 @@ type Outbox = watch::Sender<Option<Pending>>;
 /// Pause after a TEE refused a delivery: the next would be refused too, unless the chain has moved.
 const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 
-/// Serves the TEE at `operator` for ever.
-pub(crate) async fn serve(shared: &Shared, operator: &Operator) {
-    // What is outgoing is submitted beside, so that a slow block never holds up deliveries.
+/// Serves the TEE at `operator` for ever; its extrinsics are `account`'s.
+pub(crate) async fn serve(shared: &Arc<Shared>, operator: &Operator, account: &Arc<Account>) {
+    // What is outgoing is submitted beside, so that a slow block never holds up deliveries; statements, which have deadlines, beside
+    // everything else.
     let (outgoing, receiver) = watch::channel(None);
-    tokio::join!(feed(shared, operator, &outgoing), outbox::submit_all(shared, operator.url(), receiver));
+    let statements = outgoing.subscribe();
+    tokio::join!(
+        feed(shared, operator, &outgoing),
+        outbox::submit_all(shared, account, operator.url(), receiver),
+        outbox::submit_statements(shared, account, operator.url(), statements),
+    );
+}
+
+/// What is remembered of a TEE while it answers.
+#[derive(Default)]
+struct Memory {
+    asked: Option<Asked>,
+    brought: Brought,
 }
 
 async fn feed(shared: &Shared, operator: &Operator, outgoing: &Outbox) {
     let mut heads = shared.link.height();
     let mut backoff = Backoff::default();
-    let mut last = None;
+    let mut memory = Memory::default();
     loop {
         let round = match operator.status().await {
-            Ok(status) => round(shared, operator, &status, outgoing, &mut last).await,
-            Err(error) => Err(error),
+            Ok(status) => round(shared, operator, &status, outgoing, &mut memory).await,
+            Err(error) => {
+                // It may be another process when it answers again.
+                memory = Memory::default();
+                Err(error)
+            }
         };
         match round {
             Ok(Round::Again) => backoff = Backoff::default(),
@@ -79,7 +98,7 @@ async fn round(
     operator: &Operator,
     status: &TeeStatus,
     outgoing: &Outbox,
-    last: &mut Option<Asked>,
+    memory: &mut Memory,
 ) -> Result<Round, ClientError> {
     let chain = shared.link.chain().await;
     if status.genesis != *chain.genesis() {
@@ -95,25 +114,28 @@ async fn round(
     let arrived = shared.mail.open(status.identity);
     take(shared, status, outgoing);
 
-    let assembled = match assemble(&chain, status).await {
+    let mut assembled = match assemble(&chain, status).await {
         Ok(assembled) => assembled,
         Err(error) => {
             shared.link.failed(&error).await;
             return Err(error);
         }
     };
+    memory.brought.look(status);
+    let names = attach(shared, &chain, status, &mut assembled, &memory.brought).await;
     let letters = shared.mail.take(&status.identity);
     let asked = asked(status);
     // A delivery at a known head answers the wanted keys once; the same question has the same answer.
-    if !assembled.has_news() && letters.is_empty() && *last == Some(asked) {
+    if !assembled.has_news() && letters.is_empty() && memory.asked == Some(asked) {
         return Ok(Round::Idle(arrived));
     }
-    let Assembled { mut delivery, more } = assembled;
+    let Assembled { mut delivery, more, .. } = assembled;
     letters.put_into(&mut delivery);
     match operator.deliver(&delivery).await {
         Ok(after) => {
             tracing::debug!(tee = operator.url(), height = after.height, more, "delivered");
-            *last = Some(asked);
+            memory.asked = Some(asked);
+            memory.brought.took(names);
             take(shared, &after, outgoing);
             // A TEE that took nothing of it would be brought the same again at once: it gets the pause of an idle one.
             let stuck = !more && after.height == status.height && after.inboxes == status.inboxes;
@@ -121,8 +143,35 @@ async fn round(
         }
         Err(error) => {
             shared.mail.lost(&status.identity);
-            *last = None;
+            *memory = Memory::default();
             Err(error)
+        }
+    }
+}
+
+/// Adds what stands on chain beside statements of the attempt that the TEE takes part in, and was not brought; gives its names. Without
+/// it the delivery is still worth bringing.
+async fn attach(
+    shared: &Shared,
+    chain: &Chain,
+    status: &TeeStatus,
+    assembled: &mut Assembled,
+    brought: &Brought,
+) -> Vec<Hash> {
+    let (Some(attempt), Some(height)) = (status.attempt, assembled.proved_at) else { return Vec::new() };
+    match shared.attachments.due(chain, attempt, height, brought).await {
+        Ok(Due { attachments, names, more }) => {
+            if !names.is_empty() {
+                tracing::debug!(tee = %status.identity, count = names.len(), "carrying what stands beside statements");
+            }
+            assembled.delivery.attachments = attachments;
+            assembled.more |= more;
+            names
+        }
+        Err(error) => {
+            tracing::warn!(tee = %status.identity, %error, "cannot look for what stands beside statements");
+            shared.link.failed(&error).await;
+            Vec::new()
         }
     }
 }
@@ -133,27 +182,22 @@ fn take(shared: &Shared, status: &TeeStatus, outgoing: &Outbox) {
     for item in &status.outgoing {
         match item {
             Outgoing::AskKeys(inquiry) => {
+                let to = inquiry.request.request.gatekeeper;
                 let collateral = shared.collaterals.for_evidence(&inquiry.evidence);
-                let without = collateral.is_empty();
-                let gatekeeper = inquiry.request.request.gatekeeper;
-                match shared.mail.ask(inquiry, collateral) {
-                    Posted::Unserved => {
-                        tracing::debug!(%gatekeeper, "a request is for a gatekeeper that is not served here")
-                    }
-                    Posted::New if without => {
-                        tracing::warn!(worker = %status.identity, "no collateral for this worker's evidence: gatekeepers will refuse it");
-                    }
-                    Posted::New => {
-                        tracing::info!(worker = %status.identity, %gatekeeper, "carrying a request for keys")
-                    }
-                    Posted::Known => {}
-                }
+                let letter = Letter::Inquiry(Box::new(KeyInquiry { collateral, ..inquiry.clone() }));
+                mail(shared, status, &to, letter, "a request for keys");
             }
-            Outgoing::AnswerKeys { worker, request, answer } => match shared.mail.answer(worker, request, answer) {
-                Posted::Unserved => tracing::debug!(%worker, "an answer is for a worker that is not served here"),
-                Posted::New => tracing::info!(%worker, "carrying an answer with keys"),
-                Posted::Known => {}
-            },
+            Outgoing::AnswerKeys { worker, request, answer } => {
+                mail(shared, status, worker, Letter::Answer(*request, answer.clone()), "an answer with keys");
+            }
+            Outgoing::Introduce { to, introduction } => {
+                let collateral = shared.collaterals.for_evidence(&introduction.evidence);
+                let letter = Letter::Introduction(Introduction { collateral, ..introduction.clone() });
+                mail(shared, status, to, letter, "an introduction");
+            }
+            Outgoing::Post { to, parcel } => {
+                mail(shared, status, to, Letter::Parcel(parcel.clone()), "a sealed message of a ceremony");
+            }
             for_the_chain => for_chain.push(for_the_chain.clone()),
         }
     }
@@ -163,6 +207,25 @@ fn take(shared: &Shared, status: &TeeStatus, outgoing: &Outbox) {
         *present = pending;
         modified
     });
+}
+
+fn mail(shared: &Shared, status: &TeeStatus, to: &WorkerId, letter: Letter, what: &str) {
+    let from = &status.identity;
+    let without = letter.lacks_collateral();
+    let posted = match shared.mail.serves(to) {
+        true => shared.mail.post(Sender::Tee(*from), to, letter),
+        false => shared.peers.post(to, letter),
+    };
+    match posted {
+        Posted::Unserved => tracing::debug!(%from, %to, what, "whom it is for is served neither here nor by a peer"),
+        Posted::New if without => {
+            tracing::warn!(%from, %to, what, "carrying without collateral for the evidence in it: it will be refused");
+        }
+        Posted::New => tracing::info!(%from, %to, what, "carrying"),
+        Posted::Known => {}
+        Posted::Full => tracing::debug!(%from, %to, what, "as many letters wait as may"),
+        Posted::TooLong => tracing::warn!(%from, %to, what, "no letter is as long; it is not carried"),
+    }
 }
 
 fn asked(status: &TeeStatus) -> Asked {

@@ -27,6 +27,15 @@ const DEVELOPMENT: [(&str, [u8; 32]); 6] = [
     ("ferdie", hex32(b"42438b7883391c05512a938e36c2df0131e088b3756d6aa7a755fbff19d2f842")),
 ];
 
+/// INSECURE: the stashes of the development authorities, in the order of the genesis presets: its validators
+/// (`subkey inspect //Alice//stash`).
+const STASHES: [(&str, [u8; 32]); 4] = [
+    ("alice-stash", hex32(b"3c881bc4d45926680c64a7f9315eeda3dd287f8d598f3653d7c107799c5422b3")),
+    ("bob-stash", hex32(b"1a7d114100653850c65edecda8a9b2b4dd65d900edef8e70b1a6ecdcda967056")),
+    ("charlie-stash", hex32(b"66256c4e2f90e273bf387923a9a7860f2e9f47a1848d6263de512f7fb110fc08")),
+    ("dave-stash", hex32(b"8766312742c2ebdc78713dab36f8eb328d30d053d702da8167e4672d615f421e")),
+];
+
 /// An account that can sign.
 pub struct Account {
     name: String,
@@ -39,11 +48,21 @@ impl Account {
         DEVELOPMENT.map(|(name, _)| name)
     }
 
-    /// INSECURE: the account `//Name` of every development network, by its lower-case name. Its key is public.
+    /// INSECURE: the names of the development authorities' stashes, which are the validators; [`Self::development`] knows them too.
+    pub fn development_stashes() -> [&'static str; 4] {
+        STASHES.map(|(name, _)| name)
+    }
+
+    /// INSECURE: the account `//Name` of every development network by its lower-case name, or `//Name//stash` by `name-stash`. Its key
+    /// is public.
     pub fn development(name: &str) -> Result<Self, ClientError> {
-        let (name, mini) = DEVELOPMENT.into_iter().find(|(known, _)| *known == name).ok_or_else(|| {
-            ClientError::new(ErrorCode::NotFound, format!("there is no account `{name}`"))
-                .with_hint(format!("development accounts are {}", Self::development_names().join(", ")))
+        let known = DEVELOPMENT.into_iter().chain(STASHES).find(|(known, _)| *known == name);
+        let (name, mini) = known.ok_or_else(|| {
+            ClientError::new(ErrorCode::NotFound, format!("there is no account `{name}`")).with_hint(format!(
+                "development accounts are {}, and of validators {}",
+                Self::development_names().join(", "),
+                Self::development_stashes().join(", ")
+            ))
         })?;
         Self::from_mini_secret(name, &Secret::new(mini))
     }
@@ -135,7 +154,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
-    /// The addresses that every Substrate tool prints for `//Alice` to `//Ferdie`.
+    /// The addresses that every Substrate tool prints for `//Alice` to `//Ferdie`, and for `//Alice//stash` to `//Dave//stash`.
     #[test]
     fn development_accounts_are_the_well_known_ones() {
         for (name, address) in [
@@ -145,6 +164,10 @@ mod tests {
             ("dave", "5DAAnrj7VHTznn2AWBemMuyBwZWs6FNFjdyVXUeYum3PTXFy"),
             ("eve", "5HGjWAeFDfFCWPsjFQdVV2Msvz2XtMktvgocEZcCj68kUMaw"),
             ("ferdie", "5CiPPseXPECbkjWCa6MnjNokrgYjMqmKndv2rSnekmSK2DjL"),
+            ("alice-stash", "5GNJqTPyNqANBkUVMN1LPPrxXnFouWXoe2wNSmmEoLctxiZY"),
+            ("bob-stash", "5HpG9w8EBLe5XCrbczpwq5TSXvedjrBGCwqxK1iQ7qUsSWFc"),
+            ("charlie-stash", "5Ck5SLSHYac6WFt5UZRSsdJjwmpSZq85fd5TRNAdZQVzEAPT"),
+            ("dave-stash", "5HKPmK9GYtE1PSLsS1qiYU9xQ9Si1NcEhdeCq9sw5bqu4ns8"),
         ] {
             let account = Account::development(name).unwrap();
             assert_eq!(ss58::format(&account.id(), 42), address);

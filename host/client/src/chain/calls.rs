@@ -6,6 +6,7 @@
 use codec::{Compact, Encode};
 use phala_protocol::{
     attestation::{Listing, Registration},
+    ceremony::{Attachment, SignedStatement},
     chain_state::RootRecord,
     gas::GasClass,
     ids::Balance,
@@ -109,9 +110,16 @@ impl ChainCall {
         Self::new("Contracts", "assign_replicas", (cluster, replicas))
     }
 
-    /// Announces the envelope key of a cluster's next epoch.
-    pub fn announce_key(cluster: ClusterId, epoch: Epoch, key: &[u8], worker: WorkerId, signature: [u8; 64]) -> Self {
-        Self::new("Contracts", "announce_key", (cluster, epoch, key, worker, signature))
+    /// Announces the envelope key of a cluster's next epoch, of the root of `era`.
+    pub fn announce_key(
+        cluster: ClusterId,
+        era: u32,
+        epoch: Epoch,
+        key: &[u8],
+        worker: WorkerId,
+        signature: [u8; 64],
+    ) -> Self {
+        Self::new("Contracts", "announce_key", (cluster, era, epoch, key, worker, signature))
     }
 
     /// Carries results, oldest boundary first; at most [`phala_protocol::limits::MAX_RESULTS_PER_SUBMIT`].
@@ -127,6 +135,16 @@ impl ChainCall {
     /// Renews collateral; the argument is the SCALE of `phala_attest::Collateral`.
     pub fn submit_collateral(collateral: Vec<u8>) -> Self {
         Self::raw("Attestation", "submit_collateral", collateral)
+    }
+
+    /// Binds a gatekeeper, whose evidence names the sender, to the sender's validator.
+    pub fn register_seat(gatekeeper: WorkerId) -> Self {
+        Self::new("Gatekeepers", "register_seat", gatekeeper)
+    }
+
+    /// Starts the ceremony that makes the next era's root with these gatekeepers; governance only.
+    pub fn start_ceremony(gatekeepers: &[WorkerId]) -> Self {
+        Self::new("Gatekeepers", "start", gatekeepers)
     }
 
     /// Registers a TEE; `evidence` is the SCALE of `phala_attest::Evidence`.
@@ -146,6 +164,16 @@ impl ChainCall {
         Self::new("Attestation", "record_root", (root, signatures))
     }
 
+    /// Carries a statement of a seat in the key ceremony.
+    pub fn state(statement: &SignedStatement) -> Self {
+        Self::new("Gatekeepers", "state", statement)
+    }
+
+    /// Carries a statement with what stands beside it.
+    pub fn state_with(statement: &SignedStatement, attachment: &Attachment) -> Self {
+        Self::new("Gatekeepers", "state_with", (statement, attachment))
+    }
+
     /// Sends funds, in 10^-12 PHA; refused if the sender would be left below the existential deposit.
     pub fn transfer(to: &AccountId, amount: Balance) -> Self {
         // 0: `MultiAddress::Id`.
@@ -156,6 +184,7 @@ impl ChainCall {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use phala_protocol::ceremony::Statement;
 
     #[test]
     fn arguments_are_those_of_the_pallets_one_after_another() {
@@ -167,5 +196,20 @@ mod tests {
         assert_eq!((call.label().as_str(), &call.arguments.0[..]), ("Contracts.upload_code", &[8, 1, 2][..]));
         let call = ChainCall::create_cluster(&[WorkerId([3; 32])]);
         assert_eq!(call.arguments.0, [&[4][..], &[3; 32]].concat());
+        let call = ChainCall::announce_key(ClusterId(1), 2, 3, &[9], WorkerId([4; 32]), [5; 64]);
+        let numbers = [1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0];
+        assert_eq!(call.arguments.0, [&numbers[..], &[4, 9], &[4; 32], &[5; 64]].concat());
+    }
+
+    #[test]
+    fn what_stands_beside_a_statement_follows_it() {
+        let statement = Statement::Complain { dealer: 4 };
+        let signed = SignedStatement { era: 1, attempt: 2, index: 3, statement, signature: [5; 64] };
+        let said = [&[1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 1, 4, 0][..], &[5; 64]].concat();
+        let call = ChainCall::state(&signed);
+        assert_eq!((call.label().as_str(), &call.arguments.0), ("Gatekeepers.state", &said));
+        let call = ChainCall::state_with(&signed, &Attachment::Key(vec![7, 8]));
+        assert_eq!(call.label(), "Gatekeepers.state_with");
+        assert_eq!(call.arguments.0, [&said[..], &[0, 8, 7, 8]].concat());
     }
 }

@@ -100,8 +100,21 @@ fn judge(pallet: &str, error: &str) -> (ErrorCode, Option<&'static str>) {
         ("Contracts", "NoSuchCode") => (NotFound, Some("upload the code first")),
         ("Contracts", "CodeExists") => (Refused, Some("the code is stored already; instantiate it")),
         ("Contracts", "NotWasm") => (Invalid, Some("the file is no WebAssembly; build it with `phala contract build`")),
-        ("Contracts", "NotAWorker") | ("Attestation", "NotAGatekeeper") => {
+        ("Contracts", "NotAWorker") | ("Attestation" | "Gatekeepers", "NotAGatekeeper") => {
             (Unattested, Some("register it with evidence first"))
+        }
+        ("Gatekeepers", "NotTheOperator") => {
+            (Unauthorised, Some("the gatekeeper's evidence names another operator: only that one's validator can have it"))
+        }
+        ("Gatekeepers", "AlreadySeated") => {
+            (Refused, Some("the validator has a gatekeeper already; `gatekeepers.leave` unbinds it"))
+        }
+        ("Gatekeepers", "NotSeated") => {
+            (NotFound, Some("bind it to its validator first: `phala gatekeeper register-seat`"))
+        }
+        ("Gatekeepers", "Convicted") => (Refused, Some("it takes no seat any more: set up another gatekeeper")),
+        ("Gatekeepers", "UnderWay" | "HandOverPending") => {
+            (Busy, Some("`phala gatekeeper status` shows the ceremony under way, or the root that waits"))
         }
         ("Contracts", "TooEarly" | "StillClosing") => (Busy, Some("the open epoch must be finished first")),
         ("Attestation", "NoCollateral") => (Unattested, Some("submit the platform's collateral first")),

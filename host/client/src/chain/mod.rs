@@ -7,6 +7,7 @@
 
 pub mod calls;
 mod errors;
+mod events;
 mod read;
 mod submit;
 

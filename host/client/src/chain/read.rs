@@ -118,8 +118,8 @@ impl Chain {
         header.ok_or_else(|| ClientError::new(ErrorCode::NotFound, format!("the node has no block {}", to_hex(hash))))
     }
 
-    /// The extrinsics of a block.
-    pub(crate) async fn body(&self, hash: &Hash) -> Result<Vec<Vec<u8>>, ClientError> {
+    /// The extrinsics of a block, each in SCALE. *The node's word.*
+    pub async fn body(&self, hash: &Hash) -> Result<Vec<Vec<u8>>, ClientError> {
         #[derive(Deserialize)]
         struct Signed {
             block: Body,

@@ -14,6 +14,7 @@ pub(super) const CLUSTER: ClusterId = ClusterId(0);
 pub(super) fn cluster(key: &DecapsulationKey) -> ClusterRecord {
     ClusterRecord {
         era: 0,
+        era_before: 0,
         epoch: 4,
         opened_at: 0,
         opened_count: 0,

@@ -120,6 +120,7 @@ fn trusts_only_a_registered_replica_with_a_listed_measurement() {
     };
     let cluster = ClusterRecord {
         era: 0,
+        era_before: 0,
         epoch: 3,
         opened_at: 0,
         opened_count: 0,

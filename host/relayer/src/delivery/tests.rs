@@ -3,9 +3,11 @@
 use super::*;
 use codec::Encode;
 use phala_protocol::{
+    ceremony::Attachment,
     finality::FinalityFragment,
     gas::GasClass,
     inbox::{Head, ItemHeader, ItemKind, ItemOrigin},
+    relay::PlacedAttachment,
     AccountId, WorkerId,
 };
 use std::sync::Mutex;
@@ -83,6 +85,7 @@ fn status(height: BlockNumber, count: u64) -> TeeStatus {
         wanted_keys: vec![],
         inboxes: vec![InboxCursor { cluster: CLUSTER, head: Head { count, link: [0; 32] }, ready: true }],
         wanted_codes: vec![],
+        attempt: None,
         outgoing: vec![],
     }
 }
@@ -98,6 +101,7 @@ async fn brings_whole_blocks_and_proves_their_boundaries_at_the_new_head() {
     status.wanted_keys = vec![b"wanted".to_vec()];
     let assembled = assemble(&node, &status).await.unwrap();
     assert!(assembled.has_news() && !assembled.more);
+    assert_eq!(assembled.proved_at, Some(9));
     assert_eq!(blocks_of(&assembled.delivery), [3, 3, 5]);
     let proved = node.proved.lock().unwrap();
     let (keys, at) = &proved[0];
@@ -173,7 +177,17 @@ async fn nothing_is_brought_to_a_tee_that_is_not_ready_or_far_behind() {
     let mut node = MockNode::new(&[(3, 1)], 9, 9);
     node.complete = false;
     let assembled = assemble(&node, &status(1, 0)).await.unwrap();
-    assert!(assembled.more && assembled.delivery.items.is_empty());
+    assert!(assembled.more && assembled.delivery.items.is_empty() && assembled.proved_at.is_none());
+}
+
+#[tokio::test]
+async fn what_stands_beside_statements_is_news_at_a_head_that_is_known() {
+    let node = MockNode::new(&[], 9, 9);
+    let mut assembled = assemble(&node, &status(9, 0)).await.unwrap();
+    assert!(!assembled.has_news() && assembled.proved_at == Some(9));
+    let attachment = Attachment::Key(vec![1]);
+    assembled.delivery.attachments.push(PlacedAttachment { era: 1, attempt: 0, index: 2, attachment });
+    assert!(assembled.has_news());
 }
 
 #[tokio::test]

@@ -51,11 +51,22 @@ fn what_the_chain_has_already_counts_as_done() {
         ("Contracts", "NoSuchBoundary"),
         ("Attestation", "CollateralNotNewer"),
         ("Attestation", "WrongEra"),
+        ("Contracts", "WrongEra"),
+        ("Gatekeepers", "AlreadyStated"),
+        ("Gatekeepers", "WrongAttempt"),
+        ("Gatekeepers", "WrongEra"),
+        ("Gatekeepers", "NoCeremony"),
+        ("Gatekeepers", "WrongPhase"),
+        ("Gatekeepers", "TooLate"),
+        ("Gatekeepers", "TakesNoPart"),
     ] {
         assert_eq!(judge(&refusal(pallet, error)), Settled::Done, "{error}");
     }
     assert_eq!(judge(&refusal("Contracts", "StillClosing")), Settled::Later);
     assert_eq!(judge(&refusal("Attestation", "NoCollateral")), Settled::Later);
+    for error in ["NotAGatekeeper", "BadSignature", "WrongAttachment", "NoSuchComplaint", "NoSuchDelivery"] {
+        assert_eq!(judge(&refusal("Gatekeepers", error)), Settled::Later, "{error}");
+    }
     let unreachable = ClientError::new(ErrorCode::Unreachable, "gone");
     assert_eq!(judge(&SubmitError::Client(unreachable)), Settled::Failed);
     let unpaid = SubmitError::Rejected { code: ErrorCode::InsufficientFunds, message: String::new() };

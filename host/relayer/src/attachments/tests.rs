@@ -1,0 +1,205 @@
+//! Which blocks are looked at, what is found in them, and what of it a TEE is brought.
+#![allow(clippy::unwrap_used, reason = "tests")]
+use super::*;
+use phala_client::ErrorCode;
+use phala_protocol::{
+    attestation::Role,
+    ceremony::{Attachment, MAX_ATTACHMENT_BYTES},
+    WorkerId,
+};
+use std::sync::Mutex as Locked;
+
+/// A chain in memory that has states from `oldest` on and is silent in most blocks.
+#[derive(Default)]
+struct Played {
+    said: BTreeMap<BlockNumber, Vec<ChainEvent>>,
+    oldest: BlockNumber,
+    newest: BlockNumber,
+    asked: Locked<Vec<BlockNumber>>,
+}
+
+impl Blocks for Played {
+    async fn said(&self, number: BlockNumber) -> Result<Option<Vec<ChainEvent>>, ClientError> {
+        if number > self.newest {
+            return Err(ClientError::new(ErrorCode::Unreachable, "the node is gone"));
+        }
+        self.asked.lock().unwrap().push(number);
+        Ok((number >= self.oldest).then(|| self.said.get(&number).cloned().unwrap_or_default()))
+    }
+}
+
+impl Played {
+    fn new(newest: BlockNumber) -> Self {
+        Self { newest, ..Self::default() }
+    }
+
+    fn say(&mut self, number: BlockNumber, event: ChainEvent) {
+        self.said.entry(number).or_default().push(event);
+    }
+
+    fn asked(&self) -> Vec<BlockNumber> {
+        std::mem::take(&mut *self.asked.lock().unwrap())
+    }
+}
+
+fn event(name: &str, fields: Vec<u8>) -> ChainEvent {
+    ChainEvent { pallet: "Gatekeepers".into(), name: name.into(), fields }
+}
+
+fn began((era, attempt): AttemptId, phase: Phase) -> ChainEvent {
+    event("PhaseBegan", (era, attempt, phase, 99u32).encode())
+}
+
+fn key((era, attempt): AttemptId, index: u16) -> PlacedAttachment {
+    PlacedAttachment { era, attempt, index, attachment: Attachment::Key(index.to_le_bytes().to_vec()) }
+}
+
+fn attached(placed: &PlacedAttachment) -> ChainEvent {
+    event("Attached", placed.encode())
+}
+
+fn status(attempt: Option<AttemptId>, height: BlockNumber) -> TeeStatus {
+    TeeStatus {
+        identity: WorkerId([1; 32]),
+        role: Role::Gatekeeper,
+        genesis: [0; 32],
+        height,
+        head: [7; 32],
+        wanted_keys: vec![],
+        inboxes: vec![],
+        wanted_codes: vec![],
+        attempt,
+        outgoing: vec![],
+    }
+}
+
+const ATTEMPT: AttemptId = (1, 3);
+
+async fn due(found: &Attachments, node: &Played, height: BlockNumber, brought: &Brought) -> Vec<PlacedAttachment> {
+    found.due(node, ATTEMPT, height, brought).await.unwrap().attachments
+}
+
+#[tokio::test]
+async fn what_was_missed_is_found_back_to_the_beginning_of_the_attempt_and_blocks_are_looked_at_once() {
+    let mut node = Played::new(1_010);
+    node.say(980, attached(&key((1, 2), 9)));
+    node.say(990, began((1, 3), Phase::Commit));
+    node.say(995, began((1, 3), Phase::Share));
+    node.say(996, event("Stated", vec![1, 2, 3]));
+    node.say(996, attached(&key(ATTEMPT, 2)));
+    node.say(996, event("Attached", vec![0xff; 7]));
+    node.say(998, attached(&key(ATTEMPT, 1)));
+    node.say(998, attached(&key(ATTEMPT, 2)));
+    let (found, nothing) = (Attachments::default(), Brought::default());
+    assert_eq!(due(&found, &node, 1_000, &nothing).await, [key(ATTEMPT, 2), key(ATTEMPT, 1)]);
+    assert_eq!(node.asked(), (990..=1_000).rev().collect::<Vec<_>>());
+    // Another TEE, and one whose head is behind.
+    assert_eq!(due(&found, &node, 1_000, &nothing).await.len(), 2);
+    assert_eq!(due(&found, &node, 997, &nothing).await, [key(ATTEMPT, 2)]);
+    assert!(node.asked().is_empty());
+    node.say(1_002, attached(&key(ATTEMPT, 4)));
+    assert_eq!(due(&found, &node, 1_003, &nothing).await.last(), Some(&key(ATTEMPT, 4)));
+    assert_eq!(node.asked(), [1_001, 1_002, 1_003]);
+}
+
+#[tokio::test]
+async fn an_attempt_without_a_beginning_costs_a_bounded_look_once() {
+    let node = Played::new(10_100);
+    let (found, nothing) = (Attachments::default(), Brought::default());
+    let mut asked = Vec::new();
+    for _ in 0..20 {
+        assert!(due(&found, &node, 10_000, &nothing).await.is_empty());
+        let now = node.asked();
+        assert!(now.len() <= MOST_AT_ONCE as usize);
+        asked.extend(now);
+    }
+    assert_eq!(asked, (10_001 - MOST_BACK..=10_000).rev().collect::<Vec<_>>());
+    let other = found.due(&node, (77, 0), 10_000, &nothing).await.unwrap();
+    assert!(other == Due::default() && node.asked().is_empty());
+    // A young chain ends at its first block.
+    let (young, found) = (Played::new(5), Attachments::default());
+    due(&found, &young, 5, &nothing).await;
+    due(&found, &young, 5, &nothing).await;
+    assert_eq!(young.asked(), [5, 4, 3, 2, 1]);
+}
+
+#[tokio::test]
+async fn the_look_back_ends_where_the_node_cannot_tell_and_a_long_silence_begins_anew() {
+    let mut node = Played { oldest: 95, ..Played::new(10_000) };
+    node.say(97, attached(&key(ATTEMPT, 1)));
+    let (found, nothing) = (Attachments::default(), Brought::default());
+    assert_eq!(due(&found, &node, 100, &nothing).await, [key(ATTEMPT, 1)]);
+    due(&found, &node, 100, &nothing).await;
+    assert_eq!(node.asked(), [100, 99, 98, 97, 96, 95, 94]);
+    node.say(8_999, began(ATTEMPT, Phase::Commit));
+    node.say(9_000, attached(&key(ATTEMPT, 2)));
+    assert_eq!(due(&found, &node, 9_000, &nothing).await, [key(ATTEMPT, 2)]);
+    assert_eq!(node.asked(), [9_000, 8_999]);
+    // A node that fails is asked for the same block again.
+    assert!(found.due(&node, ATTEMPT, 10_001, &nothing).await.is_err());
+    node.newest = 10_001;
+    node.say(10_001, attached(&key(ATTEMPT, 3)));
+    assert!(due(&found, &node, 10_001, &nothing).await.contains(&key(ATTEMPT, 3)));
+}
+
+#[tokio::test]
+async fn a_tee_is_brought_each_once_until_it_may_have_lost_it() {
+    let mut node = Played::new(100);
+    node.say(90, began(ATTEMPT, Phase::Commit));
+    node.say(95, attached(&key(ATTEMPT, 1)));
+    let found = Attachments::default();
+    let mut brought = Brought::default();
+    let bring = async |brought: &mut Brought, status: TeeStatus| {
+        brought.look(&status);
+        let due = found.due(&node, ATTEMPT, status.height, brought).await.unwrap();
+        brought.took(due.names);
+        due.attachments.len()
+    };
+    assert_eq!(bring(&mut brought, status(Some(ATTEMPT), 94)).await, 0, "its head does not show it");
+    assert_eq!(bring(&mut brought, status(Some(ATTEMPT), 96)).await, 1);
+    assert_eq!(bring(&mut brought, status(Some(ATTEMPT), 97)).await, 0);
+    assert_eq!(bring(&mut brought, status(Some(ATTEMPT), 96)).await, 1, "its head went back");
+    brought.look(&status(None, 97));
+    assert_eq!(bring(&mut brought, status(Some(ATTEMPT), 97)).await, 1, "it was in none for a while");
+    brought.forget();
+    assert_eq!(bring(&mut brought, status(Some(ATTEMPT), 97)).await, 1, "it did not answer");
+    assert_eq!(bring(&mut brought, status(Some(ATTEMPT), 98)).await, 0);
+}
+
+#[tokio::test]
+async fn a_delivery_and_the_memory_of_an_attempt_are_bounded() {
+    let mut node = Played::new(100);
+    node.say(1, began(ATTEMPT, Phase::Commit));
+    let package = |index: u16| PlacedAttachment {
+        index,
+        attachment: Attachment::Package(vec![0; MAX_ATTACHMENT_BYTES]),
+        ..key(ATTEMPT, index)
+    };
+    let most = MAX_ATTEMPT_BYTES / package(1).encoded_size();
+    for index in 0..most as u16 + 100 {
+        node.say(2 + BlockNumber::from(index % 50), attached(&package(index)));
+    }
+    let (found, mut brought) = (Attachments::default(), Brought::default());
+    let mut seen = BTreeSet::new();
+    loop {
+        let due = found.due(&node, ATTEMPT, 100, &brought).await.unwrap();
+        let bytes: usize = due.attachments.iter().map(Encode::encoded_size).sum();
+        assert!(bytes <= MAX_BYTES && due.names.len() <= MOST_IN_ONE);
+        seen.extend(due.attachments.iter().map(|placed| placed.index));
+        brought.took(due.names);
+        if !due.more {
+            break;
+        }
+    }
+    assert_eq!(seen.len(), most);
+    for index in 0..MOST_OF_AN_ATTEMPT as u16 + 10 {
+        node.say(101, attached(&key((2, 0), index)));
+    }
+    node.say(101, attached(&key((2, 1), 1)));
+    node.newest = 101;
+    let due = found.due(&node, (2, 0), 101, &Brought::default()).await.unwrap();
+    assert!(due.names.len() == MOST_IN_ONE && due.more);
+    assert_eq!(found.0.lock().await.attempts[&(2, 0)].placed.len(), MOST_OF_AN_ATTEMPT);
+    let former = found.due(&node, ATTEMPT, 101, &Brought::default()).await.unwrap();
+    assert!(former == Due::default(), "two attempts are remembered");
+}

@@ -1,0 +1,225 @@
+//! Statements of key ceremonies: submitted at once, beside everything else, and not one after the other.
+//!
+//! A phase ends after some dozen blocks, and what seats lack is said in its last ten. So nothing that a TEE has for the chain holds a
+//! statement up, and none waits until another is in a block: a dealer of whom all complain has a hundred to deliver within one phase.
+//! Their order does not matter; each is taken for itself. What does hold one up is an earlier extrinsic of the same account that the
+//! node's pool lost: gatekeepers are better given an account of their own.
+//!
+//! A statement that is taken is free, and one that is there already costs a fee. So one in a block is submitted again only when the
+//! TEE repeats it although that block is finalised.
+
+use super::{judge, name, Pending, Settled, Submitted, INTERVAL, REPEAT_BLOCKS};
+use crate::Shared;
+use phala_client::{
+    chain::{ChainCall, Included, SubmitError},
+    Account, ClientError, Until,
+};
+use phala_protocol::{ids::BlockNumber, relay::Outgoing, Hash};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use tokio::{sync::watch, task::JoinSet};
+
+/// Blocks after which a refused statement is submitted again. A last call has ten blocks, of which a TEE's finalised head is some three
+/// behind, and getting into a block takes one or two: with four in between, a second try still comes in time, a third would not.
+const REPEAT_STATEMENT_BLOCKS: BlockNumber = 4;
+/// Blocks after the one that a statement is in, until which its TEE has been shown that it stands there.
+const SHOWN_BLOCKS: BlockNumber = 3;
+/// How long one is followed into a block: the time of five. Then it is signed anew, for what its index waits for may never come.
+const WAIT: Duration = Duration::from_secs(30);
+/// Statements of one TEE that are followed at once: what a seat among a hundred may have to say in one phase, and as many again.
+const MOST_UNDER_WAY: usize = 256;
+
+/// Submits statements as `account`, for ever.
+pub(crate) async fn submit_statements(
+    shared: &Arc<Shared>,
+    account: &Arc<Account>,
+    tee: &str,
+    mut outgoing: watch::Receiver<Option<Pending>>,
+) {
+    let mut lane = Lane::default();
+    let mut under_way = JoinSet::new();
+    let mut connections = shared.link.connections();
+    let mut heads = shared.link.height();
+    loop {
+        let items = outgoing.borrow_and_update().as_ref().map_or_else(Vec::new, |pending| pending.items.clone());
+        let height = *heads.borrow_and_update();
+        // A node that was lost may have lost what it had taken.
+        if connections != shared.link.connections() {
+            connections = shared.link.connections();
+            lane.submitted = Submitted::default();
+        }
+        for (name, call) in lane.due(&items, height) {
+            let (shared, account) = (shared.clone(), account.clone());
+            under_way.spawn(async move {
+                let chain = shared.link.chain().await;
+                (name, call.label(), chain.submit_within(&account, &call, Until::InBlock, WAIT).await)
+            });
+        }
+        tokio::select! {
+            Some(Ok((name, call, outcome))) = under_way.join_next() => {
+                lane.settle(name, &outcome, *heads.borrow());
+                match outcome {
+                    Ok(included) => tracing::info!(tee, block = included.block, call, "submitted"),
+                    Err(error) => report(shared, tee, &call, error).await,
+                }
+            }
+            changed = outgoing.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+            }
+            _ = heads.changed() => {}
+            () = tokio::time::sleep(INTERVAL) => {}
+        }
+    }
+}
+
+async fn report(shared: &Shared, tee: &str, call: &str, error: SubmitError) {
+    match judge(&error) {
+        Settled::Done => tracing::debug!(tee, call, %error, "the chain has it, or asks for it no more"),
+        Settled::Later => tracing::warn!(tee, call, %error, "the chain refuses; trying again later"),
+        Settled::Failed => {
+            let error = ClientError::from(error);
+            tracing::warn!(tee, call, %error, hint = error.hint, "cannot submit a statement");
+            shared.link.failed(&error).await;
+        }
+    }
+}
+
+/// Which statements are under way, and when which is submitted again.
+#[derive(Default)]
+struct Lane {
+    submitted: Submitted,
+    under_way: BTreeSet<Hash>,
+}
+
+impl Lane {
+    /// The statements among `items` that are to be submitted at finalised height `height`; they are under way then.
+    fn due(&mut self, items: &[Outgoing], height: BlockNumber) -> Vec<(Hash, ChainCall)> {
+        let statements: Vec<_> = items.iter().filter_map(|item| Some((name(item), call(item)?))).collect();
+        let names: Vec<Hash> = statements.iter().map(|(name, _)| *name).collect();
+        self.submitted.keep_only(&names);
+        let mut due = Vec::new();
+        for (name, call) in statements {
+            if self.under_way.len() >= MOST_UNDER_WAY {
+                break;
+            }
+            if self.submitted.is_due(&name, height) && self.under_way.insert(name) {
+                due.push((name, call));
+            }
+        }
+        due
+    }
+
+    /// Notes what became of one, at finalised height `height`.
+    fn settle(&mut self, name: Hash, outcome: &Result<Included, SubmitError>, height: BlockNumber) {
+        self.under_way.remove(&name);
+        let until = match outcome {
+            Ok(included) => included.block.saturating_add(SHOWN_BLOCKS),
+            Err(error) => height.saturating_add(match judge(error) {
+                Settled::Done => REPEAT_BLOCKS,
+                Settled::Later => REPEAT_STATEMENT_BLOCKS,
+                // It came into no block. Where that is the node's doing, the next head shows that it is back.
+                Settled::Failed => 1,
+            }),
+        };
+        self.submitted.rest(name, until);
+    }
+}
+
+fn call(item: &Outgoing) -> Option<ChainCall> {
+    match item {
+        Outgoing::State(statement) => Some(ChainCall::state(statement)),
+        Outgoing::StateWith { statement, attachment } => Some(ChainCall::state_with(statement, attachment)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use phala_client::{chain::PalletError, ErrorCode};
+    use phala_protocol::{
+        ceremony::{Attachment, SignedStatement, Statement},
+        result::{Rekey, SignedRekey},
+        ClusterId, WorkerId,
+    };
+
+    fn statement(dealer: u16) -> Outgoing {
+        let statement = Statement::Reject { dealer };
+        Outgoing::State(SignedStatement { era: 1, attempt: 0, index: 1, statement, signature: [0; 64] })
+    }
+
+    fn rekey() -> Outgoing {
+        let rekey = Rekey { cluster: ClusterId(0), epoch: 1, boundary: None, old: [0; 32], new: [1; 32] };
+        Outgoing::Rekey(SignedRekey { rekey, worker: WorkerId([1; 32]), signature: [0; 64] })
+    }
+
+    /// The labels of what is due, and the name of the first.
+    fn due(lane: &mut Lane, items: &[Outgoing], height: BlockNumber) -> (Vec<String>, Option<Hash>) {
+        let due = lane.due(items, height);
+        (due.iter().map(|(_, call)| call.label()).collect(), due.first().map(|(name, _)| *name))
+    }
+
+    fn refused(error: &str) -> Result<Included, SubmitError> {
+        Err(SubmitError::Pallet(PalletError { pallet: "Gatekeepers".into(), error: error.into() }))
+    }
+
+    #[test]
+    fn statements_are_due_at_once_beside_whatever_else_waits_and_not_while_they_are_under_way() {
+        let Outgoing::State(signed) = statement(1) else { unreachable!() };
+        let with = Outgoing::StateWith { statement: signed, attachment: Attachment::Key(vec![1]) };
+        let items = [rekey(), statement(2), with.clone(), statement(3)];
+        let mut lane = Lane::default();
+        let labels = ["Gatekeepers.state", "Gatekeepers.state_with", "Gatekeepers.state"];
+        assert_eq!(due(&mut lane, &items, 10).0, labels);
+        assert!(due(&mut lane, &items, 1_000).0.is_empty(), "followed until something becomes of them");
+        assert!(due(&mut lane, &[], 1_000).0.is_empty());
+        assert!(due(&mut lane, &items, 1_000).0.is_empty(), "also when the TEE was silent meanwhile");
+    }
+
+    #[test]
+    fn what_became_of_a_statement_says_when_it_is_submitted_again() {
+        let included = |block| Ok(Included { block, block_hash: [0; 32], events: vec![] });
+        let busy = || Err(SubmitError::Rejected { code: ErrorCode::Busy, message: String::new() });
+        let gone = || Err(SubmitError::Client(ClientError::new(ErrorCode::Unreachable, "gone")));
+        for (outcome, again) in [
+            (included(21), 21 + SHOWN_BLOCKS),
+            (refused("WrongAttachment"), 20 + REPEAT_STATEMENT_BLOCKS),
+            (refused("AlreadyStated"), 20 + REPEAT_BLOCKS),
+            (busy(), 21),
+            (gone(), 21),
+        ] {
+            let mut lane = Lane::default();
+            let name = due(&mut lane, &[statement(1)], 18).1.unwrap();
+            lane.settle(name, &outcome, 20);
+            assert!(due(&mut lane, &[statement(1)], again - 1).0.is_empty(), "{outcome:?}");
+            assert_eq!(due(&mut lane, &[statement(1)], again).0, ["Gatekeepers.state"], "{outcome:?}");
+        }
+        // What the TEE says no more is forgotten, and due at once if it says it again.
+        let mut lane = Lane::default();
+        let name = due(&mut lane, &[statement(1)], 18).1.unwrap();
+        lane.settle(name, &included(21), 20);
+        assert!(due(&mut lane, &[], 20).0.is_empty());
+        assert_eq!(due(&mut lane, &[statement(1)], 20).0, ["Gatekeepers.state"]);
+    }
+
+    #[test]
+    fn a_second_try_comes_within_the_last_call() {
+        use phala_protocol::ceremony::LAST_CALL_BLOCKS;
+        // The first leaves when a head that is three behind shows the last call, and is refused in the next block.
+        let (behind, inclusion) = (3, 2);
+        assert!(behind + REPEAT_STATEMENT_BLOCKS + inclusion < LAST_CALL_BLOCKS);
+    }
+
+    #[test]
+    fn what_is_under_way_is_bounded() {
+        let items: Vec<_> = (0..2 * MOST_UNDER_WAY as u16).map(statement).collect();
+        let mut lane = Lane::default();
+        let (first, name) = due(&mut lane, &items, 10);
+        assert_eq!(first.len(), MOST_UNDER_WAY);
+        assert!(due(&mut lane, &items, 11).0.is_empty());
+        lane.settle(name.unwrap(), &refused("WrongPhase"), 11);
+        assert_eq!(due(&mut lane, &items, 11).0.len(), 1);
+    }
+}
