@@ -4,8 +4,10 @@
 //! has looked at it.
 
 mod attest;
+mod gatekeeper;
 
 pub use attest::{AttestCommand, AttestVerifyArgs, CollateralCommand, CollateralFetchArgs, WorkerCheckArgs};
+pub use gatekeeper::{GatekeeperCommand, TranscriptArgs, VerifyTranscriptArgs};
 
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -42,7 +44,7 @@ pub struct Global {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Run an INSECURE network on this machine: chain, gatekeeper, workers, relayer, all with simulated TEEs
+    /// Run an INSECURE network on this machine: chain, gatekeepers, workers, relayer, all with simulated TEEs
     Dev(DevArgs),
     /// Stop the network that `phala dev` runs
     Stop(StopArgs),
@@ -69,6 +71,9 @@ pub enum Command {
     /// Check a machine, run and register a worker or gatekeeper by hand
     #[command(subcommand)]
     Worker(WorkerCommand),
+    /// Seats, ceremonies and roots: who holds the network's keys, and how they are made
+    #[command(subcommand)]
+    Gatekeeper(GatekeeperCommand),
     /// Run a chain node by hand
     #[command(subcommand)]
     Node(NodeCommand),
@@ -97,6 +102,10 @@ pub struct DevArgs {
     /// Workers, each with a cluster of its own
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16))]
     pub workers: Option<u32>,
+    /// Gatekeepers: 1, which holds the whole root, or 4, each of one of 4 authorities, which make a root in a ceremony. Decided once
+    /// [default: 1]
+    #[arg(long, value_name = "N", value_parser = gatekeepers)]
+    pub gatekeepers: Option<u32>,
     /// WebSocket port of the first node; an error if it is busy [default: 9944, or a free one]
     #[arg(long, value_name = "PORT")]
     pub node_port: Option<u16>,
@@ -123,6 +132,7 @@ impl DevArgs {
         base_path: None,
         authorities: None,
         workers: None,
+        gatekeepers: None,
         node_port: None,
         worker_port: None,
         epoch_blocks: None,
@@ -144,6 +154,14 @@ fn authorities(text: &str) -> Result<u32, String> {
         "1" => Ok(1),
         "4" => Ok(4),
         _ => Err("a development chain has 1 or 4 authorities".to_owned()),
+    }
+}
+
+fn gatekeepers(text: &str) -> Result<u32, String> {
+    match text {
+        "1" => Ok(1),
+        "4" => Ok(4),
+        _ => Err("a development network has 1 gatekeeper, or 4: one of each authority".to_owned()),
     }
 }
 
@@ -462,13 +480,14 @@ pub enum RelayerCommand {
 /// `phala relayer run`.
 #[derive(Clone, Debug, Args)]
 pub struct RelayerRunArgs {
-    /// The operator's address of a TEE, such as http://127.0.0.1:8300; can be repeated
-    #[arg(long = "tee", value_name = "URL", required = true)]
+    /// The operator's address of a TEE, such as http://127.0.0.1:8300, and after a comma its operator's account where that is not
+    /// --from; can be repeated
+    #[arg(long = "tee", value_name = "URL[,ACCOUNT]", required = true)]
     pub tees: Vec<String>,
     /// The platform's collateral as its vendor or simulator gives it; renewed when the file changes; can be repeated
     #[arg(long = "collateral", value_name = "FILE")]
     pub collaterals: Vec<PathBuf>,
-    /// The operator's account, which pays
+    /// The account that pays, and operates TEEs that name no other
     #[arg(long)]
     pub from: String,
     /// INSECURE: the account with the sudo key of a development chain, which records roots

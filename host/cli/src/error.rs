@@ -16,6 +16,8 @@ pub enum Code {
     Simulated,
     /// All links hold, and whether a worker that signed was shut out is left open.
     BansUnknown,
+    /// A ceremony's transcript does not hold.
+    Transcript,
     /// This machine lacks something.
     Environment,
     /// An explicitly named port is taken.
@@ -32,10 +34,12 @@ impl Code {
             | Self::Usage
             | Self::Simulated
             | Self::BansUnknown
+            | Self::Transcript
             | Self::Environment
             | Self::PortInUse => {}
         };
-        let own = [Self::Usage, Self::Simulated, Self::BansUnknown, Self::Environment, Self::PortInUse];
+        let own =
+            [Self::Usage, Self::Simulated, Self::BansUnknown, Self::Transcript, Self::Environment, Self::PortInUse];
         ErrorCode::ALL.into_iter().map(Self::Client).chain(own)
     }
 
@@ -46,6 +50,7 @@ impl Code {
             Self::Usage => "usage",
             Self::Simulated => "simulated",
             Self::BansUnknown => "bans_unknown",
+            Self::Transcript => "transcript",
             Self::Environment => "environment",
             Self::PortInUse => "port_in_use",
         }
@@ -59,6 +64,7 @@ impl Code {
             Self::Simulated => 8,
             Self::Environment | Self::PortInUse => 9,
             Self::BansUnknown => 10,
+            Self::Transcript => 11,
         }
     }
 }

@@ -16,6 +16,7 @@ mod machine;
 mod network;
 mod output;
 mod pending;
+mod roots;
 mod sessions;
 mod values;
 

@@ -120,3 +120,26 @@ fn lines_about_machines_and_evidence_are_read() {
     }
     assert!(parse("phala worker run --operator bob --data d").is_ok(), "a worker finds its machine");
 }
+
+#[test]
+fn gatekeepers_are_one_or_four_and_have_commands_of_their_own() {
+    let cli = parse("phala dev --authorities 4 --gatekeepers 4 --session-blocks 20 --epoch-blocks 30").unwrap();
+    let Command::Dev(dev) = cli.command else { panic!() };
+    assert_eq!((dev.gatekeepers, dev.session_blocks, dev.epoch_blocks), (Some(4), Some(20), Some(30)));
+    for number in ["0", "2", "3", "5"] {
+        assert!(parse(&format!("phala dev --gatekeepers {number}")).is_err());
+    }
+    let cli = parse("phala gatekeeper start 0x01 0x02 --json").unwrap();
+    let Command::Gatekeeper(GatekeeperCommand::Start { identities, from }) = cli.command else { panic!() };
+    assert_eq!((identities.len(), from.as_str()), (2, "alice"));
+    assert!(parse("phala gatekeeper start").is_err() && parse("phala gatekeeper register-seat 0x01").is_err());
+    assert!(parse("phala gatekeeper register-seat 0x01 --from bob-stash").is_ok());
+    let cli = parse("phala gatekeeper transcript --era 2 --attempt 1 --output t").unwrap();
+    let Command::Gatekeeper(GatekeeperCommand::Transcript(args)) = cli.command else { panic!() };
+    assert_eq!((args.era, args.attempt, args.before), (Some(2), Some(1), None));
+    assert!(parse("phala gatekeeper verify-transcript t --genesis 0x00").is_ok());
+    assert!(parse("phala gatekeeper status").is_ok() && parse("phala gatekeeper transcript").is_err());
+    let cli = parse("phala relayer run --from alice --tee http://a:1 --tee http://b:2,bob-stash").unwrap();
+    let Command::Relayer(RelayerCommand::Run(args)) = cli.command else { panic!() };
+    assert_eq!(args.tees, ["http://a:1", "http://b:2,bob-stash"]);
+}

@@ -80,7 +80,7 @@ fn list(output: Output) -> Result<(), CliError> {
         let id = file.account().map_err(ClientError::from)?;
         accounts.push((name, accounts::address(&id), false));
     }
-    for name in Account::development_names() {
+    for name in Account::development_names().into_iter().chain(Account::development_stashes()) {
         // A key of one's own hides the development account of its name.
         if accounts.iter().all(|(known, ..)| known != name) {
             accounts.push((name.to_owned(), Account::development(name)?.address(), true));

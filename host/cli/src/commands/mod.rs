@@ -6,6 +6,7 @@ mod check;
 mod confidence;
 pub mod contract;
 mod doctor;
+mod gatekeeper;
 mod logs;
 mod roles;
 mod session;
@@ -49,6 +50,7 @@ pub async fn run(cli: Cli, output: &Output) -> Result<(), CliError> {
         Command::Verify(args) => verify::run(global, &args, output),
         Command::Attest(command) => attest::run(global, command, output).await,
         Command::Worker(command) => worker::run(global, command, output).await,
+        Command::Gatekeeper(command) => gatekeeper::run(global, command, output).await,
         Command::Node(command) => roles::node(command),
         Command::Relayer(command) => roles::relayer(global, command).await,
         Command::Completions { shell } => {

@@ -47,7 +47,15 @@ pub async fn relayer(global: &Global, command: RelayerCommand) -> Result<(), Cli
         connected = connect => connected?,
         () = &mut shutdown => return Ok(()),
     };
-    let tees = args.tees.iter().map(|url| TeeEndpoint { operator_url: url.clone() }).collect();
+    let mut tees = Vec::new();
+    for text in &args.tees {
+        let (url, name) = endpoint(text);
+        let operator = match name {
+            Some(name) => Some(accounts::signer(global, &connected.network, name).await?),
+            None => None,
+        };
+        tees.push(TeeEndpoint { operator_url: url.to_owned(), operator });
+    }
     let mut config = RelayerConfig::new(node, tees, accounts::signer(global, &connected.network, &args.from).await?);
     if let Some(sudo) = &args.sudo {
         note("INSECURE: records roots with the chain's sudo key");
@@ -56,6 +64,14 @@ pub async fn relayer(global: &Global, command: RelayerCommand) -> Result<(), Cli
     config.collateral = args.collaterals;
     drop(connected);
     Ok(phala_relayer::run(config, shutdown).await?)
+}
+
+/// A TEE's address, and the name of its operator's account where one stands after a comma.
+fn endpoint(text: &str) -> (&str, Option<&str>) {
+    match text.rsplit_once(',') {
+        Some((url, name)) => (url, Some(name)),
+        None => (text, None),
+    }
 }
 
 /// The exit class of what can be tried again.
@@ -80,4 +96,15 @@ fn shutdown() -> Result<impl std::future::Future<Output = ()>, CliError> {
             _ = terminate.recv() => {}
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tee_may_have_an_operator_of_its_own() {
+        assert_eq!(endpoint("http://127.0.0.1:8300"), ("http://127.0.0.1:8300", None));
+        assert_eq!(endpoint("http://127.0.0.1:8300,bob-stash"), ("http://127.0.0.1:8300", Some("bob-stash")));
+    }
 }

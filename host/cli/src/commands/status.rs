@@ -5,11 +5,12 @@ use crate::{
     error::CliError,
     network,
     output::{assurance, assurance_line, table, Output},
+    roots,
 };
 use phala_client::worker::{WorkerEndpoint, WorkerInfo};
 use phala_protocol::{
     attestation::{Assurance, Role},
-    chain_state::{ClusterRecord, WorkerRecord},
+    chain_state::{ClusterRecord, RootRecord, WorkerRecord},
     inbox::Head,
     storage, ClusterId, WorkerId,
 };
@@ -33,6 +34,8 @@ pub async fn run(global: &Global, output: Output) -> Result<(), CliError> {
     let heads: BTreeMap<ClusterId, Head> = chain.entries(&storage::INBOX_HEADS, at).await?.into_iter().collect();
     let mut machines: Vec<(WorkerId, WorkerRecord)> = chain.entries(&storage::WORKERS, at).await?;
     machines.sort_by_key(|(id, record)| (record.role, *id));
+    let root: Option<RootRecord> = chain.storage(&storage::root_key(), at).await?;
+    let next_root: Option<RootRecord> = chain.storage(&storage::next_root_key(), at).await?;
     let now = chain.storage::<u64>(&storage::TIMESTAMP_NOW, at).await?.unwrap_or_default() / 1000;
 
     let mut answers = BTreeMap::new();
@@ -48,7 +51,8 @@ pub async fn run(global: &Global, output: Output) -> Result<(), CliError> {
     let authority_set = chain.storage::<u64>(&AUTHORITY_SET, at).await?.unwrap_or_default();
     let insecure = connected.insecure() || machines.iter().any(|(_, record)| record.assurance == Assurance::Simulated);
     let clusters: Vec<Value> = clusters.iter().map(|(id, record)| cluster(*id, record, heads.get(id))).collect();
-    let machines: Vec<Value> = machines.iter().map(|(id, record)| machine(id, record, now, &answers)).collect();
+    let machines: Vec<Value> =
+        machines.iter().map(|(id, record)| machine(id, record, root.as_ref(), now, &answers)).collect();
     let json = json!({
         "insecure": insecure,
         "assurance": assurance(if insecure { Assurance::Simulated } else { Assurance::Hardware }),
@@ -57,12 +61,16 @@ pub async fn run(global: &Global, output: Output) -> Result<(), CliError> {
         "height": best.number,
         "finalised": finalised.number,
         "authority_set": authority_set,
+        "root": root.as_ref().map(roots::json),
+        "next_root": next_root.as_ref().map(roots::json),
         "workers": machines,
         "clusters": clusters,
         "silent": silent.iter().map(|(url, why)| json!({"url": url, "why": why})).collect::<Vec<_>>(),
         "pids": connected.file.as_ref().map(|file| &file.pids),
     });
-    output.data(&json, || text(&json));
+    let mut lines: Vec<String> = root.iter().map(|root| format!("root that answers: {}", roots::line(root))).collect();
+    lines.extend(next_root.iter().map(|next| format!("root that clusters go over to: {}", roots::line(next))));
+    output.data(&json, || text(&json, &lines));
     Ok(())
 }
 
@@ -77,6 +85,7 @@ fn cluster(id: ClusterId, record: &ClusterRecord, head: Option<&Head>) -> Value 
         "cluster": id.0,
         "epoch": record.epoch,
         "era": record.era,
+        "era_before": record.era_before,
         "replicas": record.replicas.iter().map(WorkerId::to_string).collect::<Vec<_>>(),
         "vote": vote,
         "items": count,
@@ -84,14 +93,22 @@ fn cluster(id: ClusterId, record: &ClusterRecord, head: Option<&Head>) -> Value 
     })
 }
 
-fn machine(id: &WorkerId, record: &WorkerRecord, now: u64, answers: &BTreeMap<String, (String, WorkerInfo)>) -> Value {
+fn machine(
+    id: &WorkerId,
+    record: &WorkerRecord,
+    root: Option<&RootRecord>,
+    now: u64,
+    answers: &BTreeMap<String, (String, WorkerInfo)>,
+) -> Value {
     let answer = answers.get(&id.to_string());
+    let mut seats = (1u32..).zip(root.into_iter().flat_map(|root| &root.seats));
     json!({
         "identity": id.to_string(),
         "role": match record.role {
             Role::Worker => "worker",
             Role::Gatekeeper => "gatekeeper",
         },
+        "seat": seats.find(|(_, seat)| *seat == id).map(|(index, _)| index),
         "assurance": assurance(record.assurance),
         "registered": record.valid_until > now,
         "valid_for_seconds": record.valid_until.saturating_sub(now),
@@ -101,7 +118,7 @@ fn machine(id: &WorkerId, record: &WorkerRecord, now: u64, answers: &BTreeMap<St
     })
 }
 
-fn text(json: &Value) -> String {
+fn text(json: &Value, roots: &[String]) -> String {
     let get = |value: &Value, name: &str| match value.get(name) {
         Some(Value::String(text)) => text.clone(),
         Some(Value::Null) | None => "-".to_owned(),
@@ -122,10 +139,14 @@ fn text(json: &Value) -> String {
         get(json, "finalised"),
         get(json, "authority_set")
     ));
-    let machines = rows("workers", &["role", "identity", "registered", "assurance", "height", "serves", "url"]);
-    parts.push(table(&["ROLE", "IDENTITY", "REGISTERED", "ASSURANCE", "HEIGHT", "SERVES", "URL"], &machines));
-    let clusters = rows("clusters", &["cluster", "epoch", "vote", "items", "queue"]);
-    parts.push(table(&["CLUSTER", "EPOCH", "VOTE", "ITEMS", "QUEUE"], &clusters));
+    match roots {
+        [] => parts.push("root: none; no cluster can have keys yet".to_owned()),
+        roots => parts.push(roots.join("\n")),
+    }
+    let machines = rows("workers", &["role", "identity", "registered", "assurance", "height", "seat", "serves", "url"]);
+    parts.push(table(&["ROLE", "IDENTITY", "REGISTERED", "ASSURANCE", "HEIGHT", "SEAT", "SERVES", "URL"], &machines));
+    let clusters = rows("clusters", &["cluster", "era", "epoch", "vote", "items", "queue"]);
+    parts.push(table(&["CLUSTER", "ERA", "EPOCH", "VOTE", "ITEMS", "QUEUE"], &clusters));
     for row in rows("silent", &["url", "why"]) {
         parts.push(format!("does not answer: {}", row.join(": ")));
     }
@@ -140,6 +161,7 @@ mod tests {
     fn record(replicas: usize) -> ClusterRecord {
         ClusterRecord {
             era: 0,
+            era_before: 0,
             epoch: 2,
             opened_at: 5,
             opened_count: 0,
@@ -168,7 +190,8 @@ mod tests {
     #[test]
     fn people_are_told_that_it_is_insecure() {
         let json = json!({"insecure": true, "height": 9, "finalised": 8, "authority_set": 3, "workers": [], "clusters": [cluster(ClusterId(0), &record(1), None)]});
-        let text = text(&json);
+        let text = text(&json, &["root that answers: era 0, opened by 3 of 4".to_owned()]);
+        assert!(text.contains("\n\nroot that answers: era 0, opened by 3 of 4\n\n"));
         assert!(text.starts_with("INSECURE"));
         assert!(text.contains("height 9, finalised 8 by authority set 3") && text.contains("no vote"));
         assert!(text.contains("assurance: simulated"));

@@ -24,13 +24,13 @@ pub fn run(global: &Global, args: &VerifyArgs, output: Output) -> Result<(), Cli
     }
     let bytes = std::fs::read(path).map_err(io("read", path))?;
     let receipt = Receipt::from_json(&bytes).map_err(ClientError::from)?;
-    let verdict = verify_now(&receipt, &pinned(global, args)?)?;
+    let verdict = verify_now(&receipt, &pinned(global, args.genesis.as_deref(), "the receipt")?)?;
     judge(&verdict, Allowed { simulated: args.allow_simulated, unknown_bans: args.allow_unknown_bans }, output)
 }
 
-/// The genesis that the user trusts: named, or that of the network's file. Never the receipt's own word.
-fn pinned(global: &Global, args: &VerifyArgs) -> Result<Hash, CliError> {
-    if let Some(text) = &args.genesis {
+/// The genesis that the user trusts: named, or that of the network's file. Never the word of `what` is verified.
+pub fn pinned(global: &Global, named: Option<&str>, what: &str) -> Result<Hash, CliError> {
+    if let Some(text) = named {
         return network::hash(text).ok_or_else(|| {
             CliError::invalid(format!("`{text}` is no genesis hash: 0x and 64 digits"))
                 .with_hint("network.json has it; take it from somebody whom you trust to know the chain")
@@ -38,7 +38,7 @@ fn pinned(global: &Global, args: &VerifyArgs) -> Result<Hash, CliError> {
     }
     match network::select(global) {
         Ok(Selected::File(file)) => Ok(file.pin()?.genesis),
-        Ok(Selected::Url(_)) => Err(CliError::invalid("which chain has the receipt to be of?")
+        Ok(Selected::Url(_)) => Err(CliError::invalid(format!("which chain has {what} to be of?"))
             .with_hint("name its genesis hash with --genesis: a node's word does not verify anything")),
         Err(error) if error.code == Code::Client(ErrorCode::NotFound) => {
             Err(error.with_hint("name the chain's genesis hash with --genesis, or a network's folder with --network"))

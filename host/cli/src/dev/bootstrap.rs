@@ -4,7 +4,7 @@
 //! process that does not stay up ends the waiting with its own error. Every step that was done before is found done.
 
 use super::{
-    chain,
+    ceremony, chain,
     folder::{Folder, Settings},
     network_file::{Machine, NetworkFile},
     plan::{Plan, TeePlan, OPERATOR},
@@ -36,10 +36,19 @@ use std::{
 
 /// What the token's deployer receives, in the token's smallest unit.
 const TOKEN_SUPPLY: &str = "1000000000000";
-const LOOK: Duration = Duration::from_millis(400);
+/// Between two looks at what is waited for.
+pub const LOOK: Duration = Duration::from_millis(400);
 /// A node compiles the runtime before it answers; four on two cores take their time.
 const NODE_WAIT: Duration = Duration::from_secs(240);
 const STEP_WAIT: Duration = Duration::from_secs(180);
+
+/// A network that can be used.
+pub struct Up {
+    /// Where everything is.
+    pub file: NetworkFile,
+    /// The root that gives its keys.
+    pub root: RootRecord,
+}
 
 /// Brings the network up and describes it.
 pub async fn bring_up(
@@ -47,7 +56,7 @@ pub async fn bring_up(
     settings: &mut Settings,
     plan: &Plan,
     supervisor: &mut Supervisor,
-) -> Result<NetworkFile, CliError> {
+) -> Result<Up, CliError> {
     let mut progress = Progress::new();
     for name in ["logs", "nodes", "tee", "workers"] {
         let path = plan.folder.join(name);
@@ -77,19 +86,29 @@ pub async fn bring_up(
     let sudo = Account::development(OPERATOR)?;
     allow_measurement(plan, supervisor, &network, &sudo).await?;
 
-    progress.step("registering the gatekeeper");
+    match plan.has_lone_root() {
+        true => progress.step("registering the gatekeeper"),
+        false => progress.step(format!("registering {}", count(plan.gatekeepers.len(), "gatekeeper"))),
+    }
     supervisor.start(plan.relayer(supervisor));
     let genesis = to_hex(&pin.genesis);
-    let operator = sudo.id().to_string();
-    supervisor.start(plan.tee(supervisor, &plan.gatekeeper, &genesis, &operator));
-    let gatekeeper = registered(supervisor, &network, &plan.gatekeeper).await?;
-    wait(supervisor, STEP_WAIT, "the gatekeeper's root to be recorded", || async {
-        let root: Option<RootRecord> = network.read(&[storage::root_key()]).await?.get(&storage::root_key())?;
-        Ok(root.map(|_| ()))
-    })
-    .await?;
+    for gatekeeper in &plan.gatekeepers {
+        let operator = Account::development(gatekeeper.account)?.id().to_string();
+        supervisor.start(plan.tee(supervisor, gatekeeper, &genesis, &operator));
+    }
+    let mut gatekeepers = Vec::new();
+    for gatekeeper in &plan.gatekeepers {
+        gatekeepers.push((gatekeeper, registered(supervisor, &network, gatekeeper).await?));
+    }
+    let root = if plan.has_lone_root() {
+        lone_root(supervisor, &network).await?
+    } else {
+        let pause = settings.block_milliseconds;
+        ceremony::root(&mut progress, supervisor, &network, &sudo, &gatekeepers, pause).await?
+    };
 
     progress.step(format!("registering {}", count(plan.workers.len(), "worker")));
+    let operator = sudo.id().to_string();
     for worker in &plan.workers {
         supervisor.start(plan.tee(supervisor, worker, &genesis, &operator));
     }
@@ -113,22 +132,38 @@ pub async fn bring_up(
     let token = token(folder, settings, plan, supervisor, &network, &sudo).await?;
     progress.finish();
 
-    let machine = |tee: &TeePlan, id: &WorkerId| Machine {
-        name: tee.name.clone(),
-        http: http(tee),
-        operator: format!("http://127.0.0.1:{}", tee.operator),
-        account: sudo.address(),
-        identity: id.to_string(),
-        cluster: tee.cluster,
-        collateral: Some(plan.collateral(tee)),
+    let machines = |tees: &[(&TeePlan, WorkerId)]| -> Result<Vec<Machine>, CliError> {
+        tees.iter().map(|(tee, id)| machine(plan, tee, id)).collect()
     };
-    Ok(describe(plan, &pin, |file| {
-        file.workers = workers.iter().map(|(tee, id)| machine(tee, id)).collect();
-        file.gatekeepers = vec![machine(&plan.gatekeeper, &gatekeeper)];
+    let (workers, gatekeepers) = (machines(&workers)?, machines(&gatekeepers)?);
+    let file = describe(plan, &pin, |file| {
+        file.workers = workers;
+        file.gatekeepers = gatekeepers;
         file.session_blocks = settings.session_blocks;
         file.block_milliseconds = settings.block_milliseconds;
         file.contracts.insert("token".to_owned(), token.to_string());
-    }))
+    });
+    Ok(Up { file, root })
+}
+
+fn machine(plan: &Plan, tee: &TeePlan, id: &WorkerId) -> Result<Machine, CliError> {
+    Ok(Machine {
+        name: tee.name.clone(),
+        http: http(tee),
+        operator: format!("http://127.0.0.1:{}", tee.operator),
+        account: Account::development(tee.account)?.address(),
+        identity: id.to_string(),
+        cluster: tee.cluster,
+        collateral: Some(plan.collateral(tee)),
+    })
+}
+
+/// Waits for the root that the only gatekeeper makes by itself, which the relayer records.
+async fn lone_root(supervisor: &Supervisor, network: &Network) -> Result<RootRecord, CliError> {
+    wait(supervisor, STEP_WAIT, "the gatekeeper's root to be recorded", || async {
+        Ok(network.read(&[storage::root_key()]).await?.get(&storage::root_key())?)
+    })
+    .await
 }
 
 fn describe(plan: &Plan, pin: &Pin, fill: impl FnOnce(&mut NetworkFile)) -> NetworkFile {
@@ -164,7 +199,8 @@ async fn allow_measurement(
         let file = plan.collateral(tee);
         wait(supervisor, STEP_WAIT, "the simulated machines", || async { Ok(file.exists().then_some(())) }).await?;
     }
-    let measurement = chain::measurement(plan, &plan.gatekeeper).await?;
+    let Some(machine) = plan.tees().next() else { return Ok(()) };
+    let measurement = chain::measurement(plan, machine).await?;
     if chain::allow(network, sudo, &measurement).await? {
         note(&format!("INSECURE: allowed the simulated measurement {}", to_hex(&measurement)));
     }
@@ -297,7 +333,8 @@ async fn fails(supervisor: &Supervisor) -> CliError {
     }
 }
 
-fn count(number: usize, what: &str) -> String {
+/// A number of things, in words.
+pub fn count(number: usize, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 

@@ -224,6 +224,7 @@ mod tests {
         let settings = |session_blocks, block_milliseconds| Settings {
             authorities: 1,
             workers: 1,
+            gatekeepers: 1,
             session_blocks,
             block_milliseconds,
             token: None,

@@ -40,6 +40,9 @@ pub struct Settings {
     pub authorities: u32,
     /// Workers.
     pub workers: u32,
+    /// Gatekeepers: 1 that holds the whole root, or as many as make one in a ceremony.
+    #[serde(default = "lone")]
+    pub gatekeepers: u32,
     /// Blocks of a session, where it is not the chain's usual number.
     #[serde(default)]
     pub session_blocks: Option<u32>,
@@ -49,6 +52,11 @@ pub struct Settings {
     /// The sample token, once it is deployed.
     #[serde(default)]
     pub token: Option<String>,
+}
+
+/// Networks were made with one before there was a choice.
+const fn lone() -> u32 {
+    1
 }
 
 /// A folder that this process holds.
@@ -171,8 +179,20 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
-    const SETTINGS_2: Settings =
-        Settings { authorities: 1, workers: 2, session_blocks: None, block_milliseconds: None, token: None };
+    const SETTINGS_2: Settings = Settings {
+        authorities: 1,
+        workers: 2,
+        gatekeepers: 1,
+        session_blocks: None,
+        block_milliseconds: None,
+        token: None,
+    };
+
+    #[test]
+    fn a_network_of_a_release_without_the_choice_has_one_gatekeeper() {
+        let settings: Settings = serde_json::from_str(r#"{"authorities": 1, "workers": 2}"#).unwrap();
+        assert_eq!(settings, SETTINGS_2);
+    }
 
     #[test]
     fn a_second_holder_is_refused_and_told_who_the_first_is() {

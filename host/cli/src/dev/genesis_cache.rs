@@ -142,8 +142,14 @@ mod tests {
         os::unix::fs::{symlink, PermissionsExt},
     };
 
-    const USUAL: Settings =
-        Settings { authorities: 1, workers: 2, session_blocks: None, block_milliseconds: None, token: None };
+    const USUAL: Settings = Settings {
+        authorities: 1,
+        workers: 2,
+        gatekeepers: 1,
+        session_blocks: None,
+        block_milliseconds: None,
+        token: None,
+    };
 
     /// Asks for it, and says whether it had to be made.
     async fn ask(cache: &Path, node: &Path, preset: &'static str, settings: &Settings) -> (Genesis, bool) {

@@ -5,13 +5,14 @@
 //! | [`folder`] | who holds the network's folder, what it was made with |
 //! | [`plan`], [`ports`] | which processes, which flags, which ports |
 //! | [`process`], [`supervisor`] | starting, watching and ending processes |
-//! | [`chain`], [`genesis_cache`], [`bootstrap`] | the steps from nothing to a usable network |
+//! | [`chain`], [`genesis_cache`], [`bootstrap`], [`ceremony`] | the steps from nothing to a usable network |
 //! | [`network_file`] | what is left for the other commands to read |
 //!
 //! Guarantees: Ctrl-C and SIGTERM, at any moment, end every process that was started and exit with 0; what was reached is kept, so that
 //! starting again goes on; one line on standard output under `--json`, and only once the network can be used.
 
 mod bootstrap;
+mod ceremony;
 mod chain;
 pub mod folder;
 mod genesis_cache;
@@ -27,12 +28,14 @@ pub use chain::output_of;
 use crate::{
     args::DevArgs,
     error::CliError,
-    home,
+    home, network,
     output::{assurance_line, note, Output},
+    roots,
 };
+use bootstrap::Up;
 use folder::{Folder, Settings};
-use network_file::NetworkFile;
-use phala_protocol::attestation::Assurance;
+use network_file::{Machine, NetworkFile};
+use phala_protocol::{attestation::Assurance, chain_state::RootRecord, WorkerId};
 use plan::{Plan, Programs};
 use std::{
     path::{Path, PathBuf},
@@ -80,7 +83,7 @@ pub async fn run(args: &DevArgs, output: Output) -> Result<(), CliError> {
         () = ending.asked() => None,
     };
     let result = match brought {
-        Some(Ok(file)) => serve(file, folder.path(), &supervisor, &mut ending, output).await,
+        Some(Ok(up)) => serve(up, folder.path(), &supervisor, &mut ending, output).await,
         Some(Err(error)) => Err(error),
         None => Ok(()),
     };
@@ -95,13 +98,22 @@ pub async fn run(args: &DevArgs, output: Output) -> Result<(), CliError> {
 fn settings(folder: &Folder, args: &DevArgs) -> Result<Settings, CliError> {
     let known = if args.fresh { None } else { folder.settings()? };
     let Some(mut known) = known else {
-        return Ok(Settings {
+        let made = Settings {
             authorities: args.authorities.unwrap_or(1),
             workers: args.workers.unwrap_or(2),
+            gatekeepers: args.gatekeepers.unwrap_or(1),
             session_blocks: args.session_blocks,
             block_milliseconds: args.block_milliseconds,
             token: None,
-        });
+        };
+        if made.gatekeepers > made.authorities {
+            return Err(CliError::invalid(format!(
+                "{} gatekeepers need as many authorities: each has its seat by one's stake",
+                made.gatekeepers
+            ))
+            .with_hint(format!("--authorities {}", made.gatekeepers)));
+        }
+        return Ok(made);
     };
     let made_with = |what: String| {
         Err(CliError::invalid(format!("this network was made with {what}"))
@@ -109,6 +121,9 @@ fn settings(folder: &Folder, args: &DevArgs) -> Result<Settings, CliError> {
     };
     if args.authorities.is_some_and(|wanted| wanted != known.authorities) {
         return made_with(format!("{} authorities", known.authorities));
+    }
+    if args.gatekeepers.is_some_and(|wanted| wanted != known.gatekeepers) {
+        return made_with(bootstrap::count(known.gatekeepers as usize, "gatekeeper"));
     }
     if args.session_blocks.is_some() && args.session_blocks != known.session_blocks {
         let blocks = known.session_blocks.map_or("the usual number of".to_owned(), |blocks| blocks.to_string());
@@ -124,7 +139,7 @@ fn settings(folder: &Folder, args: &DevArgs) -> Result<Settings, CliError> {
 
 /// Says what there is, and keeps saying it in the network file until it is time to end.
 async fn serve(
-    mut file: NetworkFile,
+    Up { mut file, root }: Up,
     folder: &Path,
     supervisor: &Supervisor,
     ending: &mut Ending,
@@ -134,7 +149,7 @@ async fn serve(
     file.pids = pids(supervisor);
     file.write(folder)?;
     home::remember(folder)?;
-    announce(&file, output);
+    announce(&file, &root, output);
     let mut failing = false;
     loop {
         tokio::select! {
@@ -172,12 +187,31 @@ fn forget_pids(folder: &Path) {
     }
 }
 
-fn announce(file: &NetworkFile, output: Output) {
+fn announce(file: &NetworkFile, root: &RootRecord, output: Output) {
     let workers: Vec<&str> = file.workers.iter().map(|worker| worker.http.as_str()).collect();
+    let seat = |gatekeeper: &Machine| {
+        let identity = network::hash(&gatekeeper.identity).map(WorkerId);
+        (1u32..).zip(&root.seats).find(|(_, seat)| Some(**seat) == identity).map(|(index, _)| index)
+    };
+    let gatekeepers: Vec<_> = file
+        .gatekeepers
+        .iter()
+        .map(|gatekeeper| {
+            serde_json::json!({
+                "name": gatekeeper.name,
+                "http": gatekeeper.http,
+                "identity": gatekeeper.identity,
+                "operator": gatekeeper.account,
+                "seat": seat(gatekeeper),
+            })
+        })
+        .collect();
     let json = serde_json::json!({
         "ready": true,
         "node_ws": file.node_ws,
         "workers": workers,
+        "gatekeepers": gatekeepers,
+        "root": roots::json(root),
         "contracts": file.contracts,
         "accounts": file.accounts,
     });
@@ -189,6 +223,11 @@ fn announce(file: &NetworkFile, output: Output) {
             assurance_line(Assurance::Simulated).to_owned(),
             format!("  chain     {}", file.node_wss.join(" ")),
         ];
+        for gatekeeper in &file.gatekeepers {
+            let seat = seat(gatekeeper).map_or_else(|| "no seat".to_owned(), |seat| format!("seat {seat}"));
+            lines.push(format!("  {}  {}  {seat}", gatekeeper.name, gatekeeper.http));
+        }
+        lines.push(format!("  root      {}", roots::line(root)));
         for worker in &file.workers {
             lines
                 .push(format!("  {}  {}  cluster {} (one replica: no vote)", worker.name, worker.http, worker.cluster));
@@ -253,6 +292,7 @@ mod tests {
         let made = DevArgs {
             authorities: Some(4),
             workers: Some(3),
+            gatekeepers: Some(4),
             session_blocks: Some(12),
             block_milliseconds: Some(500),
             ..ARGS
@@ -261,10 +301,11 @@ mod tests {
         for flags in [&ARGS, &made] {
             let again = settings(&folder, flags).unwrap();
             assert_eq!((again.authorities, again.workers, again.session_blocks), (4, 3, Some(12)));
-            assert_eq!(again.block_milliseconds, Some(500));
+            assert_eq!((again.block_milliseconds, again.gatekeepers), (Some(500), 4));
         }
         for (other, named) in [
             (DevArgs { authorities: Some(1), ..ARGS }, "4 authorities"),
+            (DevArgs { gatekeepers: Some(1), ..ARGS }, "4 gatekeepers"),
             (DevArgs { session_blocks: Some(10), ..ARGS }, "sessions of 12 blocks"),
             (DevArgs { block_milliseconds: Some(600), ..ARGS }, "500 ms between two blocks"),
         ] {
@@ -277,6 +318,16 @@ mod tests {
             );
         }
         assert_eq!(settings(&folder, &DevArgs { workers: Some(5), ..ARGS }).unwrap().workers, 5);
+    }
+
+    #[test]
+    fn a_ceremony_needs_an_authority_for_each_gatekeeper() {
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = Folder::take(temporary.path()).unwrap();
+        let error = settings(&folder, &DevArgs { gatekeepers: Some(4), ..ARGS }).unwrap_err();
+        assert_eq!((error.code.as_str(), error.hint.as_deref()), ("invalid", Some("--authorities 4")));
+        let enough = DevArgs { gatekeepers: Some(4), authorities: Some(4), ..ARGS };
+        assert_eq!(settings(&folder, &enough).unwrap().gatekeepers, 4);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::{
     home,
     output::note,
 };
+use phala_client::Account;
 use std::{
     ffi::OsString,
     path::{Path, PathBuf},
@@ -14,7 +15,7 @@ use std::{
 
 /// The development account that operates and pays for everything, and holds the sudo key.
 pub const OPERATOR: &str = "alice";
-/// Names of the authorities' development keys, as flags of the node.
+/// Names of the authorities' development keys, as flags of the node; the validator of each is the account of that name's stash.
 const AUTHORITIES: [&str; 4] = ["alice", "bob", "charlie", "dave"];
 
 const NODE_PORT: u16 = 9944;
@@ -97,6 +98,8 @@ pub struct TeePlan {
     pub http: u16,
     /// Its relayer's port.
     pub operator: u16,
+    /// The development account that operates it.
+    pub account: &'static str,
 }
 
 /// The network's processes.
@@ -107,8 +110,8 @@ pub struct Plan {
     pub programs: Programs,
     /// The nodes, the first one with the key of Alice.
     pub nodes: Vec<NodePlan>,
-    /// The gatekeeper.
-    pub gatekeeper: TeePlan,
+    /// The gatekeepers: the one that holds the whole root, or those that make it together, of the authorities in their order.
+    pub gatekeepers: Vec<TeePlan>,
     /// The workers.
     pub workers: Vec<TeePlan>,
     /// The least length of the clusters' epochs in blocks, if it is to be set.
@@ -136,20 +139,24 @@ impl Plan {
         let operator = |ports: &mut Ports, index: u16, name: &str| {
             ports.preferably(OPERATOR_PORT + index, &format!("relayer's side of {name}"))
         };
-        let gatekeeper = TeePlan {
-            name: "gatekeeper".to_owned(),
-            role: "gatekeeper",
-            cluster: 0,
-            http: ports.preferably(GATEKEEPER_PORT, "gatekeeper")?,
-            operator: operator(&mut ports, 0, "gatekeeper")?,
-        };
+        let lone = settings.gatekeepers <= 1;
+        let stashes = Account::development_stashes();
+        let operators: &[&'static str] = if lone { &[OPERATOR] } else { &stashes };
+        let mut gatekeepers = Vec::new();
+        for (index, account) in (0u16..).zip(operators.iter().copied()).take(settings.gatekeepers as usize) {
+            let name = if lone { "gatekeeper".to_owned() } else { format!("gatekeeper-{index}") };
+            let http = ports.preferably(GATEKEEPER_PORT + index, &name)?;
+            let operator = operator(&mut ports, index, &name)?;
+            gatekeepers.push(TeePlan { name, role: "gatekeeper", cluster: 0, http, operator, account });
+        }
+        let before = u16::try_from(gatekeepers.len()).unwrap_or(u16::MAX);
         let mut workers = Vec::new();
         for (index, http) in (0u16..).zip(http) {
             let name = format!("worker-{index}");
-            let operator = operator(&mut ports, index + 1, &name)?;
-            workers.push(TeePlan { name, role: "worker", cluster: index.into(), http, operator });
+            let operator = operator(&mut ports, index + before, &name)?;
+            workers.push(TeePlan { name, role: "worker", cluster: index.into(), http, operator, account: OPERATOR });
         }
-        Ok(Self { folder: folder.to_owned(), programs, nodes, gatekeeper, workers, epoch_blocks: args.epoch_blocks })
+        Ok(Self { folder: folder.to_owned(), programs, nodes, gatekeepers, workers, epoch_blocks: args.epoch_blocks })
     }
 
     /// The chain's specification.
@@ -172,9 +179,14 @@ impl Plan {
         self.tee_folder(tee).join("collateral")
     }
 
-    /// All TEEs, the gatekeeper first.
+    /// All TEEs, gatekeepers first.
     pub fn tees(&self) -> impl Iterator<Item = &TeePlan> {
-        std::iter::once(&self.gatekeeper).chain(&self.workers)
+        self.gatekeepers.iter().chain(&self.workers)
+    }
+
+    /// Whether one gatekeeper holds the whole root.
+    pub fn has_lone_root(&self) -> bool {
+        self.gatekeepers.len() <= 1
     }
 
     /// WebSocket addresses of the nodes.
@@ -229,6 +241,9 @@ impl Plan {
         args.extend(words(&["--listen", &format!("127.0.0.1:{}", tee.http)]));
         args.extend(words(&["--operator-listen", &format!("127.0.0.1:{}", tee.operator)]));
         args.extend(self.machine_args(tee));
+        if tee.role == "gatekeeper" && !self.has_lone_root() {
+            args.push("--without-lone-root".into());
+        }
         self.spec(supervisor, &tee.name, &self.programs.worker, args)
     }
 
@@ -246,13 +261,21 @@ impl Plan {
     /// How the relayer is run.
     pub fn relayer(&self, supervisor: &Supervisor) -> Spec {
         let url = self.node_urls().into_iter().next().unwrap_or_default();
-        let mut args = words(&["relayer", "run", "--network", &url, "--from", OPERATOR, "--sudo", OPERATOR]);
+        let mut args = words(&["relayer", "run", "--network", &url, "--from", OPERATOR]);
+        if self.has_lone_root() {
+            // A root that a ceremony made is recorded by the chain itself.
+            args.extend(words(&["--sudo", OPERATOR]));
+        }
         for tee in self.tees() {
-            args.extend(words(&["--tee", &format!("http://127.0.0.1:{}", tee.operator)]));
+            let url = format!("http://127.0.0.1:{}", tee.operator);
+            let tee = if tee.account == OPERATOR { url } else { format!("{url},{}", tee.account) };
+            args.extend(words(&["--tee", &tee]));
         }
         // The machines are of one model: one collateral serves all.
-        args.push("--collateral".into());
-        args.push(self.collateral(&self.gatekeeper).into());
+        if let Some(tee) = self.tees().next() {
+            args.push("--collateral".into());
+            args.push(self.collateral(tee).into());
+        }
         self.spec(supervisor, "relayer", &self.programs.phala, args)
     }
 
@@ -271,15 +294,16 @@ mod tests {
     use super::*;
     use std::collections::BTreeSet;
 
-    fn plan(authorities: u32, workers: u32) -> Plan {
+    fn plan(authorities: u32, workers: u32, gatekeepers: u32) -> Plan {
         let programs = Programs { node: "n".into(), worker: "w".into(), insecure_tee: "t".into(), phala: "p".into() };
-        let settings = Settings { authorities, workers, session_blocks: None, block_milliseconds: None, token: None };
+        let settings =
+            Settings { authorities, workers, gatekeepers, session_blocks: None, block_milliseconds: None, token: None };
         Plan::new(Path::new("/x"), programs, &settings, &DevArgs::NONE).unwrap()
     }
 
     #[test]
     fn no_two_listeners_share_a_port_and_each_worker_has_its_cluster() {
-        let plan = plan(4, 3);
+        let plan = plan(4, 3, 4);
         let mut ports: Vec<u16> = plan.nodes.iter().flat_map(|node| [node.rpc, node.peers]).collect();
         ports.extend(plan.tees().flat_map(|tee| [tee.http, tee.operator]));
         assert_eq!(ports.iter().collect::<BTreeSet<_>>().len(), ports.len());
@@ -305,7 +329,7 @@ mod tests {
 
     #[test]
     fn a_process_is_told_where_everything_is() {
-        let plan = plan(1, 1);
+        let plan = plan(1, 1, 1);
         let supervisor = Supervisor::new(Path::new("/x"));
         let spec = plan.tee(&supervisor, &plan.workers[0], "0x01", "0x02");
         let text: Vec<_> = spec.args.iter().map(|word| word.to_string_lossy().into_owned()).collect();
@@ -317,5 +341,38 @@ mod tests {
         assert_eq!(spec.log, Path::new("/x/logs/worker-0.log"));
         let relayer = plan.relayer(&supervisor);
         assert!(relayer.args.windows(2).any(|pair| pair == ["--sudo", "alice"]));
+        assert!(relayer.args.iter().all(|word| !word.to_string_lossy().contains(',')), "alice operates all");
+        let lone = plan.tee(&supervisor, &plan.gatekeepers[0], "0x01", "0x02");
+        assert_eq!((lone.name.as_str(), plan.gatekeepers.len()), ("gatekeeper", 1));
+        assert!(!lone.args.contains(&"--without-lone-root".into()));
+    }
+
+    #[test]
+    fn gatekeepers_of_a_ceremony_are_the_validators_and_none_makes_a_root_alone() {
+        let plan = plan(4, 1, 4);
+        let supervisor = Supervisor::new(Path::new("/x"));
+        let names: Vec<_> = plan.gatekeepers.iter().map(|tee| (tee.name.as_str(), tee.account)).collect();
+        assert_eq!(
+            names,
+            [
+                ("gatekeeper-0", "alice-stash"),
+                ("gatekeeper-1", "bob-stash"),
+                ("gatekeeper-2", "charlie-stash"),
+                ("gatekeeper-3", "dave-stash")
+            ]
+        );
+        let stashes: Vec<String> = AUTHORITIES.iter().map(|name| format!("{name}-stash")).collect();
+        assert!(plan.gatekeepers.iter().zip(&stashes).all(|(tee, stash)| tee.account == stash));
+        let relayer = plan.relayer(&supervisor);
+        assert!(!relayer.args.contains(&"--sudo".into()), "the chain records the root");
+        for tee in &plan.gatekeepers {
+            assert!(plan.tee(&supervisor, tee, "0x01", "0x02").args.contains(&"--without-lone-root".into()));
+            let told = format!("http://127.0.0.1:{},{}", tee.operator, tee.account);
+            assert!(relayer.args.contains(&told.clone().into()), "{told}");
+            assert_eq!(plan.insecure_tee(&supervisor, tee).name, format!("tee-{}", tee.name));
+        }
+        let worker = format!("http://127.0.0.1:{}", plan.workers[0].operator);
+        assert!(relayer.args.contains(&worker.into()));
+        assert!(!plan.tee(&supervisor, &plan.workers[0], "0x01", "0x02").args.contains(&"--without-lone-root".into()));
     }
 }

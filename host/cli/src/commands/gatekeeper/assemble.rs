@@ -1,0 +1,285 @@
+//! `phala gatekeeper transcript`: what a node shows of a ceremony, written down for anybody to check.
+//!
+//! Walks back from a finalised block through the node's states, as far as the ceremony's record stands in them, and takes the signed
+//! statements out of the blocks in which the record changed. A statement is found by its era and attempt, wherever in an extrinsic it
+//! stands, and known by its seat's signature and by the record that took it; so one that was sent within a batch is found, and one that
+//! was refused is not. All is the node's word: a node that lies about records is found out by comparing with another one's transcript.
+
+use super::transcript;
+use crate::{
+    args::{Global, TranscriptArgs},
+    error::CliError,
+    home, network,
+    output::{note, Output},
+};
+use codec::{Decode, DecodeAll, Encode};
+use phala_client::{Chain, ClientError, ErrorCode};
+use phala_crypto::{
+    signature::ed25519,
+    transcript::{is_taken, Transcript, MAX_TRANSCRIPT_RECORDS},
+};
+use phala_protocol::{
+    ceremony::{CeremonyRecord, SignedStatement},
+    ids::BlockNumber,
+    storage, Hash,
+};
+
+/// Blocks in which a ceremony is looked for, and that are read of it once it is found.
+const MOST_BLOCKS: usize = MAX_TRANSCRIPT_RECORDS;
+
+/// Runs `phala gatekeeper transcript`.
+pub async fn run(global: &Global, args: &TranscriptArgs, output: Output) -> Result<(), CliError> {
+    let connected = network::connect(global).await?;
+    let (chain, genesis) = (connected.network.chain(), connected.network.genesis());
+    let found = find(chain, args).await?;
+    if !found.from_its_beginning {
+        note("note: the transcript does not begin with the ceremony: the states before are gone, or too many");
+    }
+    let mut transcript = found.records();
+    for run in found.runs.iter().rev() {
+        for extrinsic in chain.body(&run.hash).await? {
+            for statement in statements(&extrinsic, &run.record, genesis) {
+                transcript.note(&statement);
+            }
+        }
+    }
+    // Before it is given out: a node that contradicts itself is found out here.
+    let checked = transcript::check(genesis, &transcript)?;
+    let bytes = transcript::to_bytes(genesis, &transcript);
+    let path = home::absolute(&args.output)?;
+    home::write_whole(&path, &bytes)?;
+    let mut json = checked.json();
+    if let serde_json::Value::Object(object) = &mut json {
+        object.insert("file".to_owned(), path.display().to_string().into());
+    }
+    output.data(&json, || format!("{}\nwritten to {}", checked.text(), path.display()));
+    Ok(())
+}
+
+async fn find(chain: &Chain, args: &TranscriptArgs) -> Result<Search, CliError> {
+    let finalised = chain.finalised_head().await?.number;
+    let newest = args.before.map_or(finalised, |block| block.min(finalised));
+    let mut search = Search::new(args.era, args.attempt);
+    let mut left = MOST_BLOCKS;
+    for number in (0..=newest).rev() {
+        let hash = chain.block_hash(Some(number)).await?;
+        let found_before = !search.runs.is_empty();
+        let raw = match chain.storage_raw(&storage::CEREMONY, Some(&hash)).await {
+            Ok(raw) => raw,
+            // The node has no older states: what it has is written down, and where it begins is said.
+            Err(error) if found_before && error.code == ErrorCode::Refused => break,
+            Err(error) => return Err(no_state(error, number)),
+        };
+        if search.take(number, hash, raw)? {
+            break;
+        }
+        left = if found_before || search.runs.is_empty() { left.saturating_sub(1) } else { MOST_BLOCKS };
+        if left == 0 {
+            break;
+        }
+    }
+    if search.runs.is_empty() {
+        return Err(CliError::new(
+            ErrorCode::NotFound,
+            format!("no such ceremony is in the {MOST_BLOCKS} blocks before block {newest}"),
+        )
+        .with_hint("--before names a block of it or after it, such as that of its last event"));
+    }
+    Ok(search)
+}
+
+fn no_state(error: ClientError, number: BlockNumber) -> CliError {
+    let unreachable = error.code == ErrorCode::Unreachable;
+    let failed = CliError::from(error);
+    if unreachable {
+        return failed;
+    }
+    CliError { message: format!("of block {number}: {}", failed.message), ..failed }.with_hint(
+        "a node keeps the states of its last blocks only: ask one that was started with --state-pruning archive",
+    )
+}
+
+/// Successive blocks whose states have one record.
+struct Run {
+    first: BlockNumber,
+    last: BlockNumber,
+    /// Of the first block.
+    hash: Hash,
+    record: CeremonyRecord,
+}
+
+/// A walk from newer blocks to older ones.
+struct Search {
+    era: Option<u32>,
+    attempt: Option<u32>,
+    /// The last state's record, as the node gave it.
+    raw: Option<Vec<u8>>,
+    /// Of what is looked for, newest first.
+    runs: Vec<Run>,
+    /// How the attempt after the one that is looked for began: what that one led to.
+    after: Option<(BlockNumber, CeremonyRecord)>,
+    from_its_beginning: bool,
+}
+
+impl Search {
+    fn new(era: Option<u32>, attempt: Option<u32>) -> Self {
+        Self { era, attempt, raw: None, runs: Vec::new(), after: None, from_its_beginning: false }
+    }
+
+    /// Takes the state of the next older block. Returns whether everything is found.
+    fn take(&mut self, number: BlockNumber, hash: Hash, raw: Option<Vec<u8>>) -> Result<bool, CliError> {
+        let same = raw.is_some() && raw == self.raw;
+        let record = raw.as_deref().map(|mut bytes| CeremonyRecord::decode_all(&mut bytes)).transpose();
+        let record = record.map_err(|_| {
+            CliError::new(ErrorCode::Unverified, format!("the ceremony's record of block {number} is malformed"))
+                .with_hint("this program and the network's runtime are of different versions")
+        })?;
+        self.raw = raw;
+        let Some(record) = record else {
+            if self.runs.is_empty() {
+                self.after = None;
+            }
+            return Ok(self.ended());
+        };
+        if !self.wants(&record) {
+            if self.runs.is_empty() {
+                let follows = self.attempt.is_some_and(|attempt| attempt.checked_add(1) == Some(record.attempt));
+                self.after = follows.then_some((number, record));
+            }
+            return Ok(self.ended());
+        }
+        self.after = self.after.take().filter(|(_, next)| next.era == record.era);
+        self.era = Some(record.era);
+        match self.runs.last_mut().filter(|_| same) {
+            Some(run) => (run.first, run.hash) = (number, hash),
+            None => self.runs.push(Run { first: number, last: number, hash, record }),
+        }
+        Ok(false)
+    }
+
+    fn wants(&self, record: &CeremonyRecord) -> bool {
+        self.era.is_none_or(|era| era == record.era) && self.attempt.is_none_or(|attempt| attempt == record.attempt)
+    }
+
+    /// Whether what was found ends here.
+    fn ended(&mut self) -> bool {
+        self.from_its_beginning = !self.runs.is_empty();
+        self.from_its_beginning
+    }
+
+    /// The records, oldest first.
+    fn records(&self) -> Transcript {
+        let mut transcript = Transcript::default();
+        for run in self.runs.iter().rev() {
+            transcript.observe(run.first, &run.record);
+            // That nothing was added until the phase's end is news.
+            transcript.observe(run.last, &run.record);
+        }
+        if let Some((block, next)) = &self.after {
+            transcript.observe(*block, next);
+        }
+        transcript
+    }
+}
+
+/// The signed statements in an extrinsic that the record shows as taken.
+fn statements(extrinsic: &[u8], record: &CeremonyRecord, genesis: &Hash) -> Vec<SignedStatement> {
+    let mark = (record.era, record.attempt).encode();
+    let at_mark = |(position, window): (usize, &[u8])| (window == mark).then_some(position);
+    let positions = extrinsic.windows(mark.len()).enumerate().filter_map(at_mark);
+    let statement = |position: usize| {
+        let mut rest = extrinsic.get(position..)?;
+        let signed = SignedStatement::decode(&mut rest).ok()?;
+        let seat = record.seat(signed.index).filter(|_| is_taken(record, &signed))?;
+        let payload = signed.signing_payload(genesis);
+        ed25519::verify(&seat.gatekeeper.0, &payload, &signed.signature).is_ok().then_some(signed)
+    };
+    positions.filter_map(statement).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use phala_crypto::{signature::ed25519::IdentityKey, Secret};
+    use phala_protocol::{
+        ceremony::{Phase, Statement},
+        WorkerId,
+    };
+
+    const GENESIS: Hash = [7; 32];
+
+    fn key(index: u8) -> IdentityKey {
+        IdentityKey::from_seed(&Secret::new([index; 32]))
+    }
+
+    fn record(era: u32, attempt: u32) -> CeremonyRecord {
+        let mut record = CeremonyRecord::new(era, attempt, &[1, 2, 3, 4].map(|index| WorkerId(key(index).public())));
+        record.begin(Phase::Commit, 10, 50);
+        record
+    }
+
+    fn commit(index: u8, record: &CeremonyRecord, package: Hash) -> SignedStatement {
+        let mut signed = SignedStatement {
+            era: record.era,
+            attempt: record.attempt,
+            index: index.into(),
+            statement: Statement::Commit { package },
+            signature: [0; 64],
+        };
+        signed.signature = key(index).sign(&signed.signing_payload(&GENESIS));
+        signed
+    }
+
+    fn walk(search: &mut Search, states: &[(BlockNumber, Option<&CeremonyRecord>)]) -> bool {
+        states
+            .iter()
+            .any(|(number, record)| search.take(*number, [*number as u8; 32], record.map(Encode::encode)).unwrap())
+    }
+
+    #[test]
+    fn a_ceremony_is_found_from_its_end_to_its_beginning_and_nothing_else() {
+        let (before, first, second) = (record(1, 0), record(2, 0), record(2, 1));
+        let mut later = first.clone();
+        later.seats[0].package = Some([1; 32]);
+        let states = [
+            (29, None),
+            (28, Some(&second)),
+            (27, Some(&later)),
+            (26, Some(&later)),
+            (25, Some(&first)),
+            (24, None),
+            (23, Some(&before)),
+        ];
+        let heads = |search: &Search| search.records().records.iter().map(|(head, _)| *head).collect::<Vec<_>>();
+        let mut newest = Search::new(None, None);
+        assert!(walk(&mut newest, &states));
+        assert_eq!((newest.era, heads(&newest), newest.from_its_beginning), (Some(2), vec![25, 26, 28], true));
+        // The attempt after shows what the one that was asked for led to.
+        let mut one = Search::new(None, Some(0));
+        assert!(walk(&mut one, &states));
+        assert_eq!((heads(&one), one.runs.len()), (vec![25, 26, 28], 2));
+        let mut other = Search::new(Some(1), None);
+        assert!(!walk(&mut other, &states), "older blocks were not looked at");
+        assert_eq!((heads(&other), other.from_its_beginning), (vec![23], false));
+        let mut none = Search::new(Some(9), None);
+        assert!(!walk(&mut none, &states) && none.runs.is_empty());
+        assert!(none.take(22, [0; 32], Some(vec![1])).is_err(), "no record");
+    }
+
+    #[test]
+    fn a_statement_is_found_in_a_batch_and_only_if_it_was_taken_and_signed() {
+        let mut shown = record(0, 0);
+        shown.seats[1].package = Some([5; 32]);
+        let taken = commit(2, &shown, [5; 32]);
+        let refused = commit(2, &shown, [6; 32]);
+        let mut forged = taken;
+        forged.signature[0] ^= 1;
+        // Zeros look like era and attempt 0.
+        let batch = [&[0; 40][..], &refused.encode(), &[8; 3], &forged.encode(), &taken.encode(), &[0; 9]].concat();
+        assert_eq!(statements(&batch, &shown, &GENESIS), [taken]);
+        assert_eq!(statements(&batch, &shown, &[8; 32]), [], "of another chain");
+        assert_eq!(statements(&batch[..50], &shown, &GENESIS), []);
+        assert_eq!(statements(&[], &shown, &GENESIS), []);
+    }
+}

@@ -1,0 +1,100 @@
+//! `phala gatekeeper`: shows roots, ceremonies and seats, binds and starts them, and writes and checks transcripts of ceremonies.
+
+mod assemble;
+mod status;
+mod transcript;
+
+use crate::{
+    accounts,
+    args::{GatekeeperCommand, Global},
+    error::CliError,
+    network,
+    output::Output,
+    roots,
+};
+use phala_client::{chain::ChainCall, ClientError, Until};
+use phala_protocol::{chain_state::WorkerRecord, storage, WorkerId};
+use serde_json::json;
+
+/// Runs `phala gatekeeper`.
+pub async fn run(global: &Global, command: GatekeeperCommand, output: Output) -> Result<(), CliError> {
+    match command {
+        GatekeeperCommand::Status => status::run(global, output).await,
+        GatekeeperCommand::RegisterSeat { identity, from } => register_seat(global, &identity, &from, output).await,
+        GatekeeperCommand::Start { identities, from } => start(global, &identities, &from, output).await,
+        GatekeeperCommand::Transcript(args) => assemble::run(global, &args, output).await,
+        GatekeeperCommand::VerifyTranscript(args) => transcript::run(global, &args, output),
+    }
+}
+
+fn identity(text: &str) -> Result<WorkerId, CliError> {
+    network::hash(text).map(WorkerId).ok_or_else(|| {
+        CliError::invalid(format!("`{text}` is no gatekeeper's identity: 0x and 64 digits"))
+            .with_hint("`phala gatekeeper status` and `phala worker status URL` show identities")
+    })
+}
+
+async fn register_seat(global: &Global, text: &str, from: &str, output: Output) -> Result<(), CliError> {
+    let gatekeeper = identity(text)?;
+    let connected = network::connect(global).await?;
+    let validator = accounts::signer(global, &connected.network, from).await?;
+    let key = storage::worker_key(&gatekeeper);
+    let record: Option<WorkerRecord> = connected.network.read(std::slice::from_ref(&key)).await?.get(&key)?;
+    if let Some(record) = record.filter(|record| record.operator != validator.id()) {
+        return Err(CliError::new(
+            phala_client::ErrorCode::Unauthorised,
+            format!("the gatekeeper's evidence names the operator {}", accounts::address(&record.operator)),
+        )
+        .with_hint("bind it as that account, or start the gatekeeper with the validator as --operator"));
+    }
+    let call = ChainCall::register_seat(gatekeeper);
+    let chain = connected.network.chain();
+    let done = chain.submit(&validator, &call, Until::Finalised).await.map_err(ClientError::from)?;
+    let json = json!({"gatekeeper": gatekeeper.to_string(), "validator": validator.address(), "block": done.block});
+    output.data(&json, || {
+        format!("bound the gatekeeper {gatekeeper} to the validator {} in block {}", validator.address(), done.block)
+    });
+    Ok(())
+}
+
+async fn start(global: &Global, texts: &[String], from: &str, output: Output) -> Result<(), CliError> {
+    let seats = texts.iter().map(|text| identity(text)).collect::<Result<Vec<_>, _>>()?;
+    let connected = network::connect(global).await?;
+    let sudo = accounts::signer(global, &connected.network, from).await?;
+    let call = ChainCall::start_ceremony(&seats);
+    let chain = connected.network.chain();
+    let done = chain.submit_sudo(&sudo, &call, Until::Finalised).await.map_err(ClientError::from)?;
+    // It may have ended since, which is no failure.
+    let ceremony = roots::read(&connected.network).await?.ceremony;
+    let (era, attempt) = (ceremony.as_ref().map(|now| now.era), ceremony.as_ref().map(|now| now.attempt));
+    output.data(&json!({"block": done.block, "seats": texts, "era": era, "attempt": attempt}), || {
+        let of = era.map(|era| format!(" of era {era}")).unwrap_or_default();
+        format!("started the ceremony{of} with {} seats in block {}", seats.len(), done.block)
+    });
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use codec::Encode;
+
+    #[test]
+    fn an_identity_is_32_bytes_in_digits() {
+        let id = WorkerId([0xab; 32]);
+        assert_eq!(identity(&id.to_string()).unwrap(), id);
+        for wrong in ["", "0xab", "abab", "gatekeeper-0"] {
+            let error = identity(wrong).unwrap_err();
+            assert_eq!(error.code.as_str(), "invalid");
+        }
+    }
+
+    #[test]
+    fn calls_are_those_of_the_pallet() {
+        let id = WorkerId([3; 32]);
+        assert_eq!(ChainCall::register_seat(id), ChainCall::raw("Gatekeepers", "register_seat", vec![3; 32]));
+        let seats = vec![id; 4];
+        assert_eq!(ChainCall::start_ceremony(&seats), ChainCall::raw("Gatekeepers", "start", seats.encode()));
+    }
+}
