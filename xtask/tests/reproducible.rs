@@ -79,6 +79,52 @@ fn a_program_is_the_same_bytes_in_two_places_and_would_not_be_without_the_mappin
 }
 
 #[test]
+fn a_place_inside_another_folder_that_is_mapped_keeps_its_own_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let tree = folder.path().join("tree");
+    program(&tree, HONEST);
+    let outside = measure(&tree, &folder.path().join("target"));
+    assert!(outside.status.success(), "{}", String::from_utf8_lossy(&outside.stderr));
+    let home = folder.path().join("home");
+    let inside = Command::new(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../scripts/measure"))
+        .args(["--package", "tiny", "--tree"])
+        .arg(&tree)
+        .env("CARGO_HOME", &home)
+        .env("CARGO_TARGET_DIR", home.join("target"))
+        .output()
+        .unwrap();
+    assert!(inside.status.success(), "{}", String::from_utf8_lossy(&inside.stderr));
+    assert_eq!(inside.stdout, outside.stdout);
+}
+
+#[test]
+fn a_configuration_of_the_machine_that_changes_what_is_built_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    program(&folder.path().join("tree"), HONEST);
+    fs::create_dir(folder.path().join(".cargo")).unwrap();
+    for (text, line) in [
+        ("[alias]\nb = \"build\"\n[profile.release]\nopt-level = 0\n", 3),
+        ("paths = [\"elsewhere\"]\n", 1),
+        ("[build]\nrustc = \"another\"\n", 2),
+        ("profile.release.debug = 2\n", 1),
+        ("[env]\nCC = \"clang\"\n", 1),
+    ] {
+        fs::write(folder.path().join(".cargo/config.toml"), text).unwrap();
+        let output = called(folder.path(), &["--tree", "tree", "--package=tiny"]);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{text}: {errors}");
+        assert!(errors.contains(&format!("config.toml, line {line}, changes what cargo builds")), "{text}: {errors}");
+        assert!(output.stdout.is_empty());
+    }
+    // What changes nothing of what is built does not stand in the way, and a wrapper is not asked.
+    let harmless =
+        "[alias]\nb = \"build\"\n[build]\njobs = 1\nrustc-wrapper = \"nowhere\"\nrustflags = [\"-Cdebuginfo=2\"]\n";
+    fs::write(folder.path().join(".cargo/config.toml"), harmless).unwrap();
+    let output = called(folder.path(), &["--tree", "tree", "--package=tiny"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
 fn a_program_that_holds_where_it_was_built_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let tree = folder.path().join("tree");

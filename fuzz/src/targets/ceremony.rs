@@ -146,10 +146,10 @@ pub static INTRODUCTIONS: Target = Target {
 /// Before whoever checks one: a transcript.
 pub static TRANSCRIPTS: Target = Target {
     name: "transcripts",
-    covers: &["tee/gatekeeper/src/dkg/transcript.rs::verify_transcript"],
+    covers: &["common/crypto/src/transcript.rs::decode_bounded", "common/crypto/src/transcript.rs::verify_transcript"],
     samples: LazyLock::new(|| vec![WORLD.transcript.encode()]),
     check: |bytes| {
-        let (decoded, peak) = measured(|| Transcript::decode_all(&mut &bytes[..]));
+        let (decoded, peak) = measured(|| Transcript::decode_bounded(bytes));
         assert_bounded(peak, bytes.len(), 80);
         let Ok(transcript) = decoded else { return Verdict::refused("shape") };
         match verify_transcript(&GENESIS, &transcript) {

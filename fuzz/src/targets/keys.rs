@@ -14,7 +14,7 @@ use phala_crypto::{
 use phala_gatekeeper::{open_grant, Facts, Grants, Seat, Sightings, MOST_SIGHTINGS};
 use phala_insecure_tee::InsecureMachine;
 use phala_protocol::{
-    attestation::{encryption_key_hash, Assurance, Registration, Role},
+    attestation::{encryption_key_hash, Assurance, Listing, Registration, Role, Version},
     chain_state::{AllowedMeasurement, ClusterRecord, RootRecord, WorkerRecord},
     domain,
     keys::{KeyAnswer, KeyGrant, KeyPurpose, KeyRequest, SignedKeyRequest},
@@ -67,6 +67,7 @@ impl World {
             worker,
             gatekeeper: GATEKEEPER,
             cluster: ClusterId(3),
+            era: 0,
             epoch: 5,
             nonce: [5; 32],
         };
@@ -92,8 +93,10 @@ impl World {
             advisories: AdvisoryPolicy::default(),
             bans: Bans::default(),
             root: Some(root.clone()),
+            coming_era: Some(0),
             cluster: Some(ClusterRecord {
                 era: 0,
+                era_before: 0,
                 epoch: 5,
                 opened_at: 80,
                 opened_count: 4,
@@ -114,6 +117,14 @@ impl World {
                 valid_until: NOW + 1,
             }),
             measurement: Some(AllowedMeasurement { source: [0; 32], listed_at: 0, not_before: 0, sunset: None }),
+            listing: Some(Listing {
+                source: [0; 32],
+                version: Version(0, 1, 0),
+                role: None,
+                not_before: 0,
+                sunset: None,
+            }),
+            evaluation_cap: None,
             seen_since: None,
         };
         let answer = seat.answer(&inquiry, &facts, &[11; 32], &[12; 64]).unwrap();

@@ -5,6 +5,7 @@
 use crate::{assert_bounded, measured, Target, Verdict};
 use codec::{Decode, DecodeAll, Encode};
 use phala_attest as attest;
+use phala_crypto::transcript;
 use phala_light_client as light_client;
 use phala_protocol::{
     attestation, beacon, call, ceremony, chain_state, envelope, finality, gas, ids, inbox, keys, query, relay, result,
@@ -44,11 +45,12 @@ types! {
     inbox: ChainMessage Head Item ItemHeader ItemKind ItemOrigin;
     keys: Evaluation KeyAnswer KeyGrant KeyPurpose KeyRequest PrfInput SignedKeyRequest;
     query: Answer AnswerContent Query QueryHeader QueryKey QueryRefusal QueryRequest SealedAnswer SignedQuery;
-    relay: Delivery InboxCursor InboxItems KeyInquiry Outgoing TeeStatus;
+    relay: Delivery InboxCursor InboxItems KeyInquiry Outgoing PlacedAttachment TeeStatus;
     result: Boundary ClusterResult ContractEvent Failure Outcome Rekey Reply SignedRekey SignedResult;
-    attest: AcceptedStatuses Advisory AdvisoryPolicy Appraisal Ban Bans Collateral ConfidenceLevel Evidence Origin PlatformModel PolicyTerms
-        Root Subject TcbStatus Vendor VerifiedCollateral;
+    attest: AcceptedStatuses Advisory AdvisoryPolicy Appraisal Ban Bans CertificateFault Collateral CollateralRefusal ConfidenceLevel
+        DocumentFault Evidence Origin PlatformModel PolicyTerms Refusal Root SignerRole Subject TcbStatus Vendor VerifiedCollateral;
     light_client: Checkpoint;
+    transcript: Transcript;
 }
 
 /// All of them.

@@ -7,13 +7,14 @@ use crate::{Target, Verdict};
 use codec::Encode;
 use phala_attest::Evidence;
 use phala_core::{Machine, MachineFault, Settings, Tee};
-use phala_crypto::Secret;
+use phala_crypto::{signature::ed25519::IdentityKey, Secret};
 use phala_insecure_tee::InsecureMachine;
 use phala_light_client::testing::TestChain;
 use phala_protocol::{
-    attestation::Role,
-    relay::{Delivery, InboxItems},
-    storage, AccountId, ClusterId,
+    attestation::{Registration, Role},
+    ceremony::{Attachment, CeremonyRecord, Introduction, Parcel, ParcelHeader, ParcelKind, Phase},
+    relay::{Delivery, InboxItems, PlacedAttachment},
+    storage, AccountId, ClusterId, WorkerId,
 };
 use phala_state::{ClusterStore, Entropy, EntropyError, OpenError, Options, StorageKey};
 use std::{
@@ -23,6 +24,8 @@ use std::{
 
 const CLUSTER: ClusterId = ClusterId(1);
 const NOW: u64 = 1_790_000_000;
+/// The second seat of the ceremony.
+const OTHER: WorkerId = WorkerId([2; 32]);
 
 static SIMULATED: LazyLock<InsecureMachine> =
     LazyLock::new(|| InsecureMachine::new("machine", b"phala-worker", NOW).unwrap());
@@ -76,14 +79,57 @@ fn chain() -> TestChain {
     let mut chain = TestChain::new(5, 1, storage);
     chain.build_blocks(1);
     chain.build_set_change(1);
-    chain.build_block([(storage::TIMESTAMP_NOW.to_vec(), Some((NOW * 1000 + 6000).encode()))]);
+    // A ceremony in which the gatekeeper has the first seat: its identity follows from the numbers that every machine here draws.
+    let own = WorkerId(IdentityKey::from_seed(&Secret::new([0x5c; 32])).public());
+    let mut record = CeremonyRecord::new(1, 0, &[own, OTHER, WorkerId([3; 32]), WorkerId([4; 32])]);
+    record.begin(Phase::Commit, 1, 100);
+    chain.build_block([
+        (storage::TIMESTAMP_NOW.to_vec(), Some((NOW * 1000 + 6000).encode())),
+        (storage::ceremony_key(), Some(record.encode())),
+    ]);
     chain
+}
+
+/// What the relayer has from the other seats of the ceremony.
+fn from_others(delivery: Delivery) -> Delivery {
+    let registration = Registration {
+        role: Role::Gatekeeper,
+        identity: OTHER,
+        encryption_key: [1; 32],
+        operator: AccountId([1; 32]),
+        block: 1,
+        block_hash: [1; 32],
+    };
+    let header = |kind| ParcelHeader { era: 1, attempt: 0, from: 2, to: 1, kind };
+    let parcel = |kind| Parcel { header: header(kind), encapsulated: vec![1; 8], body: vec![2; 8], signature: [0; 64] };
+    let placed = |attachment| PlacedAttachment { era: 1, attempt: 0, index: 2, attachment };
+    Delivery {
+        introductions: vec![Introduction {
+            registration,
+            encryption_key: vec![1; 8],
+            evidence: vec![2; 8],
+            collateral: vec![3; 8],
+        }],
+        parcels: vec![parcel(ParcelKind::Package), parcel(ParcelKind::Share)],
+        attachments: vec![
+            placed(Attachment::Key(vec![1; 8])),
+            placed(Attachment::Parcel(parcel(ParcelKind::Delivery))),
+            placed(Attachment::Package(vec![1; 8])),
+        ],
+        ..delivery
+    }
 }
 
 fn start(chain: &TestChain, role: Role) -> Tee {
     let mut anchor = chain.anchor();
     anchor.authorities_proof = chain.read_proof(0, &[&storage::GRANDPA_AUTHORITIES, &storage::DEVELOPMENT]);
-    let settings = Settings { genesis: chain.genesis_hash(), role, operator: AccountId([1; 32]), cluster: CLUSTER };
+    let settings = Settings {
+        genesis: chain.genesis_hash(),
+        role,
+        operator: AccountId([1; 32]),
+        cluster: CLUSTER,
+        lone_root: true,
+    };
     Tee::start(settings, &anchor, Arc::new(MemoryMachine::default())).unwrap()
 }
 
@@ -108,7 +154,8 @@ pub static DELIVERED: Target = Target {
                     codes: vec![vec![1; 8]],
                     ..known.clone()
                 };
-                [known, more].map(|delivery| [vec![which as u8], delivery.encode()].concat())
+                [known.clone(), more, from_others(known)]
+                    .map(|delivery| [vec![which as u8], delivery.encode()].concat())
             });
             samples.collect()
         })
@@ -122,7 +169,12 @@ pub static DELIVERED: Target = Target {
         CHAIN.with(|chain| {
             let role = if which.is_multiple_of(2) { Role::Worker } else { Role::Gatekeeper };
             let mut tee = start(chain, role);
+            let again = (role == Role::Gatekeeper).then(|| delivery.clone());
             let (notices, result) = tee.deliver(delivery);
+            // What others send to a seat of a ceremony is looked at once it knows of the ceremony.
+            if let Some(again) = again {
+                let _ = tee.deliver(again);
+            }
             let (height, hash) = tee.head();
             assert_eq!(hash, chain.header(height).hash().0, "a head that the chain never had");
             let status = tee.status();

@@ -169,6 +169,38 @@ pub fn corpus(kind: Kind, stride: usize) -> Vec<Case> {
     cases
 }
 
+/// One byte in so many of what has no fields (certificates, documents) that [`altered`] alters: `PHALA_CORPUS_STRIDE`, otherwise 149. At 1
+/// every byte is, which takes minutes.
+pub fn stride() -> usize {
+    std::env::var("PHALA_CORPUS_STRIDE").ok().and_then(|stride| stride.parse().ok()).unwrap_or(149)
+}
+
+/// The altered evidence of each kind, at the [`stride`] that is asked for.
+pub fn altered() -> Vec<Case> {
+    Kind::ALL.into_iter().flat_map(|kind| corpus(kind, stride())).collect()
+}
+
+/// Every case there is: unaltered, altered without effect, and [`altered`].
+pub fn every_case() -> Vec<Case> {
+    let free = Kind::ALL.into_iter().flat_map(without_effect).map(|(case, _)| case);
+    Kind::ALL.into_iter().flat_map(unaltered).chain(free).chain(altered()).collect()
+}
+
+/// What `work` gives for each of `items`, in their order, on every core.
+pub fn parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let part = items.len().div_ceil(cores()).max(1);
+    std::thread::scope(|scope| {
+        let threads: Vec<_> =
+            items.chunks(part).map(|chunk| scope.spawn(|| chunk.iter().map(&work).collect::<Vec<R>>())).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    })
+}
+
+/// How many cores [`parallel`] uses.
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
 /// What may change in evidence without changing the verdict, and why it may: nothing that identifies, and nothing that is judged.
 pub fn without_effect(kind: Kind) -> Vec<(Case, &'static str)> {
     [genuine::of(kind).iter().flat_map(mutations::without_effect).collect(), signed::without_effect(kind)].concat()

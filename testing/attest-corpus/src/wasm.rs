@@ -19,23 +19,28 @@ pub struct Loaded {
     text: TypedFunc<(), u32>,
 }
 
+/// Compiles the module as cargo compiles any, with the workspace's lock file: nothing is downloaded. Gives its file.
+pub fn compile() -> Result<PathBuf, Error> {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
+    // Not the target folder of the cargo that runs this, which holds its lock.
+    let outer = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    let target = outer.join("attest-module");
+    let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .args(["build", "--quiet", "--release", "--offline", "--locked", "--target", "wasm32v1-none"])
+        .args(["--package", "phala-attest-corpus-module", "--target-dir"])
+        .arg(&target)
+        .current_dir(&root)
+        .status()?;
+    if !status.success() {
+        return Err(Error::msg("the verifier does not build for wasm32v1-none"));
+    }
+    Ok(target.join("wasm32v1-none/release/phala_attest_corpus_module.wasm"))
+}
+
 impl Wasm {
-    /// Compiles the module as cargo compiles any, with the workspace's lock file: nothing is downloaded.
+    /// [`compile`], and then what the engine makes of it.
     pub fn build() -> Result<Self, Error> {
-        let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
-        // Not the target folder of the cargo that runs this, which holds its lock.
-        let outer = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-        let target = outer.join("attest-module");
-        let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-            .args(["build", "--quiet", "--release", "--offline", "--locked", "--target", "wasm32v1-none"])
-            .args(["--package", "phala-attest-corpus-module", "--target-dir"])
-            .arg(&target)
-            .current_dir(&root)
-            .status()?;
-        if !status.success() {
-            return Err(Error::msg("the verifier does not build for wasm32v1-none"));
-        }
-        let bytes = std::fs::read(target.join("wasm32v1-none/release/phala_attest_corpus_module.wasm"))?;
+        let bytes = std::fs::read(compile()?)?;
         let engine = Engine::default();
         let module = Module::new(&engine, &bytes)?;
         Ok(Self { engine, module, bytes: bytes.len() })

@@ -20,7 +20,7 @@ use phala_protocol::{
 use std::collections::BTreeSet;
 
 /// The invariants.
-pub const NAMES: [&str; 7] = [
+pub const NAMES: [&str; 8] = [
     "invariant_t_minus_1_learn_nothing",
     "invariant_one_key_per_era",
     "invariant_liveness_with_t_honest",
@@ -28,6 +28,7 @@ pub const NAMES: [&str; 7] = [
     "invariant_no_honest_seat_is_convicted",
     "invariant_honest_seats_meet_no_contradiction",
     "invariant_only_liars_are_at_fault_in_a_calm",
+    "invariant_old_era_opens_nothing_newer",
 ];
 
 /// What did not hold.

@@ -106,6 +106,16 @@ impl Machine {
         }
     }
 
+    /// INSECURE: in clear, everything that it sealed at any time, and what it has in memory.
+    pub(crate) fn kept(&self) -> Vec<Vec<u8>> {
+        let sealed = self.disk.iter().map(|(_, bytes)| bytes.clone());
+        let in_memory = self.ceremony.iter().flat_map(|ceremony| {
+            let seat = ceremony.seat().map(|seat| seat.to_secret_bytes().expose().clone());
+            seat.into_iter().chain([ceremony.to_secret_bytes().expose().clone()])
+        });
+        sealed.chain(in_memory).collect()
+    }
+
     pub(crate) fn crash(&mut self) {
         self.up = false;
         self.ceremony = None;

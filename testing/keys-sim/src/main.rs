@@ -9,7 +9,7 @@
 mod record;
 
 use clap::Parser;
-use phala_keys_sim::{invariants, run, Members, Ran};
+use phala_keys_sim::{invariants, rotation, run, Members, Ran};
 use phala_protocol::{domain, hash_value, ids::to_hex, Hash};
 use record::{Campaign, Piece, Record};
 use std::{
@@ -22,7 +22,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Seeds after which the record is written. The first of each is run twice.
+/// Seeds after which the record is written. The first of each is run twice, and for two eras.
 const PIECE: u64 = 20;
 /// The era whose root is made.
 const ERA: u32 = 1;
@@ -124,6 +124,9 @@ fn piece(members: &Members, seeds: Range<u64>, seats: u8, commit: &str) -> Piece
         if seed == seeds.start && ceremony(members, seed, seats).trace != first.trace {
             failed.push("the same seed ended in another trace".to_owned());
         }
+        if seed == seeds.start {
+            failed.extend(rotated(members, seed, seats).err());
+        }
         for failure in failed {
             let failure = format!("seed {seed}, {seats} seats, trace {}: {failure}", trace(&first));
             println!("{failure}");
@@ -162,6 +165,22 @@ fn ceremony(members: &Members, seed: u64, seats: u8) -> Ceremony {
             Ceremony { trace: None, counts: BTreeMap::new(), failure }
         }
     }
+}
+
+/// Makes the root of the next era on the same machines, and tries the first one's shares on what clusters do then.
+fn rotated(members: &Members, seed: u64, seats: u8) -> Result<(), String> {
+    let run_both = || [ERA, ERA + 1].map(|era| run(members, seed, era, seats.into()));
+    let both = catch_unwind(AssertUnwindSafe(run_both));
+    let [old, new] = both.map_err(|surprise| format!("the code stopped: {}", said(surprise.as_ref())))?;
+    let (Some(old_root), Some(new_root)) = (&old.root, &new.root) else {
+        return Err("one of two eras ended without a root".to_owned());
+    };
+    let told = |violation: &invariants::Violation| format!("{}: {}", violation.invariant, violation.what);
+    if let Some(violation) = &new.violation {
+        return Err(format!("in the next era, {}", told(violation)));
+    }
+    let (old, new) = ((old_root, old.holders.as_slice()), (new_root, new.holders.as_slice()));
+    rotation::old_era_opens_nothing_newer(old, new).map_err(|violation| told(&violation))
 }
 
 /// What happened in a ceremony how often, with its attempts and liars.

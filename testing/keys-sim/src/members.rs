@@ -9,7 +9,7 @@ use phala_crypto::{signature::ed25519::IdentityKey, xwing::DecapsulationKey, Sec
 use phala_gatekeeper::{verify_introduction, Facts, VerifiedPeer};
 use phala_insecure_tee::InsecureMachine;
 use phala_protocol::{
-    attestation::{encryption_key_hash, Assurance, Registration, Role},
+    attestation::{encryption_key_hash, Assurance, Listing, Registration, Role, Version},
     ceremony::Introduction,
     chain_state::{AllowedMeasurement, WorkerRecord},
     AccountId, Hash, WorkerId,
@@ -98,6 +98,7 @@ pub fn introduce(
         advisories: AdvisoryPolicy::default(),
         bans: Bans::default(),
         root: None,
+        coming_era: None,
         cluster: None,
         seen_since: None,
         worker: Some(WorkerRecord {
@@ -111,6 +112,8 @@ pub fn introduce(
             valid_until: NOW + 1,
         }),
         measurement: Some(AllowedMeasurement { source: [0; 32], listed_at: 0, not_before: 0, sunset: None }),
+        listing: Some(Listing { source: [0; 32], version: Version(0, 1, 0), role: None, not_before: 0, sunset: None }),
+        evaluation_cap: None,
     };
     (introduction, facts)
 }

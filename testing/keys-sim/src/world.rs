@@ -48,6 +48,12 @@ pub struct Ran {
     pub transcripts: Vec<Transcript>,
     /// The seats that lied.
     pub liars: BTreeSet<u16>,
+    /// INSECURE: all that each machine sealed at any time, and what it had in memory at the end, by index.
+    pub kept: BTreeMap<u16, Vec<Vec<u8>>>,
+    /// Every parcel that was handed to the network, carried or not.
+    pub parcels: Vec<Parcel>,
+    /// Everything that was submitted to the chain, taken or not.
+    pub public: Vec<(SignedStatement, Option<Attachment>)>,
 }
 
 struct World<'a> {
@@ -60,6 +66,8 @@ struct World<'a> {
     history: Vec<CeremonyRecord>,
     statements: Vec<(BlockNumber, (SignedStatement, Option<Attachment>))>,
     parcels: Vec<(BlockNumber, Parcel)>,
+    /// All parcels of all time, by signature: a seat repeats them.
+    posted: BTreeMap<[u8; 64], Parcel>,
     /// From whom to whom no parcel ever arrives, calm or not.
     severed: BTreeSet<(u16, u16)>,
     /// Hash of the package that each honest seat committed to, by attempt.
@@ -99,6 +107,7 @@ pub fn run(members: &Members, seed: u64, era: u32, seats: u16) -> Ran {
         history: Vec::new(),
         statements: Vec::new(),
         parcels: Vec::new(),
+        posted: BTreeMap::new(),
         severed,
         committed: BTreeMap::new(),
         hidden: BTreeSet::new(),
@@ -118,6 +127,9 @@ pub fn run(members: &Members, seed: u64, era: u32, seats: u16) -> Ran {
         attempts: world.chain.record.attempt + 1,
         holders: world.holders(),
         transcripts: honest.map(|machine| machine.transcript.clone()).collect(),
+        kept: world.machines.iter().map(|machine| (machine.index, machine.kept())).collect(),
+        parcels: world.posted.values().cloned().collect(),
+        public: world.chain.public.clone(),
         counts: world.counts,
         liars,
     }
@@ -278,6 +290,7 @@ impl World<'_> {
             }
         }
         for parcel in turn.parcels {
+            self.posted.entry(parcel.signature).or_insert_with(|| parcel.clone());
             if self.severed.contains(&(parcel.header.from, parcel.header.to)) {
                 *self.counts.entry("parcel severed".to_owned()).or_default() += 1;
                 continue;

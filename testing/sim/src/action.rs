@@ -135,6 +135,11 @@ actions! {
     Query "query" tee account;
     /// The last query of a worker arrives there once more.
     Requery "requery" tee;
+    /// A root of the next era is made, of four seats of which three give keys, and the cluster goes over to it; if it does so already,
+    /// nothing. Seats answer nothing as after `mute`.
+    NextRoot "next_root" seats;
+    /// Of roots that were made so, the seats whose bits are set answer nothing: 1, 2, 4 and 8.
+    Mute "mute" seats;
     /// A worker is no replica any more.
     Leave "leave" tee;
     /// A worker becomes a replica again.
@@ -157,6 +162,8 @@ actions! {
     ExpectBehind "expect_behind" tee items;
     /// The open epoch is at least this.
     ExpectEpoch "expect_epoch" epoch;
+    /// The root of this era answers, the cluster's epochs are of it, and it goes over to no other.
+    ExpectEra "expect_era" era;
 }
 
 /// Why a line is no action.

@@ -76,11 +76,12 @@ pub fn tamper(honest: &Delivery, kind: u32, chance: &mut Random) -> Vec<u8> {
         20 => delivery.codes = vec![vec![0; 100], b"\0asm\x01\0\0\0".to_vec()],
         21 => delivery.answers.iter_mut().for_each(|(_, answer)| flip(&mut answer.body, chance)),
         22 => delivery.answers.iter_mut().for_each(|(request, _)| request[0] ^= 1),
-        23 => delivery.inquiries.iter_mut().for_each(|inquiry| match chance.below(5) {
+        23 => delivery.inquiries.iter_mut().for_each(|inquiry| match chance.below(6) {
             0 => flip(&mut inquiry.evidence, chance),
             1 => flip(&mut inquiry.collateral, chance),
             2 => inquiry.request.request.epoch += 1,
             3 => inquiry.request.request.cluster = ClusterId(1),
+            4 => inquiry.request.request.era += 1,
             _ => flip(&mut inquiry.request.encryption_key, chance),
         }),
         24 => delivery.items.iter_mut().for_each(|inbox| inbox.cluster = ClusterId(7)),
@@ -111,6 +112,8 @@ pub fn alter(outgoing: &mut Outgoing) {
                 *byte ^= 1;
             }
         }
+        // Of key ceremonies, which no TEE takes part in here.
+        Outgoing::State(_) | Outgoing::StateWith { .. } | Outgoing::Introduce { .. } | Outgoing::Post { .. } => {}
     }
 }
 

@@ -119,7 +119,11 @@ impl Generator {
                 _ => Action::ClockForward { seconds: self.chance.below(3_600) },
             },
             32 => Action::Reorganise {},
-            33 => Action::Handover { authorities: self.chance.below(4) },
+            33 => match self.chance.below(3) {
+                0 => Action::NextRoot { seats: 1 << self.chance.below(6) },
+                1 => Action::Mute { seats: self.chance.below(16) },
+                _ => Action::Handover { authorities: self.chance.below(4) },
+            },
             34 => Action::Copy { index: self.chance.below(64) },
             35 => Action::Requery { tee: 1 + self.chance.below(self.tees - 1) },
             _ => Action::Poison { account, kind: self.chance.below(POISON_KINDS) },

@@ -1,8 +1,9 @@
 //! What has to hold, by name.
 //!
 //! After every delivery: [`invariant_nothing_runs_ahead_of_finality`], [`invariant_heads_only_grow`], [`invariant_no_divergence`],
-//! [`invariant_served_state_is_vote_final`], [`invariant_keys_only_for_replicas`], [`invariant_no_plaintext_leaves`], and for honest
-//! ones [`invariant_honest_deliveries_are_not_blamed`]. At rest, when all faults have stopped: [`invariant_liveness`],
+//! [`invariant_served_state_is_vote_final`], [`invariant_keys_only_for_replicas`], [`invariant_one_key_per_epoch`],
+//! [`invariant_old_era_opens_nothing_newer`], [`invariant_no_plaintext_leaves`], and for honest ones
+//! [`invariant_honest_deliveries_are_not_blamed`]. At rest, when all faults have stopped: [`invariant_liveness`],
 //! [`invariant_results_form_one_chain`], [`invariant_each_item_has_its_one_reply`], [`invariant_supply_is_conserved`]. Queries:
 //! [`invariant_answers_are_the_models`], [`invariant_a_query_is_answered_once`]. `invariant_no_panic` is the runner's.
 //! Guarantees: a check judges by the chain's own records, by the plain model, or by what TEEs signed; never by what the TEE in
@@ -14,18 +15,15 @@ use crate::{
     host::{Host, Outcome},
     model::{Expected, ExpectedReply, Model},
     pallets::CLUSTER,
-    world::{World, GATEKEEPER},
+    world::World,
 };
 use codec::{Decode, Encode};
 use phala_core::{Notice, QueryFault};
-use phala_crypto::{
-    kdf, merkle,
-    prf::{combine, verify_partial, Input, KeyShare},
-    Secret,
-};
+use phala_crypto::{kdf, merkle, xwing::DecapsulationKey};
 use phala_protocol::{
+    chain_state::next_epoch_era,
     domain,
-    keys::{KeyPurpose, PrfInput},
+    keys::KeyPurpose,
     query::{AnswerContent, QueryRefusal, QueryRequest},
     relay::Outgoing,
     result::{reply_leaf, ClusterResult, Outcome as ReplyOutcome, Reply},
@@ -61,7 +59,7 @@ fn hold(holds: bool, invariant: &'static str, detail: impl FnOnce() -> String) -
 }
 
 /// Every invariant, for reports.
-pub const NAMES: [&str; 15] = [
+pub const NAMES: [&str; 17] = [
     "invariant_no_panic",
     "invariant_nothing_runs_ahead_of_finality",
     "invariant_heads_only_grow",
@@ -77,6 +75,8 @@ pub const NAMES: [&str; 15] = [
     "invariant_supply_is_conserved",
     "invariant_answers_are_the_models",
     "invariant_a_query_is_answered_once",
+    "invariant_one_key_per_epoch",
+    "invariant_old_era_opens_nothing_newer",
 ];
 
 /// Items that a worker says it executed.
@@ -107,6 +107,7 @@ pub(crate) fn at_rest(world: &mut World) -> Check {
     invariant_results_form_one_chain(world)?;
     invariant_each_item_has_its_one_reply(world)?;
     invariant_supply_is_conserved(world)?;
+    open_key_is_of_its_era(world)?;
     for (index, host) in world.hosts.iter().enumerate() {
         let leaked = host.machine.disk.leaked();
         hold(leaked.is_none(), "invariant_no_plaintext_leaves", || format!("disk of TEE {index}: {leaked:?}"))?;
@@ -201,7 +202,7 @@ fn check_served(world: &World, index: usize, height: u32, state: Option<ClusterR
 
 /// A gatekeeper gives keys only to replicas of its own head's record, only of epochs that this record allows.
 pub fn invariant_keys_only_for_replicas(world: &World, index: usize, notice: &Notice) -> Check {
-    let Notice::KeysGiven { worker, cluster, epoch } = notice else { return Ok(()) };
+    let Notice::KeysGiven { worker, cluster, epoch, .. } = notice else { return Ok(()) };
     let height = world.hosts[index].tee.as_ref().map_or(0, |tee| tee.head().0);
     let record = world.node.cluster_at(height).filter(|_| *cluster == CLUSTER);
     let allowed = record.is_some_and(|record| {
@@ -209,6 +210,62 @@ pub fn invariant_keys_only_for_replicas(world: &World, index: usize, notice: &No
             && KeyPurpose::ALL.into_iter().any(|purpose| record.may_have(*epoch, purpose, height))
     });
     hold(allowed, "invariant_keys_only_for_replicas", || format!("{worker} got keys of epoch {epoch} at {height}"))
+}
+
+/// Whatever replicas announce for an epoch of an era is one key: the one that this era's root gives. None is announced of an era that the
+/// announcing TEE's own head does not show to be coming. One of a former era, which a host that hides records can have it repeat, counts
+/// for nothing.
+pub fn invariant_one_key_per_epoch(world: &mut World, index: usize, message: &Outgoing) -> Check {
+    const NAME: &str = "invariant_one_key_per_epoch";
+    let Outgoing::AnnounceKey { era, epoch, public_key, .. } = message else { return Ok(()) };
+    let height = world.hosts[index].tee.as_ref().map_or(0, |tee| tee.head().0);
+    let (root, next) = world.node.roots_at(height);
+    let coming = next_epoch_era(root.as_ref(), next.as_ref());
+    hold(coming.is_some_and(|coming| *era <= coming), NAME, || {
+        format!("TEE {index} announces a key of era {era} at {height}, where {coming:?} comes")
+    })?;
+    if let Some(known) = world.announced.get(&(*era, *epoch)) {
+        return hold(known == public_key, NAME, || format!("TEE {index}: another key of era {era}, epoch {epoch}"));
+    }
+    let given = insecure_envelope_key(world, *era, *epoch);
+    hold(given.as_ref() == Some(public_key), NAME, || {
+        format!("TEE {index}: the root of era {era} gives epoch {epoch} another key")
+    })?;
+    world.announced.insert((*era, *epoch), public_key.clone());
+    Ok(())
+}
+
+/// The first era's gatekeeper gives no key of an epoch that began, by its own head, under another era. (Of the next one it may, where its
+/// relayer hides the next root from it: nothing is ever sealed to that.)
+pub fn invariant_old_era_opens_nothing_newer(world: &World, index: usize, notice: &Notice) -> Check {
+    let Notice::KeysGiven { worker, epoch, .. } = notice else { return Ok(()) };
+    let height = world.hosts[index].tee.as_ref().map_or(0, |tee| tee.head().0);
+    let era = world.node.cluster_at(height).and_then(|record| record.era_of(*epoch, 0));
+    hold(era == Some(0), "invariant_old_era_opens_nothing_newer", || {
+        format!("{worker} got the first era's keys of epoch {epoch} at {height}, which is of {era:?}")
+    })
+}
+
+/// What commands are sealed to now is the key that the open epoch's root gives, and that no former root does.
+fn open_key_is_of_its_era(world: &World) -> Check {
+    const NAME: &str = "invariant_old_era_opens_nothing_newer";
+    let Some(record) = world.node.cluster_at(world.node.finalised()).filter(|record| record.epoch > 0) else {
+        return Ok(());
+    };
+    for era in 0..=record.era {
+        let given = insecure_envelope_key(world, era, record.epoch);
+        let same = given.as_ref() == Some(&record.envelope_key);
+        hold(given.is_some() && same == (era == record.era), NAME, || {
+            format!("era {era}'s root, where epoch {} is of {}: the open key is its {same}", record.epoch, record.era)
+        })?;
+    }
+    Ok(())
+}
+
+/// INSECURE: the public key that an era's root gives an epoch.
+fn insecure_envelope_key(world: &World, era: u32, epoch: Epoch) -> Option<Vec<u8>> {
+    let seed = world.insecure_key(era, epoch, KeyPurpose::Envelope)?;
+    Some(DecapsulationKey::from_seed(&kdf::derive(&seed, domain::EPOCH_ENVELOPE, &[])).public_key().to_vec())
 }
 
 /// No canary stands in what left a TEE.
@@ -266,6 +323,7 @@ fn is_chain_settled(world: &World) -> bool {
         && record.final_count == total
         && total == world.node.pallets.head.count
         && !record.is_closing()
+        && !world.node.pallets.hands_over()
         && world.node.finalised() < record.next_epoch_due().saturating_add(4)
 }
 
@@ -352,7 +410,7 @@ pub fn invariant_each_item_has_its_one_reply(world: &mut World) -> Check {
             replies.push(reply(world, index, expected, &result, (position as u32, of_block.len() as u32))?);
             world.count("= replies verified");
         }
-        let root = insecure_replies_root(world, result.epoch, &replies);
+        let root = insecure_replies_root(world, &result, &replies);
         hold(root == Some(result.replies_root), "invariant_each_item_has_its_one_reply", || {
             format!("the result of block {block} commits other replies than {replies:?}")
         })?;
@@ -521,15 +579,11 @@ fn ask(
     }
 }
 
-/// INSECURE: the root of a result over exactly these replies, by the commit key out of the gatekeeper's seat.
-fn insecure_replies_root(world: &World, epoch: Epoch, replies: &[Reply]) -> Option<Hash> {
-    let seat = world.hosts[GATEKEEPER].machine.insecure_kept("seat")?;
-    let share = KeyShare::from_bytes(1, &Secret::from_slice(seat.get(8..40)?)?).ok()?;
-    let genesis = world.node.genesis();
-    let input = PrfInput { genesis, era: 0, cluster: CLUSTER, epoch, purpose: KeyPurpose::Commit };
-    let input = Input::of(domain::PRF_INPUT, &input);
-    let partial = verify_partial(&share.public_share(), &input, &share.partial(&input, &[0; 32])).ok()?;
-    let key = kdf::derive(&combine(1, &[partial]).ok()?, domain::EPOCH_COMMIT, &[]);
+/// INSECURE: the root of a result over exactly these replies, by the commit key that its era's root gives.
+fn insecure_replies_root(world: &World, result: &ClusterResult, replies: &[Reply]) -> Option<Hash> {
+    let era = world.node.cluster_at(result.boundary.block)?.era;
+    let seed = world.insecure_key(era, result.epoch, KeyPurpose::Commit)?;
+    let key = kdf::derive(&seed, domain::EPOCH_COMMIT, &[]);
     let leaves: Vec<Hash> = replies
         .iter()
         .map(|reply| {

@@ -36,6 +36,10 @@ pub mod node;
 pub mod pallets;
 pub mod random;
 pub mod record;
+// The root of phala-core's own tests: one that is independent of the gatekeeper's code, for both.
+#[path = "../../../tee/core/tests/it/root.rs"]
+#[allow(dead_code, missing_docs, reason = "tests use more of it")]
+mod root;
 mod run;
 pub mod world;
 

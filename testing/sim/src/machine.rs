@@ -64,10 +64,9 @@ impl SimMachine {
         Arc::new(Self { index, entropy, disk: Disk::default(), kept: Mutex::default() })
     }
 
-    /// INSECURE: what it keeps "sealed" under a name that begins with `prefix`.
-    pub fn insecure_kept(&self, prefix: &str) -> Option<Vec<u8>> {
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.iter().find(|(name, _)| name.starts_with(prefix)).map(|(_, bytes)| bytes.clone())
+    /// INSECURE: all that it keeps "sealed".
+    pub fn insecure_kept(&self) -> Vec<Vec<u8>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 }
 

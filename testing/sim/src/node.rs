@@ -6,15 +6,16 @@
 use crate::{
     machine::{measurement, START},
     pallets::{Changes, Pallets, CLUSTER},
+    root::Facts,
 };
 use codec::{Decode, Encode};
 use phala_light_client::testing::TestChain;
 use phala_protocol::{
-    chain_state::{ClusterRecord, FinalRecord},
+    chain_state::{ClusterRecord, FinalRecord, RootRecord},
     finality::{FinalityFragment, FinalityProof, GenesisAnchor},
     ids::BlockNumber,
     inbox::Item,
-    storage, CodeHash, Hash,
+    storage, CodeHash, Hash, WorkerId,
 };
 use std::collections::BTreeMap;
 
@@ -203,14 +204,36 @@ impl Node {
 
     /// The cluster's record in the state of a block.
     pub fn cluster_at(&self, height: BlockNumber) -> Option<ClusterRecord> {
-        let bytes = self.blocks.value(height, &storage::cluster_key(CLUSTER))?;
-        ClusterRecord::decode(&mut bytes.as_slice()).ok()
+        self.read(height, &storage::cluster_key(CLUSTER))
+    }
+
+    /// The root that answers, and the one to which the cluster goes over, in the state of a block.
+    pub fn roots_at(&self, height: BlockNumber) -> (Option<RootRecord>, Option<RootRecord>) {
+        (self.read(height, &storage::root_key()), self.read(height, &storage::next_root_key()))
+    }
+
+    /// What the newest final block's state says of a worker's wish for keys.
+    pub(crate) fn facts(&self, worker: &WorkerId) -> Facts {
+        let height = self.finalised;
+        let (root, next_root) = self.roots_at(height);
+        Facts {
+            genesis: self.genesis(),
+            head: (height, self.blocks.header(height).hash().0),
+            worker: self.read(height, &storage::worker_key(worker)),
+            cluster: self.cluster_at(height),
+            root,
+            next_root,
+        }
+    }
+
+    fn read<T: Decode>(&self, height: BlockNumber, key: &[u8]) -> Option<T> {
+        let bytes = self.blocks.value(height, key)?;
+        T::decode(&mut bytes.as_slice()).ok()
     }
 
     /// The final result of a boundary in the state of a block.
     pub fn final_at(&self, height: BlockNumber, block: BlockNumber) -> Option<FinalRecord> {
-        let bytes = self.blocks.value(height, &storage::final_result_key(CLUSTER, block))?;
-        FinalRecord::decode(&mut bytes.as_slice()).ok()
+        self.read(height, &storage::final_result_key(CLUSTER, block))
     }
 
     /// The items of blocks up to `height`.

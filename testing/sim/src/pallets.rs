@@ -8,8 +8,11 @@ use crate::machine::START;
 use codec::{DecodeAll, Encode};
 use phala_crypto::signature::ed25519;
 use phala_protocol::{
-    attestation::{Assurance, Registration, Role},
-    chain_state::{AllowedMeasurement, BoundaryRecord, ClusterRecord, FinalRecord, RootRecord, Standing, WorkerRecord},
+    attestation::{Assurance, Listing, Registration, Role, Version},
+    chain_state::{
+        next_epoch_era, AllowedMeasurement, BoundaryRecord, ClusterRecord, FinalRecord, RootRecord, Standing,
+        WorkerRecord,
+    },
     envelope::{announcement_payload, Envelope},
     gas::GasClass,
     ids::BlockNumber,
@@ -45,7 +48,12 @@ pub struct Pallets {
     epoch_length: BlockNumber,
     /// Every registered TEE.
     pub workers: BTreeMap<WorkerId, WorkerRecord>,
-    root: Option<RootRecord>,
+    /// The root that answers.
+    pub root: Option<RootRecord>,
+    /// The root to which the cluster goes over.
+    pub next_root: Option<RootRecord>,
+    /// A root whose delay is over with the next block.
+    made: Option<RootRecord>,
     /// The cluster, once it is created.
     pub cluster: Option<ClusterRecord>,
     /// End of the inbox.
@@ -53,8 +61,8 @@ pub struct Pallets {
     /// The whole inbox.
     pub items: Vec<Item>,
     boundaries: BTreeMap<BlockNumber, BoundaryRecord>,
-    announcements: BTreeMap<WorkerId, Vec<u8>>,
-    opening: Option<(Epoch, Vec<u8>)>,
+    announcements: BTreeMap<WorkerId, (u32, Vec<u8>)>,
+    opening: Option<(u32, Epoch, Vec<u8>)>,
     votes: BTreeMap<BlockNumber, Vec<SignedResult>>,
     rekeys: Vec<SignedRekey>,
     commitment: Option<Hash>,
@@ -68,10 +76,12 @@ impl Pallets {
     /// The genesis state's entries.
     pub fn genesis_entries(measurement: &Hash) -> Vec<(Vec<u8>, Vec<u8>)> {
         let listed = AllowedMeasurement { source: [0; 32], listed_at: 0, not_before: 0, sunset: None };
+        let listing = Listing { source: [0; 32], version: Version(0, 1, 0), role: None, not_before: 0, sunset: None };
         vec![
             (storage::DEVELOPMENT.to_vec(), vec![1]),
             (storage::TIMESTAMP_NOW.to_vec(), (START * 1_000).encode()),
             (storage::measurement_key(measurement), listed.encode()),
+            (storage::listing_key(measurement), listing.encode()),
         ]
     }
 
@@ -86,6 +96,8 @@ impl Pallets {
             epoch_length,
             workers: BTreeMap::new(),
             root: None,
+            next_root: None,
+            made: None,
             cluster: None,
             head: Head::empty(CLUSTER),
             items: Vec::new(),
@@ -105,20 +117,71 @@ impl Pallets {
         self.number = number;
         self.time_ms = time_ms;
         self.put(storage::TIMESTAMP_NOW.to_vec(), &time_ms);
-        if let Some((epoch, key)) = self.opening.take() {
-            let count = self.head.count;
+        self.begin_to_go_over();
+        let coming = self.coming_era();
+        // What was decided before the hand-over began opens nothing: it is announced anew.
+        if let Some((era, epoch, key)) = self.opening.take().filter(|(era, ..)| Some(*era) == coming) {
+            let (count, length) = (self.head.count, self.epoch_length);
             let due = self.cluster.as_ref().is_some_and(|record| record.next_epoch() == epoch);
             if due {
                 self.announcements.clear();
                 self.rekeys.clear();
                 self.change_cluster(|record| {
+                    record.era_before = if record.epoch == 0 { era } else { record.era };
+                    record.era = era;
                     record.epoch = epoch;
                     record.opened_at = number;
                     record.opened_count = count;
                     record.envelope_key = key;
+                    // The length comes back when the cluster has gone over.
+                    record.epoch_length = if record.era_before == era { length } else { 0 };
                 });
             }
         }
+        self.end_to_go_over();
+    }
+
+    /// A root whose delay is over becomes the next one, and epochs are due at once.
+    fn begin_to_go_over(&mut self) {
+        if let Some(root) = self.made.take() {
+            self.put(storage::next_root_key(), &root);
+            self.next_root = Some(root);
+            let now = self.number;
+            self.change_cluster(|record| record.epoch_length = now.saturating_sub(record.opened_at));
+        }
+    }
+
+    /// The next root becomes the one that answers when no epoch is of the former any more.
+    fn end_to_go_over(&mut self) {
+        let era = self.next_root.as_ref().map(|root| root.era);
+        let gone_over = |era| self.cluster.as_ref().is_none_or(|record| (record.era, record.era_before) == (era, era));
+        if !era.is_some_and(gone_over) {
+            return;
+        }
+        if let Some(root) = self.next_root.take() {
+            self.put(storage::root_key(), &root);
+            self.changes.insert(storage::next_root_key(), None);
+            self.root = Some(root);
+        }
+    }
+
+    /// The era whose root gives the next epoch's keys.
+    pub fn coming_era(&self) -> Option<u32> {
+        next_epoch_era(self.root.as_ref(), self.next_root.as_ref())
+    }
+
+    /// Whether the cluster goes over from one root to another, or will with the next block.
+    pub fn hands_over(&self) -> bool {
+        self.made.is_some() || self.next_root.is_some()
+    }
+
+    /// From the next block on the cluster goes over to this root. False unless it is of the next era, and no other one is on its way.
+    pub fn hand_over(&mut self, root: RootRecord) -> bool {
+        let good = !self.hands_over() && self.coming_era().and_then(|era| era.checked_add(1)) == Some(root.era);
+        if good {
+            self.made = Some(root);
+        }
+        good
     }
 
     fn put(&mut self, key: Vec<u8>, value: &impl Encode) {
@@ -148,8 +211,10 @@ impl Pallets {
         if self.cluster.is_some() || !replicas.iter().all(|worker| self.is_active(worker, Role::Worker)) {
             return false;
         }
+        let era = self.coming_era().unwrap_or(0);
         let record = ClusterRecord {
-            era: 0,
+            era,
+            era_before: era,
             epoch: 0,
             opened_at: 0,
             opened_count: 0,
@@ -210,22 +275,27 @@ impl Pallets {
     }
 
     /// Takes one replica's announcement of the next epoch's key.
-    pub fn announce(&mut self, worker: WorkerId, epoch: Epoch, key: Vec<u8>, signature: &[u8; 64]) -> bool {
+    pub fn announce(&mut self, worker: WorkerId, era: u32, epoch: Epoch, key: Vec<u8>, signature: &[u8; 64]) -> bool {
         let Some(record) = self.cluster.clone() else { return false };
-        let payload = announcement_payload(&self.genesis, CLUSTER, epoch, &key);
+        let payload = announcement_payload(&self.genesis, CLUSTER, era, epoch, &key);
+        // One of a former era counts for nothing, and keeps nobody from announcing again.
+        let announced = self.announcements.get(&worker).is_some_and(|(of, _)| *of == era);
         let good = self.number >= record.next_epoch_due()
             && !record.is_closing()
+            && self.coming_era() == Some(era)
             && epoch == record.next_epoch()
             && record.replicas.contains(&worker)
             && self.is_active(&worker, Role::Worker)
-            && !self.announcements.contains_key(&worker)
+            && !announced
             && ed25519::verify(&worker.0, &payload, signature).is_ok();
         if !good {
             return false;
         }
-        self.announcements.insert(worker, key.clone());
-        if self.announcements.values().filter(|other| **other == key).count() >= record.majority() {
-            self.opening.get_or_insert((epoch, key));
+        let announcement = (era, key);
+        self.announcements.insert(worker, announcement.clone());
+        if self.announcements.values().filter(|other| **other == announcement).count() >= record.majority() {
+            let (era, key) = announcement;
+            self.opening.get_or_insert((era, epoch, key));
         }
         true
     }

@@ -16,15 +16,17 @@ use crate::{
     node::Node,
     pallets::CLUSTER,
     random::Random,
+    root::{insecure_lone_key, insecure_lone_share, PlayedRoot},
 };
 use codec::Encode;
 use phala_core::{Notice, Settings};
+use phala_crypto::{prf::KeyShare, Secret};
 use phala_protocol::{
     attestation::Role,
     hash::blake2_256,
     ids::BlockNumber,
     inbox::Item,
-    keys::KeyAnswer,
+    keys::{KeyAnswer, KeyPurpose, PrfInput},
     relay::{Delivery, InboxItems, KeyInquiry, Outgoing},
     result::{ClusterResult, Rekey},
     storage, AccountId, Epoch, Hash, WorkerId,
@@ -36,6 +38,9 @@ use std::{
 
 /// The gatekeeper's index.
 pub const GATEKEEPER: usize = 0;
+/// Seats of the roots that are made on the way, and how many of them give keys.
+const SEATS: u16 = 4;
+const THRESHOLD: u16 = 3;
 /// Rounds after the last fault within which everything must be answered.
 pub const LIVENESS_ROUNDS: u32 = 60;
 /// Rounds in a row in which a process may fail before its operator starts it again.
@@ -46,6 +51,7 @@ pub type Counts = BTreeMap<&'static str, u64>;
 
 /// The network.
 pub struct World {
+    seed: u64,
     /// The chain.
     pub node: Node,
     /// The gatekeeper, then the workers.
@@ -56,6 +62,12 @@ pub struct World {
     pub canaries: Canaries,
     inquiries: BTreeMap<Hash, KeyInquiry>,
     answers: BTreeMap<WorkerId, BTreeMap<Hash, KeyAnswer>>,
+    /// Roots of later eras than the first, with all their gatekeepers.
+    pub(crate) roots: Vec<PlayedRoot>,
+    /// INSECURE: the first era's root, out of the gatekeeper's seat before it is retired.
+    insecure_first: Option<KeyShare>,
+    /// What replicas announced, by era and epoch.
+    pub announced: BTreeMap<(u32, Epoch), Vec<u8>>,
     /// Items of abandoned blocks.
     lost: Vec<Item>,
     /// Every result that any TEE signed, by boundary and signer.
@@ -87,6 +99,7 @@ impl World {
                 role: if index == GATEKEEPER { Role::Gatekeeper } else { Role::Worker },
                 operator: AccountId([index as u8; 32]),
                 cluster: CLUSTER,
+                lone_root: true,
             };
             let machine = SimMachine::new(scenario.seed, index);
             machine.disk.watch(canaries.clone());
@@ -95,12 +108,16 @@ impl World {
             host
         });
         let mut world = Self {
+            seed: scenario.seed,
             hosts: hosts.collect(),
             node,
             clients,
             canaries,
             inquiries: BTreeMap::new(),
             answers: BTreeMap::new(),
+            roots: Vec::new(),
+            insecure_first: None,
+            announced: BTreeMap::new(),
             lost: Vec::new(),
             results: BTreeMap::new(),
             rekeys: BTreeMap::new(),
@@ -301,6 +318,19 @@ impl World {
             }
             Action::Query { tee: index, account: who } => invariants::query(self, worker(index), account(who))?,
             Action::Requery { tee: index } => invariants::invariant_a_query_is_answered_once(self, worker(index))?,
+            Action::NextRoot { seats } => {
+                let era = self.node.pallets.coming_era().map_or(0, |era| era.saturating_add(1));
+                if self.roots.iter().all(|root| root.era() != era) {
+                    self.roots.push(PlayedRoot::deal(self.seed, era, THRESHOLD, SEATS));
+                }
+                let root = self.roots.iter().find(|root| root.era() == era);
+                let record = root.map(|root| root.record());
+                if record.is_some_and(|record| self.node.pallets.hand_over(record)) {
+                    self.count("= roots handed over to");
+                }
+                self.mute(seats);
+            }
+            Action::Mute { seats } => self.mute(seats),
             Action::Leave { tee: index } => self.assign(worker(index), false),
             Action::Join { tee: index } => self.assign(worker(index), true),
             Action::Round { times } => {
@@ -329,8 +359,41 @@ impl World {
                     return Err(Violation::new("expectation", format!("epoch {open} is open, not {epoch}")));
                 }
             }
+            Action::ExpectEra { era } => {
+                let pallets = &self.node.pallets;
+                let eras = pallets.cluster.as_ref().map(|record| (record.era_before, record.era));
+                let root = pallets.root.as_ref().map(|root| root.era);
+                if pallets.hands_over() || root != Some(era) || eras != Some((era, era)) {
+                    return Err(Violation::new("expectation", format!("root of era {root:?}, epochs of {eras:?}")));
+                }
+            }
         }
         Ok(())
+    }
+
+    fn mute(&mut self, seats: u32) {
+        for root in &mut self.roots {
+            root.silent = (1..=SEATS).filter(|index| (seats >> (index - 1)) & 1 == 1).collect();
+        }
+    }
+
+    /// INSECURE: finds the first root once it is recorded, before the gatekeeper that holds it is retired.
+    fn find_first_root(&mut self) {
+        let root = self.node.pallets.root.as_ref().filter(|root| root.era == 0 && self.insecure_first.is_none());
+        let kept = || self.hosts[GATEKEEPER].machine.insecure_kept();
+        if let Some(share) = root.and_then(|root| insecure_lone_share(&kept(), root)) {
+            self.insecure_first = Some(share);
+        }
+    }
+
+    /// INSECURE: what the root of an era gives.
+    pub(crate) fn insecure_key(&self, era: u32, epoch: Epoch, purpose: KeyPurpose) -> Option<Secret<[u8; 32]>> {
+        let genesis = self.node.genesis();
+        if let Some(root) = self.roots.iter().find(|root| root.era() == era) {
+            return Some(root.insecure_key(&genesis, CLUSTER, epoch, purpose));
+        }
+        let share = self.insecure_first.as_ref().filter(|_| era == 0)?;
+        Some(insecure_lone_key(share, &PrfInput { genesis, era, cluster: CLUSTER, epoch, purpose }))
     }
 
     fn expect(&self, index: u32, holds: impl Fn(&Host) -> bool) -> Check {
@@ -376,6 +439,7 @@ impl World {
 
     /// These bytes arrive at a TEE; what it has for others is carried away.
     fn bring(&mut self, index: usize, bytes: &[u8]) -> Check {
+        self.find_first_root();
         let host = &mut self.hosts[index];
         if host.partitioned {
             return Ok(());
@@ -408,10 +472,12 @@ impl World {
                 *self.counts.entry("= items executed").or_default() += *items as u64;
             }
             invariants::invariant_keys_only_for_replicas(self, index, notice)?;
+            invariants::invariant_old_era_opens_nothing_newer(self, index, notice)?;
         }
         let mut outgoing = status.outgoing;
         for message in &outgoing {
             invariants::invariant_no_divergence(self, message)?;
+            invariants::invariant_one_key_per_epoch(self, index, message)?;
         }
         match self.hosts[index].carry {
             1 => outgoing.clear(),
@@ -432,8 +498,8 @@ impl World {
             Outgoing::RecordRoot { root, signature } => {
                 self.node.pallets.record_root(root, &signature);
             }
-            Outgoing::AnnounceKey { epoch, public_key, signature, .. } => {
-                self.node.pallets.announce(from, epoch, public_key, &signature);
+            Outgoing::AnnounceKey { era, epoch, public_key, signature, .. } => {
+                self.node.pallets.announce(from, era, epoch, public_key, &signature);
             }
             Outgoing::Result(signed) => {
                 self.node.pallets.submit_result(signed);
@@ -443,12 +509,22 @@ impl World {
             }
             Outgoing::AskKeys(inquiry) => {
                 let collateral = collateral(self.node.pallets.time_ms / 1_000);
-                let payload = inquiry.request.request.signing_payload();
-                self.inquiries.insert(payload, KeyInquiry { collateral, ..inquiry });
+                let request = inquiry.request.request;
+                let payload = request.signing_payload();
+                if self.roots.iter().any(|root| root.has(&request.gatekeeper)) {
+                    let facts = self.node.facts(&request.worker);
+                    if let Some(answer) = self.roots.iter().find_map(|root| root.answer(&inquiry, &facts)) {
+                        self.answers.entry(request.worker).or_default().insert(payload, answer);
+                    }
+                } else {
+                    self.inquiries.insert(payload, KeyInquiry { collateral, ..inquiry });
+                }
             }
             Outgoing::AnswerKeys { worker, request, answer } => {
                 self.answers.entry(worker).or_default().insert(request, answer);
             }
+            // Of key ceremonies, which no TEE takes part in here.
+            Outgoing::State(_) | Outgoing::StateWith { .. } | Outgoing::Introduce { .. } | Outgoing::Post { .. } => {}
         }
     }
 
@@ -537,6 +613,7 @@ impl World {
     /// All faults stop, and operators do what error messages ask of them.
     fn settle(&mut self) -> Check {
         self.node.finalise();
+        self.mute(0);
         for index in 0..self.hosts.len() {
             let host = &mut self.hosts[index];
             (host.partitioned, host.carry) = (false, 0);

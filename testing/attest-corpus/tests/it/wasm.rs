@@ -2,19 +2,17 @@
 //!
 //! Proves: the code of `common/attest`, with the cryptography and parsers of the workspace's lock file, compiled for `wasm32v1-none`
 //! as the runtime's blob is, gives the same text of the verdict on every case: with 32-bit words, another compiler back end and
-//! overflow checks. The verifier has no other code for any target. It does not run the runtime's blob or the node's executor, nor a
-//! browser's engine: what differs there is the engine, whose semantics WebAssembly fixes.
+//! overflow checks. The verifier has no other code for any target. A browser's engine runs the same module in `engine.rs`, and the
+//! node's executor the runtime's own blob in `chain/node/src/judgement.rs`.
 
-use crate::{all, parallel};
 use codec::Encode;
-use phala_attest_corpus::{unaltered, wasm::Wasm, without_effect, Case, Kind};
+use phala_attest_corpus::{every_case, parallel, wasm::Wasm};
 use phala_attest_corpus_module::judge;
 
 #[test]
 fn wasm_gives_the_native_verdict_on_every_case() {
     let wasm = Wasm::build().unwrap();
-    let free = Kind::ALL.into_iter().flat_map(without_effect).map(|(case, _)| case);
-    let cases: Vec<Case> = Kind::ALL.into_iter().flat_map(unaltered).chain(free).chain(all()).collect();
+    let cases = every_case();
     let verdicts = parallel(&cases, |case| {
         let input = case.input.encode();
         (judge(&input), wasm.instantiate(&input).and_then(|mut loaded| loaded.run()).unwrap())

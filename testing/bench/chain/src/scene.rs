@@ -148,6 +148,7 @@ fn funded() -> frame_system::AccountInfo<Nonce, pallet_balances::AccountData<u12
 fn open_cluster() -> ClusterRecord {
     ClusterRecord {
         era: 0,
+        era_before: 0,
         epoch: 1,
         opened_at: 0,
         opened_count: 0,

@@ -22,7 +22,7 @@ use phala_gatekeeper::{open_grant, Facts, Seat};
 use phala_insecure_tee::InsecureMachine;
 use phala_keys_sim::members::GENESIS;
 use phala_protocol::{
-    attestation::{encryption_key_hash, Assurance, Registration, Role},
+    attestation::{encryption_key_hash, Assurance, Listing, Registration, Role, Version},
     chain_state::{AllowedMeasurement, ClusterRecord, WorkerRecord},
     ids::BlockNumber,
     keys::{KeyPurpose, KeyRequest, SignedKeyRequest},
@@ -95,8 +95,15 @@ fn ask(
         block_hash: [0x90; 32],
     };
     let quote = machine.quote(registration.report_data(&GENESIS));
-    let request =
-        KeyRequest { genesis: GENESIS, worker, gatekeeper, cluster: ClusterId(3), epoch: EPOCH, nonce: [5; 32] };
+    let request = KeyRequest {
+        genesis: GENESIS,
+        worker,
+        gatekeeper,
+        cluster: ClusterId(3),
+        era: seat.era(),
+        epoch: EPOCH,
+        nonce: [5; 32],
+    };
     let inquiry = KeyInquiry {
         request: SignedKeyRequest {
             request,
@@ -110,6 +117,7 @@ fn ask(
     let root = seat.root_record(seats.to_vec());
     let cluster = ClusterRecord {
         era: root.era,
+        era_before: root.era,
         epoch: EPOCH,
         opened_at: 80,
         opened_count: 4,
@@ -132,6 +140,7 @@ fn ask(
         terms: PolicyTerms { accepted: AcceptedStatuses::UP_TO_DATE, minimum_tcb_evaluation_number: 0 },
         advisories: AdvisoryPolicy::default(),
         bans: Bans::default(),
+        coming_era: Some(root.era),
         root: Some(root),
         cluster: Some(cluster),
         worker: Some(WorkerRecord {
@@ -145,6 +154,8 @@ fn ask(
             valid_until: NOW + 1,
         }),
         measurement: Some(AllowedMeasurement { source: [0; 32], listed_at: 0, not_before: 0, sunset: None }),
+        listing: Some(Listing { source: [0; 32], version: Version(0, 1, 0), role: None, not_before: 0, sunset: None }),
+        evaluation_cap: None,
         seen_since: None,
     };
     Ok((inquiry, facts))

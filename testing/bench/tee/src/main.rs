@@ -45,6 +45,9 @@ mod network;
 mod plain;
 mod profile;
 mod query;
+#[path = "../../../../tee/core/tests/it/root.rs"]
+#[allow(dead_code, reason = "tests use more of it")]
+mod root;
 mod scene;
 
 use anyhow::{bail, Result};

@@ -3,6 +3,7 @@
 
 mod crash;
 mod full_disk;
+mod gatekeepers;
 mod hostile;
 mod hostile_contracts;
 mod hostile_flood;

@@ -8,12 +8,16 @@
     reason = "tests"
 )]
 
+mod seizure;
+
 use phala_gatekeeper::dkg::{verify_transcript, TranscriptError};
 use phala_keys_sim::{
-    invariants::{interpolate, subsets, Holder},
+    invariants::{interpolate, subsets, Holder, NAMES},
     members::GENESIS,
+    rotation::{follow, old_era_opens_nothing_newer},
     run, Counts, Members, Ran,
 };
+use phala_protocol::chain_state::RootRecord;
 
 fn holds(members: &Members, seeds: std::ops::Range<u64>, seats: u16) -> (Counts, Vec<Ran>) {
     let (mut counts, mut all) = (Counts::new(), Vec::new());
@@ -86,6 +90,28 @@ fn an_old_eras_shares_open_nothing_newer() {
                 let mixed: Vec<&Holder> = rest.chain([holder]).collect();
                 assert!(!new_keys.contains(&interpolate(&mixed)));
             }
+        }
+    }
+}
+
+#[test]
+fn invariant_old_era_opens_nothing_newer() {
+    for (seats, seeds) in [(4u8, 500..504), (7, 600..601)] {
+        let members = Members::new(seats);
+        for seed in seeds {
+            let [old, new] = [1, 2].map(|era| run(&members, seed, era, seats.into()));
+            let (old_root, new_root) = (old.root.unwrap(), new.root.unwrap());
+            let eras = follow(&old_root, &new_root).unwrap();
+            assert!(
+                eras.values().is_sorted() && eras.values().any(|era| *era == 1) && eras.values().any(|era| *era == 2)
+            );
+            let of_old = (&old_root, old.holders.as_slice());
+            let checked = old_era_opens_nothing_newer(of_old, (&new_root, new.holders.as_slice()));
+            assert_eq!(checked, Ok(()), "seed {seed}");
+            // It would be seen if the next era kept the root.
+            let kept = RootRecord { era: 2, ..old_root.clone() };
+            let violation = old_era_opens_nothing_newer(of_old, (&kept, old.holders.as_slice())).unwrap_err();
+            assert_eq!(violation.invariant, NAMES[7]);
         }
     }
 }

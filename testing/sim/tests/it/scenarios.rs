@@ -12,6 +12,8 @@ const REWOUND: [&str; 2] = ["disk_rewound", "disk_rewound_over_an_epoch"];
 const DISK: [&str; 2] = ["disk_full", "power_cuts"];
 const DOWNTIME: [&str; 2] = ["all_down_for_longer_than_an_epoch", "one_down_for_longer_than_an_epoch"];
 const KEYS: [&str; 2] = ["gatekeeper_restarts", "keys_are_lost_on_their_way"];
+const ROOTS: [&str; 3] =
+    ["goes_over_to_another_root", "goes_over_while_one_is_away", "goes_over_without_an_ex_replica"];
 const OTHERS: [&str; 3] = ["clock_jumps", "poison", "replica_leaves_and_comes_back"];
 
 fn folder() -> PathBuf {
@@ -73,13 +75,18 @@ fn a_replica_that_lost_its_place_takes_the_cluster_up_where_it_was() {
 }
 
 #[test]
+fn a_cluster_goes_over_to_another_root_while_workers_die_and_seats_are_mute() {
+    end_well(&ROOTS);
+}
+
+#[test]
 fn no_scenario_is_forgotten() {
     let mut files: Vec<String> = std::fs::read_dir(folder())
         .unwrap()
         .map(|entry| entry.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned())
         .collect();
     files.sort();
-    let lists: [&[&str]; 7] = [&RELAYER, &FINALITY, &REWOUND, &DISK, &DOWNTIME, &KEYS, &OTHERS];
+    let lists: [&[&str]; 8] = [&RELAYER, &FINALITY, &REWOUND, &DISK, &DOWNTIME, &KEYS, &ROOTS, &OTHERS];
     let mut listed: Vec<&str> = lists.concat();
     listed.sort_unstable();
     assert_eq!(files, listed);

@@ -1,0 +1,349 @@
+//! Four gatekeepers hold the network's root together: they make it in a ceremony, are killed while they make the next one, hand over twice
+//! while commands go on, and lose one of them for good.
+//!
+//! One network does all of it. Elections begin the ceremonies by themselves: an era of its chain is six sessions of ten blocks. What is
+//! asked of gatekeepers is what their processes say of themselves, and what is asked of roots and clusters what the chain proves.
+//! Not here: disputes and deliveries on chain, which no honest seat needs while parcels arrive; `phala-keys-sim` drops them.
+
+use phala_e2e::{
+    alone, phala,
+    processes::{self, Place, Stopped},
+    raw_http::{ask, host_of},
+    signal, wait_until, Network,
+};
+use serde_json::Value;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+const SEATS: usize = 4;
+const THRESHOLD: u64 = 3;
+/// Until the next election begins a ceremony: an era, its session of lead, and what holds it up.
+const ELECTED_WITHIN: Duration = Duration::from_secs(120);
+/// For a phase of 50 or 100 blocks in which somebody is silent, and for a process that starts again.
+const PHASE_WITHIN: Duration = Duration::from_secs(90);
+/// For a ceremony from its first commitment, with a second attempt.
+const MADE_WITHIN: Duration = Duration::from_secs(150);
+/// For two epochs of every cluster.
+const HANDED_OVER_WITHIN: Duration = Duration::from_secs(120);
+/// For a process that was killed to do its work again.
+const BACK_WITHIN: Duration = Duration::from_secs(90);
+/// For two epochs of one cluster when none is hurried.
+const EPOCHS_WITHIN: Duration = Duration::from_secs(90);
+
+struct Story {
+    network: Network,
+    token: String,
+    /// Where each gatekeeper says what it does, by its number.
+    hosts: Vec<String>,
+    /// Who it is.
+    identities: Vec<String>,
+}
+
+/// The end of a load, whatever ends what goes on beside it.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+fn name(gatekeeper: usize) -> String {
+    format!("gatekeeper-{gatekeeper}")
+}
+
+impl Story {
+    fn begin(base: &Path) -> Self {
+        let words = ["--fresh", "--authorities", "4", "--workers", "2", "--gatekeepers", "4"];
+        let short = ["--epoch-blocks", "20", "--session-blocks", "10", "--block-milliseconds", "500"];
+        let network = Network::start(base, &[&words[..], &short].concat());
+        let token = network.ready["contracts"]["token"].as_str().unwrap().to_owned();
+        let file: Value = serde_json::from_slice(&fs::read(base.join("network.json")).unwrap()).unwrap();
+        let machines = file["gatekeepers"].as_array().unwrap();
+        assert_eq!(machines.len(), SEATS, "{file}");
+        let said = |machine: &Value, what: &str| machine[what].as_str().unwrap().to_owned();
+        let hosts = machines.iter().map(|machine| host_of(&said(machine, "http")).to_owned()).collect();
+        let identities = machines.iter().map(|machine| said(machine, "identity")).collect();
+        Self { network, token, hosts, identities }
+    }
+
+    fn id(&self, process: &str) -> u32 {
+        processes::id(&self.network.base, process)
+    }
+
+    fn status(&self) -> Value {
+        self.network.phala(&["status"]).data()
+    }
+
+    /// The era of the root that answers.
+    fn era(&self) -> u64 {
+        self.status()["root"]["era"].as_u64().expect("a root answers")
+    }
+
+    /// The era of the newest root, also if clusters are on their way to it.
+    fn newest(&self) -> u64 {
+        let status = self.status();
+        status["root"]["era"].as_u64().max(status["next_root"]["era"].as_u64()).expect("a root answers")
+    }
+
+    /// What a gatekeeper says of its role; nothing while it does not answer.
+    fn told(&self, gatekeeper: usize) -> Option<Value> {
+        let answer = ask(&self.hosts[gatekeeper], "GET", "/v1/info", &[]).ok()?;
+        let told = answer.json()["gatekeeper"].clone();
+        (answer.status == 200 && told.is_object()).then_some(told)
+    }
+
+    /// The phase of the ceremony of `era`, as a gatekeeper sees it at its head.
+    fn phase(&self, gatekeeper: usize, era: u64) -> Option<String> {
+        let ceremony = self.told(gatekeeper)?["ceremony"].clone();
+        (ceremony["era"] == era).then(|| ceremony["phase"].as_str().unwrap_or_default().to_owned())
+    }
+
+    /// Whether the chain has a gatekeeper's hash in the ceremony of `era`.
+    fn committed(&self, gatekeeper: usize, era: u64) -> bool {
+        let ceremony = self.network.phala(&["gatekeeper", "status"]).data()["ceremony"].clone();
+        let seats = ceremony["seats"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let own = |seat: &&Value| seat["gatekeeper"] == self.identities[gatekeeper].as_str();
+        ceremony["era"] == era && seats.iter().find(own).is_some_and(|seat| seat["committed"] == true)
+    }
+
+    /// The eras of which a gatekeeper holds a seat; nothing while it does not answer.
+    fn seats(&self, gatekeeper: usize) -> Option<Vec<u64>> {
+        let told = self.told(gatekeeper)?;
+        told["seats"].as_array()?.iter().map(|seat| seat["era"].as_u64()).collect()
+    }
+
+    fn transfer(&self, from: &str, to: &str, amount: &str, more: &[&str]) -> phala_e2e::Run {
+        let arguments = format!(r#"["{to}", "{amount}"]"#);
+        let command = ["contract", "call", &self.token, "transfer", &arguments, "--from", from, "--wait"];
+        self.network.phala(&[&command[..], &["--timeout", "120"], more].concat())
+    }
+
+    fn balance(&self, account: &str) -> u128 {
+        let asked = self.network.phala(&["contract", "query", &self.token, "balance", "--from", account]);
+        asked.data()["value"].as_str().unwrap().parse().unwrap()
+    }
+
+    /// One transfer whose receipt holds from the pinned genesis to the reply.
+    fn proved_transfer(&self, receipt: &str) {
+        let receipt = self.network.base.join(receipt);
+        let path = receipt.to_str().unwrap();
+        self.transfer("alice", "charlie", "1", &["--receipt", path]).data();
+        let verified = phala(&self.network.base, &["verify", path, "--allow-simulated"]);
+        assert_eq!(verified.code, Some(0), "{}", verified.text);
+    }
+
+    /// Transfers one after the other until told to end, each of which is executed. How many there were.
+    fn load(&self, ended: &AtomicBool) -> u128 {
+        let (mut sent, mut slowest) = (0, Duration::ZERO);
+        while !ended.load(Ordering::Relaxed) {
+            let begun = Instant::now();
+            self.transfer("alice", "bob", "1", &[]).data();
+            slowest = slowest.max(begun.elapsed());
+            sent += 1;
+        }
+        println!("gatekeepers: {sent} transfers through two rotations, the slowest {:.1} s", slowest.as_secs_f64());
+        sent
+    }
+
+    /// Waits until the root of `era` or a later one answers alone, with all clusters gone over to it.
+    fn rotated(&self, era: u64) {
+        let root = |status: &Value, which: &str| status[which]["era"].as_u64();
+        wait_until(&format!("the root of era {era} to be recorded"), MADE_WITHIN, || {
+            let status = self.status();
+            root(&status, "root").max(root(&status, "next_root")) >= Some(era)
+        });
+        wait_until(&format!("every cluster to go over to the root of era {era}"), HANDED_OVER_WITHIN, || {
+            let status = self.status();
+            let clusters = status["clusters"].as_array().unwrap();
+            let over =
+                |cluster: &Value| cluster["era"].as_u64() >= Some(era) && cluster["era_before"].as_u64() >= Some(era);
+            root(&status, "root") >= Some(era) && !clusters.is_empty() && clusters.iter().all(over)
+        });
+    }
+
+    /// Waits until no gatekeeper has a seat of an era before `era`, and enough of them one of it or of a later one.
+    fn former_seats_are_gone(&self, era: u64, of: &[usize]) {
+        wait_until(&format!("the seats of eras before {era} to be dropped"), BACK_WITHIN, || {
+            let seats: Option<Vec<Vec<u64>>> = of.iter().map(|gatekeeper| self.seats(*gatekeeper)).collect();
+            seats.is_some_and(|seats| {
+                let none_before = seats.iter().flatten().all(|seat| *seat >= era);
+                let hold = seats.iter().filter(|seats| !seats.is_empty()).count();
+                none_before && hold as u64 >= THRESHOLD
+            })
+        });
+    }
+}
+
+#[test]
+fn gatekeepers_make_roots_hand_over_and_lose_one_while_commands_go_on() {
+    let _turn = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let begun = Instant::now();
+    let at = |what: &str| println!("gatekeepers: {what} after {} s", begun.elapsed().as_secs());
+    let story = Story::begin(folder.path());
+    at("the network is ready");
+
+    // The root is one that no machine holds.
+    let root = story.status()["root"].clone();
+    assert_eq!((root["threshold"].as_u64(), root["lone"].as_bool()), (Some(THRESHOLD), Some(false)), "{root}");
+    assert_eq!(root["seats"].as_array().unwrap().len(), SEATS, "{root}");
+    story.proved_transfer("first.json");
+    let first = story.era();
+    let kept = Kept::of(&story, 3);
+
+    let ended = AtomicBool::new(false);
+    let sent = thread::scope(|scope| {
+        let load = scope.spawn(|| story.load(&ended));
+        let _ends = Ends(&ended);
+        let next = the_next_ceremony_survives_kills(&story);
+        at("a ceremony through kills");
+        story.rotated(next);
+        at("the first rotation");
+        story.rotated(next + 1);
+        at("the second rotation");
+        assert!(!load.is_finished(), "a transfer was lost");
+        ended.store(true, Ordering::Relaxed);
+        load.join().unwrap()
+    });
+    assert!(sent >= 5, "commands went on: {sent}");
+    assert_eq!((story.balance("bob"), story.balance("charlie")), (sent, 1), "each once");
+    story.former_seats_are_gone(first + 2, &[0, 1, 2, 3]);
+    // The three that are to do without the fourth.
+    story.former_seats_are_gone(first + 2, &[0, 1, 2]);
+    story.proved_transfer("after.json");
+
+    the_state_opens_to_a_worker_that_starts_anew(&story, sent);
+    at("a worker that starts anew");
+    a_restored_seat_of_a_former_root_is_dropped(&story, &kept);
+    at("an old disk");
+    one_stays_down(&story);
+    at("one that stays down");
+    assert_eq!(story.balance("bob"), sent);
+    assert_eq!(story.network.stop(), Some(0));
+}
+
+/// One gatekeeper is killed while seats commit, and one while shares travel. Returns the era whose root is made all the same.
+fn the_next_ceremony_survives_kills(story: &Story) -> u64 {
+    let (early, late, witness) = (0, 1, 2);
+    let (era, killed, still) = a_ceremony_waits_for(story, early, witness);
+    // The second one has committed and stands still, so that the next phase waits for it.
+    wait_until("a gatekeeper to commit while another stands still", PHASE_WITHIN, || story.committed(late, era));
+    let killed_late = story.id(&name(late));
+    let still_late = Stopped::new(killed_late);
+    signal(killed, "-KILL");
+    drop(still);
+    wait_until("the gatekeeper that was killed while seats commit to die", PHASE_WITHIN, || processes::is_dead(killed));
+    wait_until("shares to travel", PHASE_WITHIN, || story.phase(witness, era).as_deref() == Some("share"));
+    signal(killed_late, "-KILL");
+    drop(still_late);
+    for (gatekeeper, before) in [(early, killed), (late, killed_late)] {
+        wait_until(&format!("{} to be started again", name(gatekeeper)), BACK_WITHIN, || {
+            processes::ids(&story.network.base).get(&name(gatekeeper)).is_some_and(|id| *id != before)
+                && story.told(gatekeeper).is_some()
+        });
+    }
+    wait_until(&format!("seats of era {era} after the kills"), MADE_WITHIN, || {
+        let holds = |gatekeeper| story.seats(gatekeeper).is_some_and(|eras| eras.contains(&era));
+        (0..SEATS).filter(|gatekeeper| holds(*gatekeeper)).count() as u64 >= THRESHOLD
+    });
+    era
+}
+
+/// Holds the next ceremony in its first phase, by a gatekeeper that stands still from before it begins. Returns the ceremony's era, and
+/// who stands still. A ceremony that is under way already is let go.
+fn a_ceremony_waits_for(story: &Story, gatekeeper: usize, witness: usize) -> (u64, u32, Stopped) {
+    for _ in 0..3 {
+        let era = story.newest() + 1;
+        let id = story.id(&name(gatekeeper));
+        let still = Stopped::new(id);
+        let mut phase = None;
+        wait_until(&format!("the ceremony of era {era} to begin"), ELECTED_WITHIN, || {
+            phase = story.phase(witness, era);
+            phase.is_some() || story.newest() >= era
+        });
+        if phase.as_deref() == Some("commit") {
+            return (era, id, still);
+        }
+        drop(still);
+        wait_until(&format!("the ceremony of era {era}, which was under way, to end"), MADE_WITHIN, || {
+            story.newest() >= era
+        });
+    }
+    panic!("three ceremonies were under way when a gatekeeper was to stand still");
+}
+
+/// A worker that has nothing in memory gets the keys of the present root, and reads what was written under former ones.
+fn the_state_opens_to_a_worker_that_starts_anew(story: &Story, bob: u128) {
+    let before = story.id("worker-0");
+    signal(before, "-KILL");
+    let asked = ["contract", "query", &story.token, "balance", "--from", "bob"];
+    wait_until("the worker to answer from its state again", BACK_WITHIN, || {
+        let restarted = processes::ids(&story.network.base).get("worker-0").is_some_and(|id| *id != before);
+        restarted && story.network.phala(&asked).json["value"] == bob.to_string()
+    });
+}
+
+/// What a gatekeeper's machine had sealed at some time.
+struct Kept {
+    gatekeeper: usize,
+    folder: PathBuf,
+    files: Vec<(PathBuf, Vec<u8>)>,
+    era: u64,
+}
+
+impl Kept {
+    fn of(story: &Story, gatekeeper: usize) -> Self {
+        let folder = story.network.base.join("workers").join(name(gatekeeper));
+        let files = phala_e2e::bytes_below(&folder);
+        assert!(
+            seats_among(&files).next().is_some(),
+            "a gatekeeper seals its seat: {:?}",
+            files.iter().map(|(path, _)| path).collect::<Vec<_>>()
+        );
+        let era = story.era();
+        assert!(story.seats(gatekeeper).is_some_and(|eras| eras.contains(&era)), "it has a seat of the root");
+        Self { gatekeeper, folder, files, era }
+    }
+}
+
+/// The owner of a machine puts its disk of a former era back: the seat that it holds again answers to no root, and is dropped.
+fn a_restored_seat_of_a_former_root_is_dropped(story: &Story, kept: &Kept) {
+    {
+        let supervisor = Stopped::new(story.network.id());
+        let _place = Place::take(&supervisor, &story.network, &name(kept.gatekeeper));
+        fs::remove_dir_all(&kept.folder).unwrap();
+        for (path, bytes) in &kept.files {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, bytes).unwrap();
+        }
+    }
+    assert!(story.era() > kept.era);
+    wait_until("the seat on the old disk to be dropped", BACK_WITHIN, || {
+        let dropped = story.seats(kept.gatekeeper).is_some_and(|eras| !eras.contains(&kept.era));
+        // From the disk too: no file of seats is as it was.
+        dropped && seats_among(&phala_e2e::bytes_below(&kept.folder)).all(|file| !kept.files.contains(file))
+    });
+}
+
+/// Files that hold seats, or say which there are.
+fn seats_among(files: &[(PathBuf, Vec<u8>)]) -> impl Iterator<Item = &(PathBuf, Vec<u8>)> {
+    files.iter().filter(|(path, _)| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("seat")))
+}
+
+/// One is gone for good, and the three others open epochs.
+fn one_stays_down(story: &Story) {
+    let supervisor = Stopped::new(story.network.id());
+    let _gone = Place::take(&supervisor, &story.network, &name(3));
+    let epoch = || story.status()["clusters"][0]["epoch"].as_u64().unwrap();
+    let before = epoch();
+    wait_until("two more epochs without one gatekeeper", EPOCHS_WITHIN, || epoch() >= before + 2);
+    story.transfer("alice", "dave", "1", &[]).data();
+    assert_eq!(story.balance("dave"), 1);
+    assert!(story.told(3).is_none(), "it is down");
+}
