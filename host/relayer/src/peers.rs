@@ -1,8 +1,11 @@
 //! Letters to TEEs that other relayers serve: each is offered to the peers in the configuration until one says that it serves whom it
 //! is for.
 //!
-//! Guarantees: bounded work, and nothing here holds up a TEE that is served. Nobody is trusted: a peer that says that it took a letter
-//! and did not costs time, for the TEE repeats it. Where a TEE was found is where it is asked for first. Peers control their answers.
+//! Guarantees: bounded work, and nothing here holds up a TEE that is served. Nobody is believed about what a letter says. Where a TEE was
+//! found is where it is asked for first. Peers control their answers.
+//!
+//! Does not: notice a peer that says that it took a letter and did not, which is asked first from then on; nor pass over one that never
+//! answers, which costs each letter its wait. So peers are those that the operator chose.
 
 use crate::{
     letters::{Addressed, PATH},
