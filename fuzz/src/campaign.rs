@@ -30,6 +30,9 @@ pub struct Report {
     pub kinds: usize,
     /// The slowest input, in milliseconds.
     pub slowest_ms: u64,
+    /// Seconds of a core that the process had: fewer than it took, where others ran beside it.
+    #[serde(default)]
+    pub core_seconds: u64,
     /// What the properties that do not hold said, without repetitions.
     pub findings: Vec<String>,
 }
@@ -117,7 +120,15 @@ pub fn search(target: &Target, seed: u64, duration: Duration, current: &Path) ->
         }
     }
     report.kinds = kinds.len();
+    report.core_seconds = core_seconds();
     report
+}
+
+/// Seconds that this process's first thread, which searches, has run on a core, as Linux counts them; 0 elsewhere.
+fn core_seconds() -> u64 {
+    let text = fs::read_to_string("/proc/self/schedstat").unwrap_or_default();
+    text.split_whitespace().next().and_then(|nanoseconds| nanoseconds.parse::<u64>().ok()).unwrap_or_default()
+        / 1_000_000_000
 }
 
 /// Leaves out whatever can be left out, for some seconds.

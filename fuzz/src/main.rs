@@ -184,9 +184,9 @@ fn judged(
 }
 
 fn line(row: &Row) -> String {
-    let Report { executions, accepted, kinds, slowest_ms, findings } = &row.report;
+    let Report { executions, accepted, kinds, slowest_ms, core_seconds, findings } = &row.report;
     format!(
-        "| {} | {} | {executions} | {accepted} | {kinds} | {slowest_ms} ms | {} |",
+        "| {} | {} | {core_seconds} | {executions} | {accepted} | {kinds} | {slowest_ms} ms | {} |",
         row.target,
         row.seconds,
         findings.len()
@@ -196,8 +196,8 @@ fn line(row: &Row) -> String {
 /// Prints what all pieces came to.
 fn conclude(record: &Record, recorded: bool) -> ExitCode {
     let (rows, left) = (record.rows(), record.left());
-    println!("\n| target | seconds | executions | accepted | kinds of verdict | slowest | findings |");
-    println!("|---|---:|---:|---:|---:|---:|---:|");
+    println!("\n| target | seconds | of a core | executions | accepted | kinds of verdict | slowest | findings |");
+    println!("|---|---:|---:|---:|---:|---:|---:|---:|");
     rows.iter().for_each(|row| println!("{}", line(row)));
     let executed: u64 = rows.iter().map(|row| row.report.executions).sum();
     let found: usize = rows.iter().map(|row| row.report.findings.len()).sum();
