@@ -113,7 +113,10 @@ impl TcbStatus {
 /// The id of a security advisory, such as `INTEL-SA-00615`.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen)]
 #[cfg_attr(feature = "scale-info", derive(scale_info::TypeInfo))]
-pub struct Advisory(List<u8, 24>);
+pub struct Advisory(List<u8, MOST_ADVISORY_BYTES>);
+
+/// Bytes of an advisory's id at most.
+pub(crate) const MOST_ADVISORY_BYTES: usize = 24;
 
 impl Advisory {
     pub(crate) fn new(id: &str) -> Option<Self> {

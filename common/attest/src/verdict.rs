@@ -5,7 +5,7 @@
 //!
 //! Guarantees: a verdict is made by [`crate::verify_evidence`]'s own judgement alone, and [`Verdict::holds`] gives what that would give for
 //! the same evidence and the same collateral at any time, under any policy, to the refusal: the two run the same three checks in the same
-//! order. It holds no certificate and no collateral, and takes a few hundred bytes. Does not: know whether bytes are the same as those that
+//! order. It holds no certificate and no collateral, and takes a few hundred bytes, which [`Verdict::memory_bytes`] counts. Does not: know whether bytes are the same as those that
 //! it is of, which is the caller's to compare, nor judge bans, advisories, or what the report is about.
 
 use crate::{
@@ -15,6 +15,7 @@ use crate::{
     dcap::{check_collateral, check_status, Documents},
     evidence::{verify_evidence, Evidence, Refusal, VerifiedReport},
     policy::Policy,
+    tcb::{Advisory, MOST_ADVISORY_BYTES},
 };
 
 /// What evidence said, with one collateral. Neither encodable nor decodable, so that it is only ever of this process.
@@ -36,7 +37,9 @@ impl Verdict {
         policy: &Policy,
         now: u64,
     ) -> Result<Self, Refusal> {
-        let report = verify_evidence(evidence, collateral, policy, now)?;
+        let mut report = verify_evidence(evidence, collateral, policy, now)?;
+        // It may be kept for long: no room that is not used.
+        report.advisories.shrink_to_fit();
         let origin = Origin::of(&report, collateral);
         Ok(Self { report, origin, documents: Documents::of(collateral) })
     }
@@ -59,6 +62,12 @@ impl Verdict {
         from <= now && now < until
     }
 
+    /// Bytes of memory that it takes at most, without what an allocator adds.
+    pub fn memory_bytes(&self) -> usize {
+        let advisories = self.report.advisories.len().saturating_mul(size_of::<Advisory>() + MOST_ADVISORY_BYTES);
+        size_of::<Self>().saturating_add(advisories)
+    }
+
     /// What bans ask about.
     pub const fn origin(&self) -> &Origin {
         &self.origin
@@ -72,6 +81,7 @@ impl Verdict {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
     use crate::{
@@ -79,9 +89,9 @@ mod tests {
         certificate::CertificateFault,
         evidence::Vendor,
         policy::PolicyTerms,
-        tcb::TcbStatus,
+        tcb::{TcbStatus, MOST_ADVISORIES},
     };
-    use alloc::vec::Vec;
+    use alloc::{vec, vec::Vec};
 
     /// Of documents that are good from 10 to 19 and have the evaluations 5 and 6, and of a certificate from 12 to 15.
     fn verdict() -> Verdict {
@@ -120,5 +130,16 @@ mod tests {
         assert_eq!(at(20), Some(Refusal::CollateralExpired));
         assert_eq!([9, 10, 19, 20].map(|now| verdict().documents_are_good_at(now)), [false, true, true, false]);
         assert_eq!(verdict().latest_evaluation_number(), 6);
+    }
+
+    #[test]
+    fn a_verdict_with_as_many_advisories_as_can_be_takes_two_kilobytes() {
+        let plain = verdict();
+        assert_eq!(plain.memory_bytes(), size_of::<Verdict>());
+        let advisory = Advisory::new("INTEL-SA-00000-OF-24-CHA").unwrap();
+        assert_eq!(advisory.id().len(), MOST_ADVISORY_BYTES);
+        let report = VerifiedReport { advisories: vec![advisory; MOST_ADVISORIES], ..plain.report.clone() };
+        let full = Verdict { report, ..plain };
+        assert!((1_024..2_048).contains(&full.memory_bytes()), "{}", full.memory_bytes());
     }
 }

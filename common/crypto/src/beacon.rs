@@ -17,9 +17,12 @@
 //! Does not do: make shares, or decide when a period's partials may be given: who gets `t` of them early knows the value early. Anyone
 //! controls partials and values; the chain controls the record.
 
-use crate::prf::{
-    hash_to_scalar, interpolate, lagrange_at_zero, verify_partial_under, CombineError, Input, KeyShare, Labels,
-    PartialError, PartialEvaluation, PublicShare, ShareError, VerifiedPartial,
+use crate::{
+    prf::{
+        hash_to_scalar, interpolate, lagrange_at_zero, verify_partial_under, CombineError, Input, KeyShare, Labels,
+        PartialError, PartialEvaluation, PublicShare, ShareError, VerifiedPartial,
+    },
+    Secret,
 };
 use alloc::vec::Vec;
 use codec::Encode;
@@ -29,7 +32,7 @@ use curve25519_dalek::{
     traits::{Identity, VartimeMultiscalarMul},
 };
 use phala_protocol::{
-    beacon::{BeaconInput, BeaconPartial, BeaconRecord, BeaconValue, Period},
+    beacon::{BeaconHolder, BeaconInput, BeaconPartial, BeaconRecord, BeaconValue, Period},
     ceremony::MAX_SEATS,
     domain, hash_value, Hash,
 };
@@ -53,6 +56,11 @@ impl BeaconShare {
     /// What this share's partials are verified against.
     pub fn public_share(&self) -> PublicShare {
         self.0.public_share()
+    }
+
+    /// The share's encoding, for sealing: what [`KeyShare::from_bytes`] reads.
+    pub fn to_bytes(&self) -> Secret<[u8; 32]> {
+        self.0.to_bytes()
     }
 
     /// The partial evaluation for `input`. `entropy` should be fresh; a constant one is safe.
@@ -199,6 +207,26 @@ impl VerifiedBeaconRecord {
     }
 }
 
+/// Verifies one partial against its holder's public share alone, out of a record that was verified before: it costs nothing of what
+/// [`verify_beacon_record`] does. That the share is of the key of `era` is the record's to show, and the caller's to have kept.
+pub fn verify_partial_of(
+    genesis: &Hash,
+    era: u32,
+    holder: &BeaconHolder,
+    period: Period,
+    partial: &BeaconPartial,
+) -> Result<VerifiedBeaconPartial, BeaconError> {
+    let BeaconPartial { index, point, proof } = *partial;
+    if holder.index != index {
+        return Err(BeaconError::NoSuchHolder(index));
+    }
+    let share = PublicShare::from_bytes(index, &holder.share).map_err(|reason| BeaconError::Share { index, reason })?;
+    let input = point_of(&BeaconInput { genesis: *genesis, era, period });
+    verify_partial_under(&LABELS, &share, &input, &PartialEvaluation { index, point, proof })
+        .map_err(|reason| BeaconError::Partial { index, reason })?;
+    Ok(VerifiedBeaconPartial { era, period, partial: *partial })
+}
+
 /// A partial whose proof holds for its holder and one period.
 #[derive(Clone, Copy)]
 pub struct VerifiedBeaconPartial {
@@ -343,6 +371,14 @@ pub enum BeaconError {
         index: u16,
         /// Why.
         reason: PartialError,
+    },
+    /// The holder's public share is none: it is not of a verified record.
+    #[error("public share of holder {index} is refused: {reason}")]
+    Share {
+        /// Whose.
+        index: u16,
+        /// Why.
+        reason: ShareError,
     },
     /// The partials do not combine; a verified record leaves no such case.
     #[error("partials of the beacon do not combine: {0}")]

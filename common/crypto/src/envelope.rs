@@ -126,7 +126,8 @@ pub fn pad(data: &[u8], size: SizeClass) -> Result<Secret<Vec<u8>>, PadError> {
 pub fn unpad(padded: &[u8]) -> Result<Secret<Vec<u8>>, UnpadError> {
     let (length, rest) = padded.split_first_chunk::<LENGTH_BYTES>().ok_or(UnpadError::Length)?;
     let (data, zeros) = rest.split_at_checked(u16::from_le_bytes(*length).into()).ok_or(UnpadError::Length)?;
-    if zeros.iter().any(|byte| *byte != 0) {
+    // All of them at once, which the compiler turns into vectors: nearly every plaintext is padded well.
+    if zeros.iter().fold(0u8, |any, byte| any | *byte) != 0 {
         return Err(UnpadError::NonZero);
     }
     Ok(Secret::new(data.to_vec()))

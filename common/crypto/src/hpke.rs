@@ -24,12 +24,18 @@ use crate::{
 };
 use alloc::{boxed::Box, vec::Vec};
 use hkdf::{Hkdf, HkdfExtract};
+use hmac::Mac;
 use sha2::Sha256;
 
 /// `"HPKE" || kem_id || kdf_id || aead_id` of the suite.
 const SUITE: [u8; 10] = *b"HPKE\x64\x7a\x00\x01\x00\x02";
 const VERSION: &[u8] = b"HPKE-v1";
 const MODE_BASE: u8 = 0;
+/// `LabeledExtract("", "psk_id_hash", "")`, the same for every context without a PSK; a test computes it.
+const PSK_ID_HASH: [u8; 32] = [
+    0xbc, 0xc3, 0xfc, 0xa5, 0x5d, 0x6d, 0x27, 0x60, 0x85, 0xe2, 0xea, 0xb4, 0xb5, 0x56, 0x5d, 0x37, 0x0f, 0xca, 0x95,
+    0x06, 0x9e, 0xe7, 0xbe, 0xbb, 0x0a, 0x19, 0x7b, 0x25, 0x56, 0xa5, 0x83, 0x9f,
+];
 
 /// Makes a fresh context for one message to `recipient`, and the bytes by which it finds its key.
 ///
@@ -40,7 +46,7 @@ pub fn setup_sender(
     entropy: &[u8; ENTROPY_BYTES],
 ) -> (Box<[u8; CIPHERTEXT_BYTES]>, SenderContext) {
     let (encapsulated, shared) = recipient.encapsulate(entropy);
-    (encapsulated, SenderContext(KeySchedule::new(&SUITE, &shared, info)))
+    (encapsulated, SenderContext(KeySchedule::new(&SUITE, &PSK_ID_HASH, &shared, info)))
 }
 
 /// Finds the context of one message to `secret`. Always succeeds: an encapsulation for another key gives a context that
@@ -50,7 +56,7 @@ pub fn setup_receiver(
     encapsulated: &[u8; CIPHERTEXT_BYTES],
     info: &[u8],
 ) -> ReceiverContext {
-    ReceiverContext(KeySchedule::new(&SUITE, &secret.decapsulate(encapsulated), info))
+    ReceiverContext(KeySchedule::new(&SUITE, &PSK_ID_HASH, &secret.decapsulate(encapsulated), info))
 }
 
 /// The sender's side of one message.
@@ -83,8 +89,10 @@ pub struct Exporter {
 
 impl Exporter {
     /// `Context.Export` of RFC 9180, section 5.3. The context is a label of [`phala_protocol::domain`].
+    #[expect(clippy::expect_used, reason = "HKDF takes every pseudorandom key of at least 32 bytes")]
     pub fn export<const N: usize>(&self, context: &[u8]) -> Secret<[u8; N]> {
-        labeled_expand(self.secret.expose(), &self.suite, b"sec", context)
+        let hkdf = Hkdf::from_prk(self.secret.expose()).expect("32 bytes are enough");
+        labeled_expand(&hkdf, &self.suite, b"sec", context)
     }
 }
 
@@ -96,42 +104,44 @@ struct KeySchedule {
 }
 
 impl KeySchedule {
-    fn new(suite: &[u8; 10], shared: &Secret<[u8; 32]>, info: &[u8]) -> Self {
-        let psk_id_hash = labeled_extract(&[], suite, b"psk_id_hash", &[]);
-        let info_hash = labeled_extract(&[], suite, b"info_hash", info);
-        let context = [&[MODE_BASE][..], psk_id_hash.expose(), info_hash.expose()].concat();
-        let secret = labeled_extract(shared.expose(), suite, b"secret", &[]);
+    fn new(suite: &[u8; 10], psk_id_hash: &[u8; 32], shared: &Secret<[u8; 32]>, info: &[u8]) -> Self {
+        let info_hash = labeled_hash(suite, b"info_hash", info);
+        let mut context = [MODE_BASE; 65];
+        context[1..33].copy_from_slice(psk_id_hash);
+        context[33..].copy_from_slice(&info_hash);
+        let hkdf = labeled_extract(shared, suite, b"secret");
         Self {
-            key: labeled_expand(secret.expose(), suite, b"key", &context),
-            nonce: labeled_expand(secret.expose(), suite, b"base_nonce", &context),
-            exporter: Exporter { secret: labeled_expand(secret.expose(), suite, b"exp", &context), suite: *suite },
+            key: labeled_expand(&hkdf, suite, b"key", &context),
+            nonce: labeled_expand(&hkdf, suite, b"base_nonce", &context),
+            exporter: Exporter { secret: labeled_expand(&hkdf, suite, b"exp", &context), suite: *suite },
         }
     }
 }
 
-/// `LabeledExtract` of RFC 9180, section 4.
-fn labeled_extract(salt: &[u8], suite: &[u8; 10], label: &[u8], input: &[u8]) -> Secret<[u8; 32]> {
-    let mut extract = HkdfExtract::<Sha256>::new(Some(salt));
+/// `LabeledExtract` of RFC 9180, section 4, without a salt: what it makes of public bytes is public.
+fn labeled_hash(suite: &[u8; 10], label: &[u8], input: &[u8]) -> [u8; 32] {
+    let mut mac = kdf::hmac(&[]);
     for part in [VERSION, suite, label, input] {
+        mac.update(part);
+    }
+    mac.finalize().into_bytes().into()
+}
+
+/// `LabeledExtract` of RFC 9180, section 4, of no input: its pseudorandom key, ready for as many expansions as follow.
+fn labeled_extract(salt: &Secret<[u8; 32]>, suite: &[u8; 10], label: &[u8]) -> Hkdf<Sha256> {
+    let mut extract = HkdfExtract::<Sha256>::new(Some(salt.expose()));
+    for part in [VERSION, suite, label] {
         extract.input_ikm(part);
     }
-    let (mut pseudorandom, _) = extract.finalize();
-    let secret = Secret::fill(|secret| secret.copy_from_slice(&pseudorandom));
+    let (mut pseudorandom, hkdf) = extract.finalize();
     zeroize::Zeroize::zeroize(&mut pseudorandom[..]);
-    secret
+    hkdf
 }
 
 /// `LabeledExpand` of RFC 9180, section 4.
-#[expect(clippy::expect_used, reason = "HKDF takes every pseudorandom key of at least 32 bytes")]
-fn labeled_expand<const N: usize>(
-    pseudorandom: &[u8; 32],
-    suite: &[u8; 10],
-    label: &[u8],
-    info: &[u8],
-) -> Secret<[u8; N]> {
+fn labeled_expand<const N: usize>(hkdf: &Hkdf<Sha256>, suite: &[u8; 10], label: &[u8], info: &[u8]) -> Secret<[u8; N]> {
     const { assert!(N <= kdf::MAX_EXPAND_BYTES, "HKDF-SHA256 gives at most 8,160 bytes") };
-    let hkdf = Hkdf::from_prk(pseudorandom).expect("32 bytes are enough");
-    kdf::expand(&hkdf, &[&(N as u16).to_be_bytes(), VERSION, suite, label, info])
+    kdf::expand(hkdf, &[&(N as u16).to_be_bytes(), VERSION, suite, label, info])
 }
 
 #[cfg(test)]
@@ -142,6 +152,11 @@ mod tests {
 
     fn bytes(value: &Value) -> Vec<u8> {
         hex::decode(value.as_str().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn hash_of_no_psk_is_the_suites() {
+        assert_eq!(PSK_ID_HASH, labeled_hash(&SUITE, b"psk_id_hash", &[]));
     }
 
     /// The published vector is for ChaCha20-Poly1305: all but the AEAD is the same with its suite id.
@@ -160,7 +175,8 @@ mod tests {
             assert_eq!(shared.expose()[..], bytes(&vector["shared_secret"]));
             assert!(key.decapsulate(&encapsulated).equals(&shared));
 
-            let schedule = KeySchedule::new(&suite, &shared, &bytes(&vector["info"]));
+            let psk_id_hash = labeled_hash(&suite, b"psk_id_hash", &[]);
+            let schedule = KeySchedule::new(&suite, &psk_id_hash, &shared, &bytes(&vector["info"]));
             assert_eq!(schedule.key.expose()[..], bytes(&vector["key"]));
             assert_eq!(schedule.nonce.expose()[..], bytes(&vector["base_nonce"]));
             assert_eq!(schedule.exporter.secret.expose()[..], bytes(&vector["exporter_secret"]));

@@ -40,7 +40,7 @@ pub fn derive_for<const N: usize>(
 /// What the chain sees of an internal root: without the key nobody can test guesses of small states.
 pub fn hmac_commit(key: &Secret<[u8; 32]>, domain: Domain, data: &[u8]) -> Hash {
     let label = domain.as_bytes();
-    let mut mac = hmac(key);
+    let mut mac = hmac(key.expose());
     mac.update(&[label.len() as u8]);
     mac.update(label);
     mac.update(data);
@@ -60,8 +60,8 @@ pub(crate) fn expand<const N: usize>(hkdf: &Hkdf<Sha256>, info: &[&[u8]]) -> Sec
 }
 
 #[expect(clippy::expect_used, reason = "HMAC takes keys of every length (RFC 2104, section 3)")]
-fn hmac(key: &Secret<[u8; 32]>) -> Hmac<Sha256> {
-    Hmac::new_from_slice(key.expose()).expect("HMAC takes keys of every length")
+pub(crate) fn hmac(key: &[u8]) -> Hmac<Sha256> {
+    Hmac::new_from_slice(key).expect("HMAC takes keys of every length")
 }
 
 #[cfg(test)]

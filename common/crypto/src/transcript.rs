@@ -18,7 +18,7 @@ use alloc::{
 use codec::{Decode, DecodeWithMemLimit, DecodeWithMemTracking, Encode};
 use phala_protocol::{
     ceremony::{
-        agreed, end_phase, is_complete, threshold_of, CeremonyRecord, Complaint, Fault, Next, Phase, Reason,
+        agreed, end_phase, is_complete, threshold_of, CeremonyRecord, Complaint, Confirmed, Fault, Next, Phase, Reason,
         SeatRecord, SignedStatement, Statement, MAX_SEATS,
     },
     ids::BlockNumber,
@@ -29,10 +29,11 @@ use phala_protocol::{
 pub const MAX_TRANSCRIPT_RECORDS: usize = 14_400;
 /// Statements that a transcript has at most.
 pub const MAX_TRANSCRIPT_STATEMENTS: usize = 65_536;
-/// Bytes that an encoded transcript has at most. A record of a hundred seats has some 15,000 beside its complaints, and changes some
+/// Bytes that an encoded transcript has at most. A record of a hundred seats has some 17,000 beside its complaints, and changes some
 /// hundreds of times in an attempt in which nobody complains.
 pub const MAX_TRANSCRIPT_BYTES: usize = 32 * 1024 * 1024;
-/// Bytes of memory that one takes at most: an absent hash is one byte of the encoding, and 33 of the record.
+/// Bytes of memory that one takes at most: an absent hash is one byte of the encoding, and 33 of the record; what is absent of a
+/// confirmation or an answer is one, and 65.
 const MAX_TRANSCRIPT_MEMORY: usize = 128 * 1024 * 1024;
 
 /// What was seen, oldest first.
@@ -80,13 +81,13 @@ impl Transcript {
 /// What a transcript shows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
-    /// By attempt, the list that each seat confirmed, as far as it was seen.
-    pub confirmed: BTreeMap<u32, BTreeMap<u16, Hash>>,
+    /// By attempt, the keys that each seat confirmed, as far as it was seen.
+    pub confirmed: BTreeMap<u32, BTreeMap<u16, Confirmed>>,
     /// By the attempt, who was left out in it or of what followed, and why: none where the records do not show it, because the
     /// attempt's last one, or the whole of the next attempt, is not among them.
     pub blamed: BTreeMap<u32, BTreeMap<u16, (Fault, Option<Reason>)>>,
-    /// The attempt that made a root and its share list, if everybody who took part was seen to confirm it.
-    pub root: Option<(u32, Hash)>,
+    /// The attempt that made a root and a beacon key, and what they are known by, if everybody who took part was seen to confirm them.
+    pub root: Option<(u32, Confirmed)>,
 }
 
 /// Why a transcript does not hold; the fault is the exporter's, or of whoever gave it the records.
@@ -153,7 +154,7 @@ pub fn verify_transcript(genesis: &Hash, transcript: &Transcript) -> Result<Outc
                 outcome.blamed.entry(before.attempt).or_default().extend(blamed);
             }
         }
-        let confirmed: BTreeMap<u16, Hash> =
+        let confirmed: BTreeMap<u16, Confirmed> =
             (1..).zip(&record.seats).filter_map(|(index, seat)| Some((index, seat.confirmed?))).collect();
         outcome.confirmed.insert(record.attempt, confirmed);
         lasts.insert(record.attempt, record);
@@ -209,16 +210,15 @@ fn verify_record(position: usize, first: &CeremonyRecord, record: &CeremonyRecor
 
 /// Whether `after` only adds to `before`, in the same attempt.
 fn follows(before: &CeremonyRecord, after: &CeremonyRecord) -> Option<()> {
-    let kept = |old: Option<Hash>, new: Option<Hash>| old.is_none() || old == new;
     let late = before.phase != Phase::Commit;
     for (old, new) in before.seats.iter().zip(&after.seats) {
         // Whoever did not commit is left out when the phase ends.
         let uncommitted = !late && after.phase != Phase::Commit && old.left_out.is_none() && new.package.is_none();
         let holds = (old.left_out == new.left_out || (uncommitted && new.left_out == Some(Fault::Absent)))
-            && kept(old.package, new.package)
+            && kept(&old.package, &new.package)
             && !(late && old.package != new.package)
-            && kept(old.confirmed, new.confirmed)
-            && kept(old.key, new.key)
+            && kept(&old.confirmed, &new.confirmed)
+            && kept(&old.key, &new.key)
             // Each once, as was looked at before; the chain adds at the end.
             && new.rejected.starts_with(&old.rejected);
         if !holds {
@@ -229,14 +229,19 @@ fn follows(before: &CeremonyRecord, after: &CeremonyRecord) -> Option<()> {
     for old in &before.complaints {
         let new = complaints.next()?;
         let holds = (old.accuser, old.dealer) == (new.accuser, new.dealer)
-            && kept(old.delivered, new.delivered)
+            && kept(&old.delivered, &new.delivered)
             && (!old.disputed || new.disputed)
-            && kept(old.answer, new.answer);
+            && kept(&old.answer, &new.answer);
         if !holds {
             return None;
         }
     }
     Some(())
+}
+
+/// Whether what a record showed it still shows.
+fn kept<T: PartialEq>(old: &Option<T>, new: &Option<T>) -> bool {
+    old.is_none() || old == new
 }
 
 /// Whether complaints and rejections name different seats that are there, each pair once.
@@ -297,11 +302,11 @@ pub fn is_taken(record: &CeremonyRecord, signed: &SignedStatement) -> bool {
     match signed.statement {
         Statement::Commit { package } => seat.package == Some(package),
         Statement::Complain { dealer } => complaint(index, dealer).is_some(),
-        Statement::Answer { accuser, share } => {
-            complaint(accuser, index).is_some_and(|known| known.answer == Some(share))
+        Statement::Answer { accuser, shares } => {
+            complaint(accuser, index).is_some_and(|known| known.answer == Some(shares))
         }
         Statement::Reject { dealer } => seat.rejected.contains(&dealer),
-        Statement::Confirm { share_list } => seat.confirmed == Some(share_list),
+        Statement::Confirm(keys) => seat.confirmed == Some(keys),
         Statement::Deliver { accuser, parcel } => {
             complaint(accuser, index).is_some_and(|known| known.delivered == Some(parcel))
         }
@@ -311,7 +316,7 @@ pub fn is_taken(record: &CeremonyRecord, signed: &SignedStatement) -> bool {
     }
 }
 
-fn root_of(record: &CeremonyRecord) -> Option<(u32, Hash)> {
+fn root_of(record: &CeremonyRecord) -> Option<(u32, Confirmed)> {
     Some((record.attempt, agreed(record)?))
 }
 
@@ -319,7 +324,7 @@ fn root_of(record: &CeremonyRecord) -> Option<(u32, Hash)> {
 struct Shown<'a> {
     record: &'a CeremonyRecord,
     /// By accuser and dealer.
-    answers: BTreeMap<(u16, u16), [u8; 32]>,
+    answers: BTreeMap<(u16, u16), [[u8; 32]; 2]>,
 }
 
 impl<'a> Shown<'a> {
@@ -343,9 +348,9 @@ fn verify_statement(
     // A statement that the chain did not take is no contradiction; one that differs from what it took is.
     let differs = match signed.statement {
         Statement::Commit { package } => seat.package.is_some_and(|recorded| recorded != package),
-        Statement::Confirm { share_list } => seat.confirmed.is_some_and(|recorded| recorded != share_list),
-        Statement::Answer { accuser, share } => {
-            answers.get(&(accuser, signed.index)).is_some_and(|recorded| *recorded != share)
+        Statement::Confirm(keys) => seat.confirmed.is_some_and(|recorded| recorded != keys),
+        Statement::Answer { accuser, shares } => {
+            answers.get(&(accuser, signed.index)).is_some_and(|recorded| *recorded != shares)
         }
         // A delivery is sealed anew after a crash.
         Statement::Complain { .. }
@@ -366,7 +371,7 @@ mod tests {
     use phala_protocol::WorkerId;
 
     const GENESIS: Hash = [7; 32];
-    const LIST: Hash = [9; 32];
+    const KEYS: Confirmed = Confirmed { share_list: [9; 32], beacon: [8; 32] };
 
     fn key(index: u16) -> IdentityKey {
         IdentityKey::from_seed(&Secret::new([index as u8; 32]))
@@ -398,8 +403,8 @@ mod tests {
         transcript.observe(2, &record);
         record.begin(Phase::Share, 3, 100);
         for (index, seat) in (1u16..).zip([0usize, 1, 2, 3]) {
-            record.seats[seat].confirmed = Some(LIST);
-            say(&mut transcript, &record, index, Statement::Confirm { share_list: LIST });
+            record.seats[seat].confirmed = Some(KEYS);
+            say(&mut transcript, &record, index, Statement::Confirm(KEYS));
         }
         transcript.observe(4, &record);
         transcript
@@ -411,8 +416,8 @@ mod tests {
         let read = Transcript::decode_bounded(&transcript.encode()).unwrap();
         assert_eq!(read, transcript);
         let outcome = verify_transcript(&GENESIS, &read).unwrap();
-        assert_eq!(outcome.root, Some((0, LIST)));
-        assert_eq!(outcome.confirmed[&0], BTreeMap::from([1, 2, 3, 4].map(|index| (index, LIST))));
+        assert_eq!(outcome.root, Some((0, KEYS)));
+        assert_eq!(outcome.confirmed[&0], BTreeMap::from([1, 2, 3, 4].map(|index| (index, KEYS))));
         assert!(outcome.blamed.is_empty());
         let elsewhere = verify_transcript(&[8; 32], &read);
         assert_eq!(elsewhere, Err(TranscriptError::BadSignature(0)), "of another chain");
@@ -435,17 +440,23 @@ mod tests {
         let other = signed(1, Statement::Commit { package: [99; 32] });
         assert!(!is_taken(record, &other), "the seat's signature does not make it the chain's");
         assert!(!is_taken(record, &signed(9, Statement::Complain { dealer: 1 })));
+        let other_beacon = Confirmed { beacon: [7; 32], ..KEYS };
+        assert!(!is_taken(record, &signed(1, Statement::Confirm(other_beacon))), "the root's list is half of it");
         let mut disputed = record.clone();
         assert!(!is_taken(&disputed, &signed(1, Statement::Complain { dealer: 2 })));
         let mut complaint = Complaint::new(1, 2);
-        (complaint.delivered, complaint.disputed, complaint.answer) = (Some([5; 32]), true, Some([6; 32]));
+        (complaint.delivered, complaint.disputed, complaint.answer) = (Some([5; 32]), true, Some([[6; 32]; 2]));
         disputed.complaints.push(complaint);
         disputed.seats[0].rejected.push(2);
         for (index, statement, wrong) in [
             (1, Statement::Complain { dealer: 2 }, Statement::Complain { dealer: 3 }),
             (2, Statement::Deliver { accuser: 1, parcel: [5; 32] }, Statement::Deliver { accuser: 1, parcel: [4; 32] }),
             (1, Statement::Dispute { dealer: 2, parcel: [5; 32] }, Statement::Dispute { dealer: 2, parcel: [4; 32] }),
-            (2, Statement::Answer { accuser: 1, share: [6; 32] }, Statement::Answer { accuser: 1, share: [4; 32] }),
+            (
+                2,
+                Statement::Answer { accuser: 1, shares: [[6; 32]; 2] },
+                Statement::Answer { accuser: 1, shares: [[6; 32], [4; 32]] },
+            ),
             (1, Statement::Reject { dealer: 2 }, Statement::Reject { dealer: 3 }),
         ] {
             assert!(is_taken(&disputed, &signed(index, statement)), "{statement:?}");

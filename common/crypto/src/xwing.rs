@@ -16,14 +16,13 @@
 //! Does not do: authenticate a sender, or refuse an X25519 point of small order (the draft does not either: ML-KEM's half
 //! still protects, and the combiner binds the point). Whoever publishes keys or sends ciphertexts controls their bytes.
 //!
-//! Deviations: none in bytes. Openings use the fastest of libcrux's code paths that the processor has (`xwing/ml_kem.rs`);
-//! everything else uses the portable one.
+//! Deviations: none in bytes. ML-KEM's half uses the fastest of libcrux's code paths that the processor has (`xwing/ml_kem.rs`).
 
 mod ml_kem;
 
 use crate::Secret;
 use alloc::boxed::Box;
-use libcrux_ml_kem::mlkem768::{portable, MlKem768Ciphertext, MlKem768PublicKey};
+use libcrux_ml_kem::mlkem768::MlKem768Ciphertext;
 use sha3::{
     digest::{ExtendableOutput, Update, XofReader},
     Digest, Sha3_256, Shake256,
@@ -93,7 +92,7 @@ impl DecapsulationKey {
 
 /// A public key that was validated.
 pub struct EncapsulationKey {
-    ml_kem: Box<MlKem768PublicKey>,
+    ml_kem: ml_kem::PublicKey,
     x25519: PublicKey,
 }
 
@@ -101,10 +100,8 @@ impl EncapsulationKey {
     /// Verifies that `bytes` are a public key.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, PublicKeyError> {
         let bytes: &[u8; PUBLIC_KEY_BYTES] = bytes.try_into().map_err(|_| PublicKeyError::Length(bytes.len()))?;
-        let ml_kem = Box::new(MlKem768PublicKey::from(part::<0, ML_KEM_PUBLIC_BYTES, _>(bytes)));
-        if !portable::validate_public_key(&ml_kem) {
-            return Err(PublicKeyError::Modulus);
-        }
+        let ml_kem = ml_kem::PublicKey::from_bytes(part::<0, ML_KEM_PUBLIC_BYTES, _>(bytes));
+        let ml_kem = ml_kem.ok_or(PublicKeyError::Modulus)?;
         Ok(Self { ml_kem, x25519: PublicKey::from(part::<ML_KEM_PUBLIC_BYTES, X25519_BYTES, _>(bytes)) })
     }
 
@@ -112,7 +109,7 @@ impl EncapsulationKey {
     ///
     /// `entropy` must be unpredictable and never used again: whoever knows it knows the secret.
     pub fn encapsulate(&self, entropy: &[u8; ENTROPY_BYTES]) -> (Box<[u8; CIPHERTEXT_BYTES]>, Secret<[u8; 32]>) {
-        let (ml_kem_ciphertext, mut ml_kem) = portable::encapsulate(&self.ml_kem, part::<0, 32, _>(entropy));
+        let (ml_kem_ciphertext, mut ml_kem) = self.ml_kem.encapsulate(part::<0, 32, _>(entropy));
         let ephemeral = StaticSecret::from(part::<32, 32, _>(entropy));
         let x25519_ciphertext = PublicKey::from(&ephemeral);
         let x25519 = ephemeral.diffie_hellman(&self.x25519);
@@ -136,7 +133,9 @@ pub enum PublicKeyError {
 /// `LENGTH` bytes of `bytes` from `FROM` on; a range that is not inside does not compile.
 fn part<const FROM: usize, const LENGTH: usize, const N: usize>(bytes: &[u8; N]) -> [u8; LENGTH] {
     const { assert!(FROM + LENGTH <= N) };
-    core::array::from_fn(|index| bytes[FROM + index])
+    let mut part = [0; LENGTH];
+    part.copy_from_slice(&bytes[FROM..FROM + LENGTH]);
+    part
 }
 
 /// `first` and `second`, which together have `N` bytes or it does not compile.

@@ -1,7 +1,8 @@
-//! The beacon: one public value a period, that nobody can choose and that fewer than a threshold of gatekeepers cannot know before.
+//! The beacon: one public value a period, that fewer than a threshold t of n gatekeepers cannot know before the period opens, nor give
+//! another. n-t+1 of them together see it before it is made, from what the others gave, and can have it skipped by their silence.
 //!
-//! A threshold VRF over [`BeaconInput`] alone, never over a block hash, which a producer could grind. Its key is of a key generation of
-//! its own, and lives one era as the root's does: whoever gathers a threshold of shares knows every value of that era, and of no other.
+//! A threshold VRF over [`BeaconInput`] alone, never over a block hash, which a producer could grind. Its key has polynomials of its own
+//! in the ceremony that makes the era's root, and lives one era as the root does: whoever gathers a threshold of shares knows every value of that era, and of no other.
 //! Unlike the root's, its public shares are public, so that anyone checks a value: a later quantum adversary finds a key that
 //! has nothing left to tell.
 //!
@@ -14,6 +15,8 @@
 
 use crate::{
     ceremony::{threshold_of, MAX_SEATS},
+    domain, hash_value,
+    ids::BlockNumber,
     Hash,
 };
 use alloc::vec::Vec;
@@ -60,6 +63,35 @@ pub struct BeaconRecord {
     pub holders: Vec<BeaconHolder>,
 }
 
+impl BeaconRecord {
+    /// What seats confirm and the chain expects.
+    pub fn hash(&self) -> Hash {
+        hash_value(domain::BEACON_KEY, self)
+    }
+}
+
+/// The beacon key that the chain knows the hash of, and nobody has shown it yet: `Beacon::Awaited`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen)]
+#[cfg_attr(feature = "scale-info", derive(scale_info::TypeInfo))]
+pub struct AwaitedBeacon {
+    /// The era.
+    pub era: u32,
+    /// [`BeaconRecord::hash`].
+    pub hash: Hash,
+}
+
+/// The period whose value is due: `Beacon::Due`.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking)]
+#[cfg_attr(feature = "scale-info", derive(scale_info::TypeInfo))]
+pub struct DueBeacon {
+    /// The era whose key answers.
+    pub era: u32,
+    /// The period.
+    pub period: Period,
+    /// Indices of the holders whose partials the chain has, ascending.
+    pub present: Vec<u16>,
+}
+
 /// One holder's evaluation for a period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen)]
 #[cfg_attr(feature = "scale-info", derive(scale_info::TypeInfo))]
@@ -82,6 +114,20 @@ pub struct BeaconValue {
     pub period: Period,
     /// Exactly a threshold of partials, ascending by index.
     pub partials: Vec<BeaconPartial>,
+}
+
+/// A value that the chain has: `Beacon::Values[(era, period)]`. Era and period stand in its proof.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking)]
+#[cfg_attr(feature = "scale-info", derive(scale_info::TypeInfo))]
+pub struct MadeBeacon {
+    /// The block in which the period opened. Before it nobody but a threshold of holders could know the value.
+    pub opened: BlockNumber,
+    /// The block in which the value was made.
+    pub made: BlockNumber,
+    /// The value.
+    pub value: Hash,
+    /// What shows it to whoever has the era's record.
+    pub proof: BeaconValue,
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! How a set of gatekeepers makes the root of an era: what the chain keeps of a ceremony, what its seats sign, how their sealed
+//! How a set of gatekeepers makes the keys of an era, its root and its beacon's: what the chain keeps of a ceremony, what its seats sign, how their sealed
 //! messages travel, and the rules by which the chain referees.
 //!
 //! One attempt is a joint Feldman key generation (Pedersen, EUROCRYPT 1991; with proofs of possession as in FROST, section 5 of
@@ -13,7 +13,9 @@
 //! 4. `Settle`: a dealer whose delivery is disputed publishes the one share in question, and its package; seats that take it confirm,
 //!    and all reject a dealer whose answer does not fit its package, or whose package is none.
 //!
-//! A root is made when every seat that takes part confirmed the same share list. Otherwise whoever did not deliver, answer or confirm,
+//! Each dealer deals two polynomials, one for the root and one for the beacon: a package is the two packages one after the other, what is
+//! sealed as a share is two scalars, and what is wrong with one of them is wrong with the dealer. Both keys are made when every seat that
+//! takes part confirmed the same share list and the same beacon record. Otherwise whoever did not deliver, answer or confirm,
 //! or was rejected by a threshold is left out of the next attempt, whose polynomials are fresh; whoever could not confirm because a
 //! dealer that is left out owes it a share is not. The threshold counts all elected seats, not those that take part. Attempts of one
 //! era are numbered on when a ceremony was cancelled, so that the first of a ceremony need not be 0.
@@ -28,7 +30,7 @@
 //! answer in public is of a pair of which one lies: the accuser, who knew the share, or the dealer. So `t-1` seats that lie, with
 //! all that was ever published, know `t-1` points of an honest dealer's polynomial of degree `t-1`, whatever was dropped.
 //!
-//! Commitments are not public (a later quantum adversary would invert them), but for those of dealers whom a lying seat disputes: it
+//! Commitments of the root are not public (a later quantum adversary would invert them), but for those of dealers whom a lying seat disputes: it
 //! has them, and could publish them itself. Public shares follow from the packages of all dealers only.
 //!
 //! | file | what |
@@ -50,7 +52,7 @@ pub use message::{
     delivery_hash, package_hash, Attachment, Introduction, Parcel, ParcelHeader, ParcelKind, SignedStatement,
     Statement, MAX_ATTACHMENT_BYTES,
 };
-pub use record::{CeremonyRecord, Complaint, Fault, Phase, SeatRecord};
+pub use record::{CeremonyRecord, Complaint, Confirmed, Fault, Phase, SeatRecord};
 pub use rules::{take, Circumstances, Refused};
 pub use verdict::{agreed, end_phase, faults, is_complete, Ended, Next, Reason};
 

@@ -61,7 +61,7 @@ pub struct ClusterRecord {
     pub epoch_length: BlockNumber,
     /// The open epoch's X-Wing public key, [`crate::envelope::PUBLIC_KEY_BYTES`] long; empty before the first opens.
     pub envelope_key: Vec<u8>,
-    /// The identities that serve it, in the order of their assignment.
+    /// The identities that serve it, in the order of their assignment. None once governance has closed it for good ([`Self::is_closed`]).
     pub replicas: Vec<WorkerId>,
 }
 
@@ -83,6 +83,12 @@ impl ClusterRecord {
         } else {
             (epoch.checked_add(1) == Some(self.epoch)).then_some(self.era_before)
         }
+    }
+
+    /// Whether governance has closed the cluster for good. It then has no replicas, which no other cluster lacks, and no envelope key: no
+    /// gatekeeper gives its keys to anybody any more, and the chain takes nothing for it.
+    pub fn is_closed(&self) -> bool {
+        self.replicas.is_empty()
     }
 
     /// How many identical votes decide: more than half of the replicas.
@@ -282,6 +288,12 @@ mod tests {
         assert!(record.is_closing() && record.may_have(4, KeyPurpose::Commit, 1_050));
         record.bound_epoch = 5;
         assert!(!record.is_closing() && !record.may_have(4, KeyPurpose::Commit, 1_050));
+    }
+
+    #[test]
+    fn a_cluster_without_replicas_is_closed_and_no_other_is() {
+        assert!(cluster(5, 1_000).is_closed());
+        assert!(!ClusterRecord { replicas: alloc::vec![WorkerId([1; 32])], ..cluster(5, 1_000) }.is_closed());
     }
 
     #[test]

@@ -38,6 +38,10 @@ domains! {
     CONTRACT_ID = "PHALA/contracts/id/v1";
     /// Hash of a contract's code.
     CODE = "PHALA/contracts/code/v1";
+    /// A contract's account on our chain.
+    CONTRACT_ACCOUNT = "PHALA/contracts/account/v1";
+    /// The id of what a contract sends out of its cluster.
+    EGRESS = "PHALA/egress/item/v1";
     /// What an account signs to authorise a command.
     CALL = "PHALA/call/sign/v1";
     /// Hash of an envelope public key.
@@ -120,6 +124,8 @@ domains! {
     BEACON_RECORD = "PHALA/beacon/record/v1";
     /// Seed of a drawing from a value of the beacon.
     BEACON_DRAW = "PHALA/beacon/draw/v1";
+    /// The hash of a beacon record, as seats confirm it.
+    BEACON_KEY = "PHALA/beacon/key/v1";
     /// A number of a drawing.
     BEACON_WORD = "PHALA/beacon/word/v1";
     /// What one attempt to reshare an identity is bound to.
@@ -144,8 +150,10 @@ domains! {
     CEREMONY_SENDER = "PHALA/ceremony/sender/v1";
     /// Hash of what is delivered on chain in a key ceremony.
     CEREMONY_DELIVERY = "PHALA/ceremony/delivery/v1";
-    /// Seed from which a seat draws its polynomial of one attempt.
+    /// Seed from which a seat draws its polynomial of the root in one attempt.
     CEREMONY_SEED = "PHALA/ceremony/seed/v1";
+    /// The same, of the beacon.
+    CEREMONY_BEACON_SEED = "PHALA/ceremony/beacon-seed/v1";
     /// What sealing a message between seats consumes, from a turn's entropy.
     CEREMONY_ENTROPY = "PHALA/ceremony/entropy/v1";
     /// Seed of an epoch's envelope key pair.

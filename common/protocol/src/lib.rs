@@ -13,11 +13,13 @@ extern crate alloc;
 
 pub mod attestation;
 pub mod beacon;
+pub mod brake;
 pub mod call;
 pub mod ceremony;
 pub mod chain_state;
 pub mod domain;
 pub mod draw;
+pub mod egress;
 pub mod envelope;
 pub mod finality;
 pub mod gas;

@@ -36,14 +36,25 @@ pub const MAX_QUERY_BYTES: usize = 24 * 1024;
 /// Blocks for which a worker keeps a reply for its account, after the block of its command; a day of 6 s blocks. Asked for later, it looks
 /// like one that never was.
 pub const REPLY_BLOCKS: u32 = 14_400;
-/// Bytes of a reply's output and events, so that an answer with its proof fits the largest size class.
+/// Bytes of a reply's output, events and egress items together, so that an answer with its proof fits the largest size class.
 pub const MAX_REPLY_BYTES: usize = 12 * 1024;
+/// Bytes of all that one command sends out of its cluster, in the encoding of [`crate::egress::EgressAction`].
+pub const MAX_EGRESS_BYTES: usize = 4 * 1024;
+/// Egress items of one command, nested calls included.
+pub const MAX_EGRESS_ITEMS: usize = 8;
+/// Egress items that one transaction brings to the chain.
+pub const MAX_EGRESS_PER_TAKE: u32 = 16;
+/// Of each cluster, the newest egress items whose fate chain state keeps; of older ones an archived block tells.
+pub const EGRESS_FATES_KEPT: u64 = 1_024;
 /// Age, in blocks, of the finalised block that a registration's report data names.
 pub const MAX_REGISTRATION_AGE_BLOCKS: u32 = 600;
 /// Blocks that pass at least between the listing of a measurement and the first keys for it, a day of 6 s blocks; none on a
 /// development network. Compiled into gatekeepers, so that no vote shortens it; governance may lengthen it. When an entry was listed is
 /// the chain's word, about which an upgrade of the runtime could lie: a gatekeeper counts from its own first sight if that is later.
 pub const MEASUREMENT_DELAY_BLOCKS: u32 = 14_400;
+/// Blocks that the last block of a seat's signature for a suspension lies ahead at most, a day of 6 s blocks: in them the signatures are
+/// brought together. The chain takes none that reaches farther, and a gatekeeper's TEE makes none.
+pub const SUSPENSION_SIGNED_AHEAD_BLOCKS: u32 = 14_400;
 /// Fragments of one finality proof.
 pub const MAX_FINALITY_FRAGMENTS: usize = 64;
 /// Bytes of one finality proof.

@@ -8,8 +8,10 @@
 
 use crate::{
     attestation::{Registration, Role},
+    beacon::{BeaconPartial, BeaconRecord, Period},
     ceremony::{Attachment, Introduction, Parcel, SignedStatement},
     chain_state::RootRecord,
+    egress::ProvedEgress,
     ids::{BlockNumber, ClusterId, CodeHash, Epoch, WorkerId},
     inbox::Head,
     keys::{KeyAnswer, SignedKeyRequest},
@@ -139,6 +141,22 @@ pub enum Outgoing {
         /// The message.
         parcel: Parcel,
     },
+    /// To the chain: the beacon key of an era, whose hash it awaits.
+    #[codec(index = 11)]
+    BeaconKey(BeaconRecord),
+    /// To the chain: this holder's evaluation of the beacon for the period that is due.
+    #[codec(index = 12)]
+    BeaconPartial {
+        /// The era whose key answers.
+        era: u32,
+        /// The period.
+        period: Period,
+        /// The evaluation.
+        partial: BeaconPartial,
+    },
+    /// To the chain: what a contract sends out of its cluster. Items of one cluster stand in the order of their sequences.
+    #[codec(index = 13)]
+    Egress(ProvedEgress),
 }
 
 /// A request for keys with the evidence that the gatekeeper verifies itself.

@@ -7,7 +7,9 @@
 //! Inputs: a result that arrives is a replica's allegation until it is final by vote; signatures are checked elsewhere.
 
 use crate::{
-    domain, hash_value,
+    domain,
+    egress::EgressItem,
+    hash_value,
     ids::{AccountId, Balance, BlockNumber, ClusterId, ContractId, Epoch, WorkerId},
     Hash,
 };
@@ -42,7 +44,7 @@ pub struct ClusterResult {
     pub next: Hash,
     /// Merkle root over the salted replies of this boundary's items, in order.
     pub replies_root: Hash,
-    /// Merkle root over the egress items of this boundary.
+    /// Merkle root over the ids of this boundary's egress items, in order ([`crate::egress`]).
     pub egress_root: Hash,
 }
 
@@ -117,6 +119,8 @@ pub struct Reply {
     pub fee: Balance,
     /// What contracts emitted, in order; none unless the outcome is [`Outcome::Returned`].
     pub events: Vec<ContractEvent>,
+    /// What contracts sent out of the cluster, in order; none unless the outcome is [`Outcome::Returned`].
+    pub egress: Vec<EgressItem>,
 }
 
 /// Bytes that a contract emitted for whoever may read its reply.
@@ -201,9 +205,9 @@ pub enum Failure {
     #[codec(index = 13)]
     #[error("the constructor's call is not the deployer's for this contract")]
     WrongConstructor,
-    /// Output and events are together longer than a reply may be.
+    /// Output, events and what is sent out are together longer than a reply may be.
     #[codec(index = 14)]
-    #[error("output and events are together longer than a reply may be")]
+    #[error("output, events and what is sent out are together longer than a reply may be")]
     ReplyTooLong,
     /// The call was signed for an item of another kind: somebody else wrapped a copy of it.
     #[codec(index = 15)]
@@ -278,6 +282,7 @@ mod tests {
             gas_used: 0,
             fee: 0,
             events: Vec::new(),
+            egress: Vec::new(),
         };
         assert_ne!(reply_leaf(&[0; 32], &reply), reply_leaf(&[1; 32], &reply));
     }

@@ -59,10 +59,28 @@ prefixes! {
     CODES = "Contracts" "Codes" "4342193e496fab7ec59d615ed0dc553029f09a1b1e65650877530fe7894f3789";
     /// `Contracts::FinalResults`: map of (cluster, boundary block) to `chain_state::FinalRecord`.
     FINAL_RESULTS = "Contracts" "FinalResults" "4342193e496fab7ec59d615ed0dc5530643b8446de98b4e7fc87b51ad368636b";
+    /// `Contracts::EgressRoots`: map of (cluster, boundary block) to `egress::EgressRoot`, while items of it are not taken.
+    EGRESS_ROOTS = "Contracts" "EgressRoots" "4342193e496fab7ec59d615ed0dc5530a5c8af4fb4ab0360eacbff46ea58e20f";
+    /// `Contracts::Disputed`: map of cluster to the block since which nothing leaves it, for one of its replicas signed otherwise.
+    DISPUTED = "Contracts" "Disputed" "4342193e496fab7ec59d615ed0dc5530a87f381bbc007eda2ef907cef6dfc98a";
+    /// `Egress::Next`: map of cluster to u64, the sequence of the egress item that is taken next; 0 when absent.
+    EGRESS_NEXT = "Egress" "Next" "547f7d957b8b8142a4f7eb9e22e6e696fb02f64605cf15ddd5388f35e740c11c";
+    /// `Egress::Fates`: map of (cluster, sequence) to `egress::EgressFate`, of the newest.
+    EGRESS_FATES = "Egress" "Fates" "547f7d957b8b8142a4f7eb9e22e6e69664af618ac58ad6a6f2dacadb14d4afc6";
     /// `Contracts::Standings`: map of cluster to a list of `chain_state::Standing`.
     STANDINGS = "Contracts" "Standings" "4342193e496fab7ec59d615ed0dc5530fc42d02007fca66d9a5e44bd106a96aa";
     /// `Gatekeepers::Ceremony`: the key ceremony under way, `ceremony::CeremonyRecord`; absent between ceremonies.
     CEREMONY = "Gatekeepers" "Ceremony" "727a5a64613c2d95930d74ad795c66ef473c61f70b78d1351f652d6d463455b1";
+    /// `Beacon::Awaited`: `beacon::AwaitedBeacon`; absent when no key is awaited.
+    BEACON_AWAITED = "Beacon" "Awaited" "313f31c7c4e344d72b2ee2e7b71f0e19d665b5873cb67970d942dc930a15fa50";
+    /// `Beacon::Due`: `beacon::DueBeacon`; absent when no value is due.
+    BEACON_DUE = "Beacon" "Due" "313f31c7c4e344d72b2ee2e7b71f0e191af0df74d45d1393b7ac9dc2b38b4ed6";
+    /// `Beacon::Keys`: map of era to `beacon::BeaconRecord`.
+    BEACON_KEYS = "Beacon" "Keys" "313f31c7c4e344d72b2ee2e7b71f0e199f99a2ce711f3a31b2fc05604c93f179";
+    /// `Beacon::Latest`: era and period of the newest value; absent before the first.
+    BEACON_LATEST = "Beacon" "Latest" "313f31c7c4e344d72b2ee2e7b71f0e1907cb6773ad502f392b93a0c3840f54a3";
+    /// `Beacon::Values`: map of (era, period) to `beacon::MadeBeacon`, of the newest values.
+    BEACON_VALUES = "Beacon" "Values" "313f31c7c4e344d72b2ee2e7b71f0e19d25c5abc6a2b5d5f996684e54830eb5a";
     /// `Grandpa::Authorities`: the current authority list.
     GRANDPA_AUTHORITIES = "Grandpa" "Authorities" "5f9cc45b7a00c5899361e1c6099678dc5e0621c4869aa60c02be9adcc98a0d1d";
     /// `Timestamp::Now`: chain time in milliseconds.
@@ -129,6 +147,31 @@ pub fn ceremony_key() -> Vec<u8> {
     CEREMONY.to_vec()
 }
 
+/// Key of the beacon key that is awaited.
+pub fn beacon_awaited_key() -> Vec<u8> {
+    BEACON_AWAITED.to_vec()
+}
+
+/// Key of the beacon's period that is due.
+pub fn beacon_due_key() -> Vec<u8> {
+    BEACON_DUE.to_vec()
+}
+
+/// Key of an era's beacon key.
+pub fn beacon_record_key(era: u32) -> Vec<u8> {
+    map_key(&BEACON_KEYS, &era)
+}
+
+/// Key of which value of the beacon is the newest.
+pub fn beacon_latest_key() -> Vec<u8> {
+    BEACON_LATEST.to_vec()
+}
+
+/// Key of a value of the beacon.
+pub fn beacon_value_key(era: u32, period: u32) -> Vec<u8> {
+    map_key(&BEACON_VALUES, &(era, period))
+}
+
 /// Key of a cluster.
 pub fn cluster_key(cluster: ClusterId) -> Vec<u8> {
     map_key(&CLUSTERS, &cluster)
@@ -147,6 +190,26 @@ pub fn code_key(code: &CodeHash) -> Vec<u8> {
 /// Key of a final result.
 pub fn final_result_key(cluster: ClusterId, boundary: BlockNumber) -> Vec<u8> {
     map_key(&FINAL_RESULTS, &(cluster, boundary))
+}
+
+/// Key of the root over what a final result sends.
+pub fn egress_root_key(cluster: ClusterId, boundary: BlockNumber) -> Vec<u8> {
+    map_key(&EGRESS_ROOTS, &(cluster, boundary))
+}
+
+/// Key of since when nothing leaves a cluster.
+pub fn disputed_key(cluster: ClusterId) -> Vec<u8> {
+    map_key(&DISPUTED, &cluster)
+}
+
+/// Key of the sequence of a cluster's egress item that is taken next.
+pub fn egress_next_key(cluster: ClusterId) -> Vec<u8> {
+    map_key(&EGRESS_NEXT, &cluster)
+}
+
+/// Key of what became of an egress item.
+pub fn egress_fate_key(cluster: ClusterId, sequence: u64) -> Vec<u8> {
+    map_key(&EGRESS_FATES, &(cluster, sequence))
 }
 
 /// Key of where a cluster's replicas stand.

@@ -14,7 +14,11 @@ const BLOCK_BYTES: usize = 128;
 
 /// An input of the PRF: a point that was hashed to, never one that arrived.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Input(RistrettoPoint);
+pub struct Input {
+    point: RistrettoPoint,
+    /// The point, compressed: every nonce and every challenge is made of it.
+    bytes: [u8; 32],
+}
 
 impl Input {
     /// The input that `value` names: [`hash_to_group`] of its SCALE encoding.
@@ -24,18 +28,19 @@ impl Input {
 
     /// The compressed point.
     pub fn to_bytes(&self) -> [u8; 32] {
-        self.0.compress().to_bytes()
+        self.bytes
     }
 
     pub(super) fn point(&self) -> &RistrettoPoint {
-        &self.0
+        &self.point
     }
 }
 
 /// Hashes `data` to the group; the domain separation tag is the label, then `/` and the suite's name.
 pub fn hash_to_group(domain: Domain, data: &[u8]) -> Input {
     let uniform = expand_message_xmd::<64>(&[domain.as_bytes(), SUITE], &[data]);
-    Input(RistrettoPoint::from_uniform_bytes(&uniform))
+    let point = RistrettoPoint::from_uniform_bytes(&uniform);
+    Input { point, bytes: point.compress().to_bytes() }
 }
 
 /// `expand_message_xmd` of RFC 9380, section 5.3.1, with SHA-512, for at most 255 blocks of 64 bytes.

@@ -15,7 +15,7 @@ use schnorrkel::{context::attach_rng, signing_context, ExpansionMode, Keypair, M
 use zeroize::Zeroize;
 
 /// The signing context of every Substrate chain.
-const CONTEXT: &[u8] = b"substrate";
+pub const CONTEXT: &[u8] = b"substrate";
 /// What wallets put around bytes that are not an extrinsic.
 const WRAP: (&[u8], &[u8]) = (b"<Bytes>", b"</Bytes>");
 

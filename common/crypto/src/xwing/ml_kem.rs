@@ -1,14 +1,18 @@
-//! The ML-KEM-768 half of a secret key (FIPS 203), expanded, on the fastest of libcrux's code paths that the processor has.
+//! The ML-KEM-768 halves of keys (FIPS 203), the secret one expanded, on the fastest of libcrux's code paths that the processor has.
 //!
-//! Guarantees: every path gives the same bytes for every seed and every ciphertext, made for the key or not; the tests compare them.
-//! AVX2, whose code is in every build for x86-64, is looked for when a key is made. Without `std`, and on other processors, the
-//! portable path is the only one. Whoever sends ciphertexts controls their bytes.
+//! Guarantees: every path gives the same bytes for every seed, every public key and every ciphertext, made for the key or not, and the same
+//! verdict on public keys; the tests compare them. AVX2, whose code is in every build for x86-64, is looked for when a secret key is made,
+//! and whenever a public key is used. Without `std`, and on other processors, the portable path is the only one. Whoever sends
+//! ciphertexts, and whoever publishes keys, controls their bytes.
 
 use super::ML_KEM_PUBLIC_BYTES;
 use alloc::boxed::Box;
 #[cfg(all(target_arch = "x86_64", feature = "std"))]
-use libcrux_ml_kem::mlkem768::avx2::unpacked as avx2;
-use libcrux_ml_kem::mlkem768::{portable::unpacked as portable, MlKem768Ciphertext, MlKem768PublicKey};
+use libcrux_ml_kem::mlkem768::avx2::{self as packed_avx2, unpacked as avx2};
+use libcrux_ml_kem::mlkem768::{
+    portable::{self as packed_portable, unpacked as portable},
+    MlKem768Ciphertext, MlKem768PublicKey,
+};
 
 /// A secret key with its matrix and vectors (about 16 KB).
 pub(super) enum SecretKey {
@@ -80,6 +84,30 @@ impl Drop for SecretKey {
     }
 }
 
+/// A public key that was validated (FIPS 203, section 7.2).
+pub(super) struct PublicKey(Box<MlKem768PublicKey>);
+
+impl PublicKey {
+    /// The key of these bytes, if they are one.
+    pub(super) fn from_bytes(bytes: [u8; ML_KEM_PUBLIC_BYTES]) -> Option<Self> {
+        let key = Box::new(MlKem768PublicKey::from(bytes));
+        #[cfg(all(target_arch = "x86_64", feature = "std"))]
+        if std::arch::is_x86_feature_detected!("avx2") {
+            return packed_avx2::validate_public_key(&key).then_some(Self(key));
+        }
+        packed_portable::validate_public_key(&key).then_some(Self(key))
+    }
+
+    /// The ciphertext and the shared secret that `entropy` gives.
+    pub(super) fn encapsulate(&self, entropy: [u8; 32]) -> (MlKem768Ciphertext, [u8; 32]) {
+        #[cfg(all(target_arch = "x86_64", feature = "std"))]
+        if std::arch::is_x86_feature_detected!("avx2") {
+            return packed_avx2::encapsulate(&self.0, entropy);
+        }
+        packed_portable::encapsulate(&self.0, entropy)
+    }
+}
+
 #[cfg(all(test, target_arch = "x86_64", feature = "std"))]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
@@ -122,7 +150,11 @@ mod tests {
             assert_eq!(fast.public(), oracle.public());
             let public = MlKem768PublicKey::from(oracle.public());
             let entropy: [u8; 32] = random.random();
-            let (made_for, shared) = libcrux_ml_kem::mlkem768::portable::encapsulate(&public, entropy);
+            let (made_for, shared) = packed_portable::encapsulate(&public, entropy);
+            let (fast_ciphertext, fast_shared) = packed_avx2::encapsulate(&public, entropy);
+            assert_eq!((fast_ciphertext.as_slice(), fast_shared), (made_for.as_slice(), shared));
+            let (chosen, chosen_shared) = PublicKey::from_bytes(oracle.public()).unwrap().encapsulate(entropy);
+            assert_eq!((chosen.as_slice(), chosen_shared), (made_for.as_slice(), shared));
             assert_eq!(fast.decapsulate(&made_for), shared);
             assert_eq!(oracle.decapsulate(&made_for), shared);
             let mut altered = *made_for.as_slice();
@@ -136,5 +168,36 @@ mod tests {
                 assert_ne!(fast.decapsulate(&ciphertext), shared);
             }
         }
+    }
+
+    #[test]
+    fn avx2_and_portable_agree_on_which_bytes_are_a_public_key() {
+        if !std::arch::is_x86_feature_detected!("avx2") {
+            return;
+        }
+        let mut random = StdRng::seed_from_u64(8);
+        let honest = SecretKey::portable(random.random()).public();
+        let mut refused = 0;
+        for round in 0..400 {
+            let mut bytes = honest;
+            match round % 4 {
+                0 => random.fill(&mut bytes[..]),
+                1 => bytes[random.random_range(0..1152usize)] = 0xff,
+                2 => bytes[random.random_range(0..1184usize)] ^= 1 << random.random_range(0..8),
+                // Two coefficients of 12 bits around the modulus, 3329 = 0xd01.
+                _ => {
+                    let (at, value) = (random.random_range(0..384usize) * 3, random.random_range(3327..3332u16));
+                    let [low, high] = value.to_le_bytes();
+                    bytes[at] = low;
+                    bytes[at + 1] = (bytes[at + 1] & 0xf0) | high;
+                }
+            }
+            let key = MlKem768PublicKey::from(bytes);
+            let verdict = packed_portable::validate_public_key(&key);
+            assert_eq!(packed_avx2::validate_public_key(&key), verdict);
+            assert_eq!(PublicKey::from_bytes(bytes).is_some(), verdict);
+            refused += usize::from(!verdict);
+        }
+        assert!((100..400).contains(&refused), "{refused}");
     }
 }

@@ -4,8 +4,8 @@ use crate::{bytes, seeded};
 use curve25519_dalek::{ristretto::RistrettoPoint, scalar::Scalar, traits::Identity};
 use phala_crypto::{
     beacon::{
-        verify_beacon, verify_beacon_record, BeaconError, BeaconShare, RecordError, VerifiedBeaconPartial,
-        VerifiedBeaconRecord,
+        verify_beacon, verify_beacon_record, verify_partial_of, BeaconError, BeaconShare, RecordError,
+        VerifiedBeaconPartial, VerifiedBeaconRecord,
     },
     prf::{self, Input, KeyShare, PartialError, ShareError},
     Secret,
@@ -239,4 +239,34 @@ fn an_answer_for_an_epoch_key_is_no_partial_of_the_beacon_and_the_other_way_roun
     let passed_off = prf::PartialEvaluation { index, point: evaluated, proof };
     let refusal = prf::verify_partial(&share.public_share(), &point, &passed_off).err();
     assert_eq!(refusal, Some(PartialError::Proof));
+}
+
+#[test]
+fn a_partial_is_judged_the_same_by_its_holders_share_alone() {
+    let key = insecure_key(12, &[1, 2, 4]);
+    let record = verified(&key);
+    let honest = key.shares[2].partial(&record.input(PERIOD), &[9; 32]);
+    let holder = key.record.holders[2];
+    let alone = |holder: &BeaconHolder, era, period, partial: &BeaconPartial| {
+        verify_partial_of(&GENESIS, era, holder, period, partial).map(|verified| verified.index())
+    };
+    assert_eq!(alone(&holder, ERA, PERIOD, &honest), Ok(4));
+    let wrong = Err(BeaconError::Partial { index: 4, reason: PartialError::Proof });
+    assert_eq!(alone(&holder, ERA + 1, PERIOD, &honest), wrong);
+    assert_eq!(alone(&holder, ERA, PERIOD + 1, &honest), wrong);
+    assert_eq!(alone(&BeaconHolder { index: 4, ..key.record.holders[0] }, ERA, PERIOD, &honest), wrong);
+    assert_eq!(alone(&key.record.holders[0], ERA, PERIOD, &honest), Err(BeaconError::NoSuchHolder(4)));
+    for byte in 0..64 {
+        let mut flipped = honest;
+        flipped.proof[byte] ^= 1;
+        assert!(alone(&holder, ERA, PERIOD, &flipped).is_err(), "byte {byte} of the proof");
+    }
+    let none = BeaconHolder { share: [0xff; 32], ..holder };
+    let refused = Err(BeaconError::Share { index: 4, reason: ShareError::Point });
+    assert_eq!(alone(&none, ERA, PERIOD, &honest), refused);
+    // What was verified alone combines with what was verified under the record.
+    let mut all = partials(&key, &record, PERIOD);
+    let expected = value(&record, PERIOD, &all);
+    all[2] = verify_partial_of(&GENESIS, ERA, &holder, PERIOD, &honest).unwrap();
+    assert_eq!(value(&record, PERIOD, &all), expected);
 }

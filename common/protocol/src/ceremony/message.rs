@@ -3,6 +3,7 @@
 //! Guarantees: a signature's payload binds chain, era, attempt, seat and content. Verifies nothing, and bounds nothing that it decodes:
 //! whoever reads bytes bounds their number before. Seats and whoever carries their messages control every byte.
 
+use super::Confirmed;
 use crate::{attestation::Registration, domain, hash_value, Hash};
 use alloc::vec::Vec;
 use codec::{Decode, DecodeWithMemTracking, Encode};
@@ -23,13 +24,13 @@ pub enum Statement {
         /// Its index.
         dealer: u16,
     },
-    /// This is the share that the accuser disputes, in public; my package is beside my first answer.
+    /// These are the shares that the accuser disputes, in public; my package is beside my first answer.
     #[codec(index = 2)]
     Answer {
         /// Index of the accuser.
         accuser: u16,
-        /// A canonical Ristretto scalar.
-        share: [u8; 32],
+        /// Of the root, then of the beacon: canonical Ristretto scalars.
+        shares: [[u8; 32]; 2],
     },
     /// This dealer's answer, or its package, is wrong.
     #[codec(index = 3)]
@@ -37,13 +38,10 @@ pub enum Statement {
         /// Its index.
         dealer: u16,
     },
-    /// I hold my share of this root.
+    /// I hold my shares of these keys.
     #[codec(index = 4)]
-    Confirm {
-        /// [`crate::keys::share_list_hash`].
-        share_list: Hash,
-    },
-    /// The parcel beside this holds my package and the accuser's share, sealed to the accuser.
+    Confirm(Confirmed),
+    /// The parcel beside this holds my package and the accuser's shares, sealed to the accuser.
     #[codec(index = 5)]
     Deliver {
         /// Index of the accuser.
@@ -61,8 +59,8 @@ pub enum Statement {
     },
 }
 
-/// Bytes that an attachment has at most. A delivery of the largest root has 3,378, beside header and signature.
-pub const MAX_ATTACHMENT_BYTES: usize = 4_096;
+/// Bytes that an attachment has at most. A delivery of the largest root has 5,620, beside header and signature.
+pub const MAX_ATTACHMENT_BYTES: usize = 6_144;
 
 /// What stands on chain beside a statement, which is small. The record holds the hash of each, so that whoever has the bytes, from
 /// wherever, can tell that they are the ones; blocks hold them for everybody.
@@ -107,8 +105,8 @@ impl Statement {
     pub fn contradicts(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Commit { package: one }, Self::Commit { package: other }) => one != other,
-            (Self::Confirm { share_list: one }, Self::Confirm { share_list: other }) => one != other,
-            (Self::Answer { accuser: a, share: one }, Self::Answer { accuser: b, share: other }) => {
+            (Self::Confirm(one), Self::Confirm(other)) => one != other,
+            (Self::Answer { accuser: a, shares: one }, Self::Answer { accuser: b, shares: other }) => {
                 a == b && one != other
             }
             _ => false,
@@ -135,10 +133,10 @@ pub enum ParcelKind {
     /// A dealer's package; its hash stands on chain.
     #[codec(index = 0)]
     Package,
-    /// The recipient's share of the dealer's polynomial; the package shows whether it is right.
+    /// The recipient's shares of the dealer's polynomials, of the root and then of the beacon; the package shows whether they are right.
     #[codec(index = 1)]
     Share,
-    /// Both, share first, as it is delivered on chain.
+    /// Both, shares first, as it is delivered on chain.
     #[codec(index = 2)]
     Delivery,
 }
@@ -251,8 +249,8 @@ mod tests {
     #[test]
     fn only_what_can_be_said_once_contradicts_itself() {
         let commit = |byte| Statement::Commit { package: [byte; 32] };
-        let confirm = |byte| Statement::Confirm { share_list: [byte; 32] };
-        let answer = |accuser, byte| Statement::Answer { accuser, share: [byte; 32] };
+        let confirm = |byte| Statement::Confirm(Confirmed { share_list: [byte; 32], beacon: [1; 32] });
+        let answer = |accuser, byte| Statement::Answer { accuser, shares: [[1; 32], [byte; 32]] };
         let deliver = |byte| Statement::Deliver { accuser: 1, parcel: [byte; 32] };
         assert!(commit(1).contradicts(&commit(2)) && confirm(1).contradicts(&confirm(2)));
         assert!(answer(1, 1).contradicts(&answer(1, 2)));

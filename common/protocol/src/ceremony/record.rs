@@ -60,12 +60,22 @@ pub struct SeatRecord {
     pub left_out: Option<Fault>,
     /// [`super::package_hash`] of its package.
     pub package: Option<Hash>,
-    /// The share list that it confirmed: [`crate::keys::share_list_hash`].
-    pub confirmed: Option<Hash>,
+    /// The keys that it confirmed.
+    pub confirmed: Option<Confirmed>,
     /// Hash of the encryption key under which it complained, if it did: what is delivered to it is sealed to this key.
     pub key: Option<Hash>,
     /// Indices of dealers that it rejected: an answer or the package is wrong.
     pub rejected: Vec<u16>,
+}
+
+/// The keys that a seat holds its shares of: what all seats of an attempt have to agree on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode, DecodeWithMemTracking)]
+#[cfg_attr(feature = "scale-info", derive(scale_info::TypeInfo))]
+pub struct Confirmed {
+    /// Of the root: [`crate::keys::share_list_hash`].
+    pub share_list: Hash,
+    /// Of the beacon: [`crate::beacon::BeaconRecord::hash`].
+    pub beacon: Hash,
 }
 
 /// Why a seat is left out of an attempt.
@@ -92,8 +102,9 @@ pub struct Complaint {
     pub delivered: Option<Hash>,
     /// Whether the accuser says that what was delivered does not open, or is not what the dealer owes it.
     pub disputed: bool,
-    /// The dealer's answer to the dispute: the accuser's share of its polynomial, a canonical Ristretto scalar. Public from then on.
-    pub answer: Option<[u8; 32]>,
+    /// The dealer's answer to the dispute: the accuser's shares of its polynomials, of the root and of the beacon, canonical Ristretto
+    /// scalars. Public from then on.
+    pub answer: Option<[[u8; 32]; 2]>,
 }
 
 impl Complaint {

@@ -6,8 +6,8 @@
 //! whoever keeps the record does, before. Seats control what they state, and through it only what the record says of themselves.
 
 use super::{
-    delivery_hash, package_hash, Attachment, CeremonyRecord, Complaint, ParcelHeader, ParcelKind, Phase, Statement,
-    MAX_ATTACHMENT_BYTES,
+    delivery_hash, package_hash, Attachment, CeremonyRecord, Complaint, Confirmed, ParcelHeader, ParcelKind, Phase,
+    Statement, MAX_ATTACHMENT_BYTES,
 };
 use crate::{attestation::encryption_key_hash, ids::BlockNumber, Hash};
 
@@ -93,12 +93,12 @@ pub fn take(
         (Phase::Deliver, Statement::Dispute { dealer, parcel }) => {
             alone.and_then(|()| dispute(record, (index, dealer), parcel))
         }
-        (Phase::Settle, Statement::Answer { accuser, share }) => {
-            answer(record, (accuser, index), share, attachment, circumstances)
+        (Phase::Settle, Statement::Answer { accuser, shares }) => {
+            answer(record, (accuser, index), shares, attachment, circumstances)
         }
         (Phase::Settle, Statement::Reject { dealer }) => alone.and_then(|()| reject(record, index, dealer)),
-        (Phase::Share | Phase::Deliver | Phase::Settle, Statement::Confirm { share_list }) => {
-            alone.and_then(|()| confirm(record, index, share_list))
+        (Phase::Share | Phase::Deliver | Phase::Settle, Statement::Confirm(keys)) => {
+            alone.and_then(|()| confirm(record, index, keys))
         }
         _ => Err(Refused::WrongPhase),
     }
@@ -196,11 +196,11 @@ fn dispute(record: &mut CeremonyRecord, pair: (u16, u16), hash: Hash) -> Result<
 fn answer(
     record: &mut CeremonyRecord,
     (accuser, dealer): (u16, u16),
-    share: [u8; 32],
+    shares: [[u8; 32]; 2],
     package: Option<&Attachment>,
     circumstances: &Circumstances,
 ) -> Result<(), Refused> {
-    if !is_canonical(&share) {
+    if !shares.iter().all(is_canonical) {
         return Err(Refused::BadShare);
     }
     if record.is_last_call(circumstances.now) {
@@ -226,7 +226,7 @@ fn answer(
     if !shown {
         return Err(Refused::WrongAttachment);
     }
-    complaint.answer = Some(share);
+    complaint.answer = Some(shares);
     Ok(())
 }
 
@@ -245,12 +245,12 @@ fn reject(record: &mut CeremonyRecord, index: u16, dealer: u16) -> Result<(), Re
     Ok(())
 }
 
-fn confirm(record: &mut CeremonyRecord, index: u16, share_list: Hash) -> Result<(), Refused> {
+fn confirm(record: &mut CeremonyRecord, index: u16, keys: Confirmed) -> Result<(), Refused> {
     let seat = record.seat_mut(index).ok_or(Refused::NoSuchSeat)?;
     if seat.confirmed.is_some() {
         return Err(Refused::AlreadyStated);
     }
-    seat.confirmed = Some(share_list);
+    seat.confirmed = Some(keys);
     Ok(())
 }
 
@@ -261,8 +261,8 @@ mod tests {
     use alloc::vec::Vec;
 
     const COMMIT: Statement = Statement::Commit { package: [1; 32] };
-    const CONFIRM: Statement = Statement::Confirm { share_list: [5; 32] };
-    const ANSWER: Statement = Statement::Answer { accuser: 1, share: [1; 32] };
+    const CONFIRM: Statement = Statement::Confirm(Confirmed { share_list: [5; 32], beacon: [6; 32] });
+    const ANSWER: Statement = Statement::Answer { accuser: 1, shares: [[1; 32]; 2] };
 
     const GENESIS: Hash = [7; 32];
 
@@ -451,7 +451,7 @@ mod tests {
         let mut record = disputed();
         record.complaints.push(Complaint { accuser: 3, ..record.complaints[0] });
         assert_eq!(
-            refused(&record, 2, Statement::Answer { accuser: 1, share: [0xff; 32] }, 60),
+            refused(&record, 2, Statement::Answer { accuser: 1, shares: [[1; 32], [0xff; 32]] }, 60),
             Some(Refused::BadShare)
         );
         assert_eq!(refused(&record, 3, ANSWER, 60), Some(Refused::NoSuchComplaint));
@@ -461,7 +461,7 @@ mod tests {
             assert_eq!(say_with(&mut record, 2, ANSWER, wrong.as_ref(), 60), Err(Refused::WrongAttachment));
         }
         say(&mut record, 2, ANSWER, 90).unwrap();
-        let second = Statement::Answer { accuser: 3, share: [1; 32] };
+        let second = Statement::Answer { accuser: 3, shares: [[1; 32]; 2] };
         assert_eq!(say_with(&mut record, 2, second, package(b"another").as_ref(), 90), Err(Refused::WrongAttachment));
         say_with(&mut record, 2, second, None, 90).unwrap();
         assert_eq!(refused(&record, 1, Statement::Reject { dealer: 2 }, 100), None, "there is time");

@@ -25,8 +25,7 @@
 //!
 //! Seats control what they state, and through it only what the record says of themselves.
 
-use super::{tolerated, CeremonyRecord, Fault, Phase, SeatRecord};
-use crate::Hash;
+use super::{tolerated, CeremonyRecord, Confirmed, Fault, Phase, SeatRecord};
 use alloc::{
     collections::{BTreeMap, BTreeSet},
     vec::Vec,
@@ -67,7 +66,7 @@ pub enum Next {
     /// This phase: of the same attempt, or `Commit` of the next one.
     Begin(Phase),
     /// The root with this share list.
-    Root(Hash),
+    Root(Confirmed),
     /// Nothing: fewer than a threshold are left for good.
     Abandoned,
 }
@@ -93,9 +92,9 @@ pub fn is_complete(record: &CeremonyRecord) -> bool {
     })
 }
 
-/// The share list that all that take part confirmed, if they did, and are a threshold.
-pub fn agreed(record: &CeremonyRecord) -> Option<Hash> {
-    let lists: Vec<Option<Hash>> = participants(record).map(|(_, seat)| seat.confirmed).collect();
+/// The keys that all that take part confirmed, if they did, and are a threshold.
+pub fn agreed(record: &CeremonyRecord) -> Option<Confirmed> {
+    let lists: Vec<Option<Confirmed>> = participants(record).map(|(_, seat)| seat.confirmed).collect();
     let list = lists.first().copied().flatten()?;
     let enough = record.phase != Phase::Commit && lists.len() >= usize::from(record.threshold);
     (enough && lists.iter().all(|other| *other == Some(list))).then_some(list)
@@ -193,8 +192,8 @@ fn silent(record: &CeremonyRecord) -> BTreeMap<u16, Reason> {
 }
 
 /// The one share list that more seats confirmed than may lie.
-fn prevailing(record: &CeremonyRecord) -> Option<Hash> {
-    let mut lists = BTreeMap::<Hash, usize>::new();
+fn prevailing(record: &CeremonyRecord) -> Option<Confirmed> {
+    let mut lists = BTreeMap::<Confirmed, usize>::new();
     for (_, seat) in participants(record) {
         if let Some(list) = seat.confirmed {
             let count = lists.entry(list).or_default();
@@ -245,8 +244,9 @@ mod tests {
     use super::*;
     use crate::{ceremony::Complaint, ids::WorkerId};
 
-    const LIST: Hash = [5; 32];
-    const OTHER: Hash = [6; 32];
+    const LIST: Confirmed = Confirmed { share_list: [5; 32], beacon: [7; 32] };
+    /// The same root, and another beacon.
+    const OTHER: Confirmed = Confirmed { share_list: [5; 32], beacon: [8; 32] };
 
     /// So many seats, all committed, in `Settle`.
     fn settling(seats: u8) -> CeremonyRecord {
@@ -257,7 +257,7 @@ mod tests {
         record
     }
 
-    fn confirm(record: &mut CeremonyRecord, indices: impl IntoIterator<Item = u16>, list: Hash) {
+    fn confirm(record: &mut CeremonyRecord, indices: impl IntoIterator<Item = u16>, list: Confirmed) {
         indices.into_iter().for_each(|index| record.seat_mut(index).unwrap().confirmed = Some(list));
     }
 
@@ -267,7 +267,7 @@ mod tests {
     }
 
     /// What was delivered is disputed, and answered or not.
-    fn dispute(record: &mut CeremonyRecord, accuser: u16, dealer: u16, answer: Option<[u8; 32]>) {
+    fn dispute(record: &mut CeremonyRecord, accuser: u16, dealer: u16, answer: Option<[[u8; 32]; 2]>) {
         let complaint = complain(record, accuser, dealer);
         (complaint.delivered, complaint.disputed, complaint.answer) = (Some([3; 32]), true, answer);
     }
@@ -300,9 +300,9 @@ mod tests {
     fn whoever_a_dealer_at_fault_owes_is_excused_and_nobody_else() {
         let mut record = settling(7);
         // The seventh answered the first wrongly, which five saw; the sixth did not answer the second; the fifth answered the third.
-        dispute(&mut record, 1, 7, Some([1; 32]));
+        dispute(&mut record, 1, 7, Some([[1; 32]; 2]));
         dispute(&mut record, 2, 6, None);
-        dispute(&mut record, 3, 5, Some([1; 32]));
+        dispute(&mut record, 3, 5, Some([[1; 32]; 2]));
         for index in [1, 2, 4, 5, 6] {
             record.seat_mut(index).unwrap().rejected.push(7);
         }
