@@ -8,6 +8,7 @@ use crate::{
     ahead::Ahead,
     codes::{record_key, Codes},
     command::{execute_item, Context, Executed, ExecutionFault},
+    egress,
     identity::Identity,
     replies::{self, Records},
     world::{ClusterWorld, Underway},
@@ -16,6 +17,7 @@ use codec::{Decode, Encode};
 use phala_crypto::{kdf, merkle, Secret};
 use phala_protocol::{
     domain,
+    egress::EgressItem,
     inbox::{Head, Item},
     result::{reply_leaf, Boundary, ClusterResult, SignedResult},
     Epoch, Hash,
@@ -43,6 +45,8 @@ pub(crate) struct Meta {
     pub pending: Vec<SignedResult>,
     /// Numbers of the boundaries whose replies are kept ([`replies`]): from, up to but not including.
     pub kept: (u64, u64),
+    /// Sequences of the egress items that are held ([`egress`]): from, up to but not including.
+    pub egress: (u64, u64),
 }
 
 /// Why a boundary was not executed.
@@ -80,13 +84,16 @@ pub(crate) fn verify_items(from: &Head, to: &Boundary, items: &[Item]) -> Result
     Ok(())
 }
 
-/// Executes verified items as the boundary `to` and commits it. Returns the signed result.
+/// Executes verified items as the boundary `to` and commits it. Returns the signed result. Of its egress the chain has taken what comes
+/// before `taken`.
+#[expect(clippy::too_many_arguments, reason = "one call site; what is executed, with what, and from where")]
 pub(crate) fn execute_boundary(
     context: &Context<'_>,
     store: &ClusterStore,
     codes: &Arc<Codes>,
     identity: &Identity,
     meta: &Meta,
+    taken: u64,
     to: Boundary,
     items: &[Item],
 ) -> Result<(SignedResult, Meta), BoundaryError> {
@@ -122,6 +129,10 @@ pub(crate) fn execute_boundary(
     let mut batch = Arc::into_inner(world).ok_or(ExecutionFault::Held)?.source.into_batch();
     let root = batch.root()?;
 
+    let sent: Vec<EgressItem> = replies.iter().flat_map(|reply| reply.egress.iter().cloned()).collect();
+    let held_from = egress::forget(meta.egress, taken, sent.len(), &mut records);
+    let held_upto = sent.last().map_or(meta.egress.1, |last| last.sequence.saturating_add(1));
+
     let salts: Vec<[u8; 32]> = replies.iter().map(|reply| salt(commit_key, reply.sequence)).collect();
     let leaves: Vec<Hash> = replies.iter().zip(&salts).map(|(reply, salt)| reply_leaf(salt, reply)).collect();
     let result = ClusterResult {
@@ -131,7 +142,7 @@ pub(crate) fn execute_boundary(
         prev,
         next: commitment(commit_key, &Some(to), &root),
         replies_root: merkle::root(&leaves),
-        egress_root: merkle::root::<Hash>(&[]),
+        egress_root: egress::keep(context.genesis, to.block, sent, &mut records),
     };
     let signed = SignedResult {
         result,
@@ -154,6 +165,7 @@ pub(crate) fn execute_boundary(
         closed,
         pending,
         kept: (oldest, upto.saturating_add(1)),
+        egress: (held_from, held_upto),
     };
     drop(view);
     store.commit(batch, next.encode(), records)?;

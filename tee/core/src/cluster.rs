@@ -4,12 +4,17 @@
 //! final differently stops the cluster here for good rather than going on from a state nobody else has; queries see only a state
 //! whose result is final. A vote that came after the majority is offered until the chain counts it, for the chain keeps old results
 //! for a replica that it believes to be behind. The chain's records decide everything; the host decides only when they arrive.
+//!
+//! Of a cluster that governance closes the store stays open, without anything else, until the chain has taken what final results sent:
+//! bytes and paths of those items exist nowhere else. That can take as long as a dispute, and is bounded by what is on disk. A restart
+//! after the close, or a disk that fails, loses them: nobody gives the key to the sealed file again.
 
 use crate::{
     boundary::{commitment, execute_boundary, verify_items, BoundaryError, Meta},
     chain::{Chain, ChainError, Records, Shown},
     codes::Codes,
     command::{code_needed, Context},
+    egress,
     epochs::{EpochKeys, EpochOf, Epochs},
     identity::Identity,
     machine::{draw_secret, Machine, MachineFault},
@@ -21,6 +26,7 @@ use codec::DecodeAll;
 use phala_crypto::xwing::DecapsulationKey;
 use phala_protocol::{
     chain_state::{BoundaryRecord, ClusterRecord, FinalRecord, Standing},
+    egress::ProvedEgress,
     envelope::announcement_payload,
     ids::BlockNumber,
     inbox::{Head, Item},
@@ -95,6 +101,9 @@ pub struct ClusterHealth {
     pub serving: bool,
     /// The block at which the chain's final result differed, if it did.
     pub diverged_at: Option<BlockNumber>,
+    /// Whether governance has closed the cluster for good: nothing is executed or answered any more, and nothing of it is kept in memory
+    /// but its store while the chain has yet to take what final results sent. The sealed file stays on the disk.
+    pub closed: bool,
 }
 
 /// One cluster on this worker.
@@ -111,6 +120,10 @@ pub(crate) struct Cluster {
     /// The newest of its own votes for a result that became final without it, until the chain has it. It says the same of everything
     /// before it. Not kept on disk: there it waits to become final, as before, until a newer result is committed, which says more.
     late: Option<SignedResult>,
+    /// Egress items that the chain has taken: those before this sequence, as last seen; none before it was.
+    taken: Option<u64>,
+    /// What it takes next.
+    leaving: Vec<ProvedEgress>,
     final_state: Option<(Option<ClusterResult>, View)>,
     /// The newest block at which the chain had no final result after `final_state`: how fresh an answer is. The head may be newer,
     /// for a host can show a header without the records below it, or put an older disk back.
@@ -121,6 +134,8 @@ pub(crate) struct Cluster {
     wanted_codes: Vec<CodeHash>,
     query_key: Option<(Epoch, Arc<DecapsulationKey>)>,
     diverged_at: Option<BlockNumber>,
+    /// Whether governance has closed it for good.
+    closed: bool,
 }
 
 /// What a cluster needs of the TEE around it.
@@ -140,9 +155,19 @@ impl Cluster {
             epochs: Epochs::default(),
             store: None,
             stored_generation: None,
-            meta: Meta { head: Head::empty(id), last: None, epoch: 0, closed: None, pending: Vec::new(), kept: (0, 0) },
+            meta: Meta {
+                head: Head::empty(id),
+                last: None,
+                epoch: 0,
+                closed: None,
+                pending: Vec::new(),
+                kept: (0, 0),
+                egress: (0, 0),
+            },
             views: VecDeque::new(),
             late: None,
+            taken: None,
+            leaving: Vec::new(),
             final_state: None,
             current_at: None,
             swept_at: 0,
@@ -150,6 +175,7 @@ impl Cluster {
             wanted_codes: Vec::new(),
             query_key: None,
             diverged_at: None,
+            closed: false,
         }
     }
 
@@ -159,11 +185,17 @@ impl Cluster {
         std::iter::once(storage::cluster_key(self.id))
             .chain(results.map(|block| storage::final_result_key(self.id, block)))
             .chain(self.late.iter().map(|_| storage::standings_key(self.id)))
+            .chain((self.meta.egress.0 < self.meta.egress.1).then(|| storage::egress_next_key(self.id)))
             .collect()
     }
 
     pub(crate) fn wanted_codes(&self) -> &[CodeHash] {
         &self.wanted_codes
+    }
+
+    /// Takes code that was brought, if it is wanted.
+    pub(crate) fn deliver_code(&self, code: Vec<u8>) {
+        self.codes.deliver(&self.wanted_codes, code);
     }
 
     pub(crate) fn cursor(&self) -> InboxCursor {
@@ -184,6 +216,7 @@ impl Cluster {
             pending: self.meta.pending.len(),
             serving: self.final_state.is_some() && self.current_at.is_some() && self.query_key.is_some(),
             diverged_at: self.diverged_at,
+            closed: self.closed,
         }
     }
 
@@ -205,22 +238,80 @@ impl Cluster {
     pub(crate) fn observe(&mut self, records: &Records<'_>, around: &mut Around<'_>) -> Result<(), ClusterError> {
         if let Shown::Value(record) = records.get::<ClusterRecord>(&storage::cluster_key(self.id))? {
             if !record.replicas.contains(&around.identity.id()) {
-                // Its keys and its state are no longer this worker's to hold.
-                *self = Self { diverged_at: self.diverged_at, ..Self::new(self.id, self.codes.clone()) };
-                return Ok(());
+                return self.leave(record.is_closed(), records, around);
             }
             let final_count = record.final_count;
+            self.closed = false;
             self.record = Some(record);
             self.observe_finality(records, around)?;
             let ours = self.final_state.as_ref().map(|(result, _)| result.map_or(0, |result| result.boundary.count));
             if ours == Some(final_count) {
                 self.current_at = Some(around.chain.head().0);
             }
+        } else if self.closed {
+            // For good, whatever this proof leaves out.
+            return self.leave(true, records, around);
         } else {
             self.observe_finality(records, around)?;
         }
         self.observe_standing(records)?;
+        self.observe_egress(records)?;
         self.want_keys(around)
+    }
+
+    /// Lets go of a cluster that is not this worker's any more: of a closed one's store once nothing is left in it that the chain may take.
+    fn leave(&mut self, closed: bool, records: &Records<'_>, around: &mut Around<'_>) -> Result<(), ClusterError> {
+        if closed && !self.closed {
+            around.notices.push(Notice::ClusterClosed { cluster: self.id });
+        }
+        self.closed = closed;
+        if closed && self.store.is_some() && self.diverged_at.is_none() && self.drain(records, around)? {
+            return Ok(());
+        }
+        // Its keys and its state are no longer this worker's to hold.
+        *self = Self { diverged_at: self.diverged_at, closed, ..Self::new(self.id, self.codes.clone()) };
+        Ok(())
+    }
+
+    /// Sees what the chain has yet to take of a closed cluster, and lets go of all that this does not need. False when nothing is left: the
+    /// chain has it, or it is of results that never became final.
+    fn drain(&mut self, records: &Records<'_>, around: &mut Around<'_>) -> Result<bool, ClusterError> {
+        self.epochs = Epochs::default();
+        (self.record, self.query_key, self.current_at, self.stored_generation) = (None, None, None, None);
+        self.wanted_codes.clear();
+        let seen = self.observe_finality(records, around);
+        (self.late, self.final_state) = (None, None);
+        self.views.clear();
+        seen?;
+        self.observe_egress(records)?;
+        let (from, end) = self.meta.egress;
+        let Some(taken) = self.taken else { return Ok(from < end) };
+        // Nothing becomes final any more: what is not at this head never will be.
+        let undecided = match self.meta.pending.first() {
+            Some(oldest) => {
+                let key = storage::final_result_key(self.id, oldest.result.boundary.block);
+                records.get::<FinalRecord>(&key)? == Shown::Nothing
+            }
+            None => false,
+        };
+        Ok(!self.leaving.is_empty() || (undecided && taken < end))
+    }
+
+    /// Sees what the chain has taken of what the cluster sends, and looks up what it takes next.
+    fn observe_egress(&mut self, records: &Records<'_>) -> Result<(), ClusterError> {
+        match records.get::<u64>(&storage::egress_next_key(self.id))? {
+            Shown::Value(next) => self.taken = Some(next),
+            Shown::Absent => self.taken = Some(0),
+            Shown::Nothing => {}
+        }
+        let undecided = self.meta.pending.first().map(|signed| signed.result.boundary.block);
+        self.leaving = match (&self.store, self.taken) {
+            (Some(store), Some(taken)) => {
+                egress::leaving(&store.view(), self.meta.egress, taken, undecided).map_err(BoundaryError::Read)?
+            }
+            _ => Vec::new(),
+        };
+        Ok(())
     }
 
     fn observe_finality(&mut self, records: &Records<'_>, around: &mut Around<'_>) -> Result<(), ClusterError> {
@@ -231,6 +322,7 @@ impl Cluster {
             if shown.result != oldest.result {
                 self.diverged_at = Some(block);
                 self.final_state = None;
+                self.leaving.clear();
                 around.notices.push(Notice::Diverged { cluster: self.id, block });
                 return Err(ClusterError::Diverged(block));
             }
@@ -356,6 +448,7 @@ impl Cluster {
         (self.store, self.final_state, self.current_at) = (None, None, None);
         self.views.clear();
         self.wanted_codes.clear();
+        self.leaving.clear();
         self.meta = Self::new(self.id, self.codes.clone()).meta;
     }
 
@@ -439,8 +532,9 @@ impl Cluster {
         let Some(keys) = self.epochs.begun(record, epoch).filter(|keys| keys.is_full()) else { return Ok(false) };
         let context = Context { genesis: around.chain.genesis(), cluster: self.id, epoch, keys };
         drop(view);
+        let taken = self.taken.unwrap_or_default();
         let (signed, meta) =
-            execute_boundary(&context, store, &self.codes, around.identity, &self.meta, boundary, items)?;
+            execute_boundary(&context, store, &self.codes, around.identity, &self.meta, taken, boundary, items)?;
         self.meta = meta;
         self.views.push_back((signed.result, store.view()));
         for (_, code) in items.iter().filter_map(code_needed) {
@@ -452,7 +546,10 @@ impl Cluster {
 
     /// What the cluster has for the chain.
     pub(crate) fn outgoing(&self, around: &Around<'_>) -> Vec<Outgoing> {
-        let mut outgoing: Vec<_> = self.late.iter().chain(&self.meta.pending).cloned().map(Outgoing::Result).collect();
+        // The chain counts no votes for a closed cluster.
+        let votes = self.late.iter().chain(&self.meta.pending).filter(|_| !self.closed);
+        let mut outgoing: Vec<_> = votes.cloned().map(Outgoing::Result).collect();
+        outgoing.extend(self.leaving.iter().cloned().map(Outgoing::Egress));
         let Some(record) = self.record.as_ref() else { return outgoing };
         if let Some(rekey) = self.rekey(record, around) {
             // Before the results that continue it.

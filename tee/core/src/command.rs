@@ -18,7 +18,7 @@ use crate::{
     sessions::{Numbered, Session},
     world::{ClusterWorld, Deployed, StateFault, Underway},
 };
-use codec::DecodeAll;
+use codec::{DecodeAll, Encode};
 use phala_crypto::{
     envelope::{open_envelope, Destination, Opened},
     session::SessionSecret,
@@ -29,6 +29,7 @@ use phala_protocol::{
         session_command_payload, session_payload, signing_payload, Call, CallPurpose, SessionCommand, SessionOpen,
         SignedCall,
     },
+    egress::EgressItem,
     envelope::{Envelope, EnvelopeKind},
     inbox::{ChainMessage, Item, ItemHeader, ItemKind},
     limits::MAX_REPLY_BYTES,
@@ -93,10 +94,7 @@ pub(crate) fn execute_item(
         ItemKind::Envelope(_) => run.envelope(&item.message)?,
         ItemKind::Chain(_) => run.chain_message(&item.message)?,
     };
-    let (outcome, gas_used, events) = match ended {
-        Ok(ended) => ended,
-        Err(failure) => (Outcome::Failed(failure), 0, Vec::new()),
-    };
+    let Settled { outcome, gas_used, events, egress } = ended.unwrap_or_else(|failure| Settled::failed(failure, 0));
     let reply = Reply {
         sequence: item.header.sequence,
         caller: run.caller,
@@ -105,12 +103,27 @@ pub(crate) fn execute_item(
         gas_used,
         fee: item.header.fee,
         events,
+        egress,
     };
     Ok(Executed { reply, new_code: run.new_code })
 }
 
 /// Outer error: this machine's. Inner error: the sender's.
-type Ended = Result<Result<(Outcome, u64, Vec<ContractEvent>), Failure>, ExecutionFault>;
+type Ended = Result<Result<Settled, Failure>, ExecutionFault>;
+
+/// How an item ended, with what of it was applied.
+struct Settled {
+    outcome: Outcome,
+    gas_used: u64,
+    events: Vec<ContractEvent>,
+    egress: Vec<EgressItem>,
+}
+
+impl Settled {
+    fn failed(failure: Failure, gas_used: u64) -> Self {
+        Self { outcome: Outcome::Failed(failure), gas_used, events: Vec::new(), egress: Vec::new() }
+    }
+}
 
 /// A call, and that its account said it.
 struct Said {
@@ -198,7 +211,7 @@ impl Run<'_> {
         };
         let execution = self.execute(&compiled, Entry::Deploy, account, call)?;
         let settled = self.settle(execution)?;
-        if matches!(settled.0, Outcome::Returned(_)) {
+        if matches!(settled.outcome, Outcome::Returned(_)) {
             let listed = self.world.source.list(&contract, &Deployed { code, deployer });
             listed.map_err(StateFault::Limit)?;
             self.new_code = Some(code);
@@ -340,17 +353,27 @@ impl Run<'_> {
         Ok(execute(code, &request, self.world.clone())?)
     }
 
-    fn settle(&self, execution: Execution) -> Result<(Outcome, u64, Vec<ContractEvent>), ExecutionFault> {
+    fn settle(&self, execution: Execution) -> Result<Settled, ExecutionFault> {
         let output = match &execution.outcome {
             phala_vm::Outcome::Returned(bytes) | phala_vm::Outcome::Reverted(bytes) => bytes.len(),
             phala_vm::Outcome::Trapped(_) | phala_vm::Outcome::OutOfGas => 0,
         };
         let events: usize = execution.events.iter().map(|event| event.data.len() + size_of::<ContractId>()).sum();
-        if output.saturating_add(events) > MAX_REPLY_BYTES {
+        // An item is its action, its contract, its cluster and its sequence.
+        let overhead = size_of::<ContractId>().saturating_add(size_of::<ClusterId>()).saturating_add(size_of::<u64>());
+        let egress: usize =
+            execution.egress.iter().map(|(_, action)| action.encoded_size().saturating_add(overhead)).sum();
+        if output.saturating_add(events).saturating_add(egress) > MAX_REPLY_BYTES {
             // A reply that no answer can carry would be lost on its caller: the command fails, and writes nothing.
-            return Ok((Outcome::Failed(Failure::ReplyTooLong), execution.gas_used, Vec::new()));
+            return Ok(Settled::failed(Failure::ReplyTooLong, execution.gas_used));
         }
         self.world.source.apply(execution.writes).map_err(StateFault::Limit)?;
+        let first = self.world.source.number_egress(execution.egress.len())?;
+        let cluster = self.context.cluster;
+        let egress = (first..)
+            .zip(execution.egress)
+            .map(|(sequence, (contract, action))| EgressItem { cluster, sequence, contract, action })
+            .collect();
         let outcome = match execution.outcome {
             phala_vm::Outcome::Returned(output) => Outcome::Returned(output),
             phala_vm::Outcome::Reverted(error) => Outcome::Reverted(error),
@@ -362,7 +385,7 @@ impl Run<'_> {
             .into_iter()
             .map(|event| ContractEvent { contract: event.contract, data: event.data })
             .collect();
-        Ok((outcome, execution.gas_used, events))
+        Ok(Settled { outcome, gas_used: execution.gas_used, events, egress })
     }
 }
 

@@ -1,4 +1,4 @@
-//! The gatekeeper's role: its seats by era, the inquiries it has to answer, and its part in the key ceremony.
+//! The gatekeeper's role: its seats by era, the inquiries it has to answer, and its part in the key ceremony and in the beacon.
 //!
 //! | file | what |
 //! |---|---|
@@ -6,14 +6,20 @@
 //! | `seats.rs` | the seats by era, in memory and sealed |
 //! | `ceremony.rs` | this gatekeeper's part in the ceremony under way |
 //! | `peers.rs` | the other gatekeepers of it, verified here |
+//! | `beacon.rs` | the era's beacon key, and the periods that are due |
+//! | `brake.rs` | suspensions that its operator has it sign |
 //!
 //! Guarantees: whatever is judged is judged by records that are proved against this TEE's own finalised head, and one proof shows all of
 //! them. A part that fails keeps none of the others from its work. The host controls which proofs arrive, and whether sealing succeeds.
 
+mod beacon;
+mod brake;
 mod ceremony;
 mod inquiries;
 mod peers;
 mod seats;
+
+pub use brake::SuspensionRefusal;
 
 use crate::{
     chain::{Chain, ChainError, Records, Shown},
@@ -24,11 +30,15 @@ use crate::{
     rules::{Allowance, Rules},
     tee::{DeliveryError, Notice},
 };
+use beacon::Beacon;
+use brake::Brake;
 use ceremony::Ceremonies;
 use inquiries::Inquiries;
+use phala_attest::Subject as Suspended;
 use phala_gatekeeper::Facts;
 use phala_protocol::{
     attestation::Registration,
+    brake::{SignedSuspension, SuspensionRequest},
     ceremony::{Introduction, Parcel, Phase},
     chain_state::{RootRecord, WorkerRecord},
     ids::BlockNumber,
@@ -102,7 +112,7 @@ impl Subject {
             let Some(allowance) = Allowance::of(records, &record.measurement)? else {
                 return Ok(Err(Some(record.measurement)));
             };
-            subject.seen_since = allowance.entry.as_ref().and_then(|entry| listed.since(&record.measurement, entry));
+            subject.seen_since = listed.since(&record.measurement, &allowance);
             subject.allowance = allowance;
         }
         Ok(Ok(subject))
@@ -140,8 +150,10 @@ pub(crate) struct Gate {
     inquiries: Inquiries,
     seats: Seats,
     ceremonies: Ceremonies,
+    beacon: Beacon,
     /// Since when it has itself seen what is listed.
     listed: Listed,
+    brake: Brake,
 }
 
 impl Gate {
@@ -152,7 +164,9 @@ impl Gate {
             inquiries: Inquiries::default(),
             seats: Seats::open(chain, machine)?,
             ceremonies: Ceremonies::open(chain, machine)?,
+            beacon: Beacon::default(),
             listed: Listed::open(chain, machine)?,
+            brake: Brake::default(),
         })
     }
 
@@ -202,30 +216,51 @@ impl Gate {
         keys.push(storage::ceremony_key());
         keys.extend(self.inquiries.wanted_keys());
         keys.extend(self.ceremonies.wanted_keys());
+        keys.extend(self.beacon.wanted_keys(&self.seats));
         keys.extend(self.listed.wanted_keys());
+        keys.extend(self.brake.wanted_keys());
         keys
     }
 
-    /// Does what the head's records ask for.
+    /// Does what the head's records ask for, each part whatever became of the others. Returns the first failure.
     pub(crate) fn observe(
         &mut self,
         records: &Records<'_>,
         sight: &Sight<'_>,
         notices: &mut Vec<Notice>,
     ) -> Result<(), DeliveryError> {
-        self.listed.observe(records, sight.chain, sight.machine)?;
+        let listed = self.listed.observe(records, sight.chain, sight.machine);
+        let counted = self.brake.observe(records, sight.chain.head().0);
         let settled = self.settle(sight, notices);
+        let evaluated = self.beacon.observe(records, sight, &self.seats);
         let seats = &self.seats;
         self.inquiries.retain(|era| seats.holds(era));
-        let rules = Rules::of(records)?;
+        let (rules, ruled) = match Rules::of(records) {
+            Ok(rules) => (rules, Ok(())),
+            Err(error) => (None, Err(error)),
+        };
+        let answered = self.answer(records, sight, rules.as_ref(), notices);
+        let took_part = self.ceremonies.observe(records, sight, rules.as_ref(), &self.listed, &mut self.seats, notices);
+        let judged = listed.and(ruled).and(answered).map_err(DeliveryError::from);
+        let settled = settled.map_err(DeliveryError::from);
+        judged.and(settled).and(took_part).and(evaluated).and(counted.map_err(DeliveryError::from))
+    }
+
+    /// Answers inquiries, if the proof shows what they are judged by.
+    fn answer(
+        &mut self,
+        records: &Records<'_>,
+        sight: &Sight<'_>,
+        rules: Option<&Rules>,
+        notices: &mut Vec<Notice>,
+    ) -> Result<(), ChainError> {
         // An epoch's era and its root are of the head that the cluster's record is of, or nothing is answered.
         let roots_shown = records.get::<RootRecord>(&storage::root_key())? != Shown::Nothing
             && records.get::<RootRecord>(&storage::next_root_key())? != Shown::Nothing;
-        if let Some(rules) = rules.as_ref().filter(|_| roots_shown) {
-            self.inquiries.observe(records, sight, rules, &self.listed, &self.seats, notices)?;
+        match rules.filter(|_| roots_shown) {
+            Some(rules) => self.inquiries.observe(records, sight, rules, &self.listed, &self.seats, notices),
+            None => Ok(()),
         }
-        let took_part = self.ceremonies.observe(records, sight, rules.as_ref(), &self.listed, &mut self.seats, notices);
-        settled.map_err(DeliveryError::from).and(took_part)
     }
 
     fn settle(&mut self, sight: &Sight<'_>, notices: &mut Vec<Notice>) -> Result<(), MachineFault> {
@@ -234,6 +269,17 @@ impl Gate {
             self.seats.make_lone(sight.chain, sight.machine)?;
         }
         Ok(())
+    }
+
+    /// Signs this seat's part of a suspension, for the operator.
+    pub(crate) fn sign_suspension(
+        &mut self,
+        request: &SuspensionRequest<Suspended>,
+        chain: &Chain,
+        identity: &Identity,
+        roots: &Roots,
+    ) -> Result<SignedSuspension<Suspended>, SuspensionRefusal> {
+        self.brake.sign(request, chain, identity, roots)
     }
 
     /// What the gatekeeper has for chain, workers and other gatekeepers. `registered` says that the chain knows it; `attested` is the
@@ -248,6 +294,7 @@ impl Gate {
     ) -> Vec<Outgoing> {
         let mut outgoing = self.inquiries.outgoing();
         outgoing.extend(self.ceremonies.outgoing(identity, attested));
+        outgoing.extend(self.beacon.outgoing());
         let lone = self.seats.lone().filter(|_| registered && self.lone_root && roots.none_recorded());
         if let Some(seat) = lone {
             let root = seat.root_record(vec![identity.id()]);

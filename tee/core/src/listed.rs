@@ -7,10 +7,11 @@
 use crate::{
     chain::{Chain, ChainError, Records, Shown},
     machine::{Machine, MachineFault},
+    rules::Allowance,
 };
 use phala_crypto::Secret;
 use phala_gatekeeper::Sightings;
-use phala_protocol::{chain_state::AllowedMeasurement, ids::BlockNumber, storage, Hash};
+use phala_protocol::{attestation::Listing, chain_state::AllowedMeasurement, ids::BlockNumber, storage, Hash};
 
 /// Name of the sealed memory.
 const NAME: &str = "listed";
@@ -38,7 +39,7 @@ impl Listed {
 
     /// Keys of the entries that it remembers, to see whether they still stand.
     pub(crate) fn wanted_keys(&self) -> impl Iterator<Item = Vec<u8>> + '_ {
-        self.sightings.measurements().map(storage::measurement_key)
+        self.sightings.measurements().flat_map(Allowance::wanted_keys)
     }
 
     /// Takes what the head's state shows of the allow-list.
@@ -60,7 +61,12 @@ impl Listed {
             }
         }
         for (measurement, entry) in records.listed()? {
-            self.due |= self.sightings.observe(&measurement, Some(&entry), head);
+            // For which role it is listed is part of what is seen: an entry without its listing shows nothing.
+            let listing = match records.get::<Listing>(&storage::listing_key(&measurement))? {
+                Shown::Nothing => continue,
+                shown => shown.value(),
+            };
+            self.due |= self.sightings.observe(&measurement, listing.as_ref().map(|listing| (&entry, listing)), head);
         }
         let stale = !self.sightings.is_empty() && head.saturating_sub(self.kept_at) >= KEEP_BLOCKS;
         // A disk that fails is tried again with the next delivery; until then a restart forgets, which only lengthens delays.
@@ -71,8 +77,8 @@ impl Listed {
         Ok(())
     }
 
-    /// Since which finalised block this gatekeeper has seen the entry.
-    pub(crate) fn since(&self, measurement: &Hash, entry: &AllowedMeasurement) -> Option<BlockNumber> {
-        self.sightings.since(measurement, entry)
+    /// Since which finalised block this gatekeeper has seen what is allowed.
+    pub(crate) fn since(&self, measurement: &Hash, allowance: &Allowance) -> Option<BlockNumber> {
+        self.sightings.since(measurement, allowance.entry.as_ref()?, allowance.listing.as_ref()?)
     }
 }

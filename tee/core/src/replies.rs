@@ -13,6 +13,7 @@ use crate::world::StateFault;
 use codec::{Decode, DecodeAll, Encode};
 use phala_crypto::merkle;
 use phala_protocol::{
+    egress::{EgressAction, EgressItem},
     ids::{Balance, BlockNumber},
     limits::REPLY_BLOCKS,
     query::AnswerContent,
@@ -45,6 +46,8 @@ struct StoredReply {
     fee: Balance,
     /// Of the contract above where none is named.
     events: Vec<(Option<ContractId>, Vec<u8>)>,
+    /// By sequence, and of the contract above where none is named.
+    egress: Vec<(u64, Option<ContractId>, EgressAction)>,
 }
 
 /// What proves the replies of a boundary.
@@ -77,13 +80,16 @@ pub(crate) fn keep(
     let first = replies.first().map_or(0, |reply| reply.sequence);
     let mut kept = Kept { block: result.boundary.block, replies: Vec::with_capacity(replies.len()) };
     for (index, (reply, salt)) in (0u32..).zip(replies.into_iter().zip(salts)) {
-        let Reply { caller, contract, outcome, gas_used, fee, events, .. } = reply;
+        let Reply { caller, contract, outcome, gas_used, fee, events, egress, .. } = reply;
         let Some((account, nonce)) = caller else { continue };
         // The account's command may still execute; its reply must neither be shown as this nor be forgotten with it.
         let refused = matches!(&outcome, Outcome::Failed(failure) if failure.leaves_nonce());
         let named = |event: ContractEvent| (Some(event.contract).filter(|from| Some(*from) != contract), event.data);
         let events = events.into_iter().map(named).collect();
-        let stored = StoredReply { boundary: number, index, salt, contract, outcome, gas_used, fee, events };
+        let sent =
+            |item: EgressItem| (item.sequence, Some(item.contract).filter(|from| Some(*from) != contract), item.action);
+        let egress = egress.into_iter().map(sent).collect();
+        let stored = StoredReply { boundary: number, index, salt, contract, outcome, gas_used, fee, events, egress };
         records.push((reply_key(&account, nonce, refused), Some(stored.encode())));
         kept.replies.push((account, nonce, refused));
     }
@@ -138,10 +144,15 @@ pub(crate) fn find(view: &View, account: &AccountId, nonce: u64) -> Result<Optio
 impl StoredReply {
     /// The reply as it was committed, with its path; none if it is not the one that the proof has in its place.
     fn proved(self, account: &AccountId, nonce: u64, proof: &Proof) -> Option<AnswerContent> {
-        let Self { index, salt, contract, outcome, gas_used, fee, events, .. } = self;
+        let Self { index, salt, contract, outcome, gas_used, fee, events, egress, .. } = self;
         let mut named = Vec::with_capacity(events.len());
         for (from, data) in events {
             named.push(ContractEvent { contract: from.or(contract)?, data });
+        }
+        let mut sent = Vec::with_capacity(egress.len());
+        for (sequence, from, action) in egress {
+            let cluster = proof.result.cluster;
+            sent.push(EgressItem { cluster, sequence, contract: from.or(contract)?, action });
         }
         let reply = Reply {
             sequence: proof.first.checked_add(index.into())?,
@@ -151,6 +162,7 @@ impl StoredReply {
             gas_used,
             fee,
             events: named,
+            egress: sent,
         };
         let place = usize::try_from(index).ok()?;
         proof.leaves.get(place).filter(|leaf| **leaf == reply_leaf(&salt, &reply))?;
@@ -259,7 +271,13 @@ mod tests {
             gas_used: 412_345,
             fee: 20_000_000_000,
             events: vec![ContractEvent { contract: TOKEN, data }],
+            egress: Vec::new(),
         }
+    }
+
+    fn sent(sequence: u64, contract: ContractId) -> EgressItem {
+        let action = EgressAction::Transfer { to: ALICE, amount: 5 };
+        EgressItem { cluster: ClusterId(1), sequence, contract, action }
     }
 
     fn refusal(sequence: u64, nonce: u64) -> Reply {
@@ -280,6 +298,7 @@ mod tests {
             Reply { outcome: Outcome::Reverted(vec![9; 300]), gas_used: u64::MAX, fee: u128::MAX, ..transfer(102, 2) },
             Reply { events: vec![other.clone(), transfer(0, 0).events[0].clone(), other], ..transfer(103, 3) },
             refusal(104, 4),
+            Reply { egress: vec![sent(7, TOKEN), sent(8, OTHER)], ..transfer(105, 6) },
         ];
         let mut scene = Scene::new();
         let committed = scene.boundary(7, replies.clone());
@@ -289,9 +308,9 @@ mod tests {
                 panic!("reply {index} is not there")
             };
             assert_eq!((&found, &result), (reply, &committed));
-            assert_eq!(position, (index as u32, 5));
+            assert_eq!(position, (index as u32, 6));
             let leaf = reply_leaf(&salt, &found);
-            assert_eq!(merkle::verify(&result.replies_root, index as u64, 5, &leaf, &path), Ok(()));
+            assert_eq!(merkle::verify(&result.replies_root, index as u64, 6, &leaf, &path), Ok(()));
         }
         assert_eq!(scene.find(5), None);
         assert_eq!(find(&scene.store.view(), &AccountId([0xb0; 32]), 1).unwrap(), None);

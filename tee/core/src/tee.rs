@@ -8,16 +8,18 @@ use crate::{
     chain::{Chain, ChainError, Records, Shown},
     cluster::{Around, Cluster, ClusterError, ClusterHealth},
     codes::Codes,
-    gate::{Gate, GateHealth, Sight},
+    gate::{Gate, GateHealth, Sight, SuspensionRefusal},
     identity::Identity,
     machine::{draw, Machine, MachineFault},
     roots::Roots,
     serving::Serving,
 };
+use phala_attest::Subject;
 use phala_gatekeeper::{dkg::CeremonyError, Refusal};
 use phala_light_client::{encode_proof, AnchorError, GenesisAnchor};
 use phala_protocol::{
     attestation::{Registration, Role},
+    brake::{SignedSuspension, SuspensionRequest},
     chain_state::WorkerRecord,
     ids::BlockNumber,
     inbox::{Item, ItemDecodeError},
@@ -84,6 +86,12 @@ pub enum Notice {
         cluster: ClusterId,
         /// The boundary's block.
         block: BlockNumber,
+    },
+    /// Governance has closed a worker's cluster for good. Its keys leave memory, and its state once the chain has taken what final results
+    /// sent; the sealed file stays on the disk.
+    ClusterClosed {
+        /// The cluster.
+        cluster: ClusterId,
     },
     /// The gatekeeper gave a worker its keys.
     KeysGiven {
@@ -210,13 +218,7 @@ struct Brought {
 }
 
 impl Brought {
-    fn take(
-        self,
-        cluster: &mut Cluster,
-        known: &Codes,
-        records: &Records<'_>,
-        around: &mut Around<'_>,
-    ) -> Result<(), DeliveryError> {
+    fn take(self, cluster: &mut Cluster, records: &Records<'_>, around: &mut Around<'_>) -> Result<(), DeliveryError> {
         let failed = |error| DeliveryError::Cluster(self.id, error);
         cluster.observe(records, around).map_err(failed)?;
         for (payload, answer) in &self.answers {
@@ -224,7 +226,7 @@ impl Brought {
         }
         cluster.tend_store(around).map_err(failed)?;
         for code in self.codes {
-            known.deliver(cluster.wanted_codes(), code);
+            cluster.deliver_code(code);
         }
         Ok(())
     }
@@ -253,7 +255,6 @@ pub struct Tee {
     registered: Shown<WorkerRecord>,
     now: u64,
     attested: Option<(Registration, Vec<u8>)>,
-    codes: Arc<Codes>,
 }
 
 impl Tee {
@@ -261,13 +262,13 @@ impl Tee {
     pub fn start(settings: Settings, anchor: &GenesisAnchor, machine: Arc<dyn Machine>) -> Result<Self, StartError> {
         let chain = Chain::at_genesis(&settings.genesis, anchor)?;
         let identity = Arc::new(Identity::open(&*machine, &settings.genesis)?);
-        let codes = Arc::new(Codes::new()?);
         let part = match settings.role {
-            Role::Worker => Part::Worker(Box::new(Cluster::new(settings.cluster, codes.clone()))),
+            // A gatekeeper executes no contract, and needs none of the address space that the engine reserves.
+            Role::Worker => Part::Worker(Box::new(Cluster::new(settings.cluster, Arc::new(Codes::new()?)))),
             Role::Gatekeeper => Part::Gatekeeper(Box::new(Gate::open(&chain, &*machine, settings.lone_root)?)),
         };
         let (roots, registered) = (Roots::unknown(), Shown::Nothing);
-        Ok(Self { settings, machine, identity, chain, part, roots, registered, now: 0, attested: None, codes })
+        Ok(Self { settings, machine, identity, chain, part, roots, registered, now: 0, attested: None })
     }
 
     /// The TEE's identity.
@@ -328,6 +329,18 @@ impl Tee {
     /// Hash of the genesis block of the chain it follows.
     pub fn genesis(&self) -> Hash {
         self.settings.genesis
+    }
+
+    /// Signs a gatekeeper's part of a suspension, as its operator asks, or says why not. A subject that it does not know is wanted in the
+    /// next status: ask again when the relayer has been here.
+    pub fn sign_suspension(
+        &mut self,
+        request: &SuspensionRequest<Subject>,
+    ) -> Result<SignedSuspension<Subject>, SuspensionRefusal> {
+        match &mut self.part {
+            Part::Gatekeeper(gate) => gate.sign_suspension(request, &self.chain, &self.identity, &self.roots),
+            Part::Worker(_) => Err(SuspensionRefusal::NotAGatekeeper),
+        }
     }
 
     /// Takes a delivery. Also returns what happened, whether or not all of it was taken.
@@ -410,7 +423,7 @@ impl Tee {
                     roots: &self.roots,
                     notices,
                 };
-                let taken = brought.take(cluster, &self.codes, records, &mut around);
+                let taken = brought.take(cluster, records, &mut around);
                 close_if_in_doubt(cluster, &taken);
                 taken?;
             }

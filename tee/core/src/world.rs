@@ -1,7 +1,7 @@
 //! What contracts see of a cluster's state, and the cluster's own entries beside theirs.
 //!
-//! The cluster's own entries - nonces, sessions, the list of contracts - are committed state of the contract id zero, which no contract can
-//! have: ids are hashes. Guarantees: a read error is this machine's fault and never a contract's result.
+//! The cluster's own entries - nonces, sessions, the list of contracts, the number of egress items - are committed state of the contract id
+//! zero, which no contract can have: ids are hashes. Guarantees: a read error is this machine's fault and never a contract's result.
 
 use crate::{codes::Codes, nonces::NonceWindow};
 use codec::{Decode, DecodeAll, Encode};
@@ -12,6 +12,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The id that the cluster's own entries stand under.
 pub(crate) const SYSTEM: ContractId = ContractId([0; 32]);
+
+/// How many egress items the cluster has sent, among its own entries.
+const EGRESS_KEY: &[u8] = b"egress";
 
 /// A contract as the cluster's state lists it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
@@ -85,6 +88,21 @@ impl Underway {
             Some(bytes) => NonceWindow::decode_all(&mut bytes.as_slice()).map_err(|_| StateFault::Entry),
             None => Ok(NonceWindow::default()),
         }
+    }
+
+    /// Gives the next `items` egress items their sequences, which no others ever get. Returns the first.
+    pub(crate) fn number_egress(&self, items: usize) -> Result<u64, StateFault> {
+        if items == 0 {
+            return Ok(0);
+        }
+        let mut batch = self.batch();
+        let first = match batch.get(&SYSTEM, EGRESS_KEY)? {
+            Some(bytes) => u64::decode_all(&mut bytes.as_slice()).map_err(|_| StateFault::Entry)?,
+            None => 0,
+        };
+        let next = u64::try_from(items).ok().and_then(|items| first.checked_add(items)).ok_or(StateFault::Entry)?;
+        batch.set(&SYSTEM, EGRESS_KEY, next.encode())?;
+        Ok(first)
     }
 
     /// Lists a contract.

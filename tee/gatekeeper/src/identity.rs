@@ -8,7 +8,8 @@
 //! | `group.rs` | the two groups in which such keys live |
 //! | `sharing.rs` | a shared key: its public record, and one holder's share |
 //! | `reshare.rs` | handing a key to another set with another threshold |
-//! | `sign.rs` | signing with it: FROST, Ed25519 |
+//! | `sign.rs` | signing with it: FROST |
+//! | `sr25519.rs` | FROST with schnorrkel's challenge |
 //!
 //! What a stable key costs: unlike an era's root it does not end. Whoever gathers a threshold of shares of *any one* set, then or later,
 //! signs as the contract for ever; resharing makes shares of two sets useless together, and relies on old holders to drop theirs.
@@ -16,13 +17,13 @@
 //! Guarantees: sans-IO, deterministic given entropy; each misbehaviour that can be shown names its holder. Peers and hosts control
 //! every message; only `verify_*` make facts of them.
 //!
-//! `[not yet]`: generating such a key without a dealer; signing for sr25519 accounts (their transcript is not FROST's, and no
-//! maintained implementation has both); and anything that says what may be signed - see [`Authorised`].
+//! `[not yet]`: generating such a key without a dealer; and anything that says what may be signed - see [`Authorised`].
 
 mod group;
 mod reshare;
 mod sharing;
 mod sign;
+mod sr25519;
 #[cfg(test)]
 mod tests;
 
@@ -33,4 +34,5 @@ pub use reshare::{
     VerifiedSubShare,
 };
 pub use sharing::{open_share, verify_key_record, IdentityShare, KeyRecord, RecordError, ShareError};
-pub use sign::{aggregate, Authorised, NonceCommitments, Nonces, PartialSignature, SignError, Signer};
+pub use sign::{aggregate, Authorised, NonceCommitments, Nonces, PartialSignature, SignError, Signer, Signs};
+pub use sr25519::Schnorrkel;

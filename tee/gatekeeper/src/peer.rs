@@ -6,7 +6,10 @@
 //! says at which head that was and when the registration lapses: nothing is sealed to one that was verified before the attempt.
 //! The peer controls its introduction, the host the transport and the collateral.
 
-use crate::policy::{verify_machine, Facts, Presented, Refusal};
+use crate::{
+    policy::{verify_machine, Facts, Presented, Refusal},
+    verifier::Verifier,
+};
 use phala_crypto::xwing::EncapsulationKey;
 use phala_protocol::{
     attestation::{encryption_key_hash, Role},
@@ -48,11 +51,13 @@ impl VerifiedPeer {
 }
 
 /// Verifies the introduction of `peer`, a seat's identity. Of `facts`, `worker` and `measurement` are the introduced gatekeeper's;
-/// `root` and `cluster` are not looked at. Good for the facts that it was verified on: verify again before each attempt.
+/// `root` and `cluster` are not looked at. Good for the facts that it was verified on: verify again before each attempt, which costs
+/// `verifier` no signature where it saw the same bytes before.
 pub fn verify_introduction(
     peer: &WorkerId,
     introduction: &Introduction,
     facts: &Facts,
+    verifier: &mut Verifier,
 ) -> Result<VerifiedPeer, Refusal> {
     let record =
         facts.worker.as_ref().filter(|record| record.role == Role::Gatekeeper).ok_or(Refusal::NotRegistered)?;
@@ -70,8 +75,8 @@ pub fn verify_introduction(
         evidence: &introduction.evidence,
         collateral: &introduction.collateral,
     };
-    verify_machine(&machine, facts)?;
     let key = EncapsulationKey::from_bytes(&introduction.encryption_key).map_err(|_| Refusal::BadEncryptionKey)?;
+    verify_machine(&machine, facts, verifier)?;
     Ok(VerifiedPeer {
         identity: *peer,
         key,

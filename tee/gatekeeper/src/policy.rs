@@ -1,24 +1,23 @@
 //! Who may have a key: the checks between an inquiry and an evaluation.
 //!
 //! Guarantees: [`verify_machine`] is the one judgement of evidence, of workers that ask and of gatekeepers that introduce
-//! themselves (`peer.rs`). [`verify_inquiry`] returns purposes only when every check named in [`Refusal`] held, each on its own.
+//! themselves (`peer.rs`). [`verify_inquiry`] returns purposes only when every check named in [`Refusal`] held, each on its own; the
+//! machine is judged last, and with it what is kept of that judgement (`verifier.rs`). The signature on a request is verified once, by
+//! [`verify_request`], which makes the only [`SignedInquiry`].
 //! The asker controls the inquiry, the host its transport and the collateral; both are verified under roots compiled into this
 //! binary.
 //! The delay before a new measurement counts is a constant of this binary too: no referendum shortens it. It counts
 //! from when the chain says that the entry was listed, or from when this gatekeeper saw it first if that is later: an upgrade of the
 //! runtime can write any date, and not what was finalised before it (`sightings.rs`).
 
-use codec::DecodeAll;
-use phala_attest::{
-    confidence_of, verify_collateral, verify_evidence, AdvisoryPolicy, Bans, Collateral, DevelopmentGenesis, Evidence,
-    Origin, Policy, PolicyTerms, TrustAnchor,
-};
-use phala_crypto::signature::ed25519;
+use crate::verifier::Verifier;
+use phala_attest::{confidence_of, AdvisoryPolicy, Bans, DevelopmentGenesis, PolicyTerms, Verdict, VerifiedReport};
+use phala_crypto::{signature::ed25519, xwing::EncapsulationKey};
 use phala_protocol::{
     attestation::{encryption_key_hash, Listing, Registration, Role},
     chain_state::{AllowedMeasurement, ClusterRecord, RootRecord, WorkerRecord},
     ids::BlockNumber,
-    keys::{KeyPurpose, SignedKeyRequest},
+    keys::KeyPurpose,
     limits::MEASUREMENT_DELAY_BLOCKS,
     relay::KeyInquiry,
     Hash, WorkerId,
@@ -121,32 +120,74 @@ pub enum Refusal {
     RootNotRecorded,
 }
 
-/// What can be said against a request without the chain's records: that it is not for this gatekeeper, or not of the worker that it names.
+/// An inquiry whose request is signed by the worker that it names. What comes with the request is an allegation still.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignedInquiry {
+    inquiry: KeyInquiry,
+    payload: Hash,
+}
+
+impl SignedInquiry {
+    /// The inquiry.
+    pub fn inquiry(&self) -> &KeyInquiry {
+        &self.inquiry
+    }
+
+    /// [`phala_protocol::keys::KeyRequest::signing_payload`] of its request.
+    pub fn payload(&self) -> Hash {
+        self.payload
+    }
+}
+
+/// What can be said for a request without the chain's records: that it is for this gatekeeper, and of the worker that it names.
 /// It says nothing of what comes with the request, which the signature does not cover: whoever saw it can send it with other evidence.
-pub fn check_request(signed: &SignedKeyRequest, genesis: &Hash, gatekeeper: &WorkerId) -> Result<(), Refusal> {
+///
+/// # Errors
+/// [`Refusal::WrongAddressee`], [`Refusal::BadSignature`].
+pub fn verify_request(inquiry: KeyInquiry, genesis: &Hash, gatekeeper: &WorkerId) -> Result<SignedInquiry, Refusal> {
+    let signed = &inquiry.request;
     let request = &signed.request;
     if request.genesis != *genesis || request.gatekeeper != *gatekeeper {
         return Err(Refusal::WrongAddressee);
     }
-    ed25519::verify(&request.worker.0, &request.signing_payload(), &signed.signature).map_err(|_| Refusal::BadSignature)
+    let payload = request.signing_payload();
+    ed25519::verify(&request.worker.0, &payload, &signed.signature).map_err(|_| Refusal::BadSignature)?;
+    Ok(SignedInquiry { inquiry, payload })
 }
 
-/// The purposes for which the asker may have keys, after every check.
-pub(crate) fn verify_inquiry(inquiry: &KeyInquiry, facts: &Facts) -> Result<Vec<KeyPurpose>, Refusal> {
-    let signed = &inquiry.request;
-    let request = &signed.request;
-    check_request(signed, &facts.genesis, &facts.gatekeeper)?;
-
+/// The purposes for which the asker may have keys of the root of `era`, and the key to seal them to, after every check.
+pub(crate) fn verify_inquiry(
+    signed: &SignedInquiry,
+    facts: &Facts,
+    era: u32,
+    verifier: &mut Verifier,
+) -> Result<(Vec<KeyPurpose>, EncapsulationKey), Refusal> {
+    let inquiry = signed.inquiry();
+    let request = &inquiry.request.request;
+    if request.genesis != facts.genesis || request.gatekeeper != facts.gatekeeper {
+        return Err(Refusal::WrongAddressee);
+    }
     let worker = facts.worker.as_ref().filter(|record| record.role == Role::Worker).ok_or(Refusal::NotRegistered)?;
     if worker.valid_until <= facts.now {
         return Err(Refusal::Lapsed);
     }
-    if encryption_key_hash(&signed.encryption_key) != worker.encryption_key {
+    if encryption_key_hash(&inquiry.request.encryption_key) != worker.encryption_key {
         return Err(Refusal::BadEncryptionKey);
     }
+    let recipient =
+        EncapsulationKey::from_bytes(&inquiry.request.encryption_key).map_err(|_| Refusal::BadEncryptionKey)?;
     let cluster = facts.cluster.as_ref().ok_or(Refusal::NotAssigned)?;
     if !cluster.replicas.contains(&request.worker) {
         return Err(Refusal::NotAssigned);
+    }
+    let allowed: Vec<_> =
+        KeyPurpose::ALL.into_iter().filter(|purpose| cluster.may_have(request.epoch, *purpose, facts.head.0)).collect();
+    if allowed.is_empty() {
+        return Err(Refusal::EpochNotOpen);
+    }
+    let given = facts.coming_era.and_then(|coming| cluster.era_of(request.epoch, coming));
+    if request.era != era || given != Some(era) {
+        return Err(Refusal::WrongEra);
     }
     let machine = Presented {
         identity: request.worker,
@@ -156,14 +197,8 @@ pub(crate) fn verify_inquiry(inquiry: &KeyInquiry, facts: &Facts) -> Result<Vec<
         evidence: &inquiry.evidence,
         collateral: &inquiry.collateral,
     };
-    verify_machine(&machine, facts)?;
-
-    let allowed: Vec<_> =
-        KeyPurpose::ALL.into_iter().filter(|purpose| cluster.may_have(request.epoch, *purpose, facts.head.0)).collect();
-    if allowed.is_empty() {
-        return Err(Refusal::EpochNotOpen);
-    }
-    Ok(allowed)
+    verify_machine(&machine, facts, verifier)?;
+    Ok((allowed, recipient))
 }
 
 /// A machine as it presents itself, with what the chain says of it.
@@ -176,24 +211,24 @@ pub(crate) struct Presented<'a> {
     pub(crate) record: &'a WorkerRecord,
     /// What the evidence is said to bind.
     pub(crate) registration: &'a Registration,
-    /// SCALE of [`Evidence`].
+    /// SCALE of [`phala_attest::Evidence`].
     pub(crate) evidence: &'a [u8],
-    /// SCALE of [`Collateral`].
+    /// SCALE of [`phala_attest::Collateral`].
     pub(crate) collateral: &'a [u8],
 }
 
 /// The evidence of a worker or of another gatekeeper, judged here.
-pub(crate) fn verify_machine(machine: &Presented<'_>, facts: &Facts) -> Result<(), Refusal> {
-    let raw = Collateral::decode_all(&mut &machine.collateral[..]).map_err(|_| Refusal::Collateral)?;
-    let anchor = facts.development.map_or(TrustAnchor::Intel, TrustAnchor::InsecureDevelopment);
-    let collateral = verify_collateral(&raw, &anchor, facts.now)
-        .or_else(|_| verify_collateral(&raw, &TrustAnchor::Intel, facts.now))
-        .map_err(|_| Refusal::Collateral)?;
-    let anchor = if collateral.root() == phala_attest::Root::Intel { TrustAnchor::Intel } else { anchor };
-    let evidence = Evidence::decode_all(&mut &machine.evidence[..]).map_err(|_| Refusal::Evidence)?;
-    let policy = Policy { anchor, terms: facts.terms };
-    let report = verify_evidence(&evidence, &collateral, &policy, facts.now).map_err(|_| Refusal::Evidence)?;
+pub(crate) fn verify_machine(machine: &Presented<'_>, facts: &Facts, verifier: &mut Verifier) -> Result<(), Refusal> {
+    verifier.verify(machine, facts, |verdict, report| judge_machine(machine, facts, verdict, report))
+}
 
+/// What is asked of a machine whose evidence is genuine, anew each time.
+fn judge_machine(
+    machine: &Presented<'_>,
+    facts: &Facts,
+    verdict: &Verdict,
+    report: &VerifiedReport,
+) -> Result<(), Refusal> {
     let (registration, record) = (machine.registration, machine.record);
     let binds = registration.role == machine.role
         && registration.identity == machine.identity
@@ -206,15 +241,15 @@ pub(crate) fn verify_machine(machine: &Presented<'_>, facts: &Facts) -> Result<(
     if report.measurement() != record.measurement {
         return Err(Refusal::WrongMeasurement);
     }
-    if facts.bans.applying(&Origin::of(&report, &collateral), facts.head.0).is_some() {
+    if facts.bans.applying(verdict.origin(), facts.head.0).is_some() {
         return Err(Refusal::Barred);
     }
     // As the chain takes collateral: neither document may be ahead of the cap.
     let cap = facts.evaluation_cap.or_else(|| facts.development.map(|_| u32::MAX));
-    if cap.is_none_or(|cap| collateral.latest_evaluation_number() > cap) {
+    if cap.is_none_or(|cap| verdict.latest_evaluation_number() > cap) {
         return Err(Refusal::EvaluationTooEarly);
     }
-    confidence_of(&report, &facts.advisories).map_err(|_| Refusal::Advisory)?;
+    confidence_of(report, &facts.advisories).map_err(|_| Refusal::Advisory)?;
     let entry = facts.measurement.as_ref().ok_or(Refusal::MeasurementNotAllowed)?;
     if !is_allowed(entry, facts.seen_since, facts.head.0, facts.development.is_some()) {
         return Err(Refusal::MeasurementNotAllowed);

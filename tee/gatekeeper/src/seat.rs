@@ -1,22 +1,27 @@
-//! A gatekeeper's place in an era: its share, and the list of all public shares.
+//! A gatekeeper's place in an era: its share of the root, and the list of all public shares; its share of the beacon key.
 //!
-//! Guarantees: the share is a [`Secret`] and leaves only sealed, by the caller; public shares travel only inside sealed answers.
+//! Guarantees: the shares are [`Secret`]s and leave only sealed, by the caller; the root's public shares travel only inside sealed answers.
 //! The host controls when a seat is made and restored, never what is in it.
 
-use crate::policy::{verify_inquiry, Facts, Refusal};
+use crate::{
+    beacon::BeaconSeat,
+    policy::{verify_inquiry, Facts, Refusal, SignedInquiry},
+    verifier::Verifier,
+};
 use codec::{Decode, DecodeAll, Encode};
 use phala_attest::DevelopmentGenesis;
 use phala_crypto::{
     hpke,
     prf::{Input, KeyShare},
-    xwing::{EncapsulationKey, ENTROPY_BYTES},
+    xwing::ENTROPY_BYTES,
     Secret,
 };
 use phala_protocol::{
-    chain_state::{ClusterRecord, RootRecord},
+    beacon::BeaconRecord,
+    ceremony::Confirmed,
+    chain_state::RootRecord,
     domain,
     keys::{share_list_hash, Evaluation, KeyAnswer, KeyGrant, KeyPurpose, PrfInput},
-    relay::KeyInquiry,
     Hash, WorkerId,
 };
 use std::collections::BTreeMap;
@@ -28,21 +33,32 @@ pub struct Seat {
     threshold: u16,
     share: KeyShare,
     shares: Vec<[u8; 32]>,
+    /// Unless the seat is a lone one.
+    beacon: Option<BeaconSeat>,
 }
 
-/// A seat as it is sealed: the share's bytes are in here, so it never travels in clear.
+/// What a seat of this form begins with. Those of another are none: one that was sealed when there was a root alone has no beacon share.
+const FORM: [u8; 8] = *b"seat/v2\0";
+
+/// A seat as it is sealed: the shares' bytes are in here, so it never travels in clear.
 #[derive(Encode, Decode)]
 struct Stored {
+    form: [u8; 8],
     era: u32,
     threshold: u16,
     index: u16,
     share: [u8; 32],
     shares: Vec<[u8; 32]>,
+    /// The share of the beacon key, and its record.
+    beacon: Option<([u8; 32], BeaconRecord)>,
 }
 
 impl Drop for Stored {
     fn drop(&mut self) {
         self.share.zeroize();
+        if let Some((share, _)) = &mut self.beacon {
+            share.zeroize();
+        }
     }
 }
 
@@ -69,21 +85,22 @@ impl Seat {
         });
         let share = KeyShare::from_bytes(1, &scalar).map_err(|_| SeatError::Entropy)?;
         let shares = vec![share.public_share().to_bytes()];
-        Ok(Self { era, threshold: 1, share, shares })
+        Ok(Self { era, threshold: 1, share, shares, beacon: None })
     }
 
     /// A seat of a root that was generated together: `points` are the public shares of those that took part, by index from 1, out
     /// of `seats` that were elected. Whoever took no part has no share: zeros stand in its place, the encoding of the identity,
-    /// which every reader refuses as a public share.
+    /// which every reader refuses as a public share. `beacon` is of the same attempt.
     pub(crate) fn dealt(
         era: u32,
         threshold: u16,
         share: KeyShare,
         points: &BTreeMap<u16, [u8; 32]>,
         seats: u16,
+        beacon: BeaconSeat,
     ) -> Self {
         let shares = (1..=seats).map(|index| points.get(&index).copied().unwrap_or_default()).collect();
-        Self { era, threshold, share, shares }
+        Self { era, threshold, share, shares, beacon: Some(beacon) }
     }
 
     /// The era whose root it is of.
@@ -96,14 +113,28 @@ impl Seat {
         share_list_hash(self.era, self.threshold, &self.shares)
     }
 
+    /// What it holds of the era's beacon key; none of a lone seat.
+    pub fn beacon(&self) -> Option<&BeaconSeat> {
+        self.beacon.as_ref()
+    }
+
+    /// The keys that it holds its shares of, as it confirms them in the ceremony; none of a lone seat, which no ceremony made.
+    pub fn keys(&self) -> Option<Confirmed> {
+        let beacon = self.beacon.as_ref()?;
+        Some(Confirmed { share_list: self.share_list(), beacon: beacon.record().hash() })
+    }
+
     /// The bytes to seal.
     pub fn to_secret_bytes(&self) -> Secret<Vec<u8>> {
+        let beacon = self.beacon.as_ref();
         let stored = Stored {
+            form: FORM,
             era: self.era,
             threshold: self.threshold,
             index: self.share.index(),
             share: *self.share.to_bytes().expose(),
             shares: self.shares.clone(),
+            beacon: beacon.map(|beacon| (*beacon.share_bytes().expose(), beacon.record().clone())),
         };
         // With its full capacity, so that growing leaves no copy behind.
         let mut bytes = Vec::with_capacity(stored.encoded_size());
@@ -111,12 +142,27 @@ impl Seat {
         Secret::new(bytes)
     }
 
-    /// A seat from unsealed bytes.
+    /// A seat from unsealed bytes. The beacon's record has to be of this era, with this threshold and the public half of this share.
     pub fn from_secret_bytes(bytes: &Secret<Vec<u8>>) -> Result<Self, SeatError> {
         let mut stored = Stored::decode_all(&mut bytes.expose().as_slice()).map_err(|_| SeatError::Malformed)?;
-        let share = KeyShare::from_bytes(stored.index, &Secret::fill(|bytes| bytes.copy_from_slice(&stored.share)))
-            .map_err(|_| SeatError::Malformed)?;
-        Ok(Self { era: stored.era, threshold: stored.threshold, share, shares: std::mem::take(&mut stored.shares) })
+        if stored.form != FORM {
+            return Err(SeatError::Malformed);
+        }
+        let (era, threshold, index) = (stored.era, stored.threshold, stored.index);
+        let restore = |share: &[u8; 32]| {
+            KeyShare::from_bytes(index, &Secret::fill(|bytes| bytes.copy_from_slice(share)))
+                .map_err(|_| SeatError::Malformed)
+        };
+        let share = restore(&stored.share)?;
+        let beacon = match &stored.beacon {
+            None => None,
+            Some((beacon, record)) => {
+                let of_this_era = (record.era, record.threshold) == (era, threshold);
+                let restored = BeaconSeat::restored(restore(beacon)?, record.clone()).filter(|_| of_this_era);
+                Some(restored.ok_or(SeatError::Malformed)?)
+            }
+        };
+        Ok(Self { era, threshold, share, shares: std::mem::take(&mut stored.shares), beacon })
     }
 
     /// What the chain records of the root that this seat belongs to, `seats` being all gatekeepers by index from 1.
@@ -130,32 +176,28 @@ impl Seat {
     }
 
     /// Answers an inquiry, or refuses it: only of this seat's own root as the chain records it, and only for an epoch that the chain
-    /// gives to that root. `facts` are of the gatekeeper's own finalised head.
+    /// gives to that root. `facts` are of the gatekeeper's own finalised head; `verifier` is one for all inquiries.
     pub fn answer(
         &self,
-        inquiry: &KeyInquiry,
+        signed: &SignedInquiry,
         facts: &Facts,
+        verifier: &mut Verifier,
         prf_entropy: &[u8; 32],
         seal_entropy: &[u8; ENTROPY_BYTES],
     ) -> Result<KeyAnswer, Refusal> {
         if !facts.root.as_ref().is_some_and(|root| self.is_recorded_as(root)) {
             return Err(Refusal::RootNotRecorded);
         }
-        let allowed = verify_inquiry(inquiry, facts)?;
-        let request = &inquiry.request.request;
-        let of = |cluster: &ClusterRecord| cluster.era_of(request.epoch, facts.coming_era?);
-        if request.era != self.era || facts.cluster.as_ref().and_then(of) != Some(self.era) {
-            return Err(Refusal::WrongEra);
-        }
+        let (allowed, recipient) = verify_inquiry(signed, facts, self.era, verifier)?;
+        let (request, payload) = (&signed.inquiry().request.request, signed.payload());
+        let input = |purpose| prf_input(&facts.genesis, self.era, request.cluster, request.epoch, purpose);
+        let inputs: Vec<Input> = allowed.iter().copied().map(input).collect();
+        let partials = self.share.partials(&inputs, prf_entropy);
         let evaluations = allowed
             .into_iter()
-            .map(|purpose| {
-                let input = prf_input(&facts.genesis, self.era, request.cluster, request.epoch, purpose);
-                let partial = self.share.partial(&input, prf_entropy);
-                Evaluation { purpose, point: partial.point, proof: partial.proof }
-            })
+            .zip(partials)
+            .map(|(purpose, partial)| Evaluation { purpose, point: partial.point, proof: partial.proof })
             .collect();
-        let payload = request.signing_payload();
         let grant = KeyGrant {
             request: payload,
             era: self.era,
@@ -164,9 +206,10 @@ impl Seat {
             evaluations,
             head: facts.head,
         };
-        let recipient =
-            EncapsulationKey::from_bytes(&inquiry.request.encryption_key).map_err(|_| Refusal::BadEncryptionKey)?;
-        let plaintext = Secret::new(grant.encode());
+        // With its full capacity, so that growing leaves no copy behind.
+        let mut plaintext = Vec::with_capacity(grant.encoded_size());
+        grant.encode_to(&mut plaintext);
+        let plaintext = Secret::new(plaintext);
         let (encapsulated, context) = hpke::setup_sender(&recipient, &answer_info(&facts.genesis), seal_entropy);
         let (body, _) = context.seal(&payload, plaintext.expose()).map_err(|_| Refusal::BadEncryptionKey)?;
         Ok(KeyAnswer { encapsulated: encapsulated.to_vec(), body })

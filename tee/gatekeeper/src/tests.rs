@@ -4,8 +4,12 @@
 //! development one. The delay that other networks put before a new measurement is tested on its own function.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
+mod kept;
+mod sgx;
+
 use crate::{
-    open_grant, policy::is_allowed, Facts, GrantError, Grants, Refusal, Seat, SeatError, MEASUREMENT_DELAY_BLOCKS,
+    open_grant, policy::is_allowed, verify_request, Facts, GrantError, Grants, Refusal, Seat, SeatError, Verifier,
+    MEASUREMENT_DELAY_BLOCKS,
 };
 use codec::{Decode, Encode};
 use curve25519_dalek::scalar::Scalar;
@@ -52,10 +56,14 @@ struct Worker {
 
 impl Worker {
     fn new() -> Self {
+        Self::numbered(1)
+    }
+
+    fn numbered(number: u8) -> Self {
         Self {
-            machine: InsecureMachine::new("a machine", b"the binary", NOW).unwrap(),
-            signing: IdentityKey::from_seed(&Secret::new([1; 32])),
-            receiving: DecapsulationKey::from_seed(&Secret::new([2; 32])),
+            machine: InsecureMachine::new(&format!("machine {number}"), b"the binary", NOW).unwrap(),
+            signing: IdentityKey::from_seed(&Secret::new([number; 32])),
+            receiving: DecapsulationKey::from_seed(&Secret::new([number + 100; 32])),
         }
     }
 
@@ -163,8 +171,15 @@ impl Worker {
     }
 }
 
+/// Asks a gatekeeper that has seen nothing before.
 fn ask(seat: &Seat, inquiry: &KeyInquiry, facts: &Facts) -> Result<KeyAnswer, Refusal> {
-    seat.answer(inquiry, facts, &[11; 32], &[12; 64])
+    ask_again(seat, inquiry, facts, &mut Verifier::default())
+}
+
+/// Asks one that remembers what `verifier` saw.
+fn ask_again(seat: &Seat, inquiry: &KeyInquiry, facts: &Facts, verifier: &mut Verifier) -> Result<KeyAnswer, Refusal> {
+    let signed = verify_request(inquiry.clone(), &facts.genesis, &facts.gatekeeper)?;
+    seat.answer(&signed, facts, verifier, &[11; 32], &[12; 64])
 }
 
 /// The keys that a worker gets from the lone seat.
@@ -244,10 +259,15 @@ fn a_seat_survives_sealing_and_refuses_other_bytes() {
     let bytes = seat.to_secret_bytes().expose().clone();
     let longer = [&bytes[..], &[0]].concat();
     let mut not_a_scalar = bytes.clone();
-    not_a_scalar[8..40].fill(0xff);
+    not_a_scalar[16..48].fill(0xff);
     let mut no_index = bytes.clone();
-    no_index[6..8].fill(0);
-    for altered in [bytes[..bytes.len() - 1].to_vec(), longer, not_a_scalar, no_index, Vec::new()] {
+    no_index[14..16].fill(0);
+    // As it was sealed when there was a root alone; and another form than this.
+    let former = bytes[8..bytes.len() - 1].to_vec();
+    let mut other_form = bytes.clone();
+    other_form[6] += 1;
+    let refused = [bytes[..bytes.len() - 1].to_vec(), longer, not_a_scalar, no_index, former, other_form, Vec::new()];
+    for altered in refused {
         assert_eq!(Seat::from_secret_bytes(&Secret::new(altered)).err(), Some(SeatError::Malformed));
     }
 }
@@ -304,7 +324,7 @@ impl Case {
         let mut fields = QuoteFields::of(b"the binary");
         fields.report.tee_tcb_svn[0] = 2;
         fields.report.report_data = self.inquiry.registration.report_data(&GENESIS);
-        let signer = QuoteSigner::new(&InsecureVendor::new().unwrap(), &Processor::named("a machine")).unwrap();
+        let signer = QuoteSigner::new(&InsecureVendor::new().unwrap(), &Processor::named("machine 1")).unwrap();
         self.inquiry.evidence = Evidence::TdxDcap(signer.sign(&fields).try_into().unwrap()).encode();
     }
 }
@@ -423,9 +443,15 @@ fn each_check_refuses_on_its_own() {
     for (name, refusal, mutate) in cases {
         let worker = Worker::new();
         let mut case = Case { inquiry: worker.inquiry(worker.request(5)), facts: worker.facts(&seat), worker };
-        assert!(ask(&seat, &case.inquiry, &case.facts).is_ok(), "{name}: unaltered");
+        let mut remembers = Verifier::default();
+        assert!(ask_again(&seat, &case.inquiry, &case.facts, &mut remembers).is_ok(), "{name}: unaltered");
+        assert_eq!(remembers.machines(), 1);
         mutate(&mut case);
-        assert_eq!(ask(&seat, &case.inquiry, &case.facts).err(), Some(*refusal), "{name}");
+        let mut knows_nothing = Verifier::default();
+        let refused = ask_again(&seat, &case.inquiry, &case.facts, &mut knows_nothing);
+        assert_eq!((refused.err(), knows_nothing.machines()), (Some(*refusal), 0), "{name}");
+        let refused = ask_again(&seat, &case.inquiry, &case.facts, &mut remembers);
+        assert_eq!(refused.err(), Some(*refusal), "{name}: of a machine that was verified before");
     }
 }
 
@@ -547,7 +573,9 @@ fn insecure_deal(era: u32) -> (Vec<Seat>, Vec<WorkerId>) {
     let seats = dealt
         .iter()
         .map(|share| {
-            let stored = (era, 3u16, share.index(), *share.to_bytes().expose(), public.clone()).encode();
+            let form = *b"seat/v2\0";
+            let stored =
+                (form, era, 3u16, share.index(), *share.to_bytes().expose(), public.clone(), None::<u8>).encode();
             Seat::from_secret_bytes(&Secret::new(stored)).unwrap()
         })
         .collect();

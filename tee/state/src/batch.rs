@@ -11,11 +11,17 @@ use crate::{
     MAX_KEY_BYTES, MAX_VALUE_BYTES,
 };
 use phala_protocol::{ContractId, Hash};
-use std::{cell::RefCell, collections::BTreeMap, sync::Arc};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 /// Entries of the base that a batch remembers, and the longest value of one: 8 MB at most.
 const MAX_READ: usize = 8_192;
 const MAX_READ_BYTES: usize = 1_024;
+/// Keys whose paths a batch remembers: twice as many as a transfer reads and writes.
+const MAX_RECENT: usize = 8;
 
 /// A point that a batch can return to. Taking one is free, and they nest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,10 +33,19 @@ pub struct Batch {
     pending: Writes,
     /// What was read of the base, so that what every command of a boundary reads is opened once.
     read: RefCell<BTreeMap<Path, Option<Vec<u8>>>>,
+    /// Where the keys of late lie: whoever reads one writes it next.
+    recent: RefCell<VecDeque<Located>>,
     /// What each write replaced, in order: rolling back walks it backwards.
     journal: Vec<(Path, Option<Pending>)>,
     /// The tree after the writes so far, if they have been applied to it.
     update: Option<Update>,
+}
+
+/// A key and its place.
+struct Located {
+    contract: ContractId,
+    key: Vec<u8>,
+    path: Path,
 }
 
 /// A write (`Some`) or a removal that is not committed yet.
@@ -40,12 +55,32 @@ pub(crate) type Writes = BTreeMap<Path, Pending>;
 
 impl Batch {
     pub(crate) fn new(base: View) -> Self {
-        Self { base, pending: BTreeMap::new(), read: RefCell::default(), journal: Vec::new(), update: None }
+        let (read, recent) = (RefCell::default(), RefCell::default());
+        Self { base, pending: BTreeMap::new(), read, recent, journal: Vec::new(), update: None }
+    }
+
+    /// The path of a contract's key.
+    fn path(&self, contract: &ContractId, key: &[u8]) -> Path {
+        let mut recent = self.recent.borrow_mut();
+        if let Some(located) = recent.iter().find(|located| located.contract == *contract && located.key == key) {
+            return located.path;
+        }
+        let path = tree::path_of(Namespace::State, &contract.0, key);
+        if key.len() > MAX_KEY_BYTES {
+            return path;
+        }
+        // The oldest one's place is used again.
+        let oldest = if recent.len() < MAX_RECENT { None } else { recent.pop_front() };
+        let mut kept = oldest.map_or_else(Vec::new, |located| located.key);
+        kept.clear();
+        kept.extend_from_slice(key);
+        recent.push_back(Located { contract: *contract, key: kept, path });
+        path
     }
 
     /// The value of a contract's key, with this batch's writes.
     pub fn get(&self, contract: &ContractId, key: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
-        let path = tree::path_of(Namespace::State, &contract.0, key);
+        let path = self.path(contract, key);
         if let Some(pending) = self.pending.get(&path) {
             return Ok(pending.as_ref().map(|row| row.value.clone()));
         }
@@ -120,7 +155,7 @@ impl Batch {
         if key.len() > MAX_KEY_BYTES {
             return Err(LimitError::Key(key.len()));
         }
-        let path = tree::path_of(Namespace::State, &contract.0, key);
+        let path = self.path(contract, key);
         let pending = value.map(|value| Arc::new(EntryRow { contract: contract.0, key: key.to_vec(), value }));
         let before = self.pending.insert(path, pending);
         self.journal.push((path, before));

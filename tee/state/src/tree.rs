@@ -16,19 +16,23 @@
 //!
 //! # Pages
 //! A page is the subtree under a prefix of whole nibbles: up to [`BUCKET_LEAVES`] leaves with those of their entries that are small,
-//! or sixteen children of which it keeps hash, count, key generation and version (`tree/page.rs`). A write touches one page per level,
+//! or sixteen children of which it keeps hash, count, key generation and version (`tree/{page,bucket}.rs`). A write touches one page per level,
 //! log16(n / 32) of them, and hashes again only the nodes above what it changed; a batch changes a page it shares once.
 //!
 //! A subtree that was changed and not yet written hangs in memory from the page above it ([`Subtree::page`]), and an entry
 //! from its leaf ([`LeafRow::Fresh`]): versions share what they have in common, and the last one that needs a page frees it.
+//! Buckets keep a few leaves that changed beside those that did not, which versions share too: a change copies the few.
 //! [`unload`] hands out what is not written yet, and leaves a tree that is all on the disk.
 //!
 //! # Guarantees
 //! A page is used only after its root was recomputed and found to be the one its parent names (the head names the
-//! first one), and an entry only after its value's hash was found to be its leaf's. What is read is therefore exactly
-//! what the root commits to, whoever wrote the rows and with whatever keys: a page or entry put back from an earlier
-//! time does not fit. The grouping into pages, counts, generations and versions are not in the root: they say where to
-//! look, and a wrong one leads to an error or to the same contents.
+//! first one), and an entry only after its value's hash was found to be its leaf's. An entry that is read is therefore
+//! one that the root commits to, whoever wrote the rows and with whatever keys: a page or entry put back from an earlier
+//! time does not fit. That there is *no* entry rests on the seal of the page as well: nodes hash the bit at which they
+//! branch and not the bits that they skip, so that a page that hangs a child under other nibbles has the same root, and
+//! hides what is there. Only this store seals pages, each for its place. The grouping into pages, counts, generations
+//! and versions are not in the root either: they say where to look, and a wrong one under an honest seal leads to an
+//! error or to the same contents.
 //!
 //! Everything here is pure; rows come through [`PageSource`]. The host controls what it returns.
 
@@ -36,6 +40,7 @@ use crate::error::ReadError;
 use codec::{Decode, Encode};
 use phala_protocol::{domain, hash_value, Epoch, Hash};
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
@@ -112,11 +117,12 @@ pub(crate) trait CommittedMap {
 pub(crate) trait PageSource {
     fn page(&self, id: &PageId, expected: &NodeRef) -> Result<Arc<Page>, ReadError>;
 
-    /// The page of a subtree, from memory if it is not on the disk yet.
-    fn page_of(&self, id: &PageId, subtree: &Subtree) -> Result<Arc<Page>, ReadError> {
+    /// The page of a subtree, from memory if it is not on the disk yet. That one is only borrowed: counting it would write to memory
+    /// that a walk otherwise reads.
+    fn page_of<'a>(&self, id: &PageId, subtree: &'a Subtree) -> Result<Cow<'a, Arc<Page>>, ReadError> {
         match &subtree.page {
-            Some(page) => Ok(page.clone()),
-            None => self.page(id, &subtree.node),
+            Some(page) => Ok(Cow::Borrowed(page)),
+            None => Ok(Cow::Owned(self.page(id, &subtree.node)?)),
         }
     }
 }
@@ -170,6 +176,8 @@ pub(crate) enum LeafRow {
     Apart,
     /// In its bucket's row, by its bytes in there: it is small.
     Within(Span),
+    /// As [`Self::Within`], by bytes that were put there in this process: they need no check.
+    Ours(Span),
     /// In memory only.
     Fresh(Arc<EntryRow>),
 }
@@ -325,10 +333,6 @@ impl PageId {
     }
 }
 
-fn bit_of(path: &Path, bit: u8) -> bool {
-    path.get(usize::from(bit / 8)).is_some_and(|byte| byte & (0x80 >> (bit % 8)) != 0)
-}
-
 fn first_difference(one: &Path, other: &Path) -> Option<u8> {
     one.iter()
         .zip(other)
@@ -342,22 +346,10 @@ pub(crate) struct RadixTree;
 
 impl CommittedMap for RadixTree {
     fn lookup(&self, source: &impl PageSource, root: Option<&Subtree>, path: &Path) -> Result<Option<Leaf>, ReadError> {
-        let (mut id, mut next) = (PageId::ROOT, root.cloned());
-        while let Some(subtree) = next {
-            match &*source.page_of(&id, &subtree)? {
-                Page::Bucket(bucket) => {
-                    let found = bucket.leaves.binary_search_by(|leaf| leaf.path.cmp(path)).ok();
-                    let leaf = found.and_then(|index| bucket.leaves.get(index));
-                    return Ok(leaf.map(|leaf| bucket.with_entry(leaf)).transpose()?);
-                }
-                Page::Branch(branch) => {
-                    let nibble = id.choose(path);
-                    next = branch.slot(nibble).cloned();
-                    id = id.child(nibble);
-                }
-            }
+        match root {
+            Some(subtree) => find(source, PageId::ROOT, subtree, path),
+            None => Ok(None),
         }
-        Ok(None)
     }
 
     fn update(
@@ -385,6 +377,20 @@ impl CommittedMap for RadixTree {
     }
 }
 
+/// The leaf at `path` in the subtree at `id`. Recursion is bounded by the 64 nibbles of a path.
+fn find(source: &impl PageSource, id: PageId, subtree: &Subtree, path: &Path) -> Result<Option<Leaf>, ReadError> {
+    match &**source.page_of(&id, subtree)? {
+        Page::Bucket(bucket) => Ok(bucket.find(path)?),
+        Page::Branch(branch) => {
+            let nibble = id.choose(path);
+            match branch.slot(nibble) {
+                Some(next) => find(source, id.child(nibble), next, path),
+                None => Ok(None),
+            }
+        }
+    }
+}
+
 fn walk(
     source: &impl PageSource,
     id: PageId,
@@ -393,12 +399,12 @@ fn walk(
     limit: usize,
     leaves: &mut Vec<Leaf>,
 ) -> Result<(), ReadError> {
-    match &*source.page_of(&id, subtree)? {
+    match &**source.page_of(&id, subtree)? {
         Page::Bucket(bucket) => {
             let room = limit.saturating_sub(leaves.len());
-            let behind = bucket.leaves.iter().filter(|leaf| after.is_none_or(|after| leaf.path > *after));
-            for leaf in behind.take(room) {
-                leaves.push(bucket.with_entry(leaf)?);
+            let behind = bucket.leaves().filter(|(leaf, _)| after.is_none_or(|after| leaf.path > *after));
+            for (leaf, home) in behind.take(room) {
+                leaves.push(home.with_entry(leaf)?);
             }
         }
         Page::Branch(branch) => {
@@ -420,12 +426,14 @@ fn walk(
     Ok(())
 }
 
+mod bucket;
 mod page;
 #[cfg(test)]
 mod tests;
 mod unload;
 mod update;
 
+use bucket::Bucket;
+use page::Branch;
 pub(crate) use page::Page;
-use page::{Branch, Bucket};
 pub(crate) use unload::{unload, Unloaded};

@@ -192,7 +192,7 @@ impl View {
     pub(crate) fn entry(&self, namespace: Namespace, leaf: &Leaf) -> Result<Arc<EntryRow>, ReadError> {
         match &leaf.row {
             LeafRow::Fresh(row) => Ok(row.clone()),
-            LeafRow::Apart | LeafRow::Within(_) => self.stored_entry(namespace, leaf).map(Arc::new),
+            LeafRow::Apart | LeafRow::Within(_) | LeafRow::Ours(_) => self.stored_entry(namespace, leaf).map(Arc::new),
         }
     }
 

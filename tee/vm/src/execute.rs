@@ -1,8 +1,8 @@
 //! Runs a contract, and whatever it calls.
 //!
-//! Guarantees: outcome, gas, writes and events are a function of the request, the world and this binary. A fresh
-//! instance for every call, so nothing of one call is left for the next. A contract that fails leaves no write and no
-//! event, and neither does whatever it called. Memory, native stack, call depth, writes, events, input and output are
+//! Guarantees: outcome, gas, writes, events and egress are a function of the request, the world and this binary. A fresh
+//! instance for every call, so nothing of one call is left for the next. A contract that fails leaves no write, no
+//! event and no egress, and neither does whatever it called. Memory, native stack, call depth, writes, events, input and output are
 //! bounded; time is bounded by gas. A contract on the call stack cannot be entered again. Sans-IO: reads through the
 //! [`World`], applies nothing, logs nothing. Contracts control everything from input to pointers; nothing they do can
 //! make this panic or block.
@@ -104,8 +104,8 @@ fn execute_here(contract: &CompiledContract, request: &Request, world: Arc<dyn W
         limiter: Limiter::default(),
     };
     let (outcome, gas_used) = run_frame(contract, frame, request.entry, request.gas_limit)?;
-    let (writes, events) = std::mem::take(&mut run.lock().overlay).into_changes();
-    Ok(Execution { outcome, gas_used, writes, events })
+    let (writes, events, egress) = std::mem::take(&mut run.lock().overlay).into_changes();
+    Ok(Execution { outcome, gas_used, writes, events, egress })
 }
 
 /// What all contracts of one execution share.

@@ -24,6 +24,11 @@ pub const STORAGE_WRITE_BYTE: u64 = 24;
 pub const EVENT: u64 = 2_000;
 /// A byte of an event.
 pub const EVENT_BYTE: u64 = 12;
+/// An egress item: an entry of the boundary's root, a record that is kept with its proof until the chain has taken the item, and a
+/// transaction of the chain that nobody pays for when it takes it.
+pub const EGRESS: u64 = 400_000;
+/// A byte of an egress item.
+pub const EGRESS_BYTE: u64 = 96;
 /// A BLAKE2b-256 hash.
 pub const HASH: u64 = 600;
 /// A byte that is hashed.
@@ -206,6 +211,8 @@ mod tests {
                 STORAGE_WRITE_BYTE,
                 EVENT,
                 EVENT_BYTE,
+                EGRESS,
+                EGRESS_BYTE,
                 HASH,
                 HASH_BYTE,
                 INSTANCE,
@@ -225,7 +232,7 @@ mod tests {
     fn schedule_is_the_pinned_one() {
         assert_eq!(
             to_hex(&blake2_256(schedule().as_bytes())),
-            "0x0b5e7001b56a1bd8e3f4671ecf8951562450d306a2c20e855a88bb113651fcc0"
+            "0x23813e672cd00e0b0e8bc387c397c530cd3983af2e7f23b26ec5a499486bd33c"
         );
     }
 

@@ -13,7 +13,7 @@ use crate::{
     outcome::{Event, Fault, Outcome, Stop, Trap},
     world::Entry,
 };
-use phala_protocol::{hash::blake2_256, ids::ContractId};
+use phala_protocol::{egress::EgressAction, hash::blake2_256, ids::ContractId};
 use wasmparser::ValType;
 use wasmtime::{Caller, Engine, Linker, Result};
 
@@ -49,7 +49,7 @@ pub(crate) fn signature(name: &str) -> Option<(&'static [ValType], &'static [Val
         "input_len" | "cluster" | "block_number" => (&[], &[I32]),
         "block_time_ms" => (&[], &[I64]),
         "input_read" | "result_read" | "caller" | "contract_id" | "value" => (&[I32], &[]),
-        "output_write" | "storage_remove" | "emit_event" | "log" => (&[I32, I32], &[]),
+        "output_write" | "storage_remove" | "emit_event" | "egress" | "log" => (&[I32, I32], &[]),
         "storage_get" => (&[I32, I32], &[I32]),
         "storage_set" => (&[I32, I32, I32, I32], &[]),
         "hash_blake2b_256" => (&[I32, I32, I32], &[]),
@@ -107,6 +107,18 @@ fn link_input_and_output(linker: &mut Linker<Frame>) -> Result<()> {
             let frame = guest.data();
             let event = Event { contract: frame.contract, data };
             frame.run.lock().overlay.emit(event).map_err(|trap| Stop::Trap(trap).into())
+        },
+    )?;
+    linker.func_wrap(
+        IMPORT_MODULE,
+        "egress",
+        |mut guest: Caller<'_, Frame>, pointer: u32, bytes: u32| -> Result<()> {
+            changes_state(&guest)?;
+            let flat = gas::HOST_CALL.saturating_add(gas::EGRESS);
+            let encoded = read_bounded(&mut guest, pointer, bytes, MAX_EGRESS_BYTES, flat, gas::EGRESS_BYTE)?;
+            let action = EgressAction::decode_bounded(&encoded).map_err(|_| Stop::Trap(Trap::BadEgress))?;
+            let frame = guest.data();
+            frame.run.lock().overlay.send(frame.contract, action, encoded.len()).map_err(|trap| Stop::Trap(trap).into())
         },
     )?;
     // A measured binary tells its host nothing about a contract's data: the message is charged, checked and dropped.

@@ -59,5 +59,9 @@ pub const MAX_WRITE_BYTES: usize = 256 * 1024;
 pub const MAX_EVENTS: usize = 64;
 /// Bytes of all events of one execution.
 pub const MAX_EVENT_BYTES: usize = 16 * 1024;
+/// Egress items of one execution, nested calls included.
+pub const MAX_EGRESS_ITEMS: usize = phala_protocol::limits::MAX_EGRESS_ITEMS;
+/// Bytes of all egress of one execution.
+pub const MAX_EGRESS_BYTES: usize = phala_protocol::limits::MAX_EGRESS_BYTES;
 /// Bytes of one debug message.
 pub const MAX_LOG_BYTES: usize = 1024;

@@ -6,7 +6,7 @@
 //! outputs, errors and events; none of those bytes is trusted.
 
 use codec::{Decode, Encode};
-use phala_protocol::ids::ContractId;
+use phala_protocol::{egress::EgressAction, ids::ContractId};
 use std::collections::BTreeMap;
 
 /// What one execution did. Nothing of it has been applied anywhere.
@@ -21,6 +21,9 @@ pub struct Execution {
     pub writes: Writes,
     /// In the order of emission. Empty unless the outcome is [`Outcome::Returned`].
     pub events: Vec<Event>,
+    /// What is to leave the cluster, with the contract that sends each, in the order of sending. Empty unless the outcome is
+    /// [`Outcome::Returned`].
+    pub egress: Vec<(ContractId, EgressAction)>,
 }
 
 /// Entries by contract and key.
@@ -107,6 +110,14 @@ pub enum Trap {
     #[codec(index = 12)]
     #[error("more events than one call may emit")]
     TooManyEvents,
+    /// It asked for something outside of the cluster in bytes that mean nothing.
+    #[codec(index = 13)]
+    #[error("bytes are no egress action")]
+    BadEgress,
+    /// More egress than one execution may send.
+    #[codec(index = 14)]
+    #[error("more egress than one call may send")]
+    TooMuchEgress,
 }
 
 /// This machine's failure to execute. Retry; never turn it into state or a reply.

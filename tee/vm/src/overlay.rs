@@ -1,14 +1,14 @@
-//! The writes and events of one execution, in layers: one for each contract on the call stack.
+//! The writes, events and egress of one execution, in layers: one for each contract on the call stack.
 //!
 //! Guarantees: a layer's content reaches the layer below only by [`Overlay::commit`], so a contract that fails leaves
-//! nothing, and neither does whatever it called. Bounded in bytes and in events whatever contracts do. Reads nothing
+//! nothing, and neither does whatever it called. Bounded in bytes, events and egress items whatever contracts do. Reads nothing
 //! from the world.
 
 use crate::{
-    limits::{MAX_EVENTS, MAX_EVENT_BYTES, MAX_WRITE_BYTES},
+    limits::{MAX_EGRESS_BYTES, MAX_EGRESS_ITEMS, MAX_EVENTS, MAX_EVENT_BYTES, MAX_WRITE_BYTES},
     outcome::{Event, Trap, Writes},
 };
-use phala_protocol::ids::ContractId;
+use phala_protocol::{egress::EgressAction, ids::ContractId};
 
 /// Layers of uncommitted changes.
 #[derive(Debug, Default)]
@@ -22,7 +22,12 @@ struct Layer {
     write_bytes: usize,
     events: Vec<Event>,
     event_bytes: usize,
+    egress: Egress,
+    egress_bytes: usize,
 }
+
+/// What is to leave the cluster, with the contract that sends it.
+type Egress = Vec<(ContractId, EgressAction)>;
 
 /// What an entry costs in memory beside its bytes, so that many small entries are bounded too.
 const ENTRY_OVERHEAD: usize = 64;
@@ -48,6 +53,8 @@ impl Overlay {
                 below.write_bytes = below.write_bytes.saturating_add(top.write_bytes);
                 below.events.extend(top.events);
                 below.event_bytes = below.event_bytes.saturating_add(top.event_bytes);
+                below.egress.extend(top.egress);
+                below.egress_bytes = below.egress_bytes.saturating_add(top.egress_bytes);
             }
         }
     }
@@ -81,9 +88,21 @@ impl Overlay {
         Ok(())
     }
 
+    /// Appends what is to leave the cluster, `bytes` long as the contract encoded it.
+    pub(crate) fn send(&mut self, contract: ContractId, action: EgressAction, bytes: usize) -> Result<(), Trap> {
+        let (count, total) = self.layers.iter().fold((1usize, bytes), |(count, total), layer| {
+            (count.saturating_add(layer.egress.len()), total.saturating_add(layer.egress_bytes))
+        });
+        let room = count <= MAX_EGRESS_ITEMS && total <= MAX_EGRESS_BYTES;
+        let top = self.layers.last_mut().filter(|_| room).ok_or(Trap::TooMuchEgress)?;
+        top.egress_bytes = top.egress_bytes.saturating_add(bytes);
+        top.egress.push((contract, action));
+        Ok(())
+    }
+
     /// Everything that was committed.
-    pub(crate) fn into_changes(mut self) -> (Writes, Vec<Event>) {
-        self.layers.pop().map(|layer| (layer.writes, layer.events)).unwrap_or_default()
+    pub(crate) fn into_changes(mut self) -> (Writes, Vec<Event>, Egress) {
+        self.layers.pop().map(|layer| (layer.writes, layer.events, layer.egress)).unwrap_or_default()
     }
 }
 
@@ -117,7 +136,8 @@ mod tests {
         overlay.emit(Event { contract: CONTRACT, data: vec![9] }).unwrap();
         overlay.commit();
         overlay.commit();
-        let (writes, events) = overlay.into_changes();
+        let (writes, events, egress) = overlay.into_changes();
+        assert!(egress.is_empty());
         assert_eq!(writes.into_iter().collect::<Vec<_>>(), vec![((CONTRACT, vec![1]), Some(vec![2]))]);
         assert_eq!(events.len(), 1);
     }
@@ -134,5 +154,24 @@ mod tests {
             overlay.emit(Event { contract: CONTRACT, data: vec![] }).unwrap();
         }
         assert_eq!(overlay.emit(Event { contract: CONTRACT, data: vec![] }), Err(Trap::TooManyEvents));
+    }
+
+    #[test]
+    fn egress_is_bounded_over_all_layers_and_goes_with_its_layer() {
+        let note = |byte| EgressAction::Message { destination: vec![], payload: vec![byte] };
+        let mut overlay = Overlay::default();
+        overlay.begin();
+        overlay.send(CONTRACT, note(1), 4).unwrap();
+        overlay.begin();
+        for _ in 1..MAX_EGRESS_ITEMS {
+            overlay.send(CONTRACT, note(2), 4).unwrap();
+        }
+        assert_eq!(overlay.send(CONTRACT, note(2), 4), Err(Trap::TooMuchEgress));
+        overlay.roll_back();
+        overlay.begin();
+        assert_eq!(overlay.send(CONTRACT, note(3), MAX_EGRESS_BYTES - 3), Err(Trap::TooMuchEgress));
+        overlay.send(CONTRACT, note(3), MAX_EGRESS_BYTES - 4).unwrap();
+        overlay.commit();
+        assert_eq!(overlay.into_changes().2, [(CONTRACT, note(1)), (CONTRACT, note(3))]);
     }
 }

@@ -228,19 +228,26 @@ mod tests {
     /// The words of a recipe's command line are read by the program that they start, and fix which machine it believes in.
     #[test]
     fn command_lines_of_the_recipes_fix_the_machine_and_nothing_of_the_operators() {
-        let manifest = include_str!("../../../deploy/sgx/phala-worker.manifest.template");
-        let (_, array) = manifest.split_once("loader.argv = [").unwrap();
-        let enclave: Vec<&str> = array.split(']').next().unwrap().split('"').skip(1).step_by(2).collect();
+        let enclave = |manifest: &'static str| -> Vec<&'static str> {
+            let (_, array) = manifest.split_once("loader.argv = [").unwrap();
+            array.split(']').next().unwrap().split('"').skip(1).step_by(2).collect()
+        };
+        let worker = enclave(include_str!("../../../deploy/sgx/phala-worker.manifest.template"));
+        let gatekeeper = enclave(include_str!("../../../deploy/sgx/phala-gatekeeper.manifest.template"));
         let unit = include_str!("../../../deploy/tdx/mkosi.extra/usr/lib/systemd/system/phala-worker.service");
         let line = unit.lines().find_map(|line| line.strip_prefix("ExecStart=")).unwrap();
         let machine: Vec<&str> = line.split_whitespace().collect();
-        for (words, tee) in [(enclave, TeeArgument::Sgx), (machine, TeeArgument::Tdx)] {
+        for (words, tee, role) in [
+            (worker, TeeArgument::Sgx, Role::Worker),
+            (gatekeeper, TeeArgument::Sgx, Role::Gatekeeper),
+            (machine, TeeArgument::Tdx, Role::Worker),
+        ] {
             let Command::RunFrom(mut arguments) = Arguments::try_parse_from(words).unwrap().command else { panic!() };
             let folder = tempfile::tempdir().unwrap();
             arguments.file = folder.path().join("worker.args");
             std::fs::write(&arguments.file, own() + "--listen=0.0.0.0:8000\n--operator-listen=0.0.0.0:8001").unwrap();
             let run = arguments.complete().unwrap();
-            assert_eq!((run.machine.tee, run.data), (tee, PathBuf::from("/data")));
+            assert_eq!((run.machine.tee, Role::from(run.role), run.data), (tee, role, PathBuf::from("/data")));
             assert!(run.machine.tsm.is_none() && run.machine.sealing_key.is_none());
         }
     }

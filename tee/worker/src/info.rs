@@ -98,6 +98,7 @@ pub(crate) fn health(service: &Service) -> Result<(bool, Value), Stopped> {
             "pending": health.pending,
             "serving": health.serving,
             "diverged_at": health.diverged_at,
+            "closed": health.closed,
         })),
     });
     Ok((healthy, detail))

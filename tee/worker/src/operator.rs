@@ -1,7 +1,9 @@
-//! The operator's listener: status out, deliveries in. For the relayer on the same host; it gives nobody any power over content.
+//! The operator's listener: status out, deliveries in, and a gatekeeper's part of a suspension. For the relayer and the operator on the same
+//! host; it gives nobody any power over content.
 //!
-//! Guarantees: a delivery is bounded before it is decoded, and refused with whose fault it is. Whoever reaches this listener can
-//! make the TEE work in vain, never lie to it.
+//! Guarantees: what arrives is bounded before it is decoded, and refused with whose fault it is. Whoever reaches this listener can
+//! make the TEE work in vain, never lie to it; and of a gatekeeper he has this seat's part of the brake, which counts with those of n-t others.
+//! That is the operator's to have, so that the listener belongs on loopback.
 
 use crate::{
     bounds::refusal,
@@ -17,9 +19,13 @@ use axum::{
     routing::{get, post},
     Router,
 };
-use codec::Encode;
-use phala_core::DeliveryError;
-use phala_protocol::relay::{Delivery, TeeStatus, MAX_DELIVERY_BYTES};
+use codec::{DecodeAll, Encode};
+use phala_attest::Subject;
+use phala_core::{DeliveryError, SuspensionRefusal};
+use phala_protocol::{
+    brake::{SuspensionRequest, MAX_SUSPENSION_REQUEST_BYTES},
+    relay::{Delivery, MAX_DELIVERY_BYTES},
+};
 use std::{sync::Arc, time::Duration};
 use tower_http::timeout::TimeoutLayer;
 use tracing::warn;
@@ -32,6 +38,7 @@ pub(crate) fn router(service: Arc<Service>) -> Router {
     Router::new()
         .route("/operator/v1/status", get(status))
         .route("/operator/v1/deliver", post(deliver))
+        .route("/operator/v1/suspension", post(suspension))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .layer(DefaultBodyLimit::max(MAX_DELIVERY_BYTES))
@@ -62,6 +69,51 @@ async fn deliver(State(service): State<Arc<Service>>, body: Result<Bytes, BytesR
     }
 }
 
+/// This seat's part of a suspension.
+async fn suspension(State(service): State<Arc<Service>>, body: Result<Bytes, BytesRejection>) -> Response {
+    let body = match body {
+        Ok(body) => body,
+        Err(rejection) => return unread(&rejection),
+    };
+    let mut bounded = body.get(..MAX_SUSPENSION_REQUEST_BYTES.min(body.len())).unwrap_or_default();
+    let decoded = SuspensionRequest::<Subject>::decode_all(&mut bounded);
+    let Some(request) = decoded.ok().filter(|_| body.len() <= MAX_SUSPENSION_REQUEST_BYTES) else {
+        let message = "the body is no request for a suspension";
+        return refusal(StatusCode::BAD_REQUEST, "invalid", message, "make it with `phala gatekeeper suspend`");
+    };
+    match blocking(service, move |service| service.sign_suspension(&request)).await {
+        Ok(Ok(Ok(signed))) => encoded(&signed),
+        Ok(Ok(Err(refused))) => not_signed(&refused),
+        Ok(Err(stopped)) | Err(stopped) => internal(&stopped),
+    }
+}
+
+fn not_signed(refused: &SuspensionRefusal) -> Response {
+    let (status, code, hint) = match refused {
+        SuspensionRefusal::NotAGatekeeper => {
+            (StatusCode::FORBIDDEN, "refused", "ask a gatekeeper: this address is a worker's")
+        }
+        SuspensionRefusal::NoSeat { .. } => {
+            (StatusCode::FORBIDDEN, "refused", "only seats of the root that answers count: `phala gatekeeper status`")
+        }
+        SuspensionRefusal::Root => (StatusCode::BAD_REQUEST, "refused", "suspend the vendor, a model or a measurement"),
+        SuspensionRefusal::Past { .. } => (StatusCode::BAD_REQUEST, "expired", "name a block that is to come"),
+        SuspensionRefusal::TooFarAhead { .. } => {
+            (StatusCode::BAD_REQUEST, "over_limit", "name a block within a day; sign again when it has passed")
+        }
+        SuspensionRefusal::NoRoot => {
+            (StatusCode::SERVICE_UNAVAILABLE, "stale", "wait until its relayer has brought it to the chain's head")
+        }
+        SuspensionRefusal::Unproved => {
+            (StatusCode::SERVICE_UNAVAILABLE, "stale", "ask again when its relayer has been here, in a few seconds")
+        }
+        SuspensionRefusal::Rationed { .. } => {
+            (StatusCode::TOO_MANY_REQUESTS, "busy", "look who asks: an operator needs few; then wait for that block")
+        }
+    };
+    refusal(status, code, &refused.to_string(), hint)
+}
+
 fn refused(error: &DeliveryError) -> Response {
     let message = chain(error);
     warn!(%message, "delivery was not taken whole");
@@ -76,6 +128,6 @@ fn internal(stopped: &Stopped) -> Response {
     refusal(StatusCode::INTERNAL_SERVER_ERROR, "internal", &stopped.to_string(), "restart the process")
 }
 
-fn encoded(status: &TeeStatus) -> Response {
-    ([(header::CONTENT_TYPE, "application/octet-stream")], status.encode()).into_response()
+fn encoded(answer: &impl Encode) -> Response {
+    ([(header::CONTENT_TYPE, "application/octet-stream")], answer.encode()).into_response()
 }

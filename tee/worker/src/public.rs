@@ -93,12 +93,7 @@ async fn query(State(public): State<Arc<Public>>, body: Result<Bytes, BytesRejec
     };
     let Some(serving) = present.serving.clone() else {
         public.service.metrics.queried(false);
-        return refusal(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "stale",
-            "the worker has no final state to answer from yet",
-            "wait until /v1/health says healthy",
-        );
+        return without_state(present.cluster.as_ref().is_some_and(|health| health.closed));
     };
     let (service, (give, given)) = (public.service.clone(), oneshot::channel());
     public.executors.submit(move || {
@@ -115,6 +110,24 @@ async fn query(State(public): State<Arc<Public>>, body: Result<Bytes, BytesRejec
         // It panicked: a defect of ours.
         Err(_) => internal(&Stopped),
     }
+}
+
+/// There is nothing to answer from: not yet, or never again.
+fn without_state(closed: bool) -> Response {
+    if closed {
+        return refusal(
+            StatusCode::GONE,
+            "refused",
+            "governance has closed the cluster for good: its state is lost, and no query is answered any more",
+            "use another cluster; replies and receipts of before stay valid",
+        );
+    }
+    refusal(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "stale",
+        "the worker has no final state to answer from yet",
+        "wait until /v1/health says healthy",
+    )
 }
 
 fn query_refusal(fault: &QueryFault) -> Response {

@@ -5,9 +5,11 @@
 //! half-changed state.
 
 use crate::{limits::Limits, metrics::Metrics, snapshot::Snapshot};
-use phala_core::{DeliveryError, Notice, Seen, Tee};
+use phala_attest::Subject;
+use phala_core::{DeliveryError, Notice, Seen, SuspensionRefusal, Tee};
 use phala_protocol::{
     attestation::Role,
+    brake::{SignedSuspension, SuspensionRequest},
     relay::{Delivery, TeeStatus},
     AccountId,
 };
@@ -62,6 +64,26 @@ impl Service {
         Ok(taken.map(|()| tee.status()))
     }
 
+    /// Signs a gatekeeper's part of a suspension for the operator, and logs every one that is asked for, signed or not: it is a decision
+    /// that others may want to see. Waits for a delivery that is under way.
+    pub(crate) fn sign_suspension(
+        &self,
+        request: &SuspensionRequest<Subject>,
+    ) -> Result<Result<SignedSuspension<Subject>, SuspensionRefusal>, Stopped> {
+        let signed = self.tee.lock().map_err(|_| Stopped)?.sign_suspension(request);
+        let (subject, expires) = (request.subject, request.expires);
+        match &signed {
+            Ok(SignedSuspension { era, seat, sequence, .. }) => {
+                warn!(
+                    ?subject,
+                    sequence, expires, era, seat, "signed this seat's part of a suspension for the operator"
+                );
+            }
+            Err(refusal) => warn!(?subject, expires, %refusal, "signed no part of a suspension"),
+        }
+        Ok(signed)
+    }
+
     fn publish(&self, tee: &Tee) {
         let snapshot = Arc::new(Snapshot::of(tee));
         self.metrics.stands(&snapshot);
@@ -82,6 +104,13 @@ impl Service {
             Notice::ResultFinal { cluster, block, count } => info!(%cluster, block, count, "a result is final"),
             Notice::Diverged { cluster, block } => {
                 error!(%cluster, block, "the chain's final result is not ours; stopped for this cluster");
+            }
+            Notice::ClusterClosed { cluster } => {
+                error!(
+                    %cluster,
+                    "governance has closed the cluster for good; its keys are dropped from memory, and its state once the chain has \
+                     taken what it sent: a restart before loses that. The sealed file stays on the disk, and nothing opens it again"
+                );
             }
             Notice::KeysGiven { worker, cluster, epoch } => {
                 info!(%worker, %cluster, epoch, "gave the keys of an epoch")

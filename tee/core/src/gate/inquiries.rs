@@ -4,8 +4,9 @@
 //! for, and if that head gives the epoch to that era and has recorded that seat's root. Anyone may inquire: what waits is bounded, for each
 //! worker too, and is signed by the worker that it names. The signature does not cover evidence and collateral, so that whoever saw a
 //! request can send it with others: each copy that differs is judged on its own, and none stands in for another. Each request is answered
-//! once, the same bytes being repeated until they are forgotten, or the era's seat is. Does not: keep a relayer, or many askers with keys
-//! of their own, from filling the room until the next proof.
+//! once, the same bytes being repeated until they are forgotten, or the era's seat is. Workers show the same evidence epoch after epoch:
+//! a [`Verifier`] spares its signatures, until a restart. Does not: keep a relayer, or many askers with keys of their own, from filling the
+//! room until the next proof.
 
 use super::{seats::Seats, Sight, Subject};
 use crate::{
@@ -15,7 +16,7 @@ use crate::{
     rules::{Allowance, Rules},
     tee::Notice,
 };
-use phala_gatekeeper::{check_request, Facts, Refusal};
+use phala_gatekeeper::{verify_request, Facts, Refusal, SignedInquiry, Verifier};
 use phala_protocol::{
     chain_state::ClusterRecord,
     ids::BlockNumber,
@@ -42,10 +43,12 @@ struct Answered {
 #[derive(Default)]
 pub(super) struct Inquiries {
     /// By the worker that asks.
-    waiting: BTreeMap<WorkerId, Vec<KeyInquiry>>,
+    waiting: BTreeMap<WorkerId, Vec<SignedInquiry>>,
     /// Measurements of workers that wait, whose allow-list entries have to be proved.
     measurements: BTreeSet<Hash>,
     answered: BTreeMap<Hash, Answered>,
+    /// What is known of the machines of workers.
+    verifier: Verifier,
 }
 
 impl Inquiries {
@@ -59,23 +62,22 @@ impl Inquiries {
     ) {
         for inquiry in inquiries.into_iter().take(MAX_WAITING) {
             let (worker, payload) = (inquiry.request.request.worker, inquiry.request.request.signing_payload());
-            if self.answered.contains_key(&payload) {
-                continue;
-            }
-            if let Err(refusal) = check_request(&inquiry.request, genesis, gatekeeper) {
-                notices.push(Notice::KeysRefused { worker, refusal });
-                continue;
-            }
-            let all: usize = self.waiting.values().map(Vec::len).sum();
             let of_one = self.waiting.get(&worker).map(Vec::as_slice).unwrap_or_default();
-            if all < MAX_WAITING && of_one.len() < MAX_WAITING_OF_ONE && !of_one.contains(&inquiry) {
-                self.wait(inquiry);
+            if self.answered.contains_key(&payload) || of_one.iter().any(|waiting| *waiting.inquiry() == inquiry) {
+                continue;
+            }
+            let has_room =
+                of_one.len() < MAX_WAITING_OF_ONE && self.waiting.values().map(Vec::len).sum::<usize>() < MAX_WAITING;
+            match verify_request(inquiry, genesis, gatekeeper) {
+                Ok(signed) if has_room => self.wait(signed),
+                Ok(_) => {}
+                Err(refusal) => notices.push(Notice::KeysRefused { worker, refusal }),
             }
         }
     }
 
-    fn wait(&mut self, inquiry: KeyInquiry) {
-        self.waiting.entry(inquiry.request.request.worker).or_default().push(inquiry);
+    fn wait(&mut self, signed: SignedInquiry) {
+        self.waiting.entry(signed.inquiry().request.request.worker).or_default().push(signed);
     }
 
     /// Repeats only answers of eras that are `held`.
@@ -85,7 +87,7 @@ impl Inquiries {
 
     pub(super) fn wanted_keys(&self) -> Vec<Vec<u8>> {
         let asked: BTreeSet<_> =
-            self.waiting.values().flatten().map(|inquiry| inquiry.request.request.cluster).collect();
+            self.waiting.values().flatten().map(|signed| signed.inquiry().request.request.cluster).collect();
         let mut keys: Vec<_> = asked.into_iter().map(storage::cluster_key).collect();
         keys.extend(self.waiting.keys().map(storage::worker_key));
         keys.extend(self.measurements.iter().flat_map(Allowance::wanted_keys));
@@ -105,26 +107,26 @@ impl Inquiries {
         let (now, _) = sight.chain.head();
         self.answered.retain(|_, answered| now.saturating_sub(answered.at) < REPEAT_BLOCKS);
         let mut measurements = BTreeSet::new();
-        for inquiry in std::mem::take(&mut self.waiting).into_values().flatten() {
-            let request = &inquiry.request.request;
+        for signed in std::mem::take(&mut self.waiting).into_values().flatten() {
+            let request = &signed.inquiry().request.request;
             let (worker, cluster, era, epoch) = (request.worker, request.cluster, request.era, request.epoch);
-            let payload = request.signing_payload();
+            let payload = signed.payload();
             if self.answered.contains_key(&payload) {
                 continue;
             }
-            match facts(&inquiry, records, sight, rules, listed)? {
-                Ok(facts) => match judge(&inquiry, &facts, sight, seats) {
+            match facts(signed.inquiry(), records, sight, rules, listed)? {
+                Ok(facts) => match judge(&signed, &facts, sight, seats, &mut self.verifier) {
                     Ok(Ok(outgoing)) => {
                         notices.push(Notice::KeysGiven { worker, cluster, epoch });
                         self.answered.insert(payload, Answered { at: now, era, outgoing });
                     }
                     Ok(Err(refusal)) => notices.push(Notice::KeysRefused { worker, refusal }),
                     // No entropy now: the inquiry waits.
-                    Err(_) => self.wait(inquiry),
+                    Err(_) => self.wait(signed),
                 },
                 Err(measurement) => {
                     measurements.extend(measurement);
-                    self.wait(inquiry);
+                    self.wait(signed);
                 }
             }
         }
@@ -161,17 +163,18 @@ fn facts(
 }
 
 fn judge(
-    inquiry: &KeyInquiry,
+    signed: &SignedInquiry,
     facts: &Facts,
     sight: &Sight<'_>,
     seats: &Seats,
+    verifier: &mut Verifier,
 ) -> Result<Result<Outgoing, Refusal>, MachineFault> {
     let Some(seat) = facts.root.as_ref().and_then(|root| seats.of(root)) else {
         return Ok(Err(Refusal::RootNotRecorded));
     };
-    let answer = seat.answer(inquiry, facts, &draw(sight.machine)?, &draw(sight.machine)?);
-    let request = &inquiry.request.request;
-    Ok(answer.map(|answer| Outgoing::AnswerKeys { worker: request.worker, request: request.signing_payload(), answer }))
+    let answer = seat.answer(signed, facts, verifier, &draw(sight.machine)?, &draw(sight.machine)?);
+    let (worker, request) = (signed.inquiry().request.request.worker, signed.payload());
+    Ok(answer.map(|answer| Outgoing::AnswerKeys { worker, request, answer }))
 }
 
 #[cfg(test)]
@@ -222,7 +225,8 @@ mod tests {
     }
 
     fn of_one(asked: &Inquiries, inquiry: &KeyInquiry) -> Vec<KeyInquiry> {
-        asked.waiting.get(&inquiry.request.request.worker).cloned().unwrap_or_default()
+        let waiting = asked.waiting.get(&inquiry.request.request.worker);
+        waiting.into_iter().flatten().map(|signed| signed.inquiry().clone()).collect()
     }
 
     #[test]

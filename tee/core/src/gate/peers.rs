@@ -1,9 +1,9 @@
 //! The other seats of an attempt: how they introduce themselves, and which of them are verified.
 //!
 //! Guarantees: nobody is verified but by `phala_gatekeeper::verify_introduction`, on facts of this TEE's own finalised head, one proof
-//! showing all of them; anew for each attempt. Introductions are not signed by whom they name - what holds is the evidence in them - so
-//! that anybody can send any: only those that name another seat of the attempt wait, of each seat so many, and each copy that differs is
-//! judged on its own. Does not: keep a relayer from bringing an honest seat's introduction behind as many forged ones each time.
+//! showing all of them; anew for each attempt, but for signatures over bytes that were verified before. Introductions are not signed by
+//! whom they name - what holds is the evidence in them - so that anybody can send any: only those that name another seat of the attempt
+//! wait, of each seat so many, and each copy that differs is judged on its own. Does not: keep a relayer from bringing an honest seat's introduction behind as many forged ones each time.
 
 use super::{Sight, Subject};
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
     rules::{Allowance, Rules},
     tee::Notice,
 };
-use phala_gatekeeper::{verify_introduction, Refusal, VerifiedPeer};
+use phala_gatekeeper::{verify_introduction, Refusal, VerifiedPeer, Verifier};
 use phala_protocol::{
     attestation::encryption_key_hash,
     ceremony::{Introduction, MAX_ATTACHMENT_BYTES},
@@ -36,12 +36,15 @@ pub(super) struct Peers {
     verified: BTreeMap<WorkerId, VerifiedPeer>,
     /// Why introductions of each were refused, once each.
     refused: BTreeMap<WorkerId, Vec<Refusal>>,
+    /// What is known of their machines, over attempts that follow each other.
+    verifier: Verifier,
 }
 
 impl Peers {
-    /// Forgets everybody: an attempt of these seats begins.
+    /// Forgets everybody: an attempt of these seats begins. What it goes on knowing is which bytes were genuine.
     pub(super) fn begin(&mut self, seats: impl IntoIterator<Item = WorkerId>) {
-        *self = Self { expected: seats.into_iter().collect(), ..Self::default() };
+        let verifier = std::mem::take(&mut self.verifier);
+        *self = Self { expected: seats.into_iter().collect(), verifier, ..Self::default() };
     }
 
     /// Takes what is of another seat of the attempt that is not verified yet.
@@ -92,18 +95,21 @@ impl Peers {
                     continue;
                 }
                 match Subject::of(&peer, records, listed)? {
-                    Ok(subject) => match verify_introduction(&peer, &introduction, &sight.facts(rules, subject)) {
-                        Ok(verified) => {
-                            self.verified.insert(peer, verified);
-                        }
-                        Err(refusal) => {
-                            let said = self.refused.entry(peer).or_default();
-                            if !said.contains(&refusal) {
-                                said.push(refusal);
-                                notices.push(Notice::PeerRefused { peer, refusal });
+                    Ok(subject) => {
+                        let facts = sight.facts(rules, subject);
+                        match verify_introduction(&peer, &introduction, &facts, &mut self.verifier) {
+                            Ok(verified) => {
+                                self.verified.insert(peer, verified);
+                            }
+                            Err(refusal) => {
+                                let said = self.refused.entry(peer).or_default();
+                                if !said.contains(&refusal) {
+                                    said.push(refusal);
+                                    notices.push(Notice::PeerRefused { peer, refusal });
+                                }
                             }
                         }
-                    },
+                    }
                     Err(measurement) => {
                         measurements.extend(measurement);
                         self.waiting.entry(peer).or_default().push(introduction);

@@ -1,4 +1,5 @@
-//! A gatekeeper's seats: by era, and by the attempt that made each, in memory and in the machine's sealed store.
+//! A gatekeeper's seats: by era, and by the attempt that made each, in memory and in the machine's sealed store. What a seat holds of its
+//! era's beacon key comes and goes with it.
 //!
 //! Guarantees: a seat is here only once it is sealed, so that whoever confirms an attempt with it holds it after a restart too. Of the
 //! seats of one era only the one whose share list the chain recorded stays. A seat of an era that is over - a newer root answers, and no
@@ -19,7 +20,7 @@ use crate::{
 };
 use codec::{Decode, DecodeAll, Encode};
 use phala_crypto::Secret;
-use phala_gatekeeper::Seat;
+use phala_gatekeeper::{BeaconSeat, Seat};
 use phala_protocol::chain_state::RootRecord;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -104,6 +105,11 @@ impl Seats {
         self.held.values().find(|seat| seat.is_recorded_as(root))
     }
 
+    /// What the seats hold of beacon keys: also of attempts whose root is not recorded.
+    pub(crate) fn beacons(&self) -> impl Iterator<Item = &BeaconSeat> {
+        self.held.values().filter_map(Seat::beacon)
+    }
+
     /// The lone seat of a development network.
     pub(crate) fn lone(&self) -> Option<&Seat> {
         self.held.get(&(0, None))
@@ -130,7 +136,7 @@ impl Seats {
     /// Keeps the seat that an attempt made. It is sealed when this returns without an error, and not held otherwise.
     pub(crate) fn keep(&mut self, attempt: u32, seat: &Seat, machine: &dyn Machine) -> Result<(), MachineFault> {
         let made = (seat.era(), Some(attempt));
-        if self.held.get(&made).is_some_and(|held| held.share_list() == seat.share_list()) {
+        if self.held.get(&made).is_some_and(|held| held.keys() == seat.keys()) {
             return Ok(());
         }
         let bytes = seat.to_secret_bytes();

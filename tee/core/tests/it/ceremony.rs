@@ -3,6 +3,8 @@
 //! INSECURE: machines are simulated, and the chain's part is the rules of `phala_protocol::ceremony`, played by hand with real signatures,
 //! justifications and proofs (`ceremony/play.rs`); the gatekeepers are the code that ships.
 
+mod beacon;
+mod brake;
 mod play;
 
 use self::play::{Asker, Play};
@@ -142,7 +144,7 @@ fn what_cannot_be_sealed_does_not_leave() {
     assert!(!outgoing.iter().any(|item| matches!(item, Outgoing::Post { .. } | Outgoing::State(_))), "{outgoing:?}");
     assert!(seats(&play, 0).is_empty());
     full(&play, false);
-    while !said(&play, 0).iter().any(|statement| matches!(statement, Statement::Confirm { .. })) {
+    while !said(&play, 0).iter().any(|statement| matches!(statement, Statement::Confirm(_))) {
         assert!(play.ceremony.is_some() && play.attempts() == 1, "it does not confirm");
         play.step();
     }

@@ -6,7 +6,7 @@
 use super::{machine::START, root::Facts};
 use codec::{Decode, Encode};
 use phala_attest::Bans;
-use phala_crypto::signature::ed25519;
+use phala_crypto::{merkle, signature::ed25519};
 use phala_light_client::testing::TestChain;
 use phala_protocol::{
     attestation::{Assurance, Listing, Registration, Role, Version},
@@ -14,6 +14,7 @@ use phala_protocol::{
         next_epoch_era, AllowedMeasurement, BoundaryRecord, ClusterRecord, FinalRecord, RootRecord, Standing,
         WorkerRecord,
     },
+    egress::{EgressItem, ProvedEgress},
     envelope::announcement_payload,
     finality::GenesisAnchor,
     gas::GasClass,
@@ -62,6 +63,10 @@ pub struct MockChain {
     pub fee: u128,
     /// Results and announcements are let in; a test may hold them back.
     pub open_to_results: bool,
+    /// Egress items that were taken, in order.
+    pub taken: Vec<EgressItem>,
+    /// Egress is let in; a test may hold it back.
+    pub open_to_egress: bool,
 }
 
 impl MockChain {
@@ -97,6 +102,8 @@ impl MockChain {
             codes: BTreeMap::new(),
             fee: FEE,
             open_to_results: true,
+            taken: Vec::new(),
+            open_to_egress: true,
         };
         chain.next_block();
         chain
@@ -195,7 +202,8 @@ impl MockChain {
     /// The next root becomes the one that answers when no epoch is of the former any more.
     fn end_to_go_over(&mut self) {
         let Some(next) = self.next_root.as_ref().map(|root| root.era) else { return };
-        let done = self.cluster.as_ref().is_none_or(|record| (record.era, record.era_before) == (next, next));
+        let over = |record: &ClusterRecord| record.is_closed() || (record.era, record.era_before) == (next, next);
+        let done = self.cluster.as_ref().is_none_or(over);
         if done {
             let root = self.next_root.take().unwrap();
             self.put(storage::root_key(), &root);
@@ -249,6 +257,17 @@ impl MockChain {
         self.announcements.clear();
         self.rekeys.clear();
         self.change_cluster(|record| record.replicas = replicas);
+    }
+
+    /// Closes the cluster for good, as governance does.
+    pub fn close(&mut self) {
+        self.announcements.clear();
+        self.rekeys.clear();
+        self.opening = None;
+        self.change_cluster(|record| {
+            record.replicas.clear();
+            record.envelope_key.clear();
+        });
     }
 
     /// Whom governance or the brake shuts out from the next block on.
@@ -407,6 +426,27 @@ impl MockChain {
             record.final_count = result.boundary.count;
             record.bound_epoch = result.epoch;
         });
+    }
+
+    /// Takes an egress item once, in its turn. False when the pallet would refuse it, or has taken it.
+    pub fn take_egress(&mut self, proved: ProvedEgress) -> bool {
+        let ProvedEgress { item, block, index, count, path } = proved;
+        let result = self.finals.get(&block).expect("offered before its result is final").result;
+        let id = item.id(&self.genesis());
+        merkle::verify(&result.egress_root, index.into(), count.into(), &id, &path).expect("offered with its proof");
+        assert_eq!(item.cluster, CLUSTER);
+        if !self.open_to_egress {
+            return false;
+        }
+        let next = self.taken.len() as u64;
+        assert!(item.sequence <= next, "offered before its turn: {item:?}");
+        if item.sequence < next {
+            return false;
+        }
+        self.taken.push(item);
+        let next = next + 1;
+        self.put(storage::egress_next_key(CLUSTER), &next);
+        true
     }
 
     /// Keeps a final result no longer.

@@ -11,7 +11,7 @@ use phala_core::{Notice, Settings, StartError, Tee};
 use phala_gatekeeper::Refusal;
 use phala_light_client::testing::TestChain;
 use phala_protocol::{
-    attestation::Role,
+    attestation::{Listing, Role, Version},
     chain_state::AllowedMeasurement,
     finality::GenesisAnchor,
     relay::{Delivery, KeyInquiry, Outgoing},
@@ -222,13 +222,15 @@ impl Watcher {
         Self { chain, machine, tee }
     }
 
-    /// Writes the allow-list's entry, and shows the new head with what is wanted and, if so, that entry.
+    /// Writes the allow-list's entry with its listing, and shows the new head with what is wanted and, if so, both.
     fn block(&mut self, entry: Option<AllowedMeasurement>, shown: bool) {
-        let key = storage::measurement_key(&LISTED);
-        let head = self.chain.build_block([(key.clone(), entry.map(|entry| entry.encode()))]);
+        let keys = [storage::measurement_key(&LISTED), storage::listing_key(&LISTED)];
+        let listing = Listing { source: [1; 32], version: Version(1, 0, 0), role: None, not_before: 0, sunset: None };
+        let values = entry.map(|entry| [entry.encode(), listing.encode()]).map_or([None, None], |both| both.map(Some));
+        let head = self.chain.build_block(keys.clone().into_iter().zip(values));
         let mut wanted = self.tee.status().wanted_keys;
         if shown {
-            wanted.push(key);
+            wanted.extend(keys);
         }
         let wanted: Vec<&[u8]> = wanted.iter().map(Vec::as_slice).collect();
         let finality = self.chain.proof(self.tee.head().0, head).encode();

@@ -207,8 +207,16 @@ impl Network {
             Outgoing::AnswerKeys { worker, request, answer } => {
                 self.answers.entry(worker).or_default().push((request, answer));
             }
-            // Of key ceremonies, which are played elsewhere.
-            Outgoing::State(_) | Outgoing::StateWith { .. } | Outgoing::Introduce { .. } | Outgoing::Post { .. } => {}
+            Outgoing::Egress(proved) => {
+                self.chain.take_egress(proved);
+            }
+            // Of key ceremonies and of the beacon, which are played elsewhere.
+            Outgoing::State(_)
+            | Outgoing::StateWith { .. }
+            | Outgoing::Introduce { .. }
+            | Outgoing::Post { .. }
+            | Outgoing::BeaconKey(_)
+            | Outgoing::BeaconPartial { .. } => {}
         }
     }
 

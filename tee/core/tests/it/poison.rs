@@ -39,7 +39,16 @@ impl Scene {
         let contract = called.map(|(_, _, contract)| contract);
         let sequence = self.network.chain.head.count - 1;
         let outcome = Outcome::Failed(failure);
-        self.expected.push(Reply { sequence, caller, contract, outcome, gas_used, fee: FEE, events: Vec::new() });
+        self.expected.push(Reply {
+            sequence,
+            caller,
+            contract,
+            outcome,
+            gas_used,
+            fee: FEE,
+            events: Vec::new(),
+            egress: Vec::new(),
+        });
     }
 
     /// Pushes bytes that cannot be traced to an account.
@@ -116,7 +125,16 @@ fn every_poisoned_item_gets_its_own_failure_and_the_next_item_executes() {
     let sequence = scene.network.chain.head.count - 1;
     let (caller, events) = (Some((scene.alice.id(), used)), Vec::new());
     let contract = Some(scene.contract);
-    scene.expected.push(Reply { sequence, caller, contract, outcome, gas_used: 0, fee: FEE, events });
+    scene.expected.push(Reply {
+        sequence,
+        caller,
+        contract,
+        outcome,
+        gas_used: 0,
+        fee: FEE,
+        events,
+        egress: Vec::new(),
+    });
     let first_index = scene.expected.len() - 1;
     scene.anonymous(first, Failure::NonceUsed);
 

@@ -1,13 +1,14 @@
 //! A seat's view of one attempt: what it dealt, what it believes, and what it sends.
 //!
 //! Guarantees:
-//! - One polynomial an attempt. Everything that a seat deals follows from its sealed seed and from chain, era, attempt, index and
-//!   elected seats. A second package for one attempt would contradict the hash on chain, so that every share of it would look like
-//!   a lie; and a second proof under the nonce of the first would give the polynomial's constant term away. A seat that crashed
-//!   deals the same again; a record of other seats (a fork) gets a polynomial that has nothing in common with this one.
+//! - Two polynomials an attempt, one for the root and one for the beacon. Everything that a seat deals follows from its sealed seed
+//!   and from key, chain, era, attempt, index and elected seats. A second package for one attempt would contradict the hash on
+//!   chain, so that every share of it would look like a lie; and a second proof under the nonce of the first would give a
+//!   polynomial's constant term away. A seat that crashed deals the same again; a record of other seats (a fork) gets polynomials
+//!   that have nothing in common with these.
 //! - The bytes of the package, and shares, leave only after every participant's hash stands on chain, sealed to seats whose
 //!   evidence was verified here.
-//! - A package is taken only under the hash that the chain holds, a share only if it fits the package; whatever else arrives
+//! - A package is taken only under the hash that the chain holds, shares only if both fit the package; whatever else arrives
 //!   changes nothing. A record that contradicts an earlier one of the same attempt is refused.
 //! - What an accuser lacks is delivered to it on chain, sealed to the key that it complained under. A delivery is disputed only if
 //!   its bytes are those that the chain has the hash of, under this seat's own key, and give it no share: an honest dealer's never is.
@@ -17,7 +18,7 @@
 //! records after a restart with an older sealed head: all are of the one finalised chain, and the seat repeats, but for the
 //! sealing, what it said at that point. An older sealed state of the same attempt costs what arrived since, and peers send again
 //! until this seat has confirmed: one that is restored to before its confirmation, after that went out, has lost its share of
-//! this root, and counts among the `n-t` that may be missing. The seed in it is the same, so the host cannot make two polynomials,
+//! this root, and counts among the `n-t` that may be missing. The seed in it is the same, so the host cannot make other polynomials,
 //! nor have shares of two attempts mixed. If it restores a state from before the seed was made, the record holds a package that is
 //! not this seat's, and the seat says so and takes no part.
 //!
@@ -32,10 +33,10 @@
 //! transport; the record must be a fact.
 
 use super::{
-    package::{deal, finish, Dealt, Package, PackageError},
+    package::{deal, finish, Dealt, KeyKind, Package, PackageError, Shares, SHARE_BYTES},
     parcel::{open_parcel, seal_parcel, verify_sender, ParcelError},
 };
-use crate::{peer::VerifiedPeer, seat::Seat};
+use crate::{beacon::BeaconSeat, peer::VerifiedPeer, seat::Seat};
 use codec::Encode;
 use phala_crypto::{
     entropy::{EntropyBuilder, EntropyStream},
@@ -46,8 +47,8 @@ use phala_crypto::{
 use phala_protocol::{
     attestation::encryption_key_hash,
     ceremony::{
-        delivery_hash, package_hash, threshold_of, tolerated, Attachment, CeremonyRecord, Fault, Parcel, ParcelHeader,
-        ParcelKind, Phase, SignedStatement, MAX_SEATS,
+        delivery_hash, package_hash, threshold_of, tolerated, Attachment, CeremonyRecord, Confirmed, Fault, Parcel,
+        ParcelHeader, ParcelKind, Phase, SignedStatement, MAX_SEATS,
     },
     domain,
     ids::BlockNumber,
@@ -55,8 +56,6 @@ use phala_protocol::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Bytes of a share, with which a delivery begins.
-const SHARE_BYTES: usize = 32;
 /// Parcels of one kind that a dealer signed and that are wrong, after which no more of them are opened.
 const MOST_WRONG_PARCELS: u8 = 8;
 
@@ -79,16 +78,16 @@ pub struct Ceremony {
     pub(super) packages: BTreeMap<u16, Package>,
     /// Dealers whose package is none, although the chain holds its hash.
     pub(super) broken: BTreeSet<u16>,
-    /// This seat's shares of others' polynomials; each fits its package.
-    pub(super) shares: BTreeMap<u16, Secret<[u8; 32]>>,
+    /// This seat's shares of others' polynomials; each pair fits its package.
+    pub(super) shares: BTreeMap<u16, Shares>,
     /// What dealers delivered to this seat on chain, by [`delivery_hash`]. Follows from the newest record.
     pub(super) delivered: BTreeMap<u16, Hash>,
     /// What was delivered and gives no share. Follows from what is on chain.
     pub(super) useless: BTreeMap<u16, Hash>,
-    /// Accusers whose share this seat made public, or is about to: counts across forks.
+    /// Accusers whose shares this seat made public, or is about to: counts across forks.
     pub(super) answered: BTreeSet<u16>,
-    /// The share list that this seat confirmed, or is about to.
-    pub(super) confirmed: Option<Hash>,
+    /// The keys that this seat confirmed, or is about to.
+    pub(super) confirmed: Option<Confirmed>,
     /// The outcome, once everything is there. Follows from the rest.
     pub(super) outcome: Option<Seat>,
     /// What was sealed, by recipient, its key and kind: sent again as it is.
@@ -206,11 +205,11 @@ pub enum ParcelRefusal {
     /// The dealer committed to bytes that are no package.
     #[error("dealer committed to what is no package: {0}")]
     Package(#[from] PackageError),
-    /// A share before its package. It is sent again.
-    #[error("share came before its dealer's package")]
+    /// Shares before their package. They are sent again.
+    #[error("shares came before their dealer's package")]
     PackageMissing,
-    /// The share is not this seat's on the dealer's polynomial.
-    #[error("share does not fit its dealer's package")]
+    /// The shares are not this seat's on the dealer's polynomials: of the root, of the beacon, or of both.
+    #[error("shares do not fit their dealer's package")]
     WrongShare,
     /// It is not what the chain has as delivered to this seat, sealed to its key, as far as this seat's head shows.
     #[error("parcel is not what the chain has as delivered to this seat")]
@@ -256,7 +255,7 @@ impl Ceremony {
             return Err(CeremonyError::NoSeat);
         }
         let seed = Secret::<[u8; 32]>::fill(|bytes| bytes.copy_from_slice(seed.expose()));
-        let draw = || stream(&seed, &genesis, (era, attempt, threshold, index), &seats);
+        let draw = |key| stream(key, &seed, &genesis, (era, attempt, threshold, index), &seats);
         let dealt = deal(draw, index, threshold, count).map_err(|_| CeremonyError::Failed)?;
         Ok(Self {
             genesis,
@@ -293,7 +292,7 @@ impl Ceremony {
         self.index
     }
 
-    /// The seat in the root that this attempt makes, once everything was received. It counts when the chain records its list.
+    /// The seat in the keys that this attempt makes, once everything was received. It counts when the chain records its list.
     pub fn seat(&self) -> Option<&Seat> {
         self.outcome.as_ref()
     }
@@ -407,19 +406,19 @@ impl Ceremony {
 
     fn accept_share(&mut self, dealer: u16, bytes: &[u8]) -> Result<(), ParcelRefusal> {
         let package = self.packages.get(&dealer).ok_or(ParcelRefusal::PackageMissing)?;
-        let share = Secret::<[u8; 32]>::from_slice(bytes).ok_or(ParcelRefusal::WrongShare)?;
-        if !package.fits(self.index, share.expose()) {
+        let shares = Shares::from_slice(bytes).ok_or(ParcelRefusal::WrongShare)?;
+        if !package.fits_secret(self.index, &shares) {
             return Err(ParcelRefusal::WrongShare);
         }
-        self.shares.insert(dealer, share);
+        self.shares.insert(dealer, shares);
         Ok(())
     }
 
     fn accept_delivery(&mut self, secret: &DecapsulationKey, parcel: &Parcel) -> Result<(), ParcelRefusal> {
         let content = open_parcel(&self.genesis, secret, parcel)?;
-        let (share, package) = content.expose().split_at_checked(SHARE_BYTES).ok_or(ParcelRefusal::WrongShare)?;
+        let (shares, package) = content.expose().split_at_checked(SHARE_BYTES).ok_or(ParcelRefusal::WrongShare)?;
         self.accept_package(parcel.header.from, package)?;
-        self.accept_share(parcel.header.from, share)
+        self.accept_share(parcel.header.from, shares)
     }
 
     /// The hash of the package of a seat that takes part.
@@ -502,7 +501,7 @@ impl Ceremony {
             let Some(answer) = complaint.answer else { continue };
             let fits = self.packages.get(&complaint.dealer).is_some_and(|package| package.fits(self.index, &answer));
             if fits && !self.shares.contains_key(&complaint.dealer) {
-                self.shares.insert(complaint.dealer, Secret::new(answer));
+                self.shares.insert(complaint.dealer, Shares::copied(&answer));
             }
         }
     }
@@ -512,21 +511,22 @@ impl Ceremony {
         let complete =
             self.others().all(|dealer| self.packages.contains_key(&dealer) && self.shares.contains_key(&dealer));
         if self.outcome.is_none() && complete {
-            let draw =
-                stream(&self.seed, &self.genesis, (self.era, self.attempt, self.threshold, self.index), &self.seats);
-            let (share, points) = finish(draw, self.index, self.threshold, &self.packages, &self.shares)
+            let attempt = (self.era, self.attempt, self.threshold, self.index);
+            let draw = |key| stream(key, &self.seed, &self.genesis, attempt, &self.seats);
+            let (root, beacon) = finish(draw, self.index, self.threshold, &self.packages, &self.shares)
                 .map_err(|_| CeremonyError::Failed)?;
             let seats = u16::try_from(self.seats.len()).map_err(|_| CeremonyError::Unsound)?;
-            self.outcome = Some(Seat::dealt(self.era, self.threshold, share, &points, seats));
+            let beacon = BeaconSeat::dealt(self.era, self.threshold, beacon.share, &beacon.points);
+            self.outcome = Some(Seat::dealt(self.era, self.threshold, root.share, &root.points, seats, beacon));
         }
-        let Some(list) = self.outcome.as_ref().map(Seat::share_list) else { return Ok(()) };
+        let Some(keys) = self.outcome.as_ref().and_then(Seat::keys) else { return Ok(()) };
         let position = usize::from(self.index).checked_sub(1).ok_or(CeremonyError::NoSeat)?;
         let recorded = record.seats.get(position).and_then(|seat| seat.confirmed);
-        if self.confirmed.or(recorded).is_some_and(|confirmed| confirmed != list) {
+        if self.confirmed.or(recorded).is_some_and(|confirmed| confirmed != keys) {
             return Err(CeremonyError::Foreign);
         }
-        self.unsealed |= self.confirmed != Some(list);
-        self.confirmed = Some(list);
+        self.unsealed |= self.confirmed != Some(keys);
+        self.confirmed = Some(keys);
         Ok(())
     }
 
@@ -559,11 +559,11 @@ impl Ceremony {
         if let Some(parcel) = self.posted.get(&known) {
             return Ok(parcel.clone());
         }
-        let share = self.dealt.share(to).ok_or(CeremonyError::Failed)?;
+        let shares = self.dealt.share(to).ok_or(CeremonyError::Failed)?.to_bytes();
         let content = Secret::new(match kind {
             ParcelKind::Package => self.dealt.package.clone(),
-            ParcelKind::Share => share.expose().to_vec(),
-            ParcelKind::Delivery => [&share.expose()[..], &self.dealt.package[..]].concat(),
+            ParcelKind::Share => shares.expose().to_vec(),
+            ParcelKind::Delivery => [&shares.expose()[..], &self.dealt.package[..]].concat(),
         });
         let header = ParcelHeader { era: self.era, attempt: self.attempt, from: self.index, to, kind };
         let parcel = seal_parcel(&self.genesis, view.identity, peer.key(), header, content.expose(), view.entropy)
@@ -573,8 +573,18 @@ impl Ceremony {
     }
 }
 
-/// The stream of one attempt. It binds the elected seats too: a fork that elects others, or more of them, would otherwise draw a
-/// longer polynomial from the same stream, whose next coefficient is this one's nonce.
-fn stream(seed: &Secret<[u8; 32]>, genesis: &Hash, attempt: (u32, u32, u16, u16), seats: &[WorkerId]) -> EntropyStream {
-    EntropyBuilder::new(domain::CEREMONY_SEED, seed.expose()).bind(&(genesis, attempt, seats).encode()).finish()
+/// The stream of one key in one attempt. It binds the elected seats too: a fork that elects others, or more of them, would otherwise
+/// draw a longer polynomial from the same stream, whose next coefficient is this one's nonce.
+fn stream(
+    key: KeyKind,
+    seed: &Secret<[u8; 32]>,
+    genesis: &Hash,
+    attempt: (u32, u32, u16, u16),
+    seats: &[WorkerId],
+) -> EntropyStream {
+    let label = match key {
+        KeyKind::Root => domain::CEREMONY_SEED,
+        KeyKind::Beacon => domain::CEREMONY_BEACON_SEED,
+    };
+    EntropyBuilder::new(label, seed.expose()).bind(&(genesis, attempt, seats).encode()).finish()
 }

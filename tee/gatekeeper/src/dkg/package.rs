@@ -1,31 +1,27 @@
-//! A dealer's package and its shares, and every call into frost.
+//! A dealer's package and shares: of two polynomials, one for the root and one for the beacon.
 //!
 //! ```text
-//! package = compact(t) | t compressed points (commitments to the coefficients, constant term first) | R (32) | z (32)
+//! package = commitment of the root | commitment of the beacon      (each as `polynomial.rs` has it; both of the same threshold)
+//! shares  = scalar of the root (32) | scalar of the beacon (32)
 //! ```
-//! Guarantees: a [`Package`] was decoded from exactly the length that its threshold gives, of canonical points other than the
-//! identity, and whoever made it for its index knew the constant term. The proof names no chain, era or attempt: who has the index now
-//! may commit to what an earlier dealer of that index sent it. It cannot deal shares of that, and is left out: nobody builds on the
-//! proof beyond one attempt. What a dealer deals follows from its stream alone.
-//! Other dealers control the bytes of packages and shares. Values cross to the group of [`phala_crypto::prf`] as bytes only: frost
-//! brings another version of the same curve.
+//! Guarantees: a [`Package`] was decoded from exactly the length that its threshold gives, and both of its commitments are verified:
+//! what is wrong with one is wrong with the package, and a pair of shares fits only if both do. The two polynomials of a dealer come of
+//! two streams, which labels of their own tell apart; that another dealer's two are independent nobody can check, nor has to: each key
+//! is a sum with the polynomials of honest dealers, and the beacon's public shares tell of their sum of beacon polynomials alone.
+//! Other dealers control the bytes of packages and shares.
 
-use codec::{Compact, CompactLen, Decode, DecodeAll, Encode};
-use frost_ristretto255::{
-    keys::{self, dkg, IdentifierList, SecretShare, SigningShare, VerifiableSecretSharingCommitment},
-    Field, Identifier, RistrettoScalarField, Signature,
-};
-use phala_crypto::{entropy::EntropyStream, prf::KeyShare, Secret};
+use super::polynomial::{self, commitment_bytes, Commitment, Failed, Outcome};
+use phala_crypto::{entropy::EntropyStream, Secret};
 use std::collections::BTreeMap;
 
-/// Bytes of a compressed point, and of a scalar.
-const ELEMENT_BYTES: usize = 32;
-/// Bytes of a proof of possession.
-const PROOF_BYTES: usize = 2 * ELEMENT_BYTES;
+/// Bytes of a scalar.
+const SCALAR_BYTES: usize = 32;
+/// Bytes of one seat's shares of a dealer, as they are sealed, and with which a delivery begins.
+pub const SHARE_BYTES: usize = 2 * SCALAR_BYTES;
 
-/// Bytes of every package of a root with this threshold.
+/// Bytes of every package with this threshold.
 pub fn package_bytes(threshold: u16) -> usize {
-    Compact::<u32>::compact_len(&u32::from(threshold)) + usize::from(threshold) * ELEMENT_BYTES + PROOF_BYTES
+    2 * commitment_bytes(threshold)
 }
 
 /// Why bytes are not a package; the fault is the dealer's if the chain holds their hash.
@@ -34,47 +30,75 @@ pub enum PackageError {
     /// Of another length than the threshold gives, or of another number of commitments.
     #[error("package is not of the length that the threshold gives")]
     Length,
-    /// A commitment or the proof is no canonical point or scalar, or the identity.
+    /// A commitment or a proof is no canonical point or scalar, or the identity.
     #[error("package holds a point or scalar that is not canonical, or the identity")]
     Element,
-    /// The proof of possession does not hold for this dealer.
+    /// A proof of possession does not hold for this dealer.
     #[error("package does not prove that its dealer knows what it committed to")]
     Proof,
 }
 
-/// Key generation stopped inside the library: the caller's fault, or entropy that gives zero.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("key generation failed on verified input; the attempt gives this seat no share")]
-pub(super) struct Failed;
+/// Which of an era's two keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum KeyKind {
+    /// What epoch keys come of.
+    Root,
+    /// What the beacon's values come of.
+    Beacon,
+}
 
-#[derive(Encode, Decode)]
-struct Encoded {
-    commitments: Vec<[u8; ELEMENT_BYTES]>,
-    proof: [u8; PROOF_BYTES],
+/// One seat's shares of a dealer's two polynomials.
+pub(super) struct Shares {
+    root: Secret<[u8; SCALAR_BYTES]>,
+    beacon: Secret<[u8; SCALAR_BYTES]>,
+}
+
+impl Shares {
+    /// Out of what is sealed: exactly [`SHARE_BYTES`], which the caller then wipes.
+    pub(super) fn from_slice(bytes: &[u8]) -> Option<Self> {
+        let (root, beacon) = bytes.split_at_checked(SCALAR_BYTES)?;
+        Some(Self { root: Secret::from_slice(root)?, beacon: Secret::from_slice(beacon)? })
+    }
+
+    /// Out of an answer or of what was kept: of the root, then of the beacon.
+    pub(super) fn copied([root, beacon]: &[[u8; SCALAR_BYTES]; 2]) -> Self {
+        let copy = |from: &[u8; SCALAR_BYTES]| Secret::<[u8; SCALAR_BYTES]>::fill(|bytes| bytes.copy_from_slice(from));
+        Self { root: copy(root), beacon: copy(beacon) }
+    }
+
+    /// As they are sealed.
+    pub(super) fn to_bytes(&self) -> Secret<[u8; SHARE_BYTES]> {
+        Secret::fill(|bytes| {
+            for (target, byte) in bytes.iter_mut().zip(self.root.expose().iter().chain(self.beacon.expose())) {
+                *target = *byte;
+            }
+        })
+    }
+
+    /// Both scalars, for an answer or to be kept: what becomes of the copy is the caller's to see to.
+    pub(super) fn to_scalars(&self) -> [[u8; SCALAR_BYTES]; 2] {
+        [*self.root.expose(), *self.beacon.expose()]
+    }
 }
 
 /// Another dealer's package, verified.
 pub(super) struct Package {
     bytes: Vec<u8>,
-    parsed: dkg::round1::Package,
+    root: Commitment,
+    beacon: Commitment,
 }
 
 impl Package {
     /// Decodes and verifies the package of dealer `index`.
     pub(super) fn decode(index: u16, threshold: u16, bytes: &[u8]) -> Result<Self, PackageError> {
+        let (root, beacon) = bytes.split_at_checked(commitment_bytes(threshold)).ok_or(PackageError::Length)?;
+        // The second of another length costs no verification of the first.
         if bytes.len() != package_bytes(threshold) {
             return Err(PackageError::Length);
         }
-        let encoded = Encoded::decode_all(&mut &bytes[..]).map_err(|_| PackageError::Length)?;
-        if encoded.commitments.len() != usize::from(threshold) {
-            return Err(PackageError::Length);
-        }
-        let commitment =
-            VerifiableSecretSharingCommitment::deserialize(&encoded.commitments).map_err(|_| PackageError::Element)?;
-        let proof = Signature::deserialize(&encoded.proof).map_err(|_| PackageError::Element)?;
-        let parsed = dkg::round1::Package::new(commitment, proof);
-        verify_possession(index, threshold, &parsed)?;
-        Ok(Self { bytes: bytes.to_vec(), parsed })
+        let root = Commitment::decode(index, threshold, root)?;
+        let beacon = Commitment::decode(index, threshold, beacon)?;
+        Ok(Self { bytes: bytes.to_vec(), root, beacon })
     }
 
     /// The bytes whose hash the chain holds.
@@ -82,12 +106,14 @@ impl Package {
         &self.bytes
     }
 
-    /// Whether `share` is the share of `recipient` on the committed polynomial.
-    pub(super) fn fits(&self, recipient: u16, share: &[u8; ELEMENT_BYTES]) -> bool {
-        let (Ok(recipient), Ok(share)) = (identifier(recipient), SigningShare::deserialize(share)) else {
-            return false;
-        };
-        SecretShare::new(recipient, share, self.parsed.commitment().clone()).verify().is_ok()
+    /// Whether these are the shares of `recipient`, of the root and of the beacon, on the committed polynomials: both.
+    pub(super) fn fits(&self, recipient: u16, [root, beacon]: &[[u8; SCALAR_BYTES]; 2]) -> bool {
+        self.root.fits(recipient, root) && self.beacon.fits(recipient, beacon)
+    }
+
+    /// The same of shares that are secret.
+    pub(super) fn fits_secret(&self, recipient: u16, shares: &Shares) -> bool {
+        self.root.fits(recipient, shares.root.expose()) && self.beacon.fits(recipient, shares.beacon.expose())
     }
 }
 
@@ -95,105 +121,50 @@ impl Package {
 pub(super) struct Dealt {
     /// Its package.
     pub(super) package: Vec<u8>,
-    shares: Vec<Secret<[u8; ELEMENT_BYTES]>>,
+    shares: Vec<Shares>,
 }
 
 impl Dealt {
-    /// The share of the seat of `index`.
-    pub(super) fn share(&self, index: u16) -> Option<&Secret<[u8; ELEMENT_BYTES]>> {
+    /// The shares of the seat of `index`.
+    pub(super) fn share(&self, index: u16) -> Option<&Shares> {
         self.shares.get(usize::from(index).checked_sub(1)?)
     }
 }
 
-/// Draws the polynomial of dealer `index` and evaluates it at all `seats`. `stream` gives the same stream each time.
-///
-/// frost hands out shares only in part 2, once every other package is there; a dealer that waited for all packages could be kept
-/// from dealing by the one that withholds its own. Its trusted-dealer function draws the same polynomial from the same stream and
-/// evaluates it at once. That both committed to the same is checked.
+/// Draws both polynomials of dealer `index` and evaluates them at all `seats`. `stream` gives the same stream each time, and for each key
+/// one of its own.
 pub(super) fn deal(
-    stream: impl Fn() -> EntropyStream,
+    stream: impl Fn(KeyKind) -> EntropyStream,
     index: u16,
     threshold: u16,
     seats: u16,
 ) -> Result<Dealt, Failed> {
-    let (_, package) = dkg::part1(identifier(index)?, seats, threshold, stream()).map_err(|_| Failed)?;
-    let (dealt, _) =
-        keys::generate_with_dealer(seats, threshold, IdentifierList::Default, stream()).map_err(|_| Failed)?;
-    let mut shares = Vec::with_capacity(dealt.len());
-    for seat in 1..=seats {
-        let share = dealt.get(&identifier(seat)?).ok_or(Failed)?;
-        if share.commitment() != package.commitment() {
-            return Err(Failed);
-        }
-        shares.push(secret_element(share.signing_share())?);
-    }
-    Ok(Dealt { package: encode(&package)?, shares })
+    let root = polynomial::deal(|| stream(KeyKind::Root), index, threshold, seats)?;
+    let beacon = polynomial::deal(|| stream(KeyKind::Beacon), index, threshold, seats)?;
+    let pairs = root.shares.into_iter().zip(beacon.shares);
+    Ok(Dealt {
+        package: [root.commitment, beacon.commitment].concat(),
+        shares: pairs.map(|(root, beacon)| Shares { root, beacon }).collect(),
+    })
 }
 
-/// The outcome of an attempt for the seat of `index`: its share of the root, and the public shares of all that took part. Verifies
-/// every share against its dealer's package once more.
+/// The outcomes of an attempt for the seat of `index`, of the root and of the beacon.
 pub(super) fn finish(
-    stream: EntropyStream,
+    stream: impl Fn(KeyKind) -> EntropyStream,
     index: u16,
     threshold: u16,
     packages: &BTreeMap<u16, Package>,
-    shares: &BTreeMap<u16, Secret<[u8; ELEMENT_BYTES]>>,
-) -> Result<(KeyShare, BTreeMap<u16, [u8; ELEMENT_BYTES]>), Failed> {
-    let participants = u16::try_from(packages.len()).ok().and_then(|others| others.checked_add(1)).ok_or(Failed)?;
-    let (mut first, mut second) = (BTreeMap::new(), BTreeMap::new());
+    shares: &BTreeMap<u16, Shares>,
+) -> Result<(Outcome, Outcome), Failed> {
+    let (mut of_root, mut of_beacon) = (BTreeMap::new(), BTreeMap::new());
     for (dealer, package) in packages {
-        let share = shares.get(dealer).ok_or(Failed)?;
-        let share = SigningShare::deserialize(share.expose()).map_err(|_| Failed)?;
-        first.insert(identifier(*dealer)?, package.parsed.clone());
-        second.insert(identifier(*dealer)?, dkg::round2::Package::new(share));
+        let shares = shares.get(dealer).ok_or(Failed)?;
+        of_root.insert(*dealer, (&package.root, &shares.root));
+        of_beacon.insert(*dealer, (&package.beacon, &shares.beacon));
     }
-    // The number of participants enters no coefficient: it is known only now.
-    let (secret, _) = dkg::part1(identifier(index)?, participants, threshold, stream).map_err(|_| Failed)?;
-    let (secret, _) = dkg::part2(secret, &first).map_err(|_| Failed)?;
-    let (key, public) = dkg::part3(&secret, &first, &second).map_err(|_| Failed)?;
-
-    let share = KeyShare::from_bytes(index, &secret_element(key.signing_share())?).map_err(|_| Failed)?;
-    let mut list = BTreeMap::new();
-    for seat in packages.keys().copied().chain([index]) {
-        let point = public.verifying_shares().get(&identifier(seat)?).ok_or(Failed)?;
-        list.insert(seat, element(&point.serialize().map_err(|_| Failed)?)?);
-    }
-    Ok((share, list))
-}
-
-/// Verifies one package's proof of possession. Part 2 is where frost does it, for all others at once: here it is told that there is
-/// one other dealer, and the secret that it asks for has no content.
-fn verify_possession(index: u16, threshold: u16, package: &dkg::round1::Package) -> Result<(), PackageError> {
-    let (dealer, other) = (identifier(index), identifier(if index == 1 { 2 } else { 1 }));
-    let (Ok(dealer), Ok(other)) = (dealer, other) else { return Err(PackageError::Proof) };
-    let nothing = dkg::round1::SecretPackage::new(
-        other,
-        vec![RistrettoScalarField::zero()],
-        package.commitment().clone(),
-        threshold,
-        2,
-    );
-    dkg::part2(nothing, &BTreeMap::from([(dealer, package.clone())])).map(drop).map_err(|_| PackageError::Proof)
-}
-
-fn encode(package: &dkg::round1::Package) -> Result<Vec<u8>, Failed> {
-    let commitments = package.commitment().serialize().map_err(|_| Failed)?;
-    let commitments = commitments.iter().map(|point| element(point)).collect::<Result<_, _>>()?;
-    let proof = package.proof_of_knowledge().serialize().map_err(|_| Failed)?;
-    Ok(Encoded { commitments, proof: proof.try_into().map_err(|_| Failed)? }.encode())
-}
-
-fn identifier(index: u16) -> Result<Identifier, Failed> {
-    Identifier::try_from(index).map_err(|_| Failed)
-}
-
-fn element(bytes: &[u8]) -> Result<[u8; ELEMENT_BYTES], Failed> {
-    bytes.try_into().map_err(|_| Failed)
-}
-
-fn secret_element(share: &SigningShare) -> Result<Secret<[u8; ELEMENT_BYTES]>, Failed> {
-    let bytes = Secret::new(share.serialize());
-    Secret::from_slice(bytes.expose()).ok_or(Failed)
+    let root = polynomial::finish(stream(KeyKind::Root), index, threshold, &of_root)?;
+    let beacon = polynomial::finish(stream(KeyKind::Beacon), index, threshold, &of_beacon)?;
+    Ok((root, beacon))
 }
 
 #[cfg(test)]
@@ -202,69 +173,84 @@ mod tests {
     use phala_crypto::entropy::EntropyBuilder;
     use phala_protocol::domain;
 
-    fn dealt(seed: u8, index: u16) -> Dealt {
-        deal(|| EntropyBuilder::new(domain::CEREMONY_SEED, &[seed; 32]).finish(), index, 3, 4).unwrap()
+    fn stream(seed: u8, key: KeyKind) -> EntropyStream {
+        let label = match key {
+            KeyKind::Root => domain::CEREMONY_SEED,
+            KeyKind::Beacon => domain::CEREMONY_BEACON_SEED,
+        };
+        EntropyBuilder::new(label, &[seed; 32]).finish()
     }
 
-    fn refused(index: u16, bytes: &[u8]) -> Option<PackageError> {
-        Package::decode(index, 3, bytes).err()
+    fn dealt(seed: u8, index: u16) -> Dealt {
+        deal(|key| stream(seed, key), index, 3, 4).unwrap()
+    }
+
+    fn refused(bytes: &[u8]) -> Option<PackageError> {
+        Package::decode(2, 3, bytes).err()
     }
 
     #[test]
-    fn a_package_shows_which_shares_are_right() {
+    fn a_package_is_of_two_polynomials_and_shares_fit_both_or_not_at_all() {
         let dealt = dealt(1, 2);
-        assert_eq!(dealt.package.len(), package_bytes(3));
-        assert_eq!(package_bytes(67), 2 + 67 * 32 + 64);
+        assert_eq!((dealt.package.len(), package_bytes(67)), (package_bytes(3), 4_420));
         let package = Package::decode(2, 3, &dealt.package).unwrap();
         assert_eq!(package.bytes(), dealt.package);
+        let other = Package::decode(2, 3, &self::dealt(2, 2).package).unwrap();
         for recipient in 1..=4 {
-            let share = dealt.share(recipient).unwrap().expose();
-            assert!(package.fits(recipient, share));
-            assert!(!package.fits(recipient % 4 + 1, share) && !package.fits(0, share));
-            let mut altered = *share;
-            altered[0] ^= 1;
-            assert!(!package.fits(recipient, &altered) && !package.fits(recipient, &[0xff; 32]));
+            let shares = dealt.share(recipient).unwrap();
+            let [root, beacon] = shares.to_scalars();
+            assert_ne!(root, beacon);
+            assert!(package.fits(recipient, &[root, beacon]) && package.fits_secret(recipient, shares));
+            assert!(!other.fits_secret(recipient, shares) && !package.fits_secret(recipient % 4 + 1, shares));
+            // Neither one of them twice, nor the two in the other's place, nor one that is wrong beside one that is right.
+            let foreign = self::dealt(2, 2).share(recipient).unwrap().to_scalars();
+            for wrong in [[root, root], [beacon, beacon], [beacon, root], [root, foreign[1]], [foreign[0], beacon]] {
+                assert!(!package.fits(recipient, &wrong) && !package.fits_secret(recipient, &Shares::copied(&wrong)));
+            }
         }
         assert!(dealt.share(0).is_none() && dealt.share(5).is_none());
     }
 
     #[test]
-    fn a_stream_deals_the_same_again_and_another_stream_another() {
-        assert_eq!(dealt(1, 2).package, dealt(1, 2).package);
-        assert_ne!(dealt(1, 2).package, dealt(2, 2).package);
-        assert!(dealt(1, 2).share(1).unwrap().equals(dealt(1, 2).share(1).unwrap()));
+    fn a_package_with_a_bad_half_is_none() {
+        let (good, other) = (dealt(1, 2).package, dealt(2, 2).package);
+        let half = good.len() / 2;
+        assert_eq!(refused(&good), None);
+        for position in [0, half] {
+            let with = |change: fn(&mut [u8])| {
+                let mut bytes = good.clone();
+                change(&mut bytes[position..position + half]);
+                refused(&bytes)
+            };
+            assert_eq!(with(|part| part[0] = 2 << 2), Some(PackageError::Length));
+            assert_eq!(with(|part| part[1..33].fill(0)), Some(PackageError::Element));
+            assert_eq!(with(|part| part[97 + 32] ^= 1), Some(PackageError::Proof));
+        }
+        // Of another dealer, in one half alone.
+        let third = dealt(1, 3).package;
+        assert_eq!(refused(&[&good[..half], &third[half..]].concat()), Some(PackageError::Proof));
+        assert_eq!(refused(&[&third[..half], &good[half..]].concat()), Some(PackageError::Proof));
+        for wrong in [&good[..half], &good[half..], &good[..good.len() - 1], &[]] {
+            assert_eq!(refused(wrong), Some(PackageError::Length));
+        }
+        assert_eq!(refused(&[&good[..], &[0]].concat()), Some(PackageError::Length));
+        assert_eq!(refused(&[&good[..], &good[half..]].concat()), Some(PackageError::Length));
+        // Halves of two dealings of one dealer are a package, of which neither's shares fit.
+        let mixed = Package::decode(2, 3, &[&good[..half], &other[half..]].concat()).unwrap();
+        for dealt in [dealt(1, 2), dealt(2, 2)] {
+            assert!((1..=4).all(|recipient| !mixed.fits_secret(recipient, dealt.share(recipient).unwrap())));
+        }
     }
 
     #[test]
-    fn a_proof_is_of_an_index_and_of_no_attempt_so_that_shares_decide() {
-        let (earlier, now) = (dealt(1, 2), dealt(2, 2));
-        let taken_over = Package::decode(2, 3, &earlier.package).unwrap();
-        assert!((1..=4).all(|recipient| !taken_over.fits(recipient, now.share(recipient).unwrap().expose())));
-        assert_eq!(refused(3, &earlier.package), Some(PackageError::Proof));
-    }
-
-    #[test]
-    fn what_is_no_package_is_refused() {
+    fn shares_are_64_bytes_root_first() {
         let dealt = dealt(1, 2);
-        assert_eq!(refused(2, &dealt.package), None);
-        assert_eq!(refused(1, &dealt.package), Some(PackageError::Proof), "another dealer's");
-        assert_eq!(refused(3, &dealt.package), Some(PackageError::Proof), "another dealer's");
-        assert_eq!(refused(0, &dealt.package), Some(PackageError::Proof));
-        assert_eq!(refused(2, &[]), Some(PackageError::Length));
-        assert_eq!(refused(2, &dealt.package[1..]), Some(PackageError::Length));
-        assert_eq!(refused(2, &[&dealt.package[..], &[0]].concat()), Some(PackageError::Length));
-        assert_eq!(Package::decode(2, 4, &dealt.package).err(), Some(PackageError::Length));
-        let with = |position: usize, byte: u8, count: usize| {
-            let mut bytes = dealt.package.clone();
-            bytes[position..position + count].fill(byte);
-            refused(2, &bytes)
-        };
-        assert_eq!(with(0, 2 << 2, 1), Some(PackageError::Length), "says another number than there are");
-        assert_eq!(with(1, 0, 32), Some(PackageError::Element), "the identity");
-        assert_eq!(with(1, 0xff, 32), Some(PackageError::Element));
-        assert_eq!(with(97 + 32, 0xff, 32), Some(PackageError::Element), "a scalar that is not canonical");
-        let mut bytes = dealt.package.clone();
-        bytes[97 + 32] ^= 1;
-        assert_eq!(refused(2, &bytes), Some(PackageError::Proof));
+        let shares = dealt.share(3).unwrap();
+        let bytes = shares.to_bytes();
+        assert_eq!(bytes.expose()[..], shares.to_scalars().concat());
+        assert_eq!(Shares::from_slice(bytes.expose()).unwrap().to_scalars(), shares.to_scalars());
+        for length in [0, 31, 32, 63, 65, 96] {
+            assert!(Shares::from_slice(&vec![1; length]).is_none(), "{length}");
+        }
     }
 }

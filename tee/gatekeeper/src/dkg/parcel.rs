@@ -5,7 +5,7 @@
 //! that, nothing is decapsulated. Neither says that what is inside is right: the chain's hash does, or a package.
 //! Anyone may make parcels, and the host carries, drops and repeats them.
 
-use super::package::package_bytes;
+use super::package::{package_bytes, SHARE_BYTES};
 use codec::Encode;
 use phala_crypto::{
     aead::TAG_BYTES,
@@ -72,8 +72,8 @@ pub fn open_parcel(genesis: &Hash, secret: &DecapsulationKey, parcel: &Parcel) -
 
 /// The ciphertext of a parcel whose parts have lengths that a parcel has.
 fn encapsulated(parcel: &Parcel) -> Result<&[u8; CIPHERTEXT_BYTES], ParcelError> {
-    // A delivery is a share and a package.
-    let longest = 32 + u16::try_from(threshold_of(MAX_SEATS)).map_or(0, package_bytes) + TAG_BYTES;
+    // A delivery is a seat's shares and a package.
+    let longest = SHARE_BYTES + u16::try_from(threshold_of(MAX_SEATS)).map_or(0, package_bytes) + TAG_BYTES;
     if parcel.body.len() > longest {
         return Err(ParcelError::Malformed);
     }
@@ -87,7 +87,7 @@ fn info(genesis: &Hash) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use phala_protocol::ceremony::{ParcelKind, MAX_ATTACHMENT_BYTES};
+    use phala_protocol::ceremony::{Attachment, ParcelKind, MAX_ATTACHMENT_BYTES};
 
     fn sender(byte: u8) -> IdentityKey {
         IdentityKey::from_seed(&Secret::new([byte; 32]))
@@ -151,10 +151,21 @@ mod tests {
 
     #[test]
     fn the_longest_delivery_is_not_too_long_for_the_chain() {
-        let package = package_bytes(u16::try_from(threshold_of(MAX_SEATS)).unwrap());
-        let delivery = CIPHERTEXT_BYTES + 32 + package + TAG_BYTES;
-        assert_eq!(delivery, 3_378);
-        assert!(delivery <= MAX_ATTACHMENT_BYTES);
+        assert_eq!(threshold_of(MAX_SEATS), 67);
+        let recipient = DecapsulationKey::from_seed(&Secret::new([1; 32]));
+        let key = EncapsulationKey::from_bytes(recipient.public_key()).unwrap();
+        let header = ParcelHeader { era: 1, attempt: 2, from: 3, to: 4, kind: ParcelKind::Delivery };
+        let content = vec![5; SHARE_BYTES + package_bytes(67)];
+        let parcel = seal_parcel(&[7; 32], &sender(3), &key, header, &content, &Secret::new([9; 32])).unwrap();
+        let bytes = parcel.encapsulated.len() + parcel.body.len();
+        assert_eq!(bytes, 5_620);
+        assert!(bytes <= MAX_ATTACHMENT_BYTES);
+        // With header, lengths and signature too.
+        assert!(Attachment::Parcel(parcel.clone()).encoded_size() <= MAX_ATTACHMENT_BYTES);
+        assert_eq!(open_parcel(&[7; 32], &recipient, &parcel).unwrap().expose(), &content);
+        let longer =
+            seal_parcel(&[7; 32], &sender(3), &key, header, &[&content[..], &[5]].concat(), &Secret::new([9; 32]));
+        assert_eq!(open_parcel(&[7; 32], &recipient, &longer.unwrap()).err(), Some(ParcelError::Malformed));
     }
 
     #[test]

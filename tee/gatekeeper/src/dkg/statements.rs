@@ -2,7 +2,7 @@
 //!
 //! Guarantees: idempotent - the same view says the same until the record holds it. A missing parcel is complained of at the end of
 //! the phase only, when it can no longer be on its way; a wrong one never, for anybody can send it in another's name. What was
-//! delivered on chain is disputed only if it is useless: what a host keeps from its seat is not. A share is answered only in
+//! delivered on chain is disputed only if it is useless: what a host keeps from its seat is not. Shares are answered only in
 //! `Settle`, before its last call, to a dispute that stands: what the chain would not take must not be public either.
 
 use super::ceremony::{Ceremony, CeremonyError, Turn, View};
@@ -60,12 +60,12 @@ impl Ceremony {
     }
 
     fn confirm(&self, own: &SeatRecord, said: &mut Vec<Statement>) {
-        if let (Some(share_list), None) = (self.confirmed, own.confirmed) {
-            said.push(Statement::Confirm { share_list });
+        if let (Some(keys), None) = (self.confirmed, own.confirmed) {
+            said.push(Statement::Confirm(keys));
         }
     }
 
-    /// Complains of every dealer whose share is missing, with this seat's key until a complaint of it stands.
+    /// Complains of every dealer whose shares are missing, with this seat's key until a complaint of it stands.
     fn complain(
         &self,
         view: &View<'_>,
@@ -141,8 +141,8 @@ impl Ceremony {
             }
             self.unsealed |= self.answered.insert(accuser);
             if complaint.answer.is_none() {
-                let share = self.dealt.share(accuser).ok_or(CeremonyError::Failed)?;
-                let statement = Statement::Answer { accuser, share: *share.expose() };
+                let shares = self.dealt.share(accuser).ok_or(CeremonyError::Failed)?;
+                let statement = Statement::Answer { accuser, shares: shares.to_scalars() };
                 match shown {
                     true => said.push(statement),
                     false => attached.push((statement, Attachment::Package(self.dealt.package.clone()))),

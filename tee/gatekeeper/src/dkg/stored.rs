@@ -1,25 +1,29 @@
 //! A seat's view of an attempt as it is sealed.
 //!
-//! Guarantees: what is restored deals the polynomial that was dealt before, holds to whoever took part, to what it made public and
+//! Guarantees: what is restored deals the polynomials that were dealt before, holds to whoever took part, to what it made public and
 //! to what it confirmed; packages and shares are verified again. The bytes hold the seed: they are sealed, never sent; what stands
 //! between them and a view is wiped, and never grows out of a buffer that is not. The host
 //! decides which of its sealed states is restored: see `ceremony.rs` for what an old one can do.
 
 use super::{
     ceremony::{Ceremony, CeremonyError},
-    package::Package,
+    package::{Package, Shares},
 };
 use codec::{Decode, DecodeAll, Encode};
 use phala_crypto::Secret;
-use phala_protocol::{Hash, WorkerId};
+use phala_protocol::{ceremony::Confirmed, Hash, WorkerId};
 use std::{
     collections::{BTreeMap, BTreeSet},
     mem::take,
 };
 use zeroize::Zeroize;
 
+/// What a view of this form begins with: one that was sealed when there was a root alone is no view any more.
+const FORM: [u8; 8] = *b"view/v2\0";
+
 #[derive(Encode, Decode)]
 struct Stored {
+    form: [u8; 8],
     genesis: Hash,
     attempt: (u32, u32, u16, u16),
     seats: Vec<WorkerId>,
@@ -28,15 +32,15 @@ struct Stored {
     packages: BTreeMap<u16, Vec<u8>>,
     broken: BTreeSet<u16>,
     /// By dealer. No map: its nodes keep copies of what moved in them.
-    shares: Vec<(u16, [u8; 32])>,
+    shares: Vec<(u16, [[u8; 32]; 2])>,
     answered: BTreeSet<u16>,
-    confirmed: Option<Hash>,
+    confirmed: Option<Confirmed>,
 }
 
 impl Zeroize for Stored {
     fn zeroize(&mut self) {
         self.seed.zeroize();
-        self.shares.iter_mut().for_each(|(_, share)| share.zeroize());
+        self.shares.iter_mut().for_each(|(_, shares)| shares.zeroize());
     }
 }
 
@@ -51,8 +55,9 @@ impl Ceremony {
     pub fn to_secret_bytes(&self) -> Secret<Vec<u8>> {
         // With its full capacity, so that growing leaves no copy behind.
         let mut shares = Vec::with_capacity(self.shares.len());
-        shares.extend(self.shares.iter().map(|(dealer, share)| (*dealer, *share.expose())));
+        shares.extend(self.shares.iter().map(|(dealer, shares)| (*dealer, shares.to_scalars())));
         let stored = Stored {
+            form: FORM,
             genesis: self.genesis,
             attempt: (self.era, self.attempt, self.threshold, self.index),
             seats: self.seats.clone(),
@@ -72,19 +77,22 @@ impl Ceremony {
     /// A view from unsealed bytes.
     pub fn from_secret_bytes(bytes: &Secret<Vec<u8>>) -> Result<Self, CeremonyError> {
         let mut stored = Stored::decode_all(&mut bytes.expose().as_slice()).map_err(|_| CeremonyError::Malformed)?;
+        if stored.form != FORM {
+            return Err(CeremonyError::Malformed);
+        }
         let seed = Secret::<[u8; 32]>::fill(|bytes| bytes.copy_from_slice(&stored.seed));
         let mut ceremony = Self::resume(stored.genesis, &seed, stored.attempt, take(&mut stored.seats))?;
         for (dealer, bytes) in &stored.packages {
             let package = Package::decode(*dealer, ceremony.threshold, bytes).map_err(|_| CeremonyError::Malformed)?;
             ceremony.packages.insert(*dealer, package);
         }
-        for (dealer, share) in &stored.shares {
-            let share = Secret::<[u8; 32]>::fill(|bytes| bytes.copy_from_slice(share));
+        for (dealer, shares) in &stored.shares {
+            let shares = Shares::copied(shares);
             let package = ceremony.packages.get(dealer).ok_or(CeremonyError::Malformed)?;
-            if !package.fits(ceremony.index, share.expose()) {
+            if !package.fits_secret(ceremony.index, &shares) {
                 return Err(CeremonyError::Malformed);
             }
-            ceremony.shares.insert(*dealer, share);
+            ceremony.shares.insert(*dealer, shares);
         }
         ceremony.roster = take(&mut stored.roster);
         ceremony.broken = take(&mut stored.broken);
@@ -101,6 +109,7 @@ mod tests {
     #[test]
     fn wiping_leaves_neither_seed_nor_shares() {
         let mut stored = Stored {
+            form: FORM,
             genesis: [7; 32],
             attempt: (1, 0, 3, 1),
             seats: Vec::new(),
@@ -108,11 +117,11 @@ mod tests {
             roster: BTreeMap::new(),
             packages: BTreeMap::new(),
             broken: BTreeSet::new(),
-            shares: vec![(2, [2; 32]), (3, [3; 32])],
+            shares: vec![(2, [[2; 32], [4; 32]]), (3, [[3; 32], [5; 32]])],
             answered: BTreeSet::new(),
             confirmed: None,
         };
         stored.zeroize();
-        assert_eq!((stored.seed, &stored.shares[..]), ([0; 32], &[(2, [0; 32]), (3, [0; 32])][..]));
+        assert_eq!((stored.seed, &stored.shares[..]), ([0; 32], &[(2, [[0; 32]; 2]), (3, [[0; 32]; 2])][..]));
     }
 }

@@ -3,21 +3,26 @@
 //! The evidence is INSECURE: genuine formats under the published development root.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
+mod beacon;
 mod disputes;
 
 use super::*;
-use crate::{verify_introduction, Facts, Refusal, VerifiedPeer};
+use crate::{verify_introduction, Facts, Refusal, VerifiedPeer, Verifier};
 use codec::Encode;
 use phala_attest::{AcceptedStatuses, AdvisoryPolicy, Ban, Bans, DevelopmentGenesis, Evidence, PolicyTerms, Subject};
 use phala_crypto::{
-    prf::PublicShare, signature::ed25519, signature::ed25519::IdentityKey, xwing::DecapsulationKey, Secret,
+    beacon::verify_beacon_record,
+    prf::PublicShare,
+    signature::{ed25519, ed25519::IdentityKey},
+    xwing::DecapsulationKey,
+    Secret,
 };
 use phala_insecure_tee::InsecureMachine;
 use phala_protocol::{
     attestation::{encryption_key_hash, Assurance, Listing, Registration, Role, Version},
     ceremony::{
-        delivery_hash, package_hash, Attachment, CeremonyRecord, Complaint, Fault, Introduction, Parcel, ParcelHeader,
-        ParcelKind, Phase, Reason, SignedStatement, Statement, LAST_CALL_BLOCKS,
+        delivery_hash, package_hash, Attachment, CeremonyRecord, Complaint, Confirmed, Fault, Introduction, Parcel,
+        ParcelHeader, ParcelKind, Phase, Reason, SignedStatement, Statement, LAST_CALL_BLOCKS,
     },
     chain_state::{AllowedMeasurement, WorkerRecord},
     AccountId, Hash, WorkerId,
@@ -111,8 +116,12 @@ impl Case {
         self.facts.worker.as_mut().unwrap()
     }
 
+    fn verified(&self, index: u16) -> VerifiedPeer {
+        verify_introduction(&id(index), &self.introduction, &self.facts, &mut Verifier::default()).ok().unwrap()
+    }
+
     fn verify(&self) -> Result<VerifiedPeer, Refusal> {
-        verify_introduction(&id(1), &self.introduction, &self.facts)
+        verify_introduction(&id(1), &self.introduction, &self.facts, &mut Verifier::default())
     }
 }
 
@@ -210,7 +219,7 @@ impl Table {
         let record = record(0);
         let peers = (1..=SEATS).map(|index| {
             let case = Case::new(index);
-            (id(index), verify_introduction(&id(index), &case.introduction, &case.facts).ok().unwrap())
+            (id(index), case.verified(index))
         });
         let seats = (1..=SEATS).map(|index| begin(index, &record).unwrap()).collect();
         Self { peers: peers.collect(), seats, record, now: NOW, since: 0 }
@@ -262,8 +271,14 @@ impl Table {
         }
     }
 
-    fn share(&self, dealer: u16, recipient: u16) -> [u8; 32] {
-        *self.seats[usize::from(dealer) - 1].dealt.share(recipient).unwrap().expose()
+    /// Of the root, then of the beacon.
+    fn shares(&self, dealer: u16, recipient: u16) -> [[u8; 32]; 2] {
+        self.seats[usize::from(dealer) - 1].dealt.share(recipient).unwrap().to_scalars()
+    }
+
+    /// As they are sealed.
+    fn share(&self, dealer: u16, recipient: u16) -> Vec<u8> {
+        self.shares(dealer, recipient).concat()
     }
 
     fn complain(&mut self, accuser: u16, dealer: u16) {
@@ -272,7 +287,7 @@ impl Table {
     }
 
     /// A complaint whose delivery is disputed, and answered or not.
-    fn dispute(&mut self, accuser: u16, dealer: u16, answer: Option<[u8; 32]>) {
+    fn dispute(&mut self, accuser: u16, dealer: u16, answer: Option<[[u8; 32]; 2]>) {
         self.complain(accuser, dealer);
         let complaint = self.record.complaints.last_mut().unwrap();
         (complaint.delivered, complaint.disputed, complaint.answer) = (Some([9; 32]), true, answer);
@@ -311,20 +326,22 @@ const LAST_CALL: u32 = UNTIL - LAST_CALL_BLOCKS + 1;
 fn seats_that_hear_everything_confirm_one_list_and_repeat_it_until_it_stands() {
     let mut table = Table::dealt(SEATS);
     table.exchange(|_| false);
-    let mut lists = BTreeSet::new();
+    let mut confirmed = BTreeSet::new();
     for index in 1..=SEATS {
         let turn = table.step(index, 2).unwrap();
         assert!(turn.seal_first, "what is confirmed is sealed first");
         let [signed] = turn.statements[..] else { panic!() };
-        let Statement::Confirm { share_list } = signed.statement else { panic!() };
+        let Statement::Confirm(keys) = signed.statement else { panic!() };
         ed25519::verify(&id(index).0, &signed.signing_payload(&GENESIS), &signed.signature).unwrap();
-        lists.insert(share_list);
+        confirmed.insert(keys);
         assert_eq!(table.said(index, 3), [signed.statement]);
-        table.record.seats[usize::from(index) - 1].confirmed = Some(share_list);
+        table.record.seats[usize::from(index) - 1].confirmed = Some(keys);
         assert_eq!(table.said(index, 4), []);
-        assert_eq!(table.seats[usize::from(index) - 1].seat().unwrap().share_list(), share_list);
+        let seat = table.seats[usize::from(index) - 1].seat().unwrap();
+        assert_eq!((seat.share_list(), seat.keys()), (keys.share_list, Some(keys)));
+        assert_eq!(seat.beacon().unwrap().record().hash(), keys.beacon);
     }
-    assert_eq!(lists.len(), 1);
+    assert_eq!(confirmed.len(), 1, "one root and one beacon key");
     assert!(table.step(1, 5).unwrap().parcels.is_empty(), "nobody lacks anything");
 }
 
@@ -371,10 +388,16 @@ fn a_seat_that_took_no_part_has_no_public_share_and_the_threshold_stays() {
     let seat = table.seats[0].seat().unwrap();
     let root = seat.root_record((1..=SEATS).map(id).collect());
     assert_eq!((root.threshold, root.seats.len()), (3, 4));
-    let (_, _, _, _, shares): (u32, u16, u16, [u8; 32], Vec<[u8; 32]>) =
-        codec::Decode::decode(&mut seat.to_secret_bytes().expose().as_slice()).unwrap();
+    let sealed = seat.to_secret_bytes();
+    // After form, era, threshold, index and share.
+    let shares: Vec<[u8; 32]> = codec::Decode::decode(&mut &sealed.expose()[8 + 4 + 2 + 2 + 32..]).unwrap();
     assert_eq!((shares.len(), shares[3]), (4, [0; 32]));
     assert!(PublicShare::from_bytes(3, &shares[2]).is_ok() && PublicShare::from_bytes(4, &shares[3]).is_err());
+    // The beacon's record names those that hold a share, and no others.
+    let beacon = seat.beacon().unwrap().record();
+    assert_eq!((beacon.era, beacon.threshold), (1, 3));
+    assert_eq!(beacon.holders.iter().map(|holder| holder.index).collect::<Vec<_>>(), [1, 2, 3]);
+    assert!(verify_beacon_record(&GENESIS, beacon).is_ok());
     assert_eq!(table.step(4, 2).err(), Some(CeremonyError::NotCommitted));
 }
 
@@ -487,8 +510,14 @@ fn parcels_that_prove_nothing_change_nothing() {
     assert!(table.seats[0].to_secret_bytes().equals(&before));
 
     assert_eq!(table.accept(&package), Ok(()));
-    for content in [&table.share(2, 3)[..], &[0xff; 32], &[1; 31], &[]] {
+    let (own, other) = (table.share(2, 1), table.share(2, 3));
+    for content in [&other[..], &[0xff; 64], &[1; 31], &[], &own[..32]] {
         let wrong = table.forge(2, 1, ParcelKind::Share, content);
+        assert_eq!(table.accept(&wrong), Err(ParcelRefusal::WrongShare));
+    }
+    // Right in one half alone.
+    for content in [[&own[..32], &other[32..]].concat(), [&other[..32], &own[32..]].concat()] {
+        let wrong = table.forge(2, 1, ParcelKind::Share, &content);
         assert_eq!(table.accept(&wrong), Err(ParcelRefusal::WrongShare));
     }
     assert_eq!((table.accept(&share), table.accept(&share), table.accept(&package)), (Ok(()), Ok(()), Ok(())));
@@ -523,7 +552,7 @@ fn strangers_have_nothing_opened_and_a_dealer_that_sends_wrong_parcels_only_so_m
     assert_eq!(table.said(1, 2), []);
     assert_eq!(table.accept(&delivery), Ok(()));
     for kind in [ParcelKind::Package, ParcelKind::Share] {
-        let content = if kind == ParcelKind::Package { table.package(3) } else { table.share(3, 1).to_vec() };
+        let content = if kind == ParcelKind::Package { table.package(3) } else { table.share(3, 1) };
         let parcel = table.forge(3, 1, kind, &content);
         assert_eq!(table.accept(&parcel), Ok(()));
     }

@@ -1,7 +1,8 @@
-//! Signing with a shared Ed25519 key: FROST (RFC 9591, FROST(Ed25519, SHA-512)), by the library of its authors.
+//! Signing with a shared key: FROST (RFC 9591) by the library of its authors, for Ed25519 (FROST(Ed25519, SHA-512)) and for sr25519
+//! ([`super::sr25519`]).
 //!
 //! Two rounds: each signer sends commitments to two nonces, then its part of the signature over message and commitments. What
-//! [`aggregate`] gives is a plain Ed25519 signature (RFC 8032). Unforgeable with up to t - 1 signers corrupted and sessions running at
+//! [`aggregate`] gives is a plain signature: of Ed25519 (RFC 8032), or as schnorrkel makes it. Unforgeable with up to t - 1 signers corrupted and sessions running at
 //! once (Bellare, Crites, Komlo, Maller, Tessaro and Zhu, CRYPTO 2022).
 //!
 //! Nonces that serve two messages give the share away. So [`Nonces`] are used up by [`Signer::sign`], cannot be copied, encoded or made
@@ -32,22 +33,57 @@
 //! Only what is [`Authorised`] is signed, and nothing outside this crate's tests makes such a thing. Guarantees: a wrong or missing part
 //! names its signer. Peers and hosts control commitments and parts.
 
-use super::sharing::{IdentityShare, KeyRecord};
+use super::{
+    group::Group,
+    sharing::{IdentityShare, KeyRecord},
+    sr25519::{marked, Schnorrkel},
+};
 use codec::{Decode, Encode};
-use curve25519_dalek::edwards::EdwardsPoint;
-use frost_ed25519::{
+use curve25519_dalek::{edwards::EdwardsPoint, ristretto::RistrettoPoint};
+use frost_core::{
     aggregate_custom,
     keys::{KeyPackage, PublicKeyPackage, SigningShare, VerifyingShare},
-    round1, round2, CheaterDetection, Identifier, SigningPackage, VerifyingKey,
+    round1, round2, CheaterDetection, Ciphersuite, Identifier, SigningPackage, VerifyingKey,
 };
-use phala_crypto::{entropy::EntropyBuilder, signature::ed25519, Secret};
+use frost_ed25519::Ed25519Sha512;
+use phala_crypto::{
+    entropy::EntropyBuilder,
+    signature::{ed25519, sr25519},
+    Secret,
+};
 use phala_protocol::domain;
 use std::collections::BTreeMap;
 
+/// A group whose keys sign.
+pub trait Signs: Group {
+    /// FROST's hash functions for it.
+    type Suite: Ciphersuite;
+
+    /// The signature as everyone else reads it, if it verifies by the rules that everyone else applies, which are not the library's own.
+    fn accepted(key: &[u8; 32], message: &[u8], signature: [u8; 64]) -> Option<[u8; 64]>;
+}
+
+impl Signs for EdwardsPoint {
+    type Suite = Ed25519Sha512;
+
+    fn accepted(key: &[u8; 32], message: &[u8], signature: [u8; 64]) -> Option<[u8; 64]> {
+        ed25519::verify(key, message, &signature).ok().map(|()| signature)
+    }
+}
+
+impl Signs for RistrettoPoint {
+    type Suite = Schnorrkel;
+
+    fn accepted(key: &[u8; 32], message: &[u8], signature: [u8; 64]) -> Option<[u8; 64]> {
+        let signature = marked(signature);
+        sr25519::verify(key, message, &signature).ok().map(|()| signature)
+    }
+}
+
 /// A message that may be signed as a contract.
 ///
-/// What makes one will be the check that the message is an egress item of a final result, by the gatekeeper's own head. Egress does
-/// not exist yet: so nothing makes one, and no gatekeeper signs anything. `[not yet]`
+/// What makes one will be the check that the message is an egress item of a final result, by the gatekeeper's own head. What leaves
+/// clusters so far goes to our own chain, which needs no signature: so nothing makes one, and no gatekeeper signs anything. `[not yet]`
 ///
 /// ```compile_fail,E0423
 /// let _ = phala_gatekeeper::identity::Authorised(b"pay me".to_vec());
@@ -82,24 +118,24 @@ pub struct PartialSignature {
 }
 
 /// The nonces of one signature: used once, never stored.
-pub struct Nonces(round1::SigningNonces);
+pub struct Nonces<G: Signs = EdwardsPoint>(round1::SigningNonces<G::Suite>);
 
 /// A holder that signs.
-pub struct Signer {
-    key: KeyPackage,
-    record: KeyRecord<EdwardsPoint>,
+pub struct Signer<G: Signs = EdwardsPoint> {
+    key: KeyPackage<G::Suite>,
+    record: KeyRecord<G>,
     index: u16,
     commitments: u64,
 }
 
-impl Signer {
+impl<G: Signs> Signer<G> {
     /// A signer of the key of `record`, with its own share of it.
-    pub fn new(record: KeyRecord<EdwardsPoint>, share: &IdentityShare<EdwardsPoint>) -> Result<Self, SignError> {
+    pub fn new(record: KeyRecord<G>, share: &IdentityShare<G>) -> Result<Self, SignError> {
         let index = share.index();
         if record.public_share(index) != Some(&share.public()) {
             return Err(SignError::NoSuchHolder(index));
         }
-        let identifier = identifier(index)?;
+        let identifier = identifier::<G>(index)?;
         let signing =
             SigningShare::deserialize(share.to_bytes().expose()).map_err(|_| SignError::NoSuchHolder(index))?;
         let (verifying_key, shares) = public_keys(&record)?;
@@ -109,7 +145,7 @@ impl Signer {
     }
 
     /// First round: commits to the nonces of one signature. `entropy` must be fresh.
-    pub fn commit(&mut self, entropy: Secret<[u8; 32]>) -> Result<(Nonces, NonceCommitments), SignError> {
+    pub fn commit(&mut self, entropy: Secret<[u8; 32]>) -> Result<(Nonces<G>, NonceCommitments), SignError> {
         self.commitments = self.commitments.wrapping_add(1);
         let mut stream = EntropyBuilder::new(domain::IDENTITY_NONCE, entropy.expose())
             .bind(&self.record.key())
@@ -117,7 +153,7 @@ impl Signer {
             .bind(&self.commitments.to_le_bytes())
             .finish();
         let (nonces, commitments) = round1::commit(self.key.signing_share(), &mut stream);
-        let encoded = |commitment: &round1::NonceCommitment| -> Result<[u8; 32], SignError> {
+        let encoded = |commitment: &round1::NonceCommitment<G::Suite>| -> Result<[u8; 32], SignError> {
             let bytes = commitment.serialize().map_err(|_| SignError::Commitment(self.index))?;
             bytes.try_into().map_err(|_| SignError::Commitment(self.index))
         };
@@ -128,7 +164,7 @@ impl Signer {
     /// Second round: this signer's part, with `commitments` of at least a threshold of holders, its own among them.
     pub fn sign(
         &self,
-        nonces: Nonces,
+        nonces: Nonces<G>,
         commitments: &[NonceCommitments],
         message: &Authorised,
     ) -> Result<PartialSignature, SignError> {
@@ -140,8 +176,8 @@ impl Signer {
 }
 
 /// The signature over `message` by the key of `record`, from one part for each of `commitments`. Anyone may do this; it needs no secret.
-pub fn aggregate(
-    record: &KeyRecord<EdwardsPoint>,
+pub fn aggregate<G: Signs>(
+    record: &KeyRecord<G>,
     commitments: &[NonceCommitments],
     parts: &[PartialSignature],
     message: &[u8],
@@ -153,12 +189,12 @@ pub fn aggregate(
         if !commitments.iter().any(|commitment| commitment.index == *index) {
             return Err(SignError::NotCommitted(*index));
         }
-        if by_signer.insert(identifier(*index)?, part).is_some() {
+        if by_signer.insert(identifier::<G>(*index)?, part).is_some() {
             return Err(SignError::Duplicate(*index));
         }
     }
     for commitment in commitments {
-        if !by_signer.contains_key(&identifier(commitment.index)?) {
+        if !by_signer.contains_key(&identifier::<G>(commitment.index)?) {
             return Err(SignError::Missing(commitment.index));
         }
     }
@@ -168,22 +204,21 @@ pub fn aggregate(
         Ok(signature) => signature.serialize().map_err(|_| SignError::Refused)?,
         Err(error) => {
             let culprits = error.culprits();
-            let is_culprit = |index: &u16| identifier(*index).is_ok_and(|identifier| culprits.contains(&identifier));
+            let is_culprit =
+                |index: &u16| identifier::<G>(*index).is_ok_and(|identifier| culprits.contains(&identifier));
             let named: Vec<u16> = parts.iter().map(|part| part.index).filter(is_culprit).collect();
             return Err(if named.is_empty() { SignError::Refused } else { SignError::Wrong(named) });
         }
     };
     let signature: [u8; 64] = signature.try_into().map_err(|_| SignError::Refused)?;
-    // By the rules that everyone else applies, which are not the library's own.
-    ed25519::verify(&record.key(), message, &signature).map_err(|_| SignError::Refused)?;
-    Ok(signature)
+    G::accepted(&record.key(), message, signature).ok_or(SignError::Refused)
 }
 
-fn signing_package(
-    record: &KeyRecord<EdwardsPoint>,
+fn signing_package<G: Signs>(
+    record: &KeyRecord<G>,
     commitments: &[NonceCommitments],
     message: &[u8],
-) -> Result<SigningPackage, SignError> {
+) -> Result<SigningPackage<G::Suite>, SignError> {
     let (have, need) = (commitments.len(), usize::from(record.threshold()));
     if have < need {
         return Err(SignError::TooFew { have, need });
@@ -196,26 +231,26 @@ fn signing_package(
         let point =
             |bytes: &[u8; 32]| round1::NonceCommitment::deserialize(bytes).map_err(|_| SignError::Commitment(*index));
         let committed = round1::SigningCommitments::new(point(hiding)?, point(binding)?);
-        if by_signer.insert(identifier(*index)?, committed).is_some() {
+        if by_signer.insert(identifier::<G>(*index)?, committed).is_some() {
             return Err(SignError::Duplicate(*index));
         }
     }
     Ok(SigningPackage::new(by_signer, message))
 }
 
-fn public_keys(
-    record: &KeyRecord<EdwardsPoint>,
-) -> Result<(VerifyingKey, BTreeMap<Identifier, VerifyingShare>), SignError> {
+type PublicKeys<C> = (VerifyingKey<C>, BTreeMap<Identifier<C>, VerifyingShare<C>>);
+
+fn public_keys<G: Signs>(record: &KeyRecord<G>) -> Result<PublicKeys<G::Suite>, SignError> {
     let key = VerifyingKey::deserialize(&record.key()).map_err(|_| SignError::Refused)?;
     let mut shares = BTreeMap::new();
     for (index, share) in record.holders() {
         let share = VerifyingShare::deserialize(&share).map_err(|_| SignError::NoSuchHolder(index))?;
-        shares.insert(identifier(index)?, share);
+        shares.insert(identifier::<G>(index)?, share);
     }
     Ok((key, shares))
 }
 
-fn identifier(index: u16) -> Result<Identifier, SignError> {
+fn identifier<G: Signs>(index: u16) -> Result<Identifier<G::Suite>, SignError> {
     Identifier::try_from(index).map_err(|_| SignError::NoSuchHolder(index))
 }
 

@@ -6,11 +6,15 @@ use super::{
     sharing::{evaluate, lagrange},
     verify_key_record, Authorised, DealerFault, Dealing, EdwardsPoint, Group, IdentityShare, KeyRecord,
     NonceCommitments, Nonces, Package, PartialSignature, RecordError, ReshareError, Resharing, RistrettoPoint, Session,
-    ShareError, SignError, Signer, SubShare, VerifiedPackage, VerifiedSubShare,
+    ShareError, SignError, Signer, Signs, SubShare, VerifiedPackage, VerifiedSubShare,
 };
 use codec::Encode;
 use curve25519_dalek::scalar::Scalar;
-use phala_crypto::{kdf, signature::ed25519, Secret};
+use phala_crypto::{
+    kdf,
+    signature::{ed25519, sr25519, sr25519::Claim},
+    Secret,
+};
 use phala_protocol::{
     ceremony::{threshold_of, tolerated, MAX_SEATS},
     domain, Hash, WorkerId,
@@ -97,8 +101,10 @@ fn insecure_key_of<G: Group>(shares: &[&IdentityShare<G>]) -> [u8; 32] {
     G::base_times(&sum).to_encoding()
 }
 
-/// First rounds of the holders at `positions`.
-fn committed(key: &Shared<EdwardsPoint>, positions: &[usize]) -> (Vec<(Signer, Nonces)>, Vec<NonceCommitments>) {
+/// Who committed, with the nonces, and what they committed to.
+type FirstRound<G> = (Vec<(Signer<G>, Nonces<G>)>, Vec<NonceCommitments>);
+
+fn committed<G: Signs>(key: &Shared<G>, positions: &[usize]) -> FirstRound<G> {
     let first = |position: &usize| {
         let mut signer = Signer::new(key.record.clone(), &key.shares[*position]).unwrap();
         let (nonces, commitments) = signer.commit(Secret::new([*position as u8; 32])).unwrap();
@@ -107,12 +113,12 @@ fn committed(key: &Shared<EdwardsPoint>, positions: &[usize]) -> (Vec<(Signer, N
     positions.iter().map(first).unzip()
 }
 
-fn parts(signers: Vec<(Signer, Nonces)>, commitments: &[NonceCommitments]) -> Vec<PartialSignature> {
+fn parts<G: Signs>(signers: Vec<(Signer<G>, Nonces<G>)>, commitments: &[NonceCommitments]) -> Vec<PartialSignature> {
     let message = Authorised::for_a_test(MESSAGE);
     signers.into_iter().map(|(signer, nonces)| signer.sign(nonces, commitments, &message).unwrap()).collect()
 }
 
-fn signature(key: &Shared<EdwardsPoint>, positions: &[usize]) -> [u8; 64] {
+fn signature<G: Signs>(key: &Shared<G>, positions: &[usize]) -> [u8; 64] {
     let (signers, commitments) = committed(key, positions);
     aggregate(&key.record, &commitments, &parts(signers, &commitments), MESSAGE).unwrap()
 }
@@ -140,11 +146,43 @@ fn a_key_stays_through_sets_of_other_members_and_thresholds() {
         }
         [first, second, third]
     }
-    three_sets::<RistrettoPoint>();
-    let [first, second, third] = three_sets::<EdwardsPoint>();
-    for (set, signers) in [(&first, &[0, 1, 3][..]), (&second, &[0, 1, 3, 5, 6]), (&third, &[1, 2, 3])] {
-        assert_eq!(ed25519::verify(&first.record.key(), MESSAGE, &signature(set, signers)), Ok(()));
+    fn signs_through<G: Signs>() -> ([u8; 32], Vec<[u8; 64]>) {
+        let [first, second, third] = three_sets::<G>();
+        let sets = [(&first, &[0, 1, 3][..]), (&second, &[0, 1, 3, 5, 6]), (&third, &[1, 2, 3])];
+        (first.record.key(), sets.map(|(set, signers)| signature(set, signers)).to_vec())
     }
+    let (key, signatures) = signs_through::<EdwardsPoint>();
+    signatures.iter().for_each(|signature| assert_eq!(ed25519::verify(&key, MESSAGE, signature), Ok(())));
+    let (key, signatures) = signs_through::<RistrettoPoint>();
+    signatures.iter().for_each(|signature| assert_eq!(sr25519::verify(&key, MESSAGE, signature), Ok(())));
+}
+
+#[test]
+fn an_account_of_the_chain_signs_by_a_threshold_and_a_wrong_part_names_its_signer() {
+    let key = insecure_split::<RistrettoPoint>(21, 3, 5);
+    let account = key.record.key();
+    for signers in [&[0, 1, 2][..], &[0, 2, 4], &[4, 3, 1], &[0, 1, 2, 3, 4]] {
+        let signed = signature(&key, signers);
+        assert_eq!(sr25519::verify(&account, MESSAGE, &signed), Ok(()), "{signers:?}");
+        assert!(sr25519::verify(&account, b"another item", &signed).is_err());
+    }
+    let (signers, commitments) = committed(&key, &[0, 2, 4]);
+    let honest = parts(signers, &commitments);
+    let mut wrong = honest.clone();
+    wrong[1].part[0] ^= 1;
+    let refused = aggregate(&key.record, &commitments, &wrong, MESSAGE).err();
+    assert_eq!(refused, Some(SignError::Wrong(vec![3])));
+    assert_eq!(aggregate(&key.record, &commitments, &honest[..2], MESSAGE).err(), Some(SignError::Missing(5)));
+    let (_, few) = committed(&key, &[0, 2]);
+    assert_eq!(aggregate(&key.record, &few, &honest, MESSAGE).err(), Some(SignError::TooFew { have: 2, need: 3 }));
+    // An account signs hashes, as the chain's own messages are.
+    let message = *b"as long as the hashes we sign...";
+    let (signers, commitments) = committed(&key, &[1, 2, 3]);
+    let authorised = Authorised::for_a_test(&message);
+    let parts: Vec<_> =
+        signers.into_iter().map(|(signer, nonces)| signer.sign(nonces, &commitments, &authorised).unwrap()).collect();
+    let signature = aggregate(&key.record, &commitments, &parts, &message).unwrap();
+    assert!(sr25519::verify_all(&[Claim { public: account, message, signature }]));
 }
 
 #[test]

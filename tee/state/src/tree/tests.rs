@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::error::{IntegrityError, Row};
-use page::Small;
+use bucket::Small;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
@@ -82,7 +82,7 @@ impl Memory {
 
     fn reachable(&self, id: PageId, subtree: Option<&Subtree>) -> usize {
         let Some(subtree) = subtree else { return 0 };
-        1 + match &*self.page_of(&id, subtree).unwrap() {
+        1 + match &**self.page_of(&id, subtree).unwrap() {
             Page::Bucket(_) => 0,
             Page::Branch(branch) => (0u8..)
                 .zip(branch.slots.iter())
@@ -90,6 +90,10 @@ impl Memory {
                 .sum(),
         }
     }
+}
+
+fn bit_of(path: &Path, bit: u8) -> bool {
+    path[usize::from(bit / 8)] & (0x80 >> (bit % 8)) != 0
 }
 
 /// The definition of the root, followed to the letter.
@@ -196,6 +200,36 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// What a change does not touch in a bucket keeps its hashes: one entry more, less or other at a time, about as many as fill one.
+    #[test]
+    fn root_is_the_definitions_after_every_single_change(
+        steps in proptest::collection::vec((0u16..80, any::<Option<u8>>()), 1..120), spread in any::<bool>(),
+    ) {
+        let (mut tree, mut model) = (Memory::default(), BTreeMap::new());
+        for (number, value) in steps {
+            let path = if spread || number.is_multiple_of(2) {
+                value_hash(&number.to_le_bytes())
+            } else {
+                let mut path = [7; 32];
+                path[30..].copy_from_slice(&number.to_be_bytes());
+                path
+            };
+            let value = value.map(|byte| [byte; 32]);
+            match value { Some(value) => model.insert(path, value), None => model.remove(&path) };
+            tree.change(BTreeMap::from([(path, value)]), 1);
+            prop_assert_eq!(root_hash(tree.root.as_ref()), naive(&model));
+            if number == 79 {
+                tree.write();
+            }
+        }
+        let expected: Vec<_> = model.iter().map(|(path, value)| (*path, leaf_hash(path, value))).collect();
+        prop_assert_eq!(tree.leaves(), expected);
+    }
+}
+
 #[test]
 fn refuses_every_page_but_the_committed_one() {
     let mut tree = Memory::default();
@@ -208,7 +242,9 @@ fn refuses_every_page_but_the_committed_one() {
     for nibble in 0..16u8 {
         let Some(node) = branch.slot(nibble).map(|slot| slot.node) else { continue };
         let id = PageId::ROOT.child(nibble);
-        let Page::Bucket(Bucket { leaves, .. }) = (*tree.page(&id, &node).unwrap()).clone() else { continue };
+        let page = tree.page(&id, &node).unwrap();
+        let Page::Bucket(bucket) = &*page else { continue };
+        let leaves: Vec<Leaf> = bucket.leaves().map(|(leaf, _)| leaf.clone()).collect();
         let check = |leaves: Vec<Leaf>| Page::Bucket(Bucket::new(leaves, Arc::default())).verify(&id, &node);
         assert_eq!(check(leaves.clone()), Ok(()));
         assert_eq!(check(leaves[1..].to_vec()), Err(IntegrityError::NotCommitted(Row::Page)));
@@ -222,7 +258,7 @@ fn refuses_every_page_but_the_committed_one() {
         assert_eq!(moved, Err(IntegrityError::Malformed(Row::Page)));
     }
     let mut without = branch.slots.clone();
-    *without.iter_mut().find(|slot| slot.is_some()).unwrap() = None;
+    without.set((0..16).find(|nibble| branch.slot(*nibble).is_some()).unwrap(), None);
     assert_eq!(
         Page::Branch(Branch::new(without)).verify(&PageId::ROOT, &root),
         Err(IntegrityError::NotCommitted(Row::Page))
@@ -267,7 +303,7 @@ fn small_entries_lie_in_their_bucket_and_large_ones_apart() {
                 kinds[0] += 1;
             }
             LeafRow::Apart => kinds[1] += 1,
-            LeafRow::Within(_) => unreachable!("handed out without its entry"),
+            LeafRow::Within(_) | LeafRow::Ours(_) => unreachable!("handed out without its entry"),
         }
     }
     assert_eq!(kinds, [240, 60]);
@@ -289,9 +325,9 @@ fn an_entry_that_is_not_its_leafs_is_refused() {
     let span = small.push(&other);
     let leaf = Leaf { path, hash: row.leaf_hash(&path), generation: 0, row: LeafRow::Within(span) };
     let bucket = Bucket::new(vec![leaf.clone()], Arc::new(small));
-    assert_eq!(bucket.with_entry(&leaf).unwrap_err(), IntegrityError::NotCommitted(Row::Page));
-    let nowhere = Bucket::new(vec![leaf.clone()], Arc::default());
-    assert_eq!(nowhere.with_entry(&leaf).unwrap_err(), IntegrityError::Malformed(Row::Page));
+    assert_eq!(bucket.find(&path).unwrap_err(), IntegrityError::NotCommitted(Row::Page));
+    let nowhere = Bucket::new(vec![leaf], Arc::default());
+    assert_eq!(nowhere.find(&path).unwrap_err(), IntegrityError::Malformed(Row::Page));
 }
 
 #[test]
@@ -315,8 +351,49 @@ fn every_page_has_one_form_and_garbage_has_none() {
             altered[index] ^= 0xff;
             // Whatever that decodes to, nothing panics, and what reads an entry says so.
             if let Ok(Page::Bucket(bucket)) = decode(&altered) {
-                bucket.leaves.iter().for_each(|leaf| drop(bucket.with_entry(leaf)));
+                bucket.leaves().for_each(|(leaf, home)| drop(home.with_entry(leaf)));
             }
         }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// A bucket of which a few entries change at a time is read, hashed and written as one that was made with the last values at once.
+    #[test]
+    fn what_lies_over_a_bucket_is_as_if_it_were_in_it(
+        batches in proptest::collection::vec(proptest::collection::btree_map(0u32..40, any::<u8>(), 1..5), 1..30),
+    ) {
+        // Every seventh lies apart.
+        let row = |number: u32, byte: u8| entry(number, vec![byte; if number % 7 == 3 { MAX_WITHIN_BYTES } else { 9 }]);
+        let changes = |values: &BTreeMap<u32, u8>| -> Vec<Change> {
+            let rows: BTreeMap<_, _> = values.iter().map(|(number, byte)| row(*number, *byte)).collect();
+            rows.into_iter().map(|(path, row)| Change::new(path, Some(row))).collect()
+        };
+        let made = |tree: &Memory, values: &BTreeMap<u32, u8>, version: u64| {
+            RadixTree.update(tree, tree.root.as_ref(), &changes(values), Stamp { generation: 0, version }).unwrap().root
+        };
+        let (mut stepped, mut whole) = (Memory::default(), Memory::default());
+        let mut model: BTreeMap<u32, u8> = (0..40).map(|number| (number, 0)).collect();
+        stepped.root = made(&stepped, &model, 1);
+        for (version, batch) in (2u64..).zip(batches) {
+            stepped.root = made(&stepped, &batch, version);
+            model.extend(batch);
+            for (number, byte) in &model {
+                let (path, row) = row(*number, *byte);
+                let found = RadixTree.lookup(&stepped, stepped.root.as_ref(), &path).unwrap().unwrap();
+                prop_assert_eq!(found.hash, row.leaf_hash(&path));
+                let LeafRow::Fresh(found) = found.row else { unreachable!("nothing is on a disk") };
+                prop_assert_eq!((&found.contract, &found.key, &found.value), (&row.contract, &row.key, &row.value));
+            }
+        }
+        whole.root = made(&whole, &model, 1);
+        prop_assert_eq!(root_hash(stepped.root.as_ref()), root_hash(whole.root.as_ref()));
+        stepped.write();
+        whole.write();
+        let rows = |tree: &Memory| -> Vec<Vec<u8>> { tree.pages.values().map(Page::encode).collect() };
+        prop_assert_eq!(rows(&stepped), rows(&whole));
+        prop_assert_eq!(stepped.pages.len(), 1);
     }
 }

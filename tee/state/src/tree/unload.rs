@@ -1,10 +1,7 @@
 //! Hands out what of a tree is in memory only, and makes the same tree without it.
 
-use super::{
-    page::{Bucket, Small},
-    Leaf, LeafRow, Page, PageId, Subtree,
-};
-use crate::error::{IntegrityError, Row};
+use super::{bucket::Small, Leaf, LeafRow, Page, PageId, Subtree};
+use crate::error::IntegrityError;
 use std::sync::Arc;
 
 /// Takes the pages that are not on the disk, and the entries that lie apart from them; children first.
@@ -20,33 +17,27 @@ pub(crate) fn unload<U: Unloaded>(id: PageId, root: &Subtree, to: &mut U) -> Res
     let Some(page) = &root.page else { return Ok(root.clone()) };
     let stored = match &**page {
         Page::Bucket(bucket) => {
-            let (mut leaves, mut small) = (bucket.leaves.clone(), Small::default());
-            for leaf in &mut leaves {
-                match &leaf.row {
+            let (mut leaves, mut small) = (Vec::with_capacity(bucket.len()), Small::default());
+            for (leaf, home) in bucket.leaves() {
+                let mut laid = small.lay(leaf, home)?;
+                match &laid.row {
                     LeafRow::Apart => {}
-                    LeafRow::Fresh(row) if !row.is_small() => {
-                        to.entry(leaf, row)?;
-                        leaf.row = LeafRow::Apart;
-                    }
                     LeafRow::Fresh(row) => {
-                        let span = small.push(row);
-                        (leaf.row, leaf.generation) = (LeafRow::Within(span), root.node.generation);
+                        to.entry(&laid, row)?;
+                        laid.row = LeafRow::Apart;
                     }
-                    LeafRow::Within(span) => {
-                        let row = bucket.small.get(*span).ok_or(IntegrityError::Malformed(Row::Page))?;
-                        // With the page it is sealed anew.
-                        let span = small.push(&row);
-                        (leaf.row, leaf.generation) = (LeafRow::Within(span), root.node.generation);
-                    }
+                    // With the page it is sealed anew.
+                    LeafRow::Within(_) | LeafRow::Ours(_) => laid.generation = root.node.generation,
                 }
+                leaves.push(laid);
             }
-            Page::Bucket(Bucket { leaves, small: Arc::new(small), inner: bucket.inner.clone() })
+            Page::Bucket(bucket.written(leaves, small))
         }
         Page::Branch(branch) => {
             let mut stored = branch.clone();
-            for (nibble, slot) in (0u8..).zip(stored.slots.iter_mut()) {
-                if let Some(subtree) = slot {
-                    *subtree = unload(id.child(nibble), subtree, to)?;
+            for nibble in 0..16 {
+                if let Some(subtree) = branch.slot(nibble).filter(|subtree| subtree.page.is_some()) {
+                    stored.slots.set(nibble, Some(unload(id.child(nibble), subtree, to)?));
                 }
             }
             Page::Branch(stored)

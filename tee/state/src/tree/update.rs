@@ -4,10 +4,13 @@
 //! keys, whose hashes are the paths: nobody aims at a depth. Rows come through the [`PageSource`], verified.
 
 use super::{
-    page::Small, Branch, Bucket, Change, Leaf, LeafRow, NodeRef, Page, PageId, PageSource, Stamp, Subtree, Update,
+    bucket::{bit_at, gathered, Small},
+    page::Slots,
+    Branch, Bucket, Change, Leaf, LeafRow, NodeRef, Page, PageId, PageSource, Stamp, Subtree, Update, BUCKET_LEAVES,
+    COLLAPSE_LEAVES, EMPTY_ROOT, PATH_NIBBLES,
 };
-use super::{BUCKET_LEAVES, COLLAPSE_LEAVES, PATH_NIBBLES};
 use crate::error::ReadError;
+use phala_protocol::Hash;
 use std::sync::Arc;
 
 /// The tree under `root` after `changes`.
@@ -29,13 +32,41 @@ struct Updating<'a, S> {
     update: Update,
 }
 
-/// What changes make of a bucket.
-enum Merged {
-    Nothing,
-    /// The same paths, of which these have another leaf.
-    Values(Vec<Leaf>, Vec<bool>),
-    /// Other paths.
-    Paths(Vec<Leaf>),
+/// What changes make of a bucket's leaves, and what they leave of the hashes above them.
+#[derive(Default)]
+struct Merged {
+    leaves: Vec<Leaf>,
+    /// Beside each leaf the hash of the node whose right side it begins, valid but above leaves that are `changed`.
+    ///
+    /// A node stands for all leaves whose paths begin alike. If none of these is new, and none went from among them, it was there
+    /// before, above the same leaves; and whichever leaf went from among them, one of its neighbours is still there.
+    inner: Vec<Hash>,
+    /// The leaves that are new or have another value, and the neighbours of those that were removed.
+    changed: u64,
+    /// The leaf before the next one was removed.
+    gap: bool,
+}
+
+impl Merged {
+    fn keep(&mut self, leaf: &Leaf, inner: Hash) {
+        if std::mem::take(&mut self.gap) {
+            self.changed |= bit_at(self.leaves.len());
+        }
+        self.leaves.push(leaf.clone());
+        self.inner.push(inner);
+    }
+
+    fn write(&mut self, leaf: Leaf) {
+        self.gap = false;
+        self.changed |= bit_at(self.leaves.len());
+        self.leaves.push(leaf);
+        self.inner.push(EMPTY_ROOT);
+    }
+
+    fn remove(&mut self) {
+        self.gap = true;
+        self.changed |= self.leaves.len().checked_sub(1).map_or(0, bit_at);
+    }
 }
 
 impl<S: PageSource> Updating<'_, S> {
@@ -48,36 +79,44 @@ impl<S: PageSource> Updating<'_, S> {
     ) -> Result<Option<Subtree>, ReadError> {
         let Some(subtree) = subtree else {
             let leaves = changes.iter().filter_map(|change| self.leaf(change)).collect();
-            return Ok(self.build(id, leaves, &Arc::default()));
+            return self.build(id, leaves, &Arc::default());
         };
-        match &*self.source.page_of(&id, subtree)? {
-            Page::Bucket(bucket) => match self.merge(&bucket.leaves, changes) {
-                Merged::Nothing => Ok(Some(subtree.clone())),
-                Merged::Values(leaves, changed) => {
+        match &**self.source.page_of(&id, subtree)? {
+            Page::Bucket(bucket) => {
+                if let Some(values) = self.values(bucket, changes) {
+                    if values.is_empty() {
+                        return Ok(Some(subtree.clone()));
+                    }
                     self.replaces(id, subtree);
-                    let (small, inner) = (bucket.small.clone(), bucket.inner.clone());
-                    let mut bucket = Bucket { leaves, small, inner };
-                    let hash = bucket.hash(&changed);
-                    Ok(self.make(hash, Page::Bucket(bucket)))
+                    let (bucket, hash) = bucket.with_values(&values)?;
+                    return Ok(self.make(hash, Page::Bucket(bucket)));
                 }
-                Merged::Paths(leaves) => {
-                    self.replaces(id, subtree);
-                    Ok(self.build(id, leaves, &bucket.small))
+                self.replaces(id, subtree);
+                let bucket = bucket.laid_out()?;
+                let merged = self.merge(&bucket, changes);
+                if merged.leaves.is_empty() || merged.leaves.len() > BUCKET_LEAVES {
+                    return self.build(id, merged.leaves, bucket.small());
                 }
-            },
+                let (leaves, small) = gathered(merged.leaves, bucket.small())?;
+                let mut bucket = Bucket::made_of(leaves, small, merged.inner);
+                let hash = bucket.hash(merged.changed);
+                Ok(self.make(hash, Page::Bucket(bucket)))
+            }
             Page::Branch(branch) => {
                 let mut branch = branch.clone();
                 let (mut rest, mut changed) = (changes, 0u16);
-                for (nibble, slot) in (0u8..).zip(branch.slots.iter_mut()) {
+                for nibble in 0..16 {
                     let (inside, behind) =
                         rest.split_at(rest.partition_point(|change| id.choose(&change.path) <= nibble));
                     rest = behind;
-                    if !inside.is_empty() {
-                        let next = self.node(id.child(nibble), slot.as_ref(), inside)?;
-                        if next.as_ref().map(|next| next.node) != slot.as_ref().map(|slot| slot.node) {
-                            changed |= 1 << nibble;
-                        }
-                        *slot = next;
+                    if inside.is_empty() {
+                        continue;
+                    }
+                    let before = branch.slot(nibble);
+                    let next = self.node(id.child(nibble), before, inside)?;
+                    if next.as_ref().map(|next| next.node) != before.map(|before| before.node) {
+                        changed |= 1 << nibble;
+                        branch.slots.set(nibble, next);
                     }
                 }
                 if changed == 0 {
@@ -91,7 +130,7 @@ impl<S: PageSource> Updating<'_, S> {
                 }
                 let mut leaves = Vec::new();
                 self.gather(id, &page, &mut leaves)?;
-                Ok(self.build(id, leaves, &Arc::default()))
+                self.build(id, leaves, &Arc::default())
             }
         }
     }
@@ -115,67 +154,80 @@ impl<S: PageSource> Updating<'_, S> {
         }
     }
 
-    /// `leaves` after `changes`.
-    fn merge(&mut self, leaves: &[Leaf], changes: &[Change]) -> Merged {
-        let mut merged = Vec::with_capacity(leaves.len() + changes.len());
-        let mut marks = Vec::with_capacity(leaves.len() + changes.len());
-        let (mut old, mut changed, mut same_paths) = (leaves.iter().peekable(), false, true);
+    /// The leaves to which `changes` give another value, by index, in order; `None` if they add or remove one.
+    fn values(&mut self, bucket: &Bucket, changes: &[Change]) -> Option<Vec<(u8, Leaf)>> {
+        let (mut values, mut stale) = (Vec::with_capacity(changes.len()), Vec::new());
         for change in changes {
-            while let Some(leaf) = old.next_if(|leaf| leaf.path < change.path) {
-                merged.push(leaf.clone());
-                marks.push(false);
-            }
-            let before = old.next_if(|leaf| leaf.path == change.path);
-            match (before, self.leaf(change)) {
+            match (bucket.leaf_at(&change.path), self.leaf(change)) {
                 (None, None) => {}
-                (Some(before), Some(after)) if before.says_the_same(&after) => {
-                    merged.push(before.clone());
-                    marks.push(false);
-                }
-                (before, after) => {
-                    changed = true;
-                    same_paths &= before.is_some() && after.is_some();
-                    if let Some(stored) = before.filter(|leaf| matches!(leaf.row, LeafRow::Apart)) {
-                        self.update.stale.entries.insert((stored.path, stored.generation));
+                (Some((_, before, _)), Some(after)) if before.says_the_same(&after) => {}
+                (Some((index, before, _)), Some(after)) => {
+                    if matches!(before.row, LeafRow::Apart) {
+                        stale.push((before.path, before.generation));
                     }
-                    marks.extend(after.as_ref().map(|_| true));
-                    merged.extend(after);
+                    values.push((index, after));
                 }
+                (Some(_), None) | (None, Some(_)) => return None,
             }
         }
-        for leaf in old {
-            merged.push(leaf.clone());
-            marks.push(false);
+        self.update.stale.entries.extend(stale);
+        Some(values)
+    }
+
+    /// The leaves of `bucket`, which has no overlay, after `changes`.
+    fn merge(&mut self, bucket: &Bucket, changes: &[Change]) -> Merged {
+        let room = bucket.len() + changes.len();
+        let mut merged =
+            Merged { leaves: Vec::with_capacity(room), inner: Vec::with_capacity(room), ..Merged::default() };
+        let mut old = bucket.with_nodes().peekable();
+        for change in changes {
+            while let Some((leaf, inner)) = old.next_if(|(leaf, _)| leaf.path < change.path) {
+                merged.keep(leaf, *inner);
+            }
+            let before = old.next_if(|(leaf, _)| leaf.path == change.path);
+            let after = self.leaf(change);
+            if let (Some((before, inner)), Some(after)) = (before, &after) {
+                if before.says_the_same(after) {
+                    merged.keep(before, *inner);
+                    continue;
+                }
+            }
+            if let Some((stored, _)) = before.filter(|(leaf, _)| matches!(leaf.row, LeafRow::Apart)) {
+                self.update.stale.entries.insert((stored.path, stored.generation));
+            }
+            match (before, after) {
+                (_, Some(after)) => merged.write(after),
+                (Some(_), None) => merged.remove(),
+                (None, None) => {}
+            }
         }
-        match (changed, same_paths) {
-            (false, _) => Merged::Nothing,
-            (true, true) => Merged::Values(merged, marks),
-            (true, false) => Merged::Paths(merged),
-        }
+        old.for_each(|(leaf, inner)| merged.keep(leaf, *inner));
+        merged
     }
 
     /// Makes pages of the sorted `leaves` of a subtree, whose small entries may lie in `small`.
-    fn build(&mut self, id: PageId, leaves: Vec<Leaf>, small: &Arc<Small>) -> Option<Subtree> {
+    fn build(&mut self, id: PageId, leaves: Vec<Leaf>, small: &Arc<Small>) -> Result<Option<Subtree>, ReadError> {
         if leaves.is_empty() {
-            return None;
+            return Ok(None);
         }
         if leaves.len() <= BUCKET_LEAVES || id.nibbles >= PATH_NIBBLES {
-            let mut bucket = Bucket::new(leaves, small.clone());
-            let hash = bucket.hash(&[]);
-            return self.make(hash, Page::Bucket(bucket));
+            let (leaves, small) = gathered(leaves, small)?;
+            let mut bucket = Bucket::new(leaves, small);
+            let hash = bucket.hash(u64::MAX);
+            return Ok(self.make(hash, Page::Bucket(bucket)));
         }
-        let mut branch = Branch::new(Box::default());
+        let mut branch = Branch::new(Slots::default());
         let mut rest = leaves.as_slice();
-        for (nibble, slot) in (0u8..).zip(branch.slots.iter_mut()) {
+        for nibble in 0..16 {
             let (inside, behind) = rest.split_at(rest.partition_point(|leaf| id.choose(&leaf.path) <= nibble));
             rest = behind;
-            *slot = self.build(id.child(nibble), inside.to_vec(), small);
+            branch.slots.set(nibble, self.build(id.child(nibble), inside.to_vec(), small)?);
         }
         let hash = branch.hash(&id, u16::MAX);
-        self.make(hash, Page::Branch(branch))
+        Ok(self.make(hash, Page::Branch(branch)))
     }
 
-    fn make(&mut self, hash: Option<phala_protocol::Hash>, page: Page) -> Option<Subtree> {
+    fn make(&mut self, hash: Option<Hash>, page: Page) -> Option<Subtree> {
         let Stamp { generation, version } = self.stamp;
         let node = NodeRef { hash: hash?, count: page.count(), generation, version };
         self.update.unwritten = self.update.unwritten.saturating_add_unsigned(page.memory());
@@ -186,8 +238,8 @@ impl<S: PageSource> Updating<'_, S> {
     fn gather(&mut self, id: PageId, page: &Page, leaves: &mut Vec<Leaf>) -> Result<(), ReadError> {
         let branch = match page {
             Page::Bucket(bucket) => {
-                for leaf in &bucket.leaves {
-                    leaves.push(bucket.with_entry(leaf)?);
+                for (leaf, home) in bucket.leaves() {
+                    leaves.push(home.with_entry(leaf)?);
                 }
                 return Ok(());
             }

@@ -67,7 +67,18 @@ pub fn options() -> Options {
 }
 
 pub fn try_open(disk: &MemoryDisk, epoch: u32, seed: u64) -> Result<ClusterStore, OpenError> {
-    ClusterStore::open_with_backend(disk.clone(), key(epoch), Box::new(Seeded::new(seed)), options())
+    try_open_with(disk, epoch, seed, 0)
+}
+
+/// As [`try_open`], with room for so many bytes of journal.
+pub fn try_open_with(
+    disk: &MemoryDisk,
+    epoch: u32,
+    seed: u64,
+    journal_bytes: usize,
+) -> Result<ClusterStore, OpenError> {
+    let options = Options { journal_bytes, ..options() };
+    ClusterStore::open_with_backend(disk.clone(), key(epoch), Box::new(Seeded::new(seed)), options)
 }
 
 pub fn open(disk: &MemoryDisk) -> ClusterStore {
@@ -76,8 +87,7 @@ pub fn open(disk: &MemoryDisk) -> ClusterStore {
 
 /// As [`open`], with room for so many bytes of journal.
 pub fn open_with(disk: &MemoryDisk, journal_bytes: usize) -> ClusterStore {
-    let options = Options { journal_bytes, ..options() };
-    ClusterStore::open_with_backend(disk.clone(), key(1), Box::new(Seeded::new(1)), options).unwrap()
+    try_open_with(disk, 1, 1, journal_bytes).unwrap()
 }
 
 pub fn contract(byte: u8) -> ContractId {

@@ -123,6 +123,86 @@ proptest! {
     }
 }
 
+/// A boundary of few changes in a state whose buckets are about full, and what is done after it.
+#[derive(Clone, Debug)]
+struct Small {
+    changes: Vec<(u8, Option<u8>)>,
+    after: u8,
+}
+
+fn small_boundaries() -> impl Strategy<Value = Vec<Small>> {
+    // Of 70 entries of one bucket or, with more than 64, of the sixteen it is split into, most have another value, a few come or go.
+    let change = (0u8..70, prop_oneof![9 => any::<u8>().prop_map(Some), 1 => Just(None)]);
+    let small = (proptest::collection::vec(change, 0..7), any::<u8>());
+    proptest::collection::vec(small.prop_map(|(changes, after)| Small { changes, after }), 1..40)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// What lies over the leaves of a bucket, for a few boundaries or until it is too much, is the same as if it were among them: for the
+    /// roots, for what is read, for versions before and after, and once it is written and opened again.
+    #[test]
+    fn agrees_with_a_map_when_a_few_entries_change_at_a_time(
+        boundaries in small_boundaries(), entries in 20u8..70, journal_bytes in prop_oneof![Just(400usize), Just(1 << 20)],
+    ) {
+        let disk = MemoryDisk::default();
+        let mut store = crate::open_with(&disk, journal_bytes);
+        // Some small, and some that lie apart.
+        let value = |key: u8, byte: u8| vec![byte; if key % 9 == 4 { 300 } else { 12 + usize::from(key % 3) }];
+        let mut model: Model = (0..entries).map(|key| ((contract(key % 2), vec![key]), value(key, 1))).collect();
+        crate::fill(&store, &model, b"");
+        let mut epoch = 1;
+        let mut kept: Vec<(phala_state::View, Model)> = Vec::new();
+        for (number, Small { changes, after }) in boundaries.into_iter().enumerate() {
+            let mut batch = store.begin();
+            for (key, byte) in changes {
+                let id = contract(key % 2);
+                match byte {
+                    Some(byte) => {
+                        batch.set(&id, &[key], value(key, byte)).unwrap();
+                        model.insert((id, vec![key]), value(key, byte));
+                    }
+                    None => {
+                        batch.remove(&id, &[key]).unwrap();
+                        model.remove(&(id, vec![key]));
+                    }
+                }
+            }
+            let done = store.commit(batch, Vec::new(), Vec::new()).unwrap();
+            prop_assert_eq!((done.root, done.entries), (root_of(&model), model.len() as u64));
+            crate::assert_holds(&store, &model);
+            for (view, model) in &kept {
+                prop_assert_eq!(view.root(), root_of(model));
+                for ((contract, key), value) in model {
+                    let found = view.get(contract, key).unwrap();
+                    prop_assert_eq!(found.as_ref(), Some(value));
+                }
+            }
+            match after % 8 {
+                0 => {
+                    // No view may be alive while the file is opened again.
+                    kept.clear();
+                    drop(store);
+                    store = crate::try_open_with(&disk, epoch, number as u64 + 2, journal_bytes).unwrap();
+                    crate::assert_holds(&store, &model);
+                }
+                1 => {
+                    epoch += 1;
+                    store.rekey(crate::key(epoch)).unwrap();
+                }
+                2 => {
+                    store.sweep(usize::from(after)).unwrap();
+                }
+                3 | 4 => kept.push((store.view(), model.clone())),
+                5 => kept.truncate(1),
+                _ => {}
+            }
+        }
+        crate::assert_holds(&store, &model);
+    }
+}
+
 #[test]
 fn root_is_the_same_on_replicas_with_other_keys_order_and_batches() {
     let model = crate::entries(300);

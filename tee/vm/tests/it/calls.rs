@@ -43,7 +43,8 @@ fn pair(function: &str, other: &str) -> Memory {
 }
 
 const WRITES: &str = "(call $storage_set (i32.const 7) (i32.const 1) (i32.const 0) (i32.const 1))
-    (call $emit_event (i32.const 0) (i32.const 3))";
+    (call $emit_event (i32.const 0) (i32.const 3))
+    (i32.store8 (i32.const 200) (i32.const 1)) (call $egress (i32.const 200) (i32.const 3))";
 
 #[test]
 fn callee_sees_the_caller_and_its_result_comes_back() {
@@ -60,6 +61,7 @@ fn callee_sees_the_caller_and_its_result_comes_back() {
     assert_eq!(execution.writes.len(), 2);
     assert!(execution.writes.contains_key(&(OTHER, vec![0])));
     assert_eq!(execution.events[0].contract, OTHER);
+    assert_eq!(execution.egress.iter().map(|(contract, _)| *contract).collect::<Vec<_>>(), [OTHER]);
 }
 
 #[test]
@@ -71,7 +73,7 @@ fn callee_that_fails_leaves_nothing_and_its_caller_goes_on() {
     ] {
         let execution = pair("call_contract", &calls(&format!("{WRITES} {end}"))).call();
         assert_eq!(status(output(&execution)), expected, "{end}");
-        assert!(execution.events.is_empty());
+        assert!(execution.events.is_empty() && execution.egress.is_empty());
         assert_eq!(execution.writes.keys().collect::<Vec<_>>(), [&(CONTRACT, vec![0xd0])]);
     }
 }
@@ -82,7 +84,7 @@ fn caller_that_fails_takes_its_callees_writes_with_it() {
     world.install(OTHER, &calls(&format!("{WRITES} i32.const 0")));
     let execution = world.call();
     assert_eq!(execution.outcome, Outcome::Trapped(Trap::Unreachable));
-    assert!(execution.writes.is_empty() && execution.events.is_empty());
+    assert!(execution.writes.is_empty() && execution.events.is_empty() && execution.egress.is_empty());
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod calls;
 mod cargo;
 mod code;
 mod execution;
+mod payout;
 mod slots;
 mod support;
 mod template;

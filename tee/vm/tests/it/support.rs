@@ -114,6 +114,7 @@ pub fn guest(call: &str, query: &str, rest: &str) -> String {
             (import "phala" "block_number" (func $block_number (result i32)))
             (import "phala" "block_time_ms" (func $block_time_ms (result i64)))
             (import "phala" "emit_event" (func $emit_event (param i32 i32)))
+            (import "phala" "egress" (func $egress (param i32 i32)))
             (import "phala" "log" (func $log (param i32 i32)))
             (import "phala" "hash_blake2b_256" (func $hash (param i32 i32 i32)))
             (import "phala" "call_contract" (func $call_contract (param i32 i32 i32 i64) (result i64)))

@@ -145,6 +145,24 @@ fn questions_and_queries_are_answered_while_a_long_execution_holds_the_core() {
 }
 
 #[test]
+fn a_worker_whose_cluster_is_closed_refuses_queries_and_says_that_it_is_for_good() {
+    let mut scene = scene(202);
+    let present = scene.service.present().unwrap();
+    assert!(present.serving.is_some() && !present.cluster.as_ref().unwrap().closed);
+    scene.network.chain.close();
+    scene.network.chain.next_block();
+    let status = scene.service.status().unwrap();
+    let delivery = scene.network.delivery_for(&status, 0);
+    scene.service.deliver(delivery).unwrap().unwrap();
+    let answer = ask(scene.address, "POST", "/v1/query", &[], b"whatever it is");
+    assert_eq!((answer.status, refusal(&answer).as_str()), (410, "refused"));
+    assert!(answer.json()["error"]["message"].as_str().unwrap().contains("closed the cluster for good"));
+    let (health, _) = scene.get("/v1/health");
+    assert_eq!((health.status, &health.json()["cluster"]["closed"]), (503, &serde_json::json!(true)));
+    assert_eq!(scene.get("/v1/info").0.json()["clusters"], serde_json::json!([]));
+}
+
+#[test]
 fn garbage_to_a_worker_that_serves_gets_typed_refusals() {
     let mut scene = scene(201);
     let present = scene.service.present().unwrap();

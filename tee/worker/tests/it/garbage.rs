@@ -5,8 +5,10 @@ use crate::{
     process::Worker,
 };
 use codec::Encode;
+use phala_attest::{Subject, Vendor};
 use phala_light_client::testing::TestRandom;
 use phala_protocol::{
+    brake::SuspensionRequest,
     relay::{Delivery, InboxItems, MAX_DELIVERY_BYTES},
     ClusterId,
 };
@@ -14,13 +16,14 @@ use std::net::SocketAddr;
 
 const THREADS: u64 = 4;
 const ROUNDS: usize = 60;
-const PATHS: [&str; 9] = [
+const PATHS: [&str; 10] = [
     "/v1/query",
     "/v1/info",
     "/v1/health",
     "/metrics",
     "/operator/v1/status",
     "/operator/v1/deliver",
+    "/operator/v1/suspension",
     "/",
     "/v1/query/../../etc/passwd",
     "/v1/%00%ff?a=%zz&&==",
@@ -80,6 +83,7 @@ fn garbage_at_rate_on_every_endpoint_gets_typed_refusals_and_the_process_stays_u
                         is_typed(path, [public, operator][random.below(2)], method, &random.body());
                     }
                     is_typed("/operator/v1/deliver", operator, "POST", &random.body());
+                    is_typed("/operator/v1/suspension", operator, "POST", &random.body());
                     is_typed("/v1/query", public, "POST", &random.body());
                     // No HTTP at all: refused in HTTP's own words, or hung up on.
                     let noise = [random.garbage(400), b"\r\n\r\n".to_vec()].concat();
@@ -91,6 +95,15 @@ fn garbage_at_rate_on_every_endpoint_gets_typed_refusals_and_the_process_stays_u
     });
     let refused = ask(worker.operator, "POST", "/operator/v1/deliver", &[], &vec![0; MAX_DELIVERY_BYTES + 1]);
     assert_eq!((refused.status, refusal(&refused).as_str()), (413, "over_limit"));
+    // A worker has no part of the brake, and nobody has on the public listener.
+    let request = SuspensionRequest { subject: Subject::Vendor(Vendor::IntelTdx), expires: 5 }.encode();
+    let refused = ask(worker.operator, "POST", "/operator/v1/suspension", &[], &request);
+    assert_eq!((refused.status, refusal(&refused).as_str()), (403, "refused"));
+    let refused = ask(worker.public, "POST", "/operator/v1/suspension", &[], &request);
+    assert_eq!((refused.status, refusal(&refused).as_str()), (404, "not_found"));
+    let longer = [&request[..], &[0]].concat();
+    let refused = ask(worker.operator, "POST", "/operator/v1/suspension", &[], &longer);
+    assert_eq!((refused.status, refusal(&refused).as_str()), (400, "invalid"));
     assert_eq!(ask(worker.public, "GET", "/v1/info", &[], b"").status, 200);
     assert_eq!(ask(worker.operator, "GET", "/operator/v1/status", &[], b"").status, 200);
     assert!(worker.is_unharmed());

@@ -5,7 +5,7 @@ use std::{
     fs,
     io::{BufRead, BufReader},
     path::Path,
-    process::Command,
+    process::{Command, Stdio},
 };
 use tempfile::TempDir;
 
@@ -94,16 +94,33 @@ fn a_tee_that_is_named_and_not_there_is_an_error_and_no_fallback() {
     assert!(log.contains("cannot be used with"), "{log}");
 }
 
+/// The same start in 64 GiB of address space.
+fn limited(start: &Command) -> Command {
+    let mut limited = Command::new("sh");
+    // In KiB.
+    limited.args(["-c", "ulimit -v 67108864 && exec \"$0\" \"$@\""]).arg(start.get_program()).args(start.get_args());
+    limited.stderr(Stdio::piped());
+    limited
+}
+
 /// The engine's slots are address space, which a limit may forbid: then nothing slower, or smaller, takes their place.
 #[test]
 fn a_process_without_address_space_for_contracts_says_so_and_does_not_start() {
     let folder = TempDir::new().unwrap();
-    let start = on_tdx(folder.path(), false, "worker");
-    let mut limited = Command::new("sh");
-    // 64 GiB, in KiB.
-    limited.args(["-c", "ulimit -v 67108864 && exec \"$0\" \"$@\""]).arg(start.get_program()).args(start.get_args());
-    let log = failing(&mut limited);
+    let log = failing(&mut limited(&on_tdx(folder.path(), false, "worker")));
     assert!(log.contains("GiB of address space") && log.contains("RLIMIT_AS"), "{log}");
     assert!(!log.contains("listening"), "{log}");
     started(&mut on_tdx(folder.path(), false, "worker"));
+}
+
+#[test]
+fn a_gatekeeper_needs_no_address_space_for_contracts() {
+    let folder = TempDir::new().unwrap();
+    let start = |role| {
+        let mut start = on_tdx(folder.path(), true, role);
+        start.arg("--sealing-key").arg(folder.path().join("key"));
+        limited(&start)
+    };
+    assert!(failing(&mut start("worker")).contains("GiB of address space"));
+    started(&mut start("gatekeeper"));
 }

@@ -8,7 +8,8 @@ use crate::{
     machine::{MemoryMachine, START},
 };
 use codec::Encode;
-use phala_core::{DeliveryError, Machine, Notice, Settings, Tee};
+use phala_attest::Subject;
+use phala_core::{DeliveryError, Machine, Notice, Settings, SuspensionRefusal, Tee};
 use phala_crypto::{
     signature::ed25519::{self, IdentityKey},
     xwing::DecapsulationKey,
@@ -18,6 +19,8 @@ use phala_gatekeeper::{open_grant, Grants, Refusal};
 use phala_light_client::testing::TestChain;
 use phala_protocol::{
     attestation::{encryption_key_hash, Assurance, Listing, Registration, Role, Version},
+    beacon::{AwaitedBeacon, BeaconPartial, BeaconRecord, DueBeacon, Period},
+    brake::{SignedSuspension, SuspensionRequest},
     ceremony::{
         end_phase, is_complete, take, Attachment, CeremonyRecord, Circumstances, Introduction, Next, Parcel, Phase,
         SignedStatement,
@@ -78,6 +81,12 @@ pub struct Play {
     attempt: u32,
     /// What the last ceremony made.
     pub made: Option<RootRecord>,
+    /// The beacon key that it made beside the root.
+    pub made_beacon: Option<AwaitedBeacon>,
+    /// Records of beacon keys that gatekeepers had for the chain, oldest first.
+    pub beacon_keys: Vec<BeaconRecord>,
+    /// Evaluations of the beacon that gatekeepers had for the chain, with era and period, oldest first.
+    pub partials: Vec<(u32, Period, BeaconPartial)>,
     /// What stands on chain beside statements.
     pub attached: Vec<PlacedAttachment>,
     /// The root that answers, and the one to which clusters go over.
@@ -114,6 +123,9 @@ impl Play {
             ceremony: None,
             attempt: 0,
             made: None,
+            made_beacon: None,
+            beacon_keys: Vec::new(),
+            partials: Vec::new(),
             attached: Vec::new(),
             roots: (None, None),
             drop_parcels: false,
@@ -169,7 +181,7 @@ impl Play {
         let ids: Vec<_> = self.nodes.iter().map(Node::id).collect();
         let mut record = CeremonyRecord::new(era, 0, &ids);
         record.begin(Phase::Commit, self.number(), PHASE_BLOCKS);
-        (self.ceremony, self.attempt, self.made) = (Some(record), 0, None);
+        (self.ceremony, self.attempt, self.made, self.made_beacon) = (Some(record), 0, None, None);
         self.attached.clear();
     }
 
@@ -191,6 +203,32 @@ impl Play {
         self.roots = (root, next);
     }
 
+    /// The chain awaits this beacon key from the next block on, or none.
+    pub fn await_beacon(&mut self, awaited: Option<AwaitedBeacon>) {
+        self.changes.insert(storage::beacon_awaited_key(), awaited.as_ref().map(Encode::encode));
+    }
+
+    /// This period is due from the next block on, or none.
+    pub fn due(&mut self, due: Option<DueBeacon>) {
+        self.changes.insert(storage::beacon_due_key(), due.as_ref().map(Encode::encode));
+    }
+
+    /// Asks a gatekeeper, as its operator does, for its part of a suspension.
+    pub fn sign(
+        &mut self,
+        index: usize,
+        subject: Subject,
+        expires: BlockNumber,
+    ) -> Result<SignedSuspension<Subject>, SuspensionRefusal> {
+        let request = SuspensionRequest { subject, expires };
+        self.nodes[index].tee.as_mut().unwrap().sign_suspension(&request)
+    }
+
+    /// From the next block on the brake has suspended a subject so often.
+    pub fn suspended(&mut self, subject: &Subject, times: u32) {
+        self.changes.insert(storage::suspensions_key(subject), Some(times.encode()));
+    }
+
     /// Ends the block under construction, and begins the next as the pallet does.
     pub fn next_block(&mut self) {
         self.time_ms += 6_000;
@@ -209,9 +247,11 @@ impl Play {
                 self.attempt = record.attempt;
                 self.ceremony = Some(record);
             }
-            Next::Root(share_list) => {
+            Next::Root(keys) => {
                 let seats = record.seats.iter().map(|seat| seat.gatekeeper).collect();
-                self.made = Some(RootRecord { era: record.era, threshold: record.threshold, seats, share_list });
+                let CeremonyRecord { era, threshold, .. } = record;
+                self.made = Some(RootRecord { era, threshold, seats, share_list: keys.share_list });
+                self.made_beacon = Some(AwaitedBeacon { era, hash: keys.beacon });
             }
             Next::Abandoned => panic!("the ceremony is abandoned"),
         }
@@ -256,7 +296,7 @@ impl Play {
     }
 
     /// The head `block`, with what the gatekeeper wants of it.
-    fn proved(&mut self, index: usize, block: BlockNumber) -> Delivery {
+    pub fn proved(&mut self, index: usize, block: BlockNumber) -> Delivery {
         let status = self.nodes[index].tee().status();
         let mut delivery = Delivery::default();
         if block > status.height {
@@ -316,6 +356,8 @@ impl Play {
             Outgoing::AnswerKeys { request, answer, .. } => {
                 self.answers.insert(request, answer);
             }
+            Outgoing::BeaconKey(record) => self.beacon_keys.push(record),
+            Outgoing::BeaconPartial { era, period, partial } => self.partials.push((era, period, partial)),
             other => panic!("no gatekeeper says {other:?}"),
         }
     }

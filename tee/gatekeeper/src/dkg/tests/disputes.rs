@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// Keys that nobody made.
+const OTHER: Confirmed = Confirmed { share_list: [5; 32], beacon: [6; 32] };
+
 #[test]
 fn complaints_wait_for_the_last_call_and_bring_the_key_of_whoever_is_cut_off() {
     let mut table = Table::dealt(SEATS);
@@ -67,7 +70,7 @@ fn a_delivery_is_sealed_to_the_key_of_the_complaint_before_the_last_call() {
     let turn = table.step(2, 2).unwrap();
     assert_eq!((turn.attached.len(), turn.strangers), (0, vec![id(1)]), "this key nobody introduced");
     table.record.seats[0].key = Some(table.peers[&id(1)].key_hash());
-    table.record.seats[0].confirmed = Some([1; 32]);
+    table.record.seats[0].confirmed = Some(OTHER);
     assert!(table.step(2, 2).unwrap().attached.is_empty(), "it lacks nothing");
 }
 
@@ -78,7 +81,7 @@ fn a_share_is_answered_in_settle_to_a_dispute_that_stands_and_to_as_many_as_may_
     table.dispute(2, 1, None);
     table.dispute(3, 1, None);
     table.dispute(3, 4, None);
-    let share = table.share(1, 2);
+    let shares = table.shares(1, 2);
     let answers = |said: Vec<Statement>| -> Vec<Statement> {
         said.into_iter().filter(|statement| matches!(statement, Statement::Answer { .. })).collect()
     };
@@ -89,14 +92,14 @@ fn a_share_is_answered_in_settle_to_a_dispute_that_stands_and_to_as_many_as_may_
     table.record.complaints.iter_mut().for_each(|complaint| complaint.disputed = false);
     assert_eq!(answers(table.said(1, 2)), [], "nor what was delivered and is not disputed");
     table.record.complaints.iter_mut().for_each(|complaint| complaint.disputed = true);
-    let expected = [Statement::Answer { accuser: 2, share }];
+    let expected = [Statement::Answer { accuser: 2, shares }];
     assert_eq!(answers(table.said(1, 2)), expected, "the first of two");
     let turn = table.step(1, 3).unwrap();
     assert!(turn.attached.iter().all(|(_, beside)| *beside == Attachment::Package(table.package(1))));
     assert_eq!(answers(table.said(1, LAST_CALL - 1)), expected, "until it stands");
     assert_eq!(answers(table.said(1, LAST_CALL)), [], "the chain would not take it, and all would have read it");
     // An old state that is restored answers the same one, and no other.
-    table.record.complaints[0].answer = Some(share);
+    table.record.complaints[0].answer = Some(shares);
     table.seats[0] = begin(1, &table.record).unwrap();
     assert_eq!(answers(table.said(1, 4)), []);
     // On a fork the disputes come in another order: the bound holds.
@@ -108,22 +111,22 @@ fn a_share_is_answered_in_settle_to_a_dispute_that_stands_and_to_as_many_as_may_
 fn a_fitting_answer_is_taken_with_the_package_that_stands_beside_it() {
     let mut table = Table::dealt(SEATS);
     table.exchange(|header| header.from == 2 && header.to == 1);
-    let share = table.share(2, 1);
-    table.dispute(1, 2, Some(share));
+    let shares = table.shares(2, 1);
+    table.dispute(1, 2, Some(shares));
     table.settle();
     assert_eq!(table.said(1, 2), [], "an answer without a package proves nothing");
     let package = table.package(2);
     assert_eq!(table.seats[0].accept_package(2, &package[1..]), Err(ParcelRefusal::WrongHash));
     assert_eq!(table.seats[0].accept_package(9, &package), Err(ParcelRefusal::NoParticipant));
     assert_eq!(table.seats[0].accept_package(2, &package), Ok(()));
-    assert!(matches!(table.said(1, 3)[..], [Statement::Confirm { .. }]));
+    assert!(matches!(table.said(1, 3)[..], [Statement::Confirm(_)]));
 }
 
 #[test]
 fn a_wrong_answer_and_a_package_that_is_none_are_rejected_and_nothing_for_want_of_a_package() {
     let mut table = Table::dealt(SEATS);
     table.exchange(|header| header.from == 2 && header.to == 1);
-    let of_another = table.share(2, 3);
+    let of_another = table.shares(2, 3);
     table.dispute(1, 2, Some(of_another));
     table.settle();
     let said = table.said(3, 2);
@@ -135,9 +138,31 @@ fn a_wrong_answer_and_a_package_that_is_none_are_rejected_and_nothing_for_want_o
     assert_eq!(table.seats[0].accept_package(2, &package), Ok(()));
     assert_eq!(table.said(1, LAST_CALL), [Statement::Reject { dealer: 2 }]);
 
-    // A dealer that committed to what is no package.
+    // Right shares of the root beside wrong ones of the beacon are a wrong answer, and the other way round.
+    for half in [0, 1] {
+        let mut table = Table::dealt(SEATS);
+        table.exchange(|header| header.from == 2 && header.to == 1);
+        let mut answer = table.shares(2, 1);
+        answer[half] = table.shares(2, 3)[half];
+        table.dispute(1, 2, Some(answer));
+        table.settle();
+        assert!(table.said(3, 2).contains(&Statement::Reject { dealer: 2 }));
+        let package = table.package(2);
+        assert_eq!(table.seats[0].accept_package(2, &package), Ok(()));
+        assert_eq!(table.said(1, 3), [Statement::Reject { dealer: 2 }]);
+    }
+
+    // A dealer that committed to what is no package, or to one whose half of the beacon is none.
+    let mut half_good = Table::new().package(2);
+    let last = half_good.len() - 1;
+    half_good[last] ^= 1;
+    for garbage in [vec![1; package_bytes(3)], half_good] {
+        rejects_what_is_no_package(garbage);
+    }
+}
+
+fn rejects_what_is_no_package(garbage: Vec<u8>) {
     let mut table = Table::dealt(SEATS);
-    let garbage = vec![1; package_bytes(3)];
     table.record.seats[1].package = Some(package_hash(&GENESIS, 1, 0, 2, &garbage));
     assert!(table.step(1, 1).unwrap().seal_first);
     let parcel = table.forge(2, 1, ParcelKind::Package, &garbage);
@@ -153,10 +178,10 @@ fn a_restored_old_disk_continues_with_the_same_package_and_no_second_polynomial(
     let oldest = begin(1, &record(0)).unwrap().to_secret_bytes();
     table.exchange(|header| header.from == 3);
     let middle = table.seats[0].to_secret_bytes();
-    let shares: Vec<[u8; 32]> = (1..=SEATS).map(|to| table.share(1, to)).collect();
+    let shares: Vec<Vec<u8>> = (1..=SEATS).map(|to| table.share(1, to)).collect();
     table.exchange(|_| false);
     let list = table.said(1, 2);
-    assert!(matches!(list[..], [Statement::Confirm { .. }]));
+    assert!(matches!(list[..], [Statement::Confirm(_)]));
     for state in [oldest, middle] {
         table.seats[0] = Ceremony::from_secret_bytes(&state).unwrap();
         assert_eq!((1..=SEATS).map(|to| table.share(1, to)).collect::<Vec<_>>(), shares);
@@ -172,7 +197,8 @@ fn a_restored_old_disk_continues_with_the_same_package_and_no_second_polynomial(
     let other_seed = Ceremony::begin(&GENESIS, &id(1), &seed(2), &record(0)).unwrap();
     for other in [begin(1, &record(1)).unwrap(), begin(1, &more).unwrap(), other_seed] {
         assert_ne!(package(&other), package(&table.seats[0]));
-        assert_ne!(other.dealt.share(2).unwrap().expose(), &shares[1]);
+        let [root, beacon] = other.dealt.share(2).unwrap().to_scalars();
+        assert!(root[..] != shares[1][..32] && beacon[..] != shares[1][32..]);
     }
 }
 
@@ -185,9 +211,14 @@ fn sealed_bytes_that_are_no_view_are_refused() {
     let bytes = bytes.expose().clone();
     let refused = |bytes: Vec<u8>| Ceremony::from_secret_bytes(&Secret::new(bytes)).err();
     assert_eq!(refused(bytes.clone()), None);
-    for altered in [Vec::new(), bytes[1..].to_vec(), [&bytes[..], &[0]].concat()] {
-        assert!(refused(altered).is_some());
+    // Also as it was sealed when there was a root alone, which had no mark of its form.
+    let former = begin(1, &record(0)).unwrap().to_secret_bytes().expose()[8..].to_vec();
+    for altered in [Vec::new(), bytes[1..].to_vec(), [&bytes[..], &[0]].concat(), former] {
+        assert_eq!(refused(altered), Some(CeremonyError::Malformed));
     }
+    let mut other_form = bytes;
+    other_form[6] += 1;
+    assert_eq!(refused(other_form), Some(CeremonyError::Malformed));
 }
 
 #[test]
@@ -217,7 +248,7 @@ fn a_transcript_that_does_not_hold_is_refused_for_what_is_wrong_with_it() {
     signed.unwrap().iter().for_each(|statement| good.note(statement));
     table.complain(1, 2);
     table.settle();
-    (1..4).for_each(|seat: usize| table.record.seats[seat].confirmed = Some([5; 32]));
+    (1..4).for_each(|seat: usize| table.record.seats[seat].confirmed = Some(OTHER));
     good.observe(UNTIL, &table.record);
     let mut next = record(1);
     next.seats[1].left_out = Some(Fault::Absent);
@@ -289,7 +320,7 @@ fn a_transcript_that_does_not_hold_is_refused_for_what_is_wrong_with_it() {
     assert_eq!(refused(|t| t.records.swap(0, 2)), Some(TranscriptError::OutOfOrder(1)));
     assert_eq!(refused(|t| t.records[2].1.seats[0].package = Some([1; 32])), Some(TranscriptError::Contradiction(2)));
     assert_eq!(refused(|t| t.records[3].1.seats[3].package = None), Some(TranscriptError::Contradiction(3)));
-    assert_eq!(refused(|t| t.records[0].1.seats[0].confirmed = Some([1; 32])), Some(TranscriptError::Contradiction(0)));
+    assert_eq!(refused(|t| t.records[0].1.seats[0].confirmed = Some(OTHER)), Some(TranscriptError::Contradiction(0)));
     assert_eq!(refused(|t| t.records[2].1.complaints.push(Complaint::new(1, 3))), {
         Some(TranscriptError::Contradiction(3))
     });
