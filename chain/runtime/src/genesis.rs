@@ -1,7 +1,8 @@
 //! The genesis presets, and the checks that every genesis has to pass.
 //!
-//! - `dev`: one authority (Alice), 1 s slots, epochs of 60 slots; Alice to Ferdie funded; Alice holds the sudo key.
-//! - `local`: the same with four authorities (Alice, Bob, Charlie, Dave), each with a stake of its own.
+//! - `dev`: one authority (Alice), 1 s slots, epochs of 60 slots; Alice to Ferdie funded; Alice holds the sudo key. One gatekeeper may hold
+//!   the whole root.
+//! - `local`: the same with four authorities (Alice, Bob, Charlie, Dave), each with a stake of its own, and a root of four seats or more.
 //! - `staging`: no authorities, no accounts, no sudo key, 6 s slots, epochs of 600 slots. It is a starting point and not a
 //!   chain: whoever founds the chain adds `session.keys`, `staking.stakers` and `balances` to it, and until they do,
 //!   [`verify_built`] refuses to build a state from it.
@@ -59,7 +60,7 @@ fn development_authorities() -> [Authority; 4] {
 fn development(authorities: &[Authority]) -> serde_json::Value {
     let count = u32::try_from(authorities.len()).unwrap_or(u32::MAX);
     build_struct_json_patch!(RuntimeGenesisConfig {
-        network: NetworkConfig { slot_milliseconds: 1_000, epoch_slots: 60, development: true },
+        network: NetworkConfig { slot_milliseconds: 1_000, epoch_slots: 60, development: true, lone_root: count == 1 },
         balances: BalancesConfig {
             balances: Sr25519Keyring::well_known().map(|key| (key.to_account_id(), ENDOWMENT)).collect::<Vec<_>>(),
         },
@@ -87,7 +88,7 @@ fn staging() -> serde_json::Value {
     // Of the fewest that make a root, as many as that needs may begin an era: one that withdraws stops no election.
     let least = threshold_of(LEAST_SEATS) as u32;
     build_struct_json_patch!(RuntimeGenesisConfig {
-        network: NetworkConfig { slot_milliseconds: 6_000, epoch_slots: 600, development: false },
+        network: NetworkConfig { slot_milliseconds: 6_000, epoch_slots: 600, development: false, lone_root: false },
         babe: BabeConfig { epoch_config: sp_consensus_babe::BabeEpochConfiguration::default() },
         staking: StakingConfig {
             validator_count: 4,
@@ -137,6 +138,11 @@ pub fn verify_built() -> Result<(), String> {
     }
     if network::IsDevelopment::get() {
         return Ok(());
+    }
+    if network::LoneRoot::<Runtime>::get() {
+        return Err(String::from(
+            "network.loneRoot is true: one machine would hold the whole root, which only a development chain may have",
+        ));
     }
     if pallet_sudo::Key::<Runtime>::exists() {
         return Err(String::from("sudo.key is set, which only a development chain may have"));

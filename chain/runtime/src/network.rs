@@ -7,7 +7,7 @@
 //! [`crate::configs::filter`].
 //!
 //! It also keeps whether the chain is a **development chain**. Only such a chain may have well-known keys, a sudo key or
-//! simulated evidence; [`crate::genesis::verify_built`] refuses a genesis that mixes them.
+//! simulated evidence, or let one gatekeeper hold the whole root; [`crate::genesis::verify_built`] refuses a genesis that mixes them.
 
 pub use pallet::*;
 
@@ -49,6 +49,10 @@ mod pallet {
     #[pallet::storage]
     pub type Development<T> = StorageValue<_, bool, ValueQuery>;
 
+    /// Whether a root may be of one seat, held whole by one gatekeeper.
+    #[pallet::storage]
+    pub type LoneRoot<T> = StorageValue<_, bool, ValueQuery>;
+
     #[pallet::genesis_config]
     pub struct GenesisConfig<T: Config> {
         /// See [`SlotMilliseconds`]; 500 at least.
@@ -57,6 +61,8 @@ mod pallet {
         pub epoch_slots: u64,
         /// See [`Development`].
         pub development: bool,
+        /// See [`LoneRoot`]; of development chains only.
+        pub lone_root: bool,
         #[serde(skip)]
         pub _config: PhantomData<T>,
     }
@@ -67,6 +73,7 @@ mod pallet {
                 slot_milliseconds: DEFAULT_SLOT_MILLISECONDS,
                 epoch_slots: DEFAULT_EPOCH_SLOTS,
                 development: false,
+                lone_root: false,
                 _config: PhantomData,
             }
         }
@@ -78,6 +85,7 @@ mod pallet {
             SlotMilliseconds::<T>::put(self.slot_milliseconds);
             EpochSlots::<T>::put(self.epoch_slots);
             Development::<T>::put(self.development);
+            LoneRoot::<T>::put(self.lone_root);
         }
     }
 }
@@ -114,5 +122,13 @@ pub struct IsDevelopment;
 impl Get<bool> for IsDevelopment {
     fn get() -> bool {
         Development::<Runtime>::get()
+    }
+}
+
+/// Whether a root may be of one seat: on a development chain whose genesis says so, and nowhere else.
+pub struct TakesLoneRoot;
+impl Get<bool> for TakesLoneRoot {
+    fn get() -> bool {
+        Development::<Runtime>::get() && LoneRoot::<Runtime>::get()
     }
 }

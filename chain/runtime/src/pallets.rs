@@ -82,6 +82,11 @@ mod runtime {
     pub type Contracts = phala_pallet_contracts;
     #[runtime::pallet_index(53)]
     pub type Gatekeepers = phala_pallet_gatekeepers;
+    // After the gatekeepers: a period opens in the block in which its root answers.
+    #[runtime::pallet_index(54)]
+    pub type Beacon = phala_pallet_beacon;
+    #[runtime::pallet_index(55)]
+    pub type Egress = phala_pallet_egress;
 }
 
 /// The extrinsics that the pallets make of a block's inherent data. FRAME keeps the trait behind it private to this module.

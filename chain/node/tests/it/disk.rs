@@ -1,6 +1,6 @@
 //! A disk that is nearly full, and files that may not grow: the node ends by itself, says why, and goes on afterwards.
 
-use crate::node::{output, Node, BINARY};
+use crate::node::{built, output, Node, BINARY};
 use std::{
     process::{Command, Stdio},
     time::Duration,
@@ -34,7 +34,8 @@ fn refuses_a_disk_with_too_little_room_and_says_what_to_do() {
 #[test]
 fn ends_by_itself_when_its_files_may_not_grow_and_goes_on_afterwards() {
     let folder = tempfile::tempdir().unwrap();
-    let node = Node::start("dev", "alice", folder.path(), &[]);
+    let chain = built("dev", folder.path());
+    let node = Node::start(&chain, "alice", folder.path(), &[]);
     node.wait_finalised(3, Duration::from_secs(60));
     let (before, third) = (node.finalised(), node.hash(3));
     node.limit_files(LITTLE_FILE);
@@ -43,7 +44,7 @@ fn ends_by_itself_when_its_files_may_not_grow_and_goes_on_afterwards() {
     assert_eq!(status.code(), Some(DISK), "{status}: {log}");
     assert!(log.contains("error: database_closed: ") && log.contains("RLIMIT_FSIZE"), "{log}");
 
-    let node = Node::start("dev", "alice", folder.path(), &[]);
+    let node = Node::start(&chain, "alice", folder.path(), &[]);
     assert_eq!(node.hash(3), third);
     node.wait_finalised(before + 3, Duration::from_secs(60));
     assert_eq!(node.terminate().code(), Some(0));

@@ -149,7 +149,15 @@ pub fn output(arguments: &[&str]) -> Vec<u8> {
     output.stdout
 }
 
-/// Writes the specification of `chain` with epochs of 10 slots of 500 ms, so that an era takes 30 s.
+/// Writes the specification `chain` with its genesis built. Whoever is given one that is not executes the runtime for it, and compiles it
+/// before that: for seconds, in every process and at every start.
+pub fn built(chain: &str, folder: &Path) -> String {
+    let path = folder.join("built.json");
+    std::fs::write(&path, output(&["export-chain-spec", "--chain", chain, "--raw"])).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+/// Writes the specification of `chain`, [`built`], with epochs of 10 slots of 500 ms, so that an era takes 30 s.
 pub fn fast_spec(chain: &str, folder: &Path) -> String {
     let mut spec: Value = serde_json::from_slice(&output(&["export-chain-spec", "--chain", chain])).unwrap();
     let genesis = spec["genesis"]["runtimeGenesis"].as_object_mut().unwrap();
@@ -158,7 +166,7 @@ pub fn fast_spec(chain: &str, folder: &Path) -> String {
     genesis["network"]["epochSlots"] = json!(10);
     let path = folder.join(format!("{chain}-fast.json"));
     std::fs::write(&path, serde_json::to_vec(&spec).unwrap()).unwrap();
-    path.to_str().unwrap().to_owned()
+    built(path.to_str().unwrap(), folder)
 }
 
 /// The bytes of a JSON string in hexadecimal.

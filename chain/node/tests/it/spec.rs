@@ -56,27 +56,44 @@ fn staging_needs_authorities_and_refuses_development_keys() {
 
     assert!(staging(folder.path(), &json!({})).unwrap_err().contains("no authorities"));
     assert!(staging(folder.path(), &genesis("//Alice", 4)).unwrap_err().contains("well-known key"));
-    let mut with_sudo = genesis(secret, 4);
+    // Each of its keys is a start of the binary.
+    let good = genesis(secret, 4);
+    let mut with_sudo = good.clone();
     with_sudo["sudo"] = json!({"key": key("sr25519", secret)});
     assert!(staging(folder.path(), &with_sudo).unwrap_err().contains("sudo.key"));
     for mark in [json!(true), json!(null), json!("false")] {
-        let mut marked = genesis(secret, 4);
+        let mut marked = good.clone();
         marked["network"] = json!({"development": mark});
         assert!(staging(folder.path(), &marked).unwrap_err().contains("network.development"), "{mark}");
     }
 
+    let mut lone = genesis(secret, 4);
+    lone["network"] = json!({"loneRoot": true});
+    assert!(staging(folder.path(), &lone).unwrap_err().contains("network.loneRoot"));
+
     let few = staging(folder.path(), &genesis(secret, 3)).unwrap_err();
     assert!(few.contains("3 authorities, whose gatekeepers could make no root"), "{few}");
 
-    let mut for_nothing = genesis(secret, 4);
+    let mut for_nothing = good.clone();
     for_nothing["staking"]["minValidatorBond"] = json!(0);
     assert!(staging(folder.path(), &for_nothing).unwrap_err().contains("staking.minValidatorBond is 0"));
 
-    let spec = staging(folder.path(), &genesis(secret, 4)).unwrap();
+    let spec = staging(folder.path(), &good).unwrap();
     assert_eq!(spec["chainType"], json!("Live"));
     let path = folder.path().join("chain.json");
     std::fs::write(&path, spec.to_string()).unwrap();
     let anchor: Value =
         serde_json::from_slice(&output(&["export-genesis-anchor", "--chain", path.to_str().unwrap()])).unwrap();
     assert_eq!(anchor["authorities"].as_array().unwrap().len(), 4);
+}
+
+#[test]
+fn presets_of_several_authorities_take_no_lone_root() {
+    for (preset, lone) in [("dev", true), ("local", false)] {
+        let spec: Value = serde_json::from_slice(&output(&["export-chain-spec", "--chain", preset])).unwrap();
+        let genesis = &spec["genesis"]["runtimeGenesis"];
+        let network = ["patch", "config"].map(|form| &genesis[form]["network"]);
+        let network = network.into_iter().find(|network| network.is_object()).unwrap();
+        assert_eq!((&network["development"], &network["loneRoot"]), (&json!(true), &json!(lone)), "{preset}");
+    }
 }

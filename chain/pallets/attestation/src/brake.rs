@@ -1,7 +1,8 @@
 //! The brake: suspending at once, for a bounded time, by whoever is nearer than a referendum.
 //!
-//! Three hands are on it: the origin that the runtime names, more than half of a small committee that governance chooses for a term,
-//! and n-t+1 seats of the recorded root - the fewest without whom no key is given, so that together they can stop the network anyhow.
+//! Three hands are on it: the origin that the runtime names; more than half of a small committee that governance chooses for a term, or that
+//! the validators behind more than half of the recorded root's seats elect ([`Pallet::elect_committee`]); and n-t+1 seats of the recorded
+//! root - the fewest without whom no key is given, so that together they can stop the network anyhow.
 //!
 //! Guarantees, for all three together: the brake takes away and never admits, lifts nothing, and ends no root; all uses of it share one
 //! end, [`crate::Windows::suspension`] blocks after the first, and then it rests as long, so that it holds whatever it holds for at most
@@ -21,18 +22,20 @@ use phala_attest::{Ban, Subject, MOST_BANS};
 use phala_protocol::{
     attestation::suspension_payload,
     ids::{AccountId, BlockNumber},
+    limits::SUSPENSION_SIGNED_AHEAD_BLOCKS,
 };
 
 /// Suspensions that the brake holds at most, so that it cannot keep governance from revoking.
 pub(crate) const MOST_SUSPENSIONS: usize = MOST_BANS / 2;
 /// Blocks for which a member's vote counts: an hour of 6 s blocks. An emergency is one now.
 pub(crate) const BALLOT_BLOCKS: BlockNumber = 600;
-/// Blocks that gatekeepers may sign ahead: a day of 6 s blocks, in which their signatures are brought together.
-pub(crate) const MOST_SIGNED_AHEAD: BlockNumber = 14_400;
 /// Members of a committee outside development at least: no single account, and no two, are a committee.
 const LEAST_MEMBERS: usize = 3;
 /// A committee's longest term: a year of 6 s blocks.
 pub(crate) const LONGEST_TERM: BlockNumber = 5_256_000;
+
+/// An elected committee's term: a quarter of the longest.
+pub const ELECTED_TERM: BlockNumber = LONGEST_TERM / 4;
 
 /// A suspension that may begin now.
 struct Hold {
@@ -84,7 +87,7 @@ impl<T: Config> Pallet<T> {
     ) -> DispatchResult {
         let now = Self::now_block();
         ensure!(now <= expires, Error::<T>::SignaturesExpired);
-        ensure!(expires <= now.saturating_add(MOST_SIGNED_AHEAD), Error::<T>::SignedTooFarAhead);
+        ensure!(expires <= now.saturating_add(SUSPENSION_SIGNED_AHEAD_BLOCKS), Error::<T>::SignedTooFarAhead);
         let root = Root::<T>::get().ok_or(Error::<T>::NotAGatekeeper)?;
         let enough = root.seats.len().saturating_add(1).saturating_sub(root.threshold.into());
         ensure!(signatures.len() >= enough.max(1), Error::<T>::TooFewGatekeepers);
@@ -100,12 +103,23 @@ impl<T: Config> Pallet<T> {
         Self::do_suspend(subject)
     }
 
-    pub(crate) fn do_set_committee(members: Members, term: BlockNumber) -> DispatchResult {
+    /// Seats the committee that was elected, for [`ELECTED_TERM`] blocks from now on. Who elects, and that they did, is the caller's to know.
+    pub fn elect_committee(members: Members) -> DispatchResult {
+        Self::do_set_committee(members, ELECTED_TERM)
+    }
+
+    /// Whether these accounts may be a committee; none at all are no committee, which may be chosen too.
+    pub fn ensure_committee(members: &Members) -> DispatchResult {
         let least = if T::InsecureDevelopment::get() { 1 } else { LEAST_MEMBERS };
         ensure!(members.is_empty() || members.len() >= least, Error::<T>::BadCommittee);
         let repeated =
             members.iter().enumerate().any(|(place, member)| members.iter().take(place).any(|m| m == member));
         ensure!(!repeated, Error::<T>::BadCommittee);
+        Ok(())
+    }
+
+    pub(crate) fn do_set_committee(members: Members, term: BlockNumber) -> DispatchResult {
+        Self::ensure_committee(&members)?;
         ensure!((1..=LONGEST_TERM).contains(&term), Error::<T>::WindowOutOfRange);
         // The block that chooses it is the first.
         let until = Self::now_block().saturating_add(term.saturating_sub(1));

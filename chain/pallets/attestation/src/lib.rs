@@ -26,6 +26,7 @@ mod tests;
 mod types;
 mod weights;
 
+pub use brake::ELECTED_TERM;
 pub use pallet::*;
 pub use registry::signed_by;
 pub use types::{
@@ -85,6 +86,9 @@ pub mod pallet {
         /// genesis block that no call changes: the runtime has to keep root from writing storage by hand where it is false. An upgrade of
         /// the runtime is past any of this; TEEs and receipts do not follow it, for they read the mark in the genesis state.
         type InsecureDevelopment: Get<bool>;
+        /// INSECURE when true: a root may be of one seat, held whole by one machine. Of development networks only; a fact of the genesis
+        /// as well.
+        type LoneRoot: Get<bool>;
         /// Weights of the calls.
         type WeightInfo: WeightInfo;
     }

@@ -7,6 +7,7 @@ mod collateral;
 mod identity;
 mod listing;
 mod roots;
+mod sgx;
 mod standing;
 
 use crate::{self as pallet_attestation, *};
@@ -56,6 +57,7 @@ impl pallet_timestamp::Config for Test {}
 
 frame_support::parameter_types! {
     pub static Development: bool = true;
+    pub static Lone: bool = true;
     pub static TimesTold: u32 = 0;
 }
 
@@ -78,6 +80,7 @@ impl OnBarred for Told {
 
 impl crate::Config for Test {
     type InsecureDevelopment = Development;
+    type LoneRoot = Lone;
     type GovernanceOrigin = frame_system::EnsureRoot<AccountId32>;
     type BrakeOrigin = frame_system::EnsureSignedBy<Braking, AccountId32>;
     type OnBarred = Told;
@@ -94,6 +97,7 @@ const BOB: [u8; 32] = [2; 32];
 
 fn network(insecure_development: bool) -> sp_io::TestExternalities {
     Development::set(insecure_development);
+    Lone::set(insecure_development);
     TimesTold::set(0);
     let storage = frame_system::GenesisConfig::<Test>::default().build_storage().unwrap();
     let mut network = sp_io::TestExternalities::new(storage);

@@ -54,11 +54,16 @@ impl<T: Config> Pallet<T> {
             return;
         }
         if let Some(former) = former {
-            ClustersOfEra::<T>::mutate_exists(former, |clusters| {
-                *clusters = clusters.and_then(|clusters| clusters.checked_sub(1)).filter(|left| *left > 0);
-            });
+            Self::uncount_cluster(former);
         }
         ClustersOfEra::<T>::mutate(era, |clusters| *clusters = clusters.saturating_add(1));
+    }
+
+    /// Counts a cluster no more under the era whose root it needed.
+    pub(crate) fn uncount_cluster(era: u32) {
+        ClustersOfEra::<T>::mutate_exists(era, |clusters| {
+            *clusters = clusters.and_then(|clusters| clusters.checked_sub(1)).filter(|left| *left > 0);
+        });
     }
 
     /// How many clusters need the root of an era before `era`. There are entries for the eras that clusters need roots of, which a
@@ -72,6 +77,7 @@ impl<T: Config> Pallet<T> {
         Self::ensure_workers(&replicas)?;
         Clusters::<T>::try_mutate(cluster, |record| {
             let record = record.as_mut().ok_or(Error::<T>::NoSuchCluster)?;
+            ensure!(!record.is_closed(), Error::<T>::ClusterClosed);
             record.replicas = replicas.clone();
             Self::assign_standings(cluster, record);
             Ok::<(), Error<T>>(())
@@ -135,9 +141,8 @@ impl<T: Config> Pallet<T> {
 
     fn open_epoch_of(decided: Decided) {
         let Decided { cluster, era, epoch, public_key } = decided;
-        let Some(mut record) = Clusters::<T>::get(cluster).filter(|record| record.next_epoch() == epoch) else {
-            return;
-        };
+        let opens = |record: &ClusterRecord| record.next_epoch() == epoch && !record.is_closed();
+        let Some(mut record) = Clusters::<T>::get(cluster).filter(opens) else { return };
         let former = record.era_before;
         // Nothing is taken over from before the first epoch.
         record.era_before = if record.epoch == 0 { era } else { record.era };
@@ -185,7 +190,12 @@ impl<T: Config> Pallet<T> {
 /// What the inbox asks of clusters.
 impl<T: Config> inbox::Clusters for Pallet<T> {
     fn open_epoch(cluster: ClusterId) -> Option<Epoch> {
-        Clusters::<T>::get(cluster).map(|record| record.epoch).filter(|epoch| *epoch > 0)
+        let open = |record: &ClusterRecord| record.epoch > 0 && !record.is_closed();
+        Clusters::<T>::get(cluster).filter(open).map(|record| record.epoch)
+    }
+
+    fn is_closed(cluster: ClusterId) -> bool {
+        Clusters::<T>::get(cluster).is_some_and(|record| record.is_closed())
     }
 
     fn replicas(cluster: ClusterId) -> u32 {

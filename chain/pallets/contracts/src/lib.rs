@@ -5,18 +5,22 @@
 //! the replicas signed the same one, in the order of the inbox's boundaries, each continuing the commitment of the one before;
 //! a replica that falls behind, disagrees or lapses is named by an event, and final results wait for those behind, within a bound;
 //! what a replica that is shut out has signed decides nothing any more, and the next epoch, whose keys it does not get, is due at once;
-//! each epoch's keys are of one era's root, and it is counted which clusters need a former one.
+//! each epoch's keys are of one era's root, and it is counted which clusters need a former one; a cluster that is closed is so for good.
 //!
-//! Replicas control what they sign, anyone may carry it here, governance assigns replicas. The pallet sees commitments, never
+//! Replicas control what they sign, anyone may carry it here, governance assigns replicas, or has them drawn from the beacon. The pallet sees commitments, never
 //! contents: whether a result is *right* is the replicas' word.
-//! Does not: order messages (the inbox does), judge evidence (the attestation pallet does), move value out (no egress yet).
+//! Does not: order messages (the inbox does), judge evidence (the attestation pallet does), move value out (the egress pallet does, against the roots
+//! that this one keeps of final results, and not while a replica has signed otherwise).
 #![cfg_attr(not(feature = "std"), no_std)]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
 
+mod closing;
 mod clusters;
 mod code;
+mod drawing;
+mod egress;
 mod results;
 mod rolls;
 mod standing;
@@ -24,13 +28,14 @@ mod standing;
 mod tests;
 mod weights;
 
+pub use drawing::LatestBeacon;
 pub use pallet::*;
 pub use weights::WeightInfo;
 
 #[allow(clippy::expect_used, reason = "FRAME's macros expand to it")]
 #[frame_support::pallet]
 pub mod pallet {
-    use super::WeightInfo;
+    use super::{LatestBeacon, WeightInfo};
     use alloc::vec::Vec;
     use frame_support::{
         pallet_prelude::*,
@@ -43,6 +48,7 @@ pub mod pallet {
     use phala_pallet_inbox as inbox;
     use phala_protocol::{
         chain_state::{ClusterRecord, ContractRecord, FinalRecord},
+        egress::EgressRoot,
         envelope::PUBLIC_KEY_BYTES,
         gas::GasClass,
         ids::{AccountId, Balance, BlockNumber, ClusterId, CodeHash, ContractId, Epoch, WorkerId},
@@ -154,6 +160,8 @@ pub mod pallet {
         /// [`FINAL_RESULTS_KEPT`]: phala_protocol::limits::FINAL_RESULTS_KEPT
         #[pallet::constant]
         type MaxReplicaLag: Get<u32>;
+        /// From which the replicas of a cluster are drawn.
+        type Beacon: LatestBeacon;
         /// Weights of the calls.
         type WeightInfo: WeightInfo;
     }
@@ -214,6 +222,18 @@ pub mod pallet {
     #[pallet::storage]
     pub type Standings<T> = StorageMap<_, Blake2_128Concat, ClusterId, Vec<Standing>, ValueQuery>;
 
+    /// Roots over what final results send out of their clusters, while some of it is not taken.
+    #[pallet::storage]
+    pub type EgressRoots<T> = StorageMap<_, Blake2_128Concat, (ClusterId, BlockNumber), EgressRoot>;
+
+    /// Clusters that nothing leaves, since the block in which it showed that one of their replicas had signed otherwise.
+    #[pallet::storage]
+    pub type Disputed<T> = StorageMap<_, Blake2_128Concat, ClusterId, BlockNumber>;
+
+    /// The block in which governance last settled a dispute about a cluster. Who signed otherwise before is known since then.
+    #[pallet::storage]
+    pub type Settled<T> = StorageMap<_, Blake2_128Concat, ClusterId, BlockNumber>;
+
     /// Clusters whose epochs roll early, because a replica was shut out or they go over to another root.
     #[pallet::storage]
     pub type Rolls<T> = StorageMap<_, Blake2_128Concat, ClusterId, Roll>;
@@ -244,6 +264,15 @@ pub mod pallet {
             /// Its replicas.
             replicas: Vec<WorkerId>,
         },
+        /// A cluster's replicas were drawn from a value of the beacon. Each of their operators has its worker serve the cluster.
+        ClusterDrawn {
+            /// The cluster.
+            cluster: ClusterId,
+            /// The value's era.
+            era: u32,
+            /// Its period.
+            period: u32,
+        },
         /// An epoch opened: envelopes are taken under its key from this block on.
         EpochOpened {
             /// The cluster.
@@ -269,7 +298,7 @@ pub mod pallet {
             /// Items covered so far.
             count: u64,
         },
-        /// A replica signed two different results for one boundary.
+        /// A replica signed two different results for one boundary. Nothing leaves the cluster until governance has settled it.
         Equivocated {
             /// The cluster.
             cluster: ClusterId,
@@ -296,7 +325,8 @@ pub mod pallet {
             /// Items covered.
             count: u64,
         },
-        /// For the first time, a replica signed another result than the final one. Who is right is arbitration's to say.
+        /// For the first time, or the first since governance settled, a replica signed another result than the final one. Who is right is
+        /// arbitration's to say; until governance has settled it nothing leaves the cluster.
         Dissented {
             /// The cluster.
             cluster: ClusterId,
@@ -347,7 +377,7 @@ pub mod pallet {
             era: u32,
         },
         /// So many replicas are shut out that the others cannot decide: the cluster stands still until the ban ends or is lifted, or
-        /// governance assigns replicas to it. A hand-over to another root waits for it.
+        /// governance assigns replicas to it or closes it. A hand-over to another root waits for it.
         AwaitingAssignment {
             /// The cluster.
             cluster: ClusterId,
@@ -355,6 +385,15 @@ pub mod pallet {
             remaining: u32,
             /// Replicas that have to agree.
             majority: u32,
+        },
+        /// Governance closed a cluster for good: what it held is lost. Nothing undoes it.
+        ClusterClosed {
+            /// The cluster.
+            cluster: ClusterId,
+            /// Items that final results cover. They stay final.
+            answered: u64,
+            /// Items that nobody will ever answer, from place `answered` on. What was paid for them is not given back.
+            unanswered: u64,
         },
         /// An epoch's first commitment is bound to the last of the epoch before.
         Rekeyed {
@@ -432,6 +471,21 @@ pub mod pallet {
         MajorityWouldFall,
         /// The key is not of the root that gives the next epoch's keys: derive it anew, under that root's era.
         WrongEra,
+        /// The beacon has no value that is new enough: assign replicas by hand, or wait for the next one.
+        NoBeacon,
+        /// Fewer operators than replicas are to be drawn have a worker that is active, serves no cluster and registered before the newest
+        /// value's period opened.
+        TooFewEligible,
+        /// Two workers drew the same number: draw from the next value.
+        TiedDrawing,
+        /// There are more registrations or clusters than are to be looked at: allow more.
+        MoreToLookAt,
+        /// Governance has closed the cluster for good, which nothing undoes: create another one.
+        ClusterClosed,
+        /// The cluster's next epoch opens with the next block, or is not overdue by an hour of 6 s blocks; nor by the brake's longest
+        /// suspension beside, while a replica is barred or the brake was on within the hour. So it is not shown that anything is lost.
+        /// Assign replicas to have others serve it, or wait. What is overdue may be so because gatekeepers are away, or a long item runs.
+        StillOpening,
     }
 
     #[pallet::hooks]
@@ -550,6 +604,30 @@ pub mod pallet {
         pub fn drop_replica(origin: OriginFor<T>, cluster: ClusterId, worker: WorkerId) -> DispatchResult {
             ensure_signed(origin)?;
             Self::do_drop_replica(cluster, worker)
+        }
+
+        /// Creates a cluster of `number` replicas of as many operators, drawn from the newest value of the beacon, which has to be new
+        /// enough, among all workers that are active, serve no cluster, and registered before that value's period opened. Looks at
+        /// `registrations` of TEEs and at `clusters` at most, and draws nothing when there are more.
+        #[pallet::call_index(12)]
+        #[pallet::weight(<T as Config>::WeightInfo::draw_cluster(*number, *registrations, *clusters))]
+        pub fn draw_cluster(
+            origin: OriginFor<T>,
+            number: u32,
+            registrations: u32,
+            clusters: u32,
+        ) -> DispatchResultWithPostInfo {
+            <T as Config>::GovernanceOrigin::ensure_origin(origin)?;
+            Self::do_draw_cluster(number, registrations, clusters)
+        }
+
+        /// Closes a cluster for good, whose state or keys are lost. **It cannot be undone**: its keys are given to nobody any more, nothing is
+        /// taken for it, and items without a final result are never answered. Refused while its replicas still open epochs.
+        #[pallet::call_index(15)]
+        #[pallet::weight(<T as Config>::WeightInfo::close_cluster())]
+        pub fn close_cluster(origin: OriginFor<T>, cluster: ClusterId) -> DispatchResult {
+            <T as Config>::GovernanceOrigin::ensure_origin(origin)?;
+            Self::do_close_cluster(cluster)
         }
     }
 

@@ -112,6 +112,7 @@ impl<T: Config> Pallet<T> {
                 return Taken::Known;
             }
             // Reported, not refused: an error would roll the event back. The first vote stands.
+            Self::dispute(cluster);
             Self::deposit_event(Event::Equivocated { cluster, block, worker });
             return Taken::New;
         }
@@ -126,16 +127,25 @@ impl<T: Config> Pallet<T> {
         let (cluster, worker) = (signed.result.cluster, signed.worker);
         let Boundary { block, count, .. } = signed.result.boundary;
         let agrees = signed.result == decided.result;
+        // Else anyone could show it again whenever governance has settled it.
+        let settled = Self::is_settled_since(cluster, decided.finalised_at);
         if !agrees && decided.votes.iter().any(|(voter, _)| *voter == worker) {
+            if !settled {
+                Self::dispute(cluster);
+            }
             Self::deposit_event(Event::Equivocated { cluster, block, worker });
             return Taken::New;
         }
         let mut standings = Standings::<T>::get(cluster);
         let verdict = stand(&mut standings, worker, &decided.result.boundary, agrees);
+        // The first dissent of a replica counts whenever it comes: governance did not know of it.
+        let is_first = verdict == Verdict::Dissented;
+        let disputed = !agrees && (is_first || !settled) && Self::dispute(cluster);
         match verdict {
-            Verdict::Nothing => return Taken::Known,
+            Verdict::Nothing if !disputed => return Taken::Known,
             Verdict::Confirmed => Self::deposit_event(Event::Confirmed { cluster, worker, count }),
-            Verdict::Dissented => Self::deposit_event(Event::Dissented { cluster, block, worker }),
+            // A later dissent that disputes has to count as new too, or the error for what is known would take the dispute back.
+            Verdict::Nothing | Verdict::Dissented => Self::deposit_event(Event::Dissented { cluster, block, worker }),
         }
         Standings::<T>::insert(cluster, standings);
         Taken::New
@@ -195,7 +205,11 @@ impl<T: Config> Pallet<T> {
         record.bound_epoch = result.epoch;
         let mut standings = Standings::<T>::get(cluster);
         for vote in votes.iter().filter(|vote| record.replicas.contains(&vote.worker)) {
-            let verdict = stand(&mut standings, vote.worker, &result.boundary, vote.result == result);
+            let agrees = vote.result == result;
+            if !agrees {
+                Self::dispute(cluster);
+            }
+            let verdict = stand(&mut standings, vote.worker, &result.boundary, agrees);
             if verdict == Verdict::Dissented {
                 Self::deposit_event(Event::Dissented { cluster, block, worker: vote.worker });
             }
@@ -203,6 +217,7 @@ impl<T: Config> Pallet<T> {
         Clusters::<T>::insert(cluster, record);
         let finalised_at = frame_system::Pallet::<T>::block_number().saturated_into();
         FinalResults::<T>::insert((cluster, block), FinalRecord { result, votes: voters, replicas, finalised_at });
+        Self::keep_egress_root(&result, finalised_at);
         Self::keep(cluster, &result.boundary, &mut standings);
         Standings::<T>::insert(cluster, standings);
         inbox::Pallet::<T>::acknowledge(cluster, block);

@@ -11,7 +11,8 @@
 //!
 //! Nobody is taken off a cluster by this: a suspension ends by itself, and the number of votes that decide never falls. Where those who
 //! remain are too few to decide - as where the only replica is shut out - the cluster stands still, an event says so, and what ends it is
-//! governance's new assignment, or the ban's end. The former root answers for it as long: a hand-over loses nothing, and waits.
+//! governance's new assignment, or the ban's end; or that governance closes it, where what it held is lost (`closing.rs`). The former root
+//! answers for it as long: a hand-over loses nothing, and waits.
 //!
 //! Guarantees: every cluster is looked at after each decision that shuts somebody out and after each hand-over's beginning,
 //! [`LOOKED_AT_PER_BLOCK`] in a block; a decision that follows does not begin the search anew, so that none is passed over. A cluster
@@ -19,7 +20,7 @@
 //! and the brake decide who is shut out, a ceremony makes the root.
 
 use crate::{pallet::*, WeightInfo};
-use frame_support::{pallet_prelude::DispatchResult, weights::Weight};
+use frame_support::{ensure, pallet_prelude::DispatchResult, weights::Weight};
 use phala_pallet_attestation as attestation;
 use phala_protocol::{
     chain_state::{ClusterRecord, KEY_LEAD_BLOCKS},
@@ -77,7 +78,8 @@ impl<T: Config> Pallet<T> {
     }
 
     fn look_at(cluster: ClusterId, coming: u32) {
-        let Some(mut record) = Clusters::<T>::get(cluster) else { return };
+        // A closed one opens no epoch any more, and is counted under no era.
+        let Some(mut record) = Clusters::<T>::get(cluster).filter(|record| !record.is_closed()) else { return };
         if record.epoch == 0 && record.era_before != coming {
             Self::count_cluster(Some(record.era_before), coming);
             (record.era, record.era_before) = (coming, coming);
@@ -139,6 +141,7 @@ impl<T: Config> Pallet<T> {
     pub(crate) fn do_set_epoch_length(cluster: ClusterId, blocks: BlockNumber) -> DispatchResult {
         Clusters::<T>::try_mutate(cluster, |record| {
             let record = record.as_mut().ok_or(Error::<T>::NoSuchCluster)?;
+            ensure!(!record.is_closed(), Error::<T>::ClusterClosed);
             match Rolls::<T>::get(cluster) {
                 // What is due at once stays due.
                 Some(roll) => Rolls::<T>::insert(cluster, Roll { length: blocks, ..roll }),

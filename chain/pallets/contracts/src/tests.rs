@@ -1,6 +1,9 @@
 //! Behaviour of clusters, epochs, code and votes on a mock runtime, and the storage keys that light clients compute.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+mod closing;
+mod drawing;
+mod egress;
 mod hand_over;
 mod results;
 mod rolls;
@@ -18,6 +21,7 @@ use phala_pallet_attestation::{Listings, Measurements, Workers};
 use phala_pallet_inbox::Clusters as _;
 use phala_protocol::{
     attestation::{Assurance, Listing, Role, Version},
+    beacon::{BeaconValue, MadeBeacon},
     chain_state::{AllowedMeasurement, RootRecord, WorkerRecord},
     envelope::{
         announcement_payload, Envelope, EnvelopeHeader, EnvelopeKind, SizeClass, AEAD_TAG_BYTES, PUBLIC_KEY_BYTES,
@@ -78,6 +82,7 @@ impl pallet_balances::Config for Test {
 
 impl phala_pallet_attestation::Config for Test {
     type InsecureDevelopment = frame_support::traits::ConstBool<true>;
+    type LoneRoot = frame_support::traits::ConstBool<true>;
     type GovernanceOrigin = frame_system::EnsureRoot<AccountId32>;
     type BrakeOrigin = frame_system::EnsureRoot<AccountId32>;
     type OnBarred = Contracts;
@@ -86,6 +91,7 @@ impl phala_pallet_attestation::Config for Test {
 
 parameter_types! {
     pub FeeReceiver: AccountId32 = AccountId32::new([9; 32]);
+    pub static NewestBeacon: Option<MadeBeacon> = None;
 }
 
 impl phala_pallet_inbox::Config for Test {
@@ -97,6 +103,15 @@ impl phala_pallet_inbox::Config for Test {
     type WeightInfo = ();
 }
 
+/// What a test says is the newest value.
+pub struct Shown;
+
+impl LatestBeacon for Shown {
+    fn latest() -> Option<MadeBeacon> {
+        NewestBeacon::get()
+    }
+}
+
 impl crate::Config for Test {
     type GovernanceOrigin = frame_system::EnsureRoot<AccountId32>;
     type HoldCurrency = Balances;
@@ -104,6 +119,7 @@ impl crate::Config for Test {
     type DepositPerByte = ConstU128<10>;
     type EpochLength = ConstU32<100>;
     type MaxReplicaLag = ConstU32<300>;
+    type Beacon = Shown;
     type WeightInfo = ();
 }
 

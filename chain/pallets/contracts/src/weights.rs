@@ -23,6 +23,10 @@ pub trait WeightInfo {
     fn submit_rekey(finalised: u32) -> Weight;
     /// `drop_replica`.
     fn drop_replica() -> Weight;
+    /// `draw_cluster` of `replicas` members, among `registrations` and beside `clusters`.
+    fn draw_cluster(replicas: u32, registrations: u32, clusters: u32) -> Weight;
+    /// `close_cluster`.
+    fn close_cluster() -> Weight;
     /// `on_initialize` when `number` clusters are looked at for replicas that are shut out and for keys of a former root.
     fn look_at_clusters(number: u32) -> Weight;
 }
@@ -84,14 +88,14 @@ impl WeightInfo for () {
 
     fn submit_results(number: u32, finalised: u32) -> Weight {
         // Each result: cluster, worker, measurement, listing, appraisal, boundary or final result, votes of up to 15 replicas or standings,
-        // and the standing of all who voted, asked once more than boundaries become final. The bans, the terms, the cap, the mark, the time and the block once.
+        // a dispute and when one was settled, and the standing of all who voted, asked once more than boundaries become final. The bans, the terms, the cap, the mark, the time and the block once.
         Weight::from_parts(10_000_000, 4_000)
             .saturating_add(ParityDbWeight::get().reads(6))
             .saturating_add(
                 Weight::from_parts(100_000_000, 12_000)
                     .saturating_add(SIGNATURE)
                     .saturating_add(standing_of_all())
-                    .saturating_add(ParityDbWeight::get().reads_writes(10, 2))
+                    .saturating_add(ParityDbWeight::get().reads_writes(12, 3))
                     .saturating_mul(number.into()),
             )
             .saturating_add(finalise().saturating_mul(finalised.into()))
@@ -108,6 +112,32 @@ impl WeightInfo for () {
 
     fn drop_replica() -> Weight {
         Weight::from_parts(65_000_000, 28_000).saturating_add(ParityDbWeight::get().reads_writes(12, 4))
+    }
+
+    fn draw_cluster(replicas: u32, registrations: u32, clusters: u32) -> Weight {
+        // The value. Of each registration itself, what makes it active, and two hashes for its number; of each cluster its record, with the
+        // envelope key, and up to fifteen replicas in a sorted set.
+        Self::assign(replicas)
+            .saturating_add(Weight::from_parts(40_000_000, 8_000))
+            .saturating_add(ParityDbWeight::get().reads(10))
+            .saturating_add(
+                Weight::from_parts(25_000_000, 900)
+                    .saturating_add(ParityDbWeight::get().reads(5))
+                    .saturating_mul(registrations.into()),
+            )
+            .saturating_add(
+                Weight::from_parts(25_000_000, 2_000)
+                    .saturating_add(ParityDbWeight::get().reads(1))
+                    .saturating_mul(clusters.into()),
+            )
+    }
+
+    fn close_cluster() -> Weight {
+        // Cluster, opening epochs, head, how many clusters are of its era, whether it is disputed; the standing of all, the bans and the
+        // windows; announcements, bindings, roll and standings are removed.
+        Weight::from_parts(50_000_000, 28_000)
+            .saturating_add(standing_of_all())
+            .saturating_add(ParityDbWeight::get().reads_writes(8, 7))
     }
 
     fn look_at_clusters(number: u32) -> Weight {
@@ -134,12 +164,12 @@ fn standing_of_all() -> Weight {
     Weight::from_parts(150_000_000, 12_000).saturating_add(ParityDbWeight::get().reads(60))
 }
 
-/// One boundary made final: the standing of all who voted; cluster, votes, commitment, final result, standings and their order; two results forgotten; the
-/// inbox's boundary, backlog, price and queue, and `FORGOTTEN_PER_RESULT` of the chain's messages.
+/// One boundary made final: the standing of all who voted; cluster, votes, commitment, final result, standings and their order; two results forgotten;
+/// the root of what it sends, and the dispute about it; the inbox's boundary, backlog, price and queue, and `FORGOTTEN_PER_RESULT` of the chain's messages.
 fn finalise() -> Weight {
     let forgotten = u64::from(phala_pallet_inbox::FORGOTTEN_PER_RESULT);
     Weight::from_parts(100_000_000, 12_000).saturating_add(standing_of_all()).saturating_add(
         ParityDbWeight::get()
-            .reads_writes(14u64.saturating_add(forgotten), 16u64.saturating_add(2u64.saturating_mul(forgotten))),
+            .reads_writes(15u64.saturating_add(forgotten), 18u64.saturating_add(2u64.saturating_mul(forgotten))),
     )
 }

@@ -103,9 +103,9 @@ impl<T: Config> Pallet<T> {
         }
         match ended.next {
             Follows::Begin(phase) => Self::begin_phase(record, phase),
-            Follows::Root(list) => {
+            Follows::Root(keys) => {
                 Self::end_ceremony(era, attempt);
-                Self::make_root(&record, list);
+                Self::make_root(&record, keys);
             }
             Follows::Abandoned => {
                 Self::end_ceremony(era, attempt);

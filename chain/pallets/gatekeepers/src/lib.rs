@@ -3,20 +3,21 @@
 //! The chain is the broadcast channel and the referee of the key generation in [`phala_protocol::ceremony`], whose rules it applies; it
 //! sees hashes, sealed parcels, and shares that are in dispute. Guarantees: a seat of a ceremony is a registered gatekeeper, bound to the validator that its evidence
 //! names as operator; only statements signed by a seat, for the present chain, era, attempt and phase, change anything, each once; a
-//! root is recorded only when every seat that takes part, a threshold at least, confirmed the same share list; the threshold counts
-//! all elected seats; the root that answers is replaced only by the next era's, and not before governance's delay is over and no
+//! root is recorded only when every seat that takes part, a threshold at least, confirmed the same share list and the same beacon key; the
+//! threshold counts all elected seats; the root that answers is replaced only by the next era's, and not before governance's delay is over and no
 //! cluster needs a former one; once clusters go over to a root nothing takes it away; no set is elected whose gatekeepers have not made
 //! their root (where that is asked for: see [`Pallet::election`]).
 //!
-//! Validators choose their gatekeeper, gatekeepers' TEEs sign statements, anyone carries them, governance starts and cancels. Does not:
-//! see a secret, know whether an honest seat was unreachable or unwilling, or re-key clusters - workers do, and the clusters pallet
-//! calls them up and says which have.
+//! Validators choose their gatekeeper, and those behind more than half of the seats of the root that answers the committee of the brake;
+//! gatekeepers' TEEs sign statements, anyone carries them, governance starts and cancels. Does not: see a secret, know whether an honest
+//! seat was unreachable or unwilling, or re-key clusters - workers do, and the clusters pallet calls them up and says which have.
 #![cfg_attr(not(feature = "std"), no_std)]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
 
 mod ceremony;
+mod committee;
 mod election;
 mod roots;
 mod seats;
@@ -27,7 +28,7 @@ mod types;
 mod weights;
 
 pub use pallet::*;
-pub use types::{Clusters, Elected, Election, HandOver, Misdeed, Offence, Plan, Policy, Punish};
+pub use types::{Beacon, Clusters, Elected, Election, HandOver, Misdeed, Offence, Plan, Policy, Punish};
 pub use weights::WeightInfo;
 
 /// Seats of a ceremony at least: with fewer, the threshold is all of them, and one machine that is down stops the network.
@@ -43,10 +44,11 @@ pub const REMEMBERED_ERAS: u32 = 28;
 #[allow(clippy::expect_used, reason = "FRAME's macros expand to it")]
 #[frame_support::pallet]
 pub mod pallet {
-    use super::{Clusters, Elected, HandOver, Offence, Plan, Policy, Punish, WeightInfo};
+    use super::{Beacon, Clusters, Elected, HandOver, Offence, Plan, Policy, Punish, WeightInfo};
     use alloc::vec::Vec;
     use frame_support::{pallet_prelude::*, traits::Get};
     use frame_system::pallet_prelude::*;
+    use phala_pallet_attestation::Members;
     use phala_protocol::{
         ceremony::{Attachment, CeremonyRecord, Fault, Phase, SignedStatement, MAX_SEATS},
         chain_state::RootRecord,
@@ -71,6 +73,8 @@ pub mod pallet {
         type GovernanceOrigin: EnsureOrigin<Self::RuntimeOrigin>;
         /// Which clusters still get their keys of a former root.
         type Clusters: Clusters;
+        /// Told which beacon key is awaited, dropped and in use.
+        type Beacon: Beacon;
         /// Takes of a validator's stake.
         type Punish: Punish<Self::AccountId>;
         /// Weights of the calls.
@@ -132,6 +136,10 @@ pub mod pallet {
     /// Roots made or given up in a row without the validator's gatekeeper, which had a seat.
     #[pallet::storage]
     pub type Absences<T: Config> = StorageMap<_, Blake2_128Concat, T::AccountId, u32, ValueQuery>;
+
+    /// Votes for a committee of the brake, of the validators whose gatekeepers have seats of the root of this era: one each.
+    #[pallet::storage]
+    pub type CommitteeVotes<T: Config> = StorageValue<_, (u32, Vec<(T::AccountId, Members)>), ValueQuery>;
 
     /// The governed policy.
     #[pallet::storage]
@@ -335,6 +343,17 @@ pub mod pallet {
             /// Validators that were elected.
             validators: u32,
         },
+        /// A validator voted for a committee of the brake.
+        CommitteeVoted {
+            /// Who.
+            validator: T::AccountId,
+            /// For whom.
+            members: Members,
+            /// How many of the seats are for the same committee now.
+            agreeing: u32,
+            /// How many elect it.
+            needed: u32,
+        },
         /// The governed policy changed.
         PolicySet {
             /// The policy.
@@ -403,6 +422,8 @@ pub mod pallet {
         PolicyOutOfRange,
         /// Clusters go over to the root already, and would lose their keys with it.
         HandOverBegan,
+        /// The sender's gatekeeper has no seat of the root that answers: only validators whose gatekeepers have elect a committee.
+        NotAnElector,
     }
 
     #[pallet::hooks]
@@ -500,6 +521,15 @@ pub mod pallet {
         ) -> DispatchResultWithPostInfo {
             ensure_signed(origin)?;
             Self::do_state(&statement, Some(attachment))
+        }
+
+        /// Votes for a committee of the brake, in whatever order its members are named; with none, for having no committee. It is elected when
+        /// more than half of the seats of the root that answers are for the same one. The newest vote of a validator counts.
+        #[pallet::call_index(15)]
+        #[pallet::weight(<T as Config>::WeightInfo::vote_for_committee())]
+        pub fn vote_for_committee(origin: OriginFor<T>, members: Members) -> DispatchResult {
+            let who = ensure_signed(origin)?;
+            Self::do_vote_for_committee(who, members)
         }
     }
 

@@ -7,18 +7,17 @@
 //! Guarantees: `Attestation::Root` is replaced by the root of the next era only, after the policy's delay, and when no cluster needs a
 //! former one; until then both answer, and no third one is begun. Once clusters go over to a root neither governance nor an election
 //! drops it, for some have keys of it alone. That workers re-key to it is theirs to do: while those of a cluster do not, the former root
-//! stays, and the next election waits.
+//! stays, and the next election waits. The beacon key that was made with a root is awaited, dropped and in use as the root is.
 
-use crate::{pallet::*, Clusters, HandOver, Misdeed, Offence, Punish, WeightInfo};
+use crate::{pallet::*, Beacon, Clusters, HandOver, Misdeed, Offence, Punish, WeightInfo};
 use alloc::vec::Vec;
 use frame_support::{ensure, pallet_prelude::DispatchResult, weights::Weight};
 use phala_pallet_attestation as attestation;
 use phala_protocol::{
     attestation::Role,
-    ceremony::{CeremonyRecord, Fault, MAX_SEATS},
+    ceremony::{CeremonyRecord, Confirmed, Fault, MAX_SEATS},
     chain_state::RootRecord,
     ids::{BlockNumber, WorkerId},
-    Hash,
 };
 
 impl<T: Config> Pallet<T> {
@@ -28,7 +27,8 @@ impl<T: Config> Pallet<T> {
     }
 
     /// Records what the seats of a ceremony agreed on.
-    pub(crate) fn make_root(record: &CeremonyRecord, share_list: Hash) {
+    pub(crate) fn make_root(record: &CeremonyRecord, keys: Confirmed) {
+        let Confirmed { share_list, beacon } = keys;
         let CeremonyRecord { era, attempt, threshold, .. } = *record;
         let seats = record.seats.iter().map(|seat| seat.gatekeeper).collect();
         let root = RootRecord { era, threshold, seats, share_list };
@@ -41,6 +41,7 @@ impl<T: Config> Pallet<T> {
         let from = Self::now().saturating_add(CurrentPolicy::<T>::get().delay);
         Roots::<T>::insert(era, root);
         Next::<T>::put(HandOver { era, from });
+        T::Beacon::awaited(era, beacon);
         Self::deposit_event(Event::RootMade { era, attempt, share_list, holders, from });
     }
 
@@ -84,6 +85,7 @@ impl<T: Config> Pallet<T> {
         ensure!(!Self::is_handed_over_to(era), Error::<T>::HandOverBegan);
         Next::<T>::kill();
         Roots::<T>::remove(era);
+        T::Beacon::dropped(era);
         Self::deposit_event(Event::NextCancelled { era });
         Ok(())
     }
@@ -93,6 +95,7 @@ impl<T: Config> Pallet<T> {
         if Next::<T>::get().is_some_and(|next| next.era == era) && !Self::is_handed_over_to(era) {
             Next::<T>::kill();
             Roots::<T>::remove(era);
+            T::Beacon::dropped(era);
             Self::deposit_event(Event::NextDropped { era });
         }
     }
@@ -134,6 +137,7 @@ impl<T: Config> Pallet<T> {
             if let Some(former) = era.checked_sub(1) {
                 Roots::<T>::remove(former);
             }
+            T::Beacon::active(era);
             Self::deposit_event(Event::RootActive { era });
         } else {
             T::Clusters::hand_over();

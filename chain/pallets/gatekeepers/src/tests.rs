@@ -1,6 +1,7 @@
 //! Seats, ceremonies, roots and elections on a mock runtime, and the storage key that TEEs compute.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+mod committee;
 mod course;
 mod election;
 mod faults;
@@ -17,8 +18,8 @@ use phala_pallet_attestation::{EvaluationCap, Listings, Measurements, NextRoot, 
 use phala_protocol::{
     attestation::{encryption_key_hash, Assurance, Listing, Role, Version},
     ceremony::{
-        delivery_hash, package_hash, Attachment, CeremonyRecord, Fault, Parcel, ParcelHeader, ParcelKind, Phase,
-        SignedStatement, Statement,
+        delivery_hash, package_hash, Attachment, CeremonyRecord, Confirmed, Fault, Parcel, ParcelHeader, ParcelKind,
+        Phase, SignedStatement, Statement,
     },
     chain_state::{AllowedMeasurement, RootRecord, WorkerRecord},
     storage, Hash, WorkerId,
@@ -64,11 +65,13 @@ parameter_types! {
     pub static Development: bool = true;
     pub static FormerClusters: u32 = 0;
     pub static TimesToldToGoOver: u32 = 0;
+    pub static Told: Vec<Said> = Vec::new();
     pub static Punished: Vec<Misdeed<AccountId32>> = Vec::new();
 }
 
 impl phala_pallet_attestation::Config for Test {
     type InsecureDevelopment = Development;
+    type LoneRoot = Development;
     type GovernanceOrigin = frame_system::EnsureRoot<AccountId32>;
     type BrakeOrigin = frame_system::EnsureRoot<AccountId32>;
     type OnBarred = ();
@@ -87,6 +90,28 @@ impl Clusters for Mock {
     }
 }
 
+/// What the beacon was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Said {
+    Awaited(u32, Hash),
+    Dropped(u32),
+    Active(u32),
+}
+
+impl Beacon for Mock {
+    fn awaited(era: u32, hash: Hash) {
+        Told::mutate(|told| told.push(Said::Awaited(era, hash)));
+    }
+
+    fn dropped(era: u32) {
+        Told::mutate(|told| told.push(Said::Dropped(era)));
+    }
+
+    fn active(era: u32) {
+        Told::mutate(|told| told.push(Said::Active(era)));
+    }
+}
+
 impl Punish<AccountId32> for Mock {
     fn punish(misdeed: Misdeed<AccountId32>) {
         Punished::mutate(|punished| punished.push(misdeed));
@@ -96,6 +121,7 @@ impl Punish<AccountId32> for Mock {
 impl crate::Config for Test {
     type GovernanceOrigin = frame_system::EnsureRoot<AccountId32>;
     type Clusters = Mock;
+    type Beacon = Mock;
     type Punish = Mock;
     type WeightInfo = ();
 }
@@ -103,6 +129,8 @@ impl crate::Config for Test {
 const MEASUREMENT: Hash = [7; 32];
 const ANYBODY: AccountId32 = AccountId32::new([99; 32]);
 const LIST: Hash = [5; 32];
+/// What honest seats confirm.
+const KEYS: Confirmed = Confirmed { share_list: LIST, beacon: [15; 32] };
 
 fn account(number: u8) -> AccountId32 {
     AccountId32::new([number; 32])
@@ -144,6 +172,7 @@ fn network(validators: u8) -> sp_io::TestExternalities {
     Development::set(true);
     FormerClusters::set(0);
     TimesToldToGoOver::set(0);
+    Told::set(Vec::new());
     Punished::set(Vec::new());
     let storage = frame_system::GenesisConfig::<Test>::default().build_storage().unwrap();
     let mut network = sp_io::TestExternalities::new(storage);
@@ -262,7 +291,7 @@ fn commit(indices: impl IntoIterator<Item = u8>) {
 
 fn confirm(indices: impl IntoIterator<Item = u8>) {
     for index in indices {
-        assert_ok!(say(index, Statement::Confirm { share_list: LIST }));
+        assert_ok!(say(index, Statement::Confirm(KEYS)));
     }
 }
 
@@ -293,7 +322,7 @@ fn to_settle(disputed: impl IntoIterator<Item = (u8, u8)>) {
 }
 
 fn answer(dealer: u8, accuser: u8) -> DispatchResult {
-    say(dealer, Statement::Answer { accuser: accuser.into(), share: [1; 32] })
+    say(dealer, Statement::Answer { accuser: accuser.into(), shares: [[1; 32]; 2] })
 }
 
 fn reject(index: u8, dealer: u8) -> DispatchResult {

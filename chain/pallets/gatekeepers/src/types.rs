@@ -8,6 +8,7 @@ use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 use phala_protocol::{
     ceremony::{LAST_CALL_BLOCKS, LEAST_PHASE_BLOCKS},
     ids::{BlockNumber, WorkerId},
+    Hash,
 };
 use scale_info::TypeInfo;
 use sp_runtime::Perbill;
@@ -139,6 +140,18 @@ pub struct Misdeed<Account> {
 pub trait Punish<Account> {
     /// Punishes a validator that may be acting, elected and waiting, or gone. Cannot fail: whoever has nothing loses nothing.
     fn punish(misdeed: Misdeed<Account>);
+}
+
+/// Told of the beacon keys that ceremonies make beside the roots.
+pub trait Beacon {
+    /// The root of `era` was made: its seats hold the beacon key whose record has this hash.
+    fn awaited(era: u32, hash: Hash);
+
+    /// The root of `era` is dropped before it answered, and its beacon key with it.
+    fn dropped(era: u32);
+
+    /// The root of `era` answers from now on, and its beacon key; those of former eras do no more.
+    fn active(era: u32);
 }
 
 /// What the hand-over must know of clusters.

@@ -22,6 +22,8 @@ pub trait WeightInfo {
     fn report() -> Weight;
     /// A governance call.
     fn govern() -> Weight;
+    /// `vote_for_committee`.
+    fn vote_for_committee() -> Weight;
     /// `on_initialize` when nothing is due.
     fn idle() -> Weight;
     /// `on_initialize` when a phase of `seats` seats and `complaints` complaints ends, beyond [`Self::idle`].
@@ -44,11 +46,11 @@ const ACTIVE_EACH: u64 = 4;
 /// And once, for however many: the bans, the terms, the cap, the mark, the time and the block.
 const ACTIVE_ONCE: u64 = 6;
 
-/// The ceremony's record, decoded and encoded: 165 bytes and what it rejected for each seat, 71 bytes for each complaint.
+/// The ceremony's record, decoded and encoded: 197 bytes and what it rejected for each seat, 103 bytes for each complaint.
 fn record(seats: u32, complaints: u32) -> Weight {
     Weight::from_parts(20_000_000, 1_000)
-        .saturating_add(Weight::from_parts(4_000_000, 375).saturating_mul(seats.into()))
-        .saturating_add(Weight::from_parts(500_000, 71).saturating_mul(complaints.into()))
+        .saturating_add(Weight::from_parts(4_000_000, 407).saturating_mul(seats.into()))
+        .saturating_add(Weight::from_parts(500_000, 103).saturating_mul(complaints.into()))
 }
 
 /// A validator is punished: its exposure of up to 64 nominators a page, ledger, spans and the list of slashes; the policy.
@@ -87,8 +89,8 @@ impl WeightInfo for () {
     }
 
     fn state_with(seats: u32, complaints: u32) -> Weight {
-        // Beside the statement's: 4 KiB are hashed, and deposited in an event.
-        Self::state(seats, complaints).saturating_add(Weight::from_parts(40_000_000, 5_000))
+        // Beside the statement's: 6 KiB are hashed, and deposited in an event.
+        Self::state(seats, complaints).saturating_add(Weight::from_parts(60_000_000, 7_000))
     }
 
     fn report() -> Weight {
@@ -101,7 +103,14 @@ impl WeightInfo for () {
     }
 
     fn govern() -> Weight {
-        record(MAX_SEATS as u32, MOST_COMPLAINTS).saturating_add(ParityDbWeight::get().reads_writes(5, 4))
+        // With the beacon's key of the root that is dropped.
+        record(MAX_SEATS as u32, MOST_COMPLAINTS).saturating_add(ParityDbWeight::get().reads_writes(7, 6))
+    }
+
+    fn vote_for_committee() -> Weight {
+        // The root, whose seats may be a thousand, the seats of its era, and as many votes of up to 260 bytes: each elector is looked for among the
+        // seats, and each voter among the electors. The mark and the block; committee and ballots are replaced.
+        Weight::from_parts(250_000_000, 75_000).saturating_add(ParityDbWeight::get().reads_writes(6, 4))
     }
 
     fn idle() -> Weight {
@@ -112,7 +121,8 @@ impl WeightInfo for () {
         // Every seat may be convicted or fined, which at most a third of them are while the network holds.
         record(seats, complaints)
             .saturating_mul(2)
-            .saturating_add(ParityDbWeight::get().reads_writes(10, 8))
+            // With the beacon's key that is awaited from now on.
+            .saturating_add(ParityDbWeight::get().reads_writes(11, 10))
             // Of each seat also the key that it has registered, if it complained.
             .saturating_add(ParityDbWeight::get().reads_writes(2, 1).saturating_mul(seats.into()))
             .saturating_add(punishment().saturating_mul(u64::from(seats / 3)))
@@ -125,7 +135,8 @@ impl WeightInfo for () {
 
     fn activate() -> Weight {
         // Of both roots, of which the one that answers may have a thousand seats; what waits, and the search through the clusters.
-        Weight::from_parts(100_000_000, 44_000).saturating_add(ParityDbWeight::get().reads_writes(12, 5))
+        // The beacon's schedule, its period that was due, which values are kept, and the former era's key.
+        Weight::from_parts(110_000_000, 48_000).saturating_add(ParityDbWeight::get().reads_writes(16, 9))
     }
 
     fn candidate() -> Weight {
@@ -134,9 +145,9 @@ impl WeightInfo for () {
     }
 
     fn take(validators: u32) -> Weight {
-        // The plan, the seats, the policy, both roots, whether clusters go over to one, and the acting era. Of each its binding,
+        // The plan, the seats, the policy, both roots with the beacon's key, whether clusters go over to one, and the acting era. Of each its binding,
         // candidacy and conviction, controller and ledger, the eras and the list of slashes.
-        Weight::from_parts(60_000_000, 16_000).saturating_add(ParityDbWeight::get().reads_writes(7, 4)).saturating_add(
+        Weight::from_parts(60_000_000, 16_000).saturating_add(ParityDbWeight::get().reads_writes(8, 6)).saturating_add(
             Weight::from_parts(60_000_000, 1_000)
                 .saturating_add(ParityDbWeight::get().reads_writes(9, 1))
                 .saturating_mul(validators.into()),

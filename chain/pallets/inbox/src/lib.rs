@@ -9,7 +9,8 @@
 //! with the time it stays high ([`phala_protocol::gas`]). No call does work that grows with what others left here: a result
 //! forgets at most [`FORGOTTEN_PER_RESULT`] of the chain's messages that it covers and a new one at most
 //! [`FORGOTTEN_PER_MESSAGE`], so that what waits to be forgotten never outgrows what a full inbox holds.
-//! Anyone who pays controls the messages; this pallet checks their public header and never opens them.
+//! Anyone who pays controls the messages; this pallet checks their public header and never opens them. What waits when governance closes a
+//! cluster for good stays here without an answer, and shows what was asked of it; its fee is not given back, for it paid the taking.
 //! Does not: judge results (the contracts pallet does, and calls [`Pallet::acknowledge`]).
 #![cfg_attr(not(feature = "std"), no_std)]
 #![forbid(unsafe_code)]
@@ -37,6 +38,8 @@ pub const FORGOTTEN_PER_MESSAGE: u32 = 2;
 pub trait Clusters {
     /// The epoch for which envelopes are taken now, or none when the cluster does not exist or has not opened yet.
     fn open_epoch(cluster: ClusterId) -> Option<Epoch>;
+    /// Whether governance has closed the cluster for good: it takes nothing any more, and answers nothing.
+    fn is_closed(cluster: ClusterId) -> bool;
     /// How many replicas open each envelope, and are paid for it.
     fn replicas(cluster: ClusterId) -> u32;
 }
@@ -190,6 +193,8 @@ pub mod pallet {
         TooLong,
         /// The price has risen above the fee that the payer allows: allow more, or wait until it falls.
         FeeOverMax,
+        /// Governance has closed the cluster for good, because what it held is lost: nothing sent to it is answered. Use another cluster.
+        Closed,
     }
 
     #[pallet::call]
@@ -319,6 +324,7 @@ pub mod pallet {
 
         fn check_envelope(cluster: ClusterId, envelope: &[u8]) -> DispatchResult {
             let header = envelope::decode_header(envelope).map_err(|_| Error::<T>::Malformed)?;
+            ensure!(!T::Clusters::is_closed(cluster), Error::<T>::Closed);
             let open = T::Clusters::open_epoch(cluster).ok_or(Error::<T>::NotOpen)?;
             ensure!(header.cluster == cluster, Error::<T>::WrongCluster);
             ensure!(header.epoch == open, Error::<T>::WrongEpoch);

@@ -61,12 +61,16 @@ impl pallet_balances::Config for Test {
 parameter_types! {
     pub FeeReceiver: AccountId32 = AccountId32::new([9; 32]);
     pub static OpenEpoch: Option<Epoch> = Some(3);
+    pub static IsClosed: bool = false;
 }
 
 pub struct MockClusters;
 impl Clusters for MockClusters {
     fn open_epoch(cluster: ClusterId) -> Option<Epoch> {
         (cluster == ClusterId(0)).then(OpenEpoch::get).flatten()
+    }
+    fn is_closed(cluster: ClusterId) -> bool {
+        cluster == ClusterId(0) && IsClosed::get()
     }
     fn replicas(_: ClusterId) -> u32 {
         1
@@ -179,6 +183,29 @@ fn refuses_what_is_not_for_the_open_epoch_of_the_cluster() {
         assert_noop!(other, Error::<Test>::NotOpen);
         OpenEpoch::set(None);
         assert_noop!(push(1), Error::<Test>::NotOpen);
+    });
+}
+
+#[test]
+fn a_closed_cluster_takes_nothing_and_charges_nothing_and_what_waits_stays_shown() {
+    network().execute_with(|| {
+        assert_ok!(push(1));
+        IsClosed::set(true);
+        // Whatever its epoch: a sender who believes an old one is told the reason that counts.
+        for epoch in [2, 3] {
+            let attempt = push_within(vec![envelope(CLUSTER, epoch, 1)], GasClass::Small, u128::MAX);
+            assert_noop!(attempt, Error::<Test>::Closed);
+        }
+        OpenEpoch::set(None);
+        assert_noop!(push(1), Error::<Test>::Closed);
+        let code = CodeHash([2; 32]);
+        let init = envelope(CLUSTER, 3, 9);
+        let deployer = phala_protocol::AccountId([1; 32]);
+        let message = ChainMessage::Instantiate { contract: ContractId([1; 32]), deployer, code, init: init.clone() };
+        let made = Inbox::push_chain_message(&ALICE, CLUSTER, GasClass::Small, &init, &message, u128::MAX);
+        assert_noop!(made, Error::<Test>::Closed);
+        assert_eq!(Heads::<Test>::get(CLUSTER).unwrap().count, 1);
+        assert_eq!(Inbox::oldest_boundary(CLUSTER).map(|boundary| boundary.count), Some(1));
     });
 }
 

@@ -35,6 +35,7 @@ use sp_staking::{
 impl phala_pallet_gatekeepers::Config for Runtime {
     type GovernanceOrigin = GovernanceOrigin;
     type Clusters = HandOver;
+    type Beacon = crate::Beacon;
     type Punish = Slash;
     type WeightInfo = ();
 }

@@ -20,7 +20,7 @@ use sp_runtime::Perbill;
 pub type GovernanceOrigin = EnsureRoot<crate::AccountId>;
 
 /// Who may pull the brake - suspend a vendor, a generation of platforms or a measurement at once, for a bounded time - beside the two
-/// hands that the attestation pallet knows itself: the committee that governance chooses, and gatekeepers of the recorded root.
+/// hands that the attestation pallet knows itself: the committee, which governance or the seats of the recorded root choose, and those seats.
 pub type BrakeOrigin = EnsureRoot<crate::AccountId>;
 
 parameter_types! {

@@ -1,4 +1,4 @@
-//! The product's own pallets: attestation, inbox, contracts. What meets staking is in [`super::gatekeepers`].
+//! The product's own pallets: attestation, inbox, contracts, beacon, egress. What meets staking is in [`super::gatekeepers`].
 //!
 //! The constants are consensus rules and prices; who may change the registry and the clusters is `governance::GovernanceOrigin`.
 
@@ -8,10 +8,10 @@ use crate::{
         governance::{BrakeOrigin, GovernanceOrigin},
     },
     currency::*,
-    network, Balance, Balances, Contracts, Runtime, RuntimeHoldReason,
+    network, Balance, Balances, Beacon, Contracts, Runtime, RuntimeHoldReason,
 };
-use frame_support::parameter_types;
-use phala_protocol::ids::BlockNumber;
+use frame_support::{parameter_types, traits::Get};
+use phala_protocol::{beacon::MadeBeacon, ids::BlockNumber};
 
 parameter_types! {
     /// One hybrid opening by one replica: about 80 microseconds of a core.
@@ -21,6 +21,11 @@ parameter_types! {
     /// About an hour of boundaries at one a second: what a replica may be behind and still catch up by itself. At most 7 MB of state
     /// for a cluster of 15 replicas, 2 MB for one of three, and only while a replica is behind.
     pub const MaxReplicaLag: u32 = 4_096;
+    /// A week of hours. At most 1.1 MB of state with a hundred seats, 250 KB with 21.
+    pub const BeaconValuesKept: u32 = 168;
+    /// What a cluster pays out in an hour, unless governance has set another limit: what two colluding replicas of three could take
+    /// before others see that it happens.
+    pub const EgressLimit: Balance = 100_000 * UNIT;
     /// For each byte of contract code, which the chain keeps and serves.
     pub const CodeDepositPerByte: Balance = deposit(0, 1);
 }
@@ -35,8 +40,42 @@ impl frame_support::traits::Get<BlockNumber> for EpochLength {
     }
 }
 
+/// Blocks from one value of the beacon to the next: 20 s of 1 s blocks on a development network, an hour of 6 s blocks elsewhere.
+pub struct BeaconPeriod;
+impl frame_support::traits::Get<BlockNumber> for BeaconPeriod {
+    fn get() -> BlockNumber {
+        if network::IsDevelopment::get() {
+            20
+        } else {
+            600
+        }
+    }
+}
+
+/// Blocks after a result became final in which its other replicas may still show that they signed otherwise: five minutes of 6 s blocks,
+/// and five blocks on a development network.
+pub struct DissentWindow;
+impl Get<BlockNumber> for DissentWindow {
+    fn get() -> BlockNumber {
+        if network::IsDevelopment::get() {
+            5
+        } else {
+            50
+        }
+    }
+}
+
+/// Shows the newest value of the beacon to whoever draws from it.
+pub struct NewestBeacon;
+impl phala_pallet_contracts::LatestBeacon for NewestBeacon {
+    fn latest() -> Option<MadeBeacon> {
+        Beacon::latest()
+    }
+}
+
 impl phala_pallet_attestation::Config for Runtime {
     type InsecureDevelopment = network::IsDevelopment;
+    type LoneRoot = network::TakesLoneRoot;
     type GovernanceOrigin = GovernanceOrigin;
     type BrakeOrigin = BrakeOrigin;
     type OnBarred = Contracts;
@@ -59,5 +98,61 @@ impl phala_pallet_contracts::Config for Runtime {
     type DepositPerByte = CodeDepositPerByte;
     type EpochLength = EpochLength;
     type MaxReplicaLag = MaxReplicaLag;
+    type Beacon = NewestBeacon;
     type WeightInfo = ();
+}
+
+impl phala_pallet_beacon::Config for Runtime {
+    type PeriodLength = BeaconPeriod;
+    type ValuesKept = BeaconValuesKept;
+    type WeightInfo = ();
+}
+
+impl phala_pallet_egress::Config for Runtime {
+    type GovernanceOrigin = GovernanceOrigin;
+    type Currency = Balances;
+    type DissentWindow = DissentWindow;
+    type PeriodLength = EpochLength;
+    type PeriodLimit = EgressLimit;
+    type WeightInfo = ();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::configs::system::RuntimeBlockWeights;
+    use frame_support::dispatch::DispatchClass;
+    use phala_pallet_beacon::{Latest, Values, WeightInfo};
+    use phala_pallet_contracts::LatestBeacon;
+    use phala_protocol::beacon::BeaconValue;
+
+    #[test]
+    fn a_value_of_the_beacon_is_due_every_600_blocks_and_every_20_on_a_development_network() {
+        sp_io::TestExternalities::default().execute_with(|| {
+            assert_eq!(BeaconPeriod::get(), 600);
+            network::Development::<Runtime>::put(true);
+            assert_eq!(BeaconPeriod::get(), 20);
+        });
+    }
+
+    #[test]
+    fn what_the_beacon_costs_at_the_most_fits_into_a_transaction() {
+        let most = RuntimeBlockWeights::get().get(DispatchClass::Normal).max_extrinsic.unwrap();
+        assert!(most.all_gte(<() as WeightInfo>::most()));
+        assert!(most.all_gte(<() as WeightInfo>::publish_key(100)));
+    }
+
+    #[test]
+    fn replicas_are_drawn_from_the_newest_value_that_the_beacon_keeps() {
+        sp_io::TestExternalities::default().execute_with(|| {
+            assert_eq!(NewestBeacon::latest(), None);
+            for (era, period) in [(1, 0), (1, 1), (2, 0)] {
+                let proof = BeaconValue { era, period, partials: Vec::new() };
+                let made = MadeBeacon { opened: 1, made: 2, value: [era as u8 + period as u8; 32], proof };
+                Values::<Runtime>::insert((era, period), made.clone());
+                Latest::<Runtime>::put((era, period));
+                assert_eq!(NewestBeacon::latest(), Some(made));
+            }
+        });
+    }
 }

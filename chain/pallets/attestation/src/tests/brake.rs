@@ -1,9 +1,9 @@
 //! Whose hands are on the brake, and what they cannot do with it.
 
 use super::*;
-use crate::brake::{BALLOT_BLOCKS, LONGEST_TERM, MOST_SIGNED_AHEAD};
+use crate::brake::{BALLOT_BLOCKS, LONGEST_TERM};
 use phala_attest::INTEL_ROOT_DER;
-use phala_protocol::attestation::suspension_payload;
+use phala_protocol::{attestation::suspension_payload, limits::SUSPENSION_SIGNED_AHEAD_BLOCKS};
 
 const VENDOR: Subject = Subject::Vendor(Vendor::IntelTdx);
 const RELEASE: Subject = Subject::Measurement([9; 32]);
@@ -94,7 +94,7 @@ fn gatekeepers_signatures_serve_one_suspension_of_one_subject_on_one_chain_in_th
         let good = signatures(VENDOR, 0, SOON, &[1, 2]);
         assert_noop!(pull(RELEASE, SOON, good.clone()), Error::<Test>::NotAGatekeeper);
         assert_noop!(pull(VENDOR, SOON + 1, good.clone()), Error::<Test>::NotAGatekeeper);
-        let far = BLOCK + MOST_SIGNED_AHEAD + 1;
+        let far = BLOCK + SUSPENSION_SIGNED_AHEAD_BLOCKS + 1;
         assert_noop!(pull(VENDOR, far, signatures(VENDOR, 0, far, &[1, 2])), Error::<Test>::SignedTooFarAhead);
         System::set_block_number(SOON + 1);
         assert_noop!(pull(VENDOR, SOON, good.clone()), Error::<Test>::SignaturesExpired);

@@ -4,7 +4,7 @@ use super::*;
 use phala_protocol::storage;
 
 #[test]
-fn root_needs_signatures_of_registered_seats_and_a_development_network_for_a_single_one() {
+fn root_needs_signatures_of_registered_seats_and_a_network_that_takes_a_single_one() {
     network(true).execute_with(|| {
         let machine = machine("keeper");
         assert_ok!(submit(machine.collateral()));
@@ -23,9 +23,10 @@ fn root_needs_signatures_of_registered_seats_and_a_development_network_for_a_sin
         assert_noop!(record(&wrong, sign(&wrong)), Error::<Test>::BadRoot);
         let wrong = RootRecord { era: 1, ..root.clone() };
         assert_noop!(record(&wrong, sign(&wrong)), Error::<Test>::WrongEra);
-        Development::set(false);
+        // Development networks of several authorities take none.
+        Lone::set(false);
         assert_noop!(record(&root, sign(&root)), Error::<Test>::BadRoot);
-        Development::set(true);
+        Lone::set(true);
         assert_ok!(record(&root, sign(&root)));
         assert_eq!(Root::<Test>::get(), Some(root.clone()));
         // Clusters may need it from now on.

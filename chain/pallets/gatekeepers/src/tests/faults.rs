@@ -166,7 +166,7 @@ fn a_seat_that_confirmed_what_most_were_kept_from_is_not_at_fault() {
         }
         confirm([1]);
         for index in [6, 7] {
-            assert_ok!(say(index, Statement::Confirm { share_list: [6; 32] }));
+            assert_ok!(say(index, Statement::Confirm(Confirmed { share_list: [6; 32], ..KEYS })));
         }
         run_out();
         run_out();
@@ -193,7 +193,7 @@ fn a_complaint_whose_maker_confirmed_afterwards_is_moot() {
 fn when_lists_differ_the_minority_is_left_out() {
     sharing(4).execute_with(|| {
         confirm(1..=3);
-        assert_ok!(say(4, Statement::Confirm { share_list: [6; 32] }));
+        assert_ok!(say(4, Statement::Confirm(Confirmed { share_list: [6; 32], ..KEYS })));
         next();
         // All have spoken: no phase more is waited for.
         assert_eq!((stand(), left_out()), ((1, Phase::Commit), vec![None, None, None, Some(Fault::Absent)]));
@@ -208,7 +208,7 @@ fn when_no_list_prevails_nobody_is_blamed() {
     sharing(4).execute_with(|| {
         confirm([1, 2]);
         for index in [3, 4] {
-            assert_ok!(say(index, Statement::Confirm { share_list: [6; 32] }));
+            assert_ok!(say(index, Statement::Confirm(Confirmed { share_list: [6; 32], ..KEYS })));
         }
         next();
         assert_eq!((stand(), left_out()), ((1, Phase::Commit), vec![None; 4]));
@@ -273,7 +273,7 @@ fn two_statements_of_which_one_can_be_true_convict_their_seat_also_afterwards() 
     started(4).execute_with(|| {
         let (first, second) =
             (signed(4, Statement::Commit { package: [1; 32] }), signed(4, Statement::Commit { package: [2; 32] }));
-        let unrelated = signed(4, Statement::Confirm { share_list: LIST });
+        let unrelated = signed(4, Statement::Confirm(KEYS));
         make_root(1..=4);
         assert_eq!(report(first, first), Err(Error::<Test>::NotEquivocation.into()));
         assert_eq!(report(first, unrelated), Err(Error::<Test>::NotEquivocation.into()));

@@ -75,9 +75,9 @@ fn each_statement_has_its_phase() {
         let complain = Statement::Complain { dealer: 2 };
         let deliver = Statement::Deliver { accuser: 2, parcel: delivered(1, 2) };
         let dispute = Statement::Dispute { dealer: 2, parcel: delivered(2, 1) };
-        let answer = Statement::Answer { accuser: 2, share: [1; 32] };
+        let answer = Statement::Answer { accuser: 2, shares: [[1; 32]; 2] };
         let reject = Statement::Reject { dealer: 2 };
-        let confirm = Statement::Confirm { share_list: LIST };
+        let confirm = Statement::Confirm(KEYS);
         for early in [complain, deliver, dispute, answer, reject, confirm] {
             refused(signed(1, early), Error::<Test>::WrongPhase);
         }
@@ -110,7 +110,7 @@ fn complaints_answers_and_rejections_are_about_what_is_there_and_are_made_once()
         refused(signed(1, Statement::Complain { dealer: 2 }), Error::<Test>::AlreadyStated);
         confirm([3]);
         refused(signed(3, Statement::Complain { dealer: 2 }), Error::<Test>::AlreadyStated);
-        refused(signed(3, Statement::Confirm { share_list: [6; 32] }), Error::<Test>::AlreadyStated);
+        refused(signed(3, Statement::Confirm(Confirmed { share_list: [6; 32], ..KEYS })), Error::<Test>::AlreadyStated);
         run_out();
         let deliver_to = |accuser, parcel| Statement::Deliver { accuser, parcel };
         refused(signed(2, deliver_to(3, delivered(2, 3))), Error::<Test>::NoSuchComplaint);
@@ -122,20 +122,20 @@ fn complaints_answers_and_rejections_are_about_what_is_there_and_are_made_once()
         assert_ok!(dispute(1, 2));
         refused(signed(1, Statement::Dispute { dealer: 2, parcel: delivered(2, 1) }), Error::<Test>::AlreadyStated);
         run_out();
-        let answer_of = |accuser, share| Statement::Answer { accuser, share };
-        refused(signed(2, answer_of(3, [1; 32])), Error::<Test>::NoSuchComplaint);
-        refused(signed(4, answer_of(1, [1; 32])), Error::<Test>::NoSuchComplaint);
-        refused(signed(2, answer_of(1, [0xff; 32])), Error::<Test>::BadShare);
+        let answer_of = |accuser, byte| Statement::Answer { accuser, shares: [[byte; 32]; 2] };
+        refused(signed(2, answer_of(3, 1)), Error::<Test>::NoSuchComplaint);
+        refused(signed(4, answer_of(1, 1)), Error::<Test>::NoSuchComplaint);
+        refused(signed(2, answer_of(1, 0xff)), Error::<Test>::BadShare);
         for nobody in [0, 3, 5, 6] {
             refused(signed(3, Statement::Reject { dealer: nobody }), Error::<Test>::NoSuchDealer);
         }
         assert_ok!(answer(2, 1));
-        refused(signed(2, answer_of(1, [2; 32])), Error::<Test>::AlreadyStated);
+        refused(signed(2, answer_of(1, 2)), Error::<Test>::AlreadyStated);
         refused(signed(2, Statement::Reject { dealer: 2 }), Error::<Test>::NoSuchDealer);
         // Whoever confirmed its own share still rejects an answer to another.
         assert_ok!(reject(3, 2));
         refused(signed(3, Statement::Reject { dealer: 2 }), Error::<Test>::AlreadyStated);
-        assert_eq!(record().complaints[0].answer, Some([1; 32]));
+        assert_eq!(record().complaints[0].answer, Some([[1; 32]; 2]));
         assert_eq!(record().seats[2].rejected, [2]);
     });
 }
@@ -161,7 +161,7 @@ fn what_stands_beside_a_statement_is_what_it_says_and_is_published() {
         let attachment = Attachment::Key(vec![1]);
         assert!(happened(Event::Attached { era: 0, attempt: 0, index: 1, attachment }));
         to_settle([(1, 2)]);
-        let said = signed(2, Statement::Answer { accuser: 1, share: [1; 32] });
+        let said = signed(2, Statement::Answer { accuser: 1, shares: [[1; 32]; 2] });
         refused(said, Attachment::Package(vec![1]));
         assert_ok!(submit(said));
     });
@@ -196,7 +196,7 @@ fn an_answer_comes_while_there_is_time_to_reject_it() {
         at(until - LAST_CALL_BLOCKS);
         assert_ok!(answer(4, 1));
         at(until - LAST_CALL_BLOCKS + 1);
-        refused(signed(4, Statement::Answer { accuser: 2, share: [1; 32] }), Error::<Test>::TooLate);
+        refused(signed(4, Statement::Answer { accuser: 2, shares: [[1; 32]; 2] }), Error::<Test>::TooLate);
         at(until);
         assert_ok!(reject(2, 4));
     });

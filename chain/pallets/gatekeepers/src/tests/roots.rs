@@ -182,3 +182,51 @@ fn a_root_that_was_recorded_by_hand_meanwhile_stays() {
         assert!(happened(Event::NextDropped { era: 1 }) && Roots::<Test>::iter().count() == 0);
     });
 }
+
+#[test]
+fn a_beacon_key_is_awaited_and_in_use_as_its_root_is() {
+    started(4).execute_with(|| {
+        make_root(1..=4);
+        assert_eq!(Told::take(), [Said::Awaited(0, KEYS.beacon), Said::Active(0)]);
+        assert_ok!(start(1..=4));
+        FormerClusters::set(1);
+        make_root(1..=4);
+        next();
+        assert_eq!(Told::take(), [Said::Awaited(1, KEYS.beacon)], "the former root answers");
+        FormerClusters::set(0);
+        next();
+        assert_eq!(Told::take(), [Said::Active(1)]);
+        next();
+        assert!(Told::take().is_empty());
+    });
+}
+
+#[test]
+fn a_beacon_key_is_dropped_with_its_root() {
+    started(4).execute_with(|| {
+        CurrentPolicy::<Test>::mutate(|policy| policy.delay = 10);
+        make_root(1..=4);
+        assert_ok!(Gatekeepers::cancel_next(RuntimeOrigin::root()));
+        assert_eq!(Told::take(), [Said::Awaited(0, KEYS.beacon), Said::Dropped(0)]);
+        assert_ok!(start(1..=4));
+        make_root(1..=4);
+        // Governance records another root of the era by hand meanwhile.
+        Root::<Test>::put(RootRecord { share_list: [8; 32], ..made(0) });
+        at(System::block_number() + 10);
+        assert_eq!(Told::take(), [Said::Awaited(0, KEYS.beacon), Said::Dropped(0)]);
+    });
+}
+
+#[test]
+fn seats_that_agree_on_the_root_and_not_on_the_beacon_make_neither() {
+    started(4).execute_with(|| {
+        to_share();
+        confirm(1..=3);
+        assert_ok!(say(4, Statement::Confirm(Confirmed { beacon: [16; 32], ..KEYS })));
+        next();
+        assert_eq!((Roots::<Test>::iter().count(), Told::take()), (0, Vec::new()));
+        assert_eq!((stand(), left_out()), ((1, Phase::Commit), vec![None, None, None, Some(Fault::Absent)]));
+        make_root(1..=3);
+        assert_eq!(Told::take(), [Said::Awaited(0, KEYS.beacon), Said::Active(0)]);
+    });
+}

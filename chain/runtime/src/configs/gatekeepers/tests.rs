@@ -17,7 +17,7 @@ use phala_pallet_attestation::{EvaluationCap, Listings, Measurements, Root, Work
 use phala_pallet_gatekeepers::{Ceremony, Planned};
 use phala_protocol::{
     attestation::{Assurance, Listing, Role, Version},
-    ceremony::{CeremonyRecord, SignedStatement, Statement},
+    ceremony::{CeremonyRecord, Confirmed, SignedStatement, Statement},
     chain_state::{AllowedMeasurement, RootRecord, WorkerRecord},
     WorkerId,
 };
@@ -27,6 +27,8 @@ use sp_runtime::BuildStorage;
 
 const STAKE: Balance = 1_000 * UNIT;
 const MEASUREMENT: [u8; 32] = [7; 32];
+/// What all seats confirm.
+const KEYS: Confirmed = Confirmed { share_list: [5; 32], beacon: [6; 32] };
 
 fn account(number: u8) -> AccountId {
     AccountId::from([number; 32])
@@ -53,7 +55,7 @@ fn network(development: bool) -> sp_io::TestExternalities {
         |(babe, grandpa): (Sr, Ed)| SessionKeys { babe: babe.public().into(), grandpa: grandpa.public().into() };
     let staker = |number| (account(number), account(number), STAKE, StakerStatus::<AccountId>::Validator);
     let config = RuntimeGenesisConfig {
-        network: NetworkConfig { development, ..Default::default() },
+        network: NetworkConfig { development, lone_root: development, ..Default::default() },
         balances: BalancesConfig {
             balances: (1..=6).map(|number| (account(number), 10 * STAKE)).collect(),
             ..Default::default()
@@ -146,7 +148,7 @@ fn staking_plans_no_era_until_the_elected_sets_root_is_made() {
 
         all_say(|number| Statement::Commit { package: [number; 32] });
         at(2);
-        all_say(|_| Statement::Confirm { share_list: [5; 32] });
+        all_say(|_| Statement::Confirm(KEYS));
         at(3);
         let mut elected = plan_session(9).unwrap();
         elected.sort();

@@ -1,11 +1,14 @@
 //! A root that is made while clusters have keys of the one before: the pallets together.
 
 use super::*;
+use crate::Beacon;
 use phala_pallet_attestation::NextRoot;
+use phala_pallet_beacon::{Awaited, Due, Schedule};
 use phala_pallet_contracts::Clusters as ClusterRecords;
 use phala_protocol::{
+    beacon::AwaitedBeacon,
     envelope::{announcement_payload, PUBLIC_KEY_BYTES},
-    ClusterId,
+    storage, ClusterId,
 };
 
 /// The replica of every cluster.
@@ -18,6 +21,7 @@ fn enter(block: BlockNumber) {
     System::set_block_number(block);
     <Contracts as Hooks<BlockNumber>>::on_initialize(block);
     <Gatekeepers as Hooks<BlockNumber>>::on_initialize(block);
+    <Beacon as Hooks<BlockNumber>>::on_initialize(block);
 }
 
 fn next() {
@@ -74,7 +78,7 @@ fn make_root() {
     Gatekeepers::start(RuntimeOrigin::root(), seats.try_into().unwrap()).unwrap();
     all_say(|number| Statement::Commit { package: [number; 32] });
     next();
-    all_say(|_| Statement::Confirm { share_list: [5; 32] });
+    all_say(|_| Statement::Confirm(KEYS));
     next();
 }
 
@@ -86,6 +90,7 @@ fn a_lone_root_hands_its_clusters_over_to_a_root_of_four_seats_and_that_to_the_n
             let epoch = stand().2;
             make_root();
             assert_eq!(eras(), (Some(former), Some(era)));
+            assert_eq!(Awaited::<Runtime>::get(), Some(AwaitedBeacon { era, hash: KEYS.beacon }));
             let cancelled = Gatekeepers::cancel_next(RuntimeOrigin::root());
             assert_eq!(cancelled, Err(phala_pallet_gatekeepers::Error::<Runtime>::HandOverBegan.into()));
             // All are called up within two blocks.
@@ -108,7 +113,42 @@ fn a_lone_root_hands_its_clusters_over_to_a_root_of_four_seats_and_that_to_the_n
             // In the block in which the last one has gone over.
             next();
             assert_eq!((stand(), eras()), ((era, era, epoch + 2), (Some(era), None)));
+            assert_eq!(Schedule::<Runtime>::get().map(|timetable| timetable.era), Some(era));
         }
         assert_eq!(Root::<Runtime>::get().unwrap().seats.len(), 4);
+    });
+}
+
+#[test]
+fn the_beacon_is_where_tees_look_for_it() {
+    assert_eq!(Awaited::<Runtime>::hashed_key().to_vec(), storage::beacon_awaited_key());
+    assert_eq!(Due::<Runtime>::hashed_key().to_vec(), storage::beacon_due_key());
+    assert_eq!(phala_pallet_beacon::Keys::<Runtime>::hashed_key_for(1), storage::beacon_record_key(1));
+}
+
+#[test]
+fn a_cluster_whose_state_is_lost_holds_the_next_root_up_until_it_is_closed() {
+    network_with_clusters().execute_with(|| {
+        make_root();
+        next();
+        next();
+        for epoch in [2, 3] {
+            for cluster in clusters().skip(1) {
+                announce(cluster, 1, epoch).unwrap();
+            }
+            next();
+        }
+        let close = || Contracts::close_cluster(RuntimeOrigin::root(), ClusterId(0));
+        let still_opening = Err(phala_pallet_contracts::Error::<Runtime>::StillOpening.into());
+        assert_eq!((close(), Contracts::clusters_of_former_eras(1)), (still_opening, 1));
+        enter(ClusterRecords::<Runtime>::get(ClusterId(0)).unwrap().next_epoch_due() + 600);
+        assert_eq!(eras(), (Some(0), Some(1)));
+        close().unwrap();
+        next();
+        assert_eq!(eras(), (Some(1), None));
+        // The next ceremony begins, and its root waits for nobody but those who are there.
+        make_root();
+        assert_eq!(eras(), (Some(1), Some(2)));
+        assert_eq!(Contracts::clusters_of_former_eras(2), CLUSTERS - 1);
     });
 }

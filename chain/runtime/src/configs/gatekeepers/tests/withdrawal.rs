@@ -15,7 +15,7 @@ fn one_of_four_that_chills_stops_no_era_and_is_fined() {
         assert_eq!(plan_session(7), None);
         all_say(|number| Statement::Commit { package: [number; 32] });
         at(2);
-        all_say(|_| Statement::Confirm { share_list: [5; 32] });
+        all_say(|_| Statement::Confirm(KEYS));
         at(3);
         Staking::chill(RuntimeOrigin::signed(account(4))).unwrap();
         let mut elected = plan_session(8).unwrap();
@@ -37,7 +37,7 @@ fn a_set_that_staking_would_refuse_is_given_up() {
         assert_eq!(plan_session(7), None);
         all_say(|number| Statement::Commit { package: [number; 32] });
         at(2);
-        all_say(|_| Statement::Confirm { share_list: [5; 32] });
+        all_say(|_| Statement::Confirm(KEYS));
         at(3);
         // The root needs three, and staking four.
         Staking::chill(RuntimeOrigin::signed(account(4))).unwrap();
