@@ -1,10 +1,10 @@
-//! What surrounds a message: who calls, when, and the other contracts of the cluster.
+//! What surrounds a message: who calls, when, the other contracts of the cluster, and the way out of it.
 //!
 //! Guarantees: all of it is agreed by the network; the caller is an account whose signature was verified, or a
 //! contract. There is no clock, no randomness and no network here, because every replica must compute the same.
 
 use crate::{
-    codec::{Decode, Encode},
+    codec::{Decode, DecodeError, Encode},
     contract::Event,
     identifier::{AccountId, ContractId},
     sys,
@@ -50,6 +50,69 @@ pub fn emit<E: Event>(event: E) {
     let mut bytes = E::NAME.encode();
     event.encode_fields(&mut bytes);
     sys::emit_event(&bytes);
+}
+
+/// Something to be done outside of the cluster, once the network agrees on this message's result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Egress {
+    /// Pay out of this contract's account on the chain. `phala contract info` shows its address; whoever wants this contract to pay
+    /// sends funds there.
+    Transfer {
+        /// To whom.
+        to: AccountId,
+        /// How much, in 10^-12 PHA.
+        amount: u128,
+    },
+    /// Leave a message on the chain, for whoever carries messages to another. It may arrive there more than once; its recipient tells
+    /// copies by the id that stands beside it.
+    Message {
+        /// Where to, as carriers read it.
+        destination: Vec<u8>,
+        /// What. **Public**, like the destination.
+        payload: Vec<u8>,
+    },
+}
+
+impl Encode for Egress {
+    fn encode_to(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Transfer { to, amount } => {
+                out.push(0);
+                to.encode_to(out);
+                amount.encode_to(out);
+            }
+            Self::Message { destination, payload } => {
+                out.push(1);
+                destination.encode_to(out);
+                payload.encode_to(out);
+            }
+        }
+    }
+}
+
+impl Decode for Egress {
+    fn decode(input: &mut &[u8]) -> Result<Self, DecodeError> {
+        match u8::decode(input)? {
+            0 => Ok(Self::Transfer { to: Decode::decode(input)?, amount: Decode::decode(input)? }),
+            1 => Ok(Self::Message { destination: Decode::decode(input)?, payload: Decode::decode(input)? }),
+            _ => Err(DecodeError),
+        }
+    }
+}
+
+/// Sends something out of the cluster, if the message succeeds: at most 8 things and 4 KiB in one command. The chain attempts each
+/// once, in the order of sending, and says in public what came of it.
+///
+/// **\[not yet\]: the contract does not learn what came of it.** A transfer fails for good that the contract's account cannot pay, that
+/// brings an account to life with less than the chain's existential deposit, or that is more than its cluster may pay out in a whole
+/// period; one that is only too much for the rest of a period waits. So a contract must not promise more than its account holds.
+pub fn egress(action: &Egress) {
+    sys::egress(&action.encode());
+}
+
+/// Pays `amount`, in 10^-12 PHA, out of this contract's account on the chain: [`egress`] of a transfer.
+pub fn pay(to: AccountId, amount: u128) {
+    egress(&Egress::Transfer { to, amount });
 }
 
 /// BLAKE2b with a result of 256 bits.

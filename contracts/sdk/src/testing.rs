@@ -1,7 +1,7 @@
 //! A network for unit tests: contracts run on your machine, as plain Rust, one network for each thread.
 //!
-//! Guarantees: storage, events, rollback, queries and calls between contracts behave as they do in a worker, and the
-//! limits of keys, values and events hold. Does not do: gas, memory, stack; those only exist for the compiled
+//! Guarantees: storage, events, egress, rollback, queries and calls between contracts behave as they do in a worker, and the
+//! limits of keys, values, events and egress hold. Does not do: gas, memory, stack; those only exist for the compiled
 //! contract.
 //!
 //! ```
@@ -39,7 +39,7 @@
 use crate::{
     codec::{Decode, Encode},
     contract::{handle, Contract, Entry, Event, Reply},
-    env::message,
+    env::{message, Egress},
     identifier::{AccountId, ContractId},
 };
 use alloc::{collections::BTreeMap, string::String, vec::Vec};
@@ -145,6 +145,14 @@ impl Env {
             .collect()
     }
 
+    /// What was sent out of the cluster so far, in order, and by which contract. Nothing of it is done here.
+    pub fn egress(&self) -> Vec<(ContractId, Egress)> {
+        let sent = self.edit(|network| network.state.egress.clone());
+        sent.into_iter()
+            .filter_map(|(contract, bytes)| Some((ContractId(contract), Egress::decode_all(&bytes).ok()?)))
+            .collect()
+    }
+
     /// What was logged so far.
     pub fn logs(&self) -> Vec<String> {
         self.edit(|network| network.logs.clone())
@@ -168,6 +176,8 @@ struct Network {
     frames: Vec<Frame>,
     block_number: u32,
     block_time_ms: u64,
+    /// Where the egress of the command that runs begins; none between commands. Its limits are a command's.
+    egress_before: Option<usize>,
     code: BTreeMap<[u8; 32], Code>,
     logs: Vec<String>,
 }
@@ -179,6 +189,7 @@ impl Default for Network {
             frames: Vec::from([Frame { contract: CONTRACT.0, caller: ALICE.0, value: 0, read_only: false }]),
             block_number: 1,
             block_time_ms: 1_700_000_000_000,
+            egress_before: None,
             code: BTreeMap::new(),
             logs: Vec::new(),
         }
@@ -197,6 +208,7 @@ impl Network {
 struct State {
     storage: BTreeMap<([u8; 32], Vec<u8>), Vec<u8>>,
     events: Vec<Vec<u8>>,
+    egress: Vec<([u8; 32], Vec<u8>)>,
 }
 
 #[derive(Clone, Copy)]
@@ -213,11 +225,17 @@ fn run(entry: Entry, message: impl FnOnce() -> Reply) -> Reply {
         let frame = network.frame();
         let read_only = frame.read_only;
         frame.read_only |= entry == Entry::Query;
+        if network.frames.len() == 1 {
+            network.egress_before = Some(network.state.egress.len());
+        }
         (network.state.clone(), read_only)
     });
     let reply = message();
     NETWORK.with_borrow_mut(|network| {
         network.frame().read_only = read_only;
+        if network.frames.len() == 1 {
+            network.egress_before = None;
+        }
         if reply.is_err() {
             network.state = before;
         }
@@ -244,6 +262,8 @@ pub(crate) mod sys {
     const MAX_KEY_BYTES: usize = 128;
     const MAX_VALUE_BYTES: usize = 16 * 1024;
     const MAX_EVENT_BYTES: usize = 16 * 1024;
+    const MAX_EGRESS_ITEMS: usize = 8;
+    const MAX_EGRESS_BYTES: usize = 4 * 1024;
     const MAX_INPUT_BYTES: usize = 16 * 1024;
     const MAX_CALL_DEPTH: usize = 8;
 
@@ -314,6 +334,20 @@ pub(crate) mod sys {
         with(|network| {
             changes_state(network);
             network.state.events.push(bytes.to_vec());
+        });
+    }
+
+    pub(crate) fn egress(bytes: &[u8]) {
+        with(|network| {
+            changes_state(network);
+            if let Some(before) = network.egress_before {
+                let sent = network.state.egress.get(before..).unwrap_or_default();
+                let total = sent.iter().fold(bytes.len(), |total, (_, bytes)| total + bytes.len());
+                assert!(sent.len() < MAX_EGRESS_ITEMS, "at most {MAX_EGRESS_ITEMS} egress items in a command");
+                assert!(total <= MAX_EGRESS_BYTES, "egress of {total} bytes in a command: at most {MAX_EGRESS_BYTES}");
+            }
+            let contract = network.frame().contract;
+            network.state.egress.push((contract, bytes.to_vec()));
         });
     }
 

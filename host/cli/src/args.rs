@@ -4,13 +4,20 @@
 //! has looked at it.
 
 mod attest;
+mod beacon;
+mod brake;
 mod gatekeeper;
 
 pub use attest::{AttestCommand, AttestVerifyArgs, CollateralCommand, CollateralFetchArgs, WorkerCheckArgs};
-pub use gatekeeper::{GatekeeperCommand, TranscriptArgs, VerifyTranscriptArgs};
+pub use beacon::{BeaconCommand, BeaconVerifyArgs};
+pub use brake::{BrakeCommand, BrakePullArgs};
+pub use gatekeeper::{GatekeeperCommand, SuspendArgs, TranscriptArgs, VerifyTranscriptArgs};
 
 use clap::{Args, Parser, Subcommand};
-use std::path::PathBuf;
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+};
 
 /// A confidential network from the command line.
 #[derive(Debug, Parser)]
@@ -74,6 +81,12 @@ pub enum Command {
     /// Seats, ceremonies and roots: who holds the network's keys, and how they are made
     #[command(subcommand)]
     Gatekeeper(GatekeeperCommand),
+    /// The chain's public random values, and what shows them
+    #[command(subcommand)]
+    Beacon(BeaconCommand),
+    /// The brake: who is suspended, and gatekeepers' parts of a suspension joined
+    #[command(subcommand)]
+    Brake(BrakeCommand),
     /// Run a chain node by hand
     #[command(subcommand)]
     Node(NodeCommand),
@@ -103,9 +116,13 @@ pub struct DevArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16))]
     pub workers: Option<u32>,
     /// Gatekeepers: 1, which holds the whole root, or 4, each of one of 4 authorities, which make a root in a ceremony. Decided once
-    /// [default: 1]
+    /// [default: as many as authorities]
     #[arg(long, value_name = "N", value_parser = gatekeepers)]
     pub gatekeepers: Option<u32>,
+    /// Relayers, among which the machines are shared out, as if they were on several hosts: 1 to 4. More than one bring each other letters
+    /// [default: 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4))]
+    pub relayers: Option<u16>,
     /// WebSocket port of the first node; an error if it is busy [default: 9944, or a free one]
     #[arg(long, value_name = "PORT")]
     pub node_port: Option<u16>,
@@ -133,6 +150,7 @@ impl DevArgs {
         authorities: None,
         workers: None,
         gatekeepers: None,
+        relayers: None,
         node_port: None,
         worker_port: None,
         epoch_blocks: None,
@@ -250,6 +268,14 @@ pub enum ContractCommand {
     Pending,
     /// Ask one attested worker, in private
     Query(QueryArgs),
+    /// Show what the chain did with something that a contract sent out of its cluster: `phala contract call --wait` names it
+    Egress {
+        /// Its place among all that the cluster sent
+        sequence: u64,
+        /// The cluster
+        #[arg(long, default_value_t = 0)]
+        cluster: u32,
+    },
     /// List the network's contracts
     List,
     /// Show a contract and its methods
@@ -493,6 +519,25 @@ pub struct RelayerRunArgs {
     /// INSECURE: the account with the sudo key of a development chain, which records roots
     #[arg(long, value_name = "ACCOUNT")]
     pub sudo: Option<String>,
+    /// Where other relayers bring letters for these TEEs: a port, which is on loopback then, or an address of this machine with a port.
+    /// Whoever reaches it may bring some [default: nowhere]
+    #[arg(long, value_name = "[ADDRESS:]PORT", value_parser = listen)]
+    pub listen: Option<SocketAddr>,
+    /// Another relayer, such as http://192.0.2.7:8400, to which letters go for TEEs that are not served here; can be repeated
+    #[arg(long = "peer", value_name = "URL", value_parser = peer)]
+    pub peers: Vec<String>,
+}
+
+/// An address of this machine; a port alone is on loopback.
+fn listen(text: &str) -> Result<SocketAddr, String> {
+    let on_loopback = text.parse::<u16>().map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    on_loopback
+        .or_else(|_| text.parse())
+        .map_err(|_| "a port, or an IP address and a port, such as 192.0.2.7:8400".to_owned())
+}
+
+fn peer(text: &str) -> Result<String, String> {
+    phala_relayer::check_peer(text).map(|()| text.to_owned()).map_err(|error| error.message)
 }
 
 #[cfg(test)]

@@ -91,8 +91,13 @@ impl Way {
     /// What to run where nothing is missing.
     const fn next(self) -> &'static str {
         match self {
-            Self::SgxEnclave | Self::TdxGuest => "a worker finds its TEE by itself: `phala worker run`",
-            Self::SgxHost => "run the worker under Gramine: deploy/sgx",
+            Self::TdxGuest => "a worker finds its TEE by itself: `phala worker run`",
+            Self::SgxEnclave => {
+                "run a gatekeeper, which finds its TEE by itself; a worker does not start inside an SGX enclave yet"
+            }
+            Self::SgxHost => {
+                "run a gatekeeper under Gramine: deploy/sgx; a worker does not start inside an SGX enclave yet"
+            }
             Self::TdxHost => "run the worker's virtual machine: deploy/tdx; a worker runs inside it, not here",
         }
     }

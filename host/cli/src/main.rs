@@ -18,6 +18,7 @@ mod output;
 mod pending;
 mod roots;
 mod sessions;
+mod suspension;
 mod values;
 
 use clap::{error::ErrorKind, Parser};

@@ -34,7 +34,7 @@ use phala_protocol::{
     ids::{Balance, BlockNumber},
     query::{AnswerContent, QueryRequest},
     result::{reply_leaf, Failure, Outcome, Reply},
-    AccountId, ClusterId, CodeHash, ContractId, Hash, WorkerId,
+    storage, AccountId, ClusterId, CodeHash, ContractId, Hash, WorkerId,
 };
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -134,7 +134,12 @@ impl Command {
 
     /// A failure to learn what became of it. Its own hint may be to try again, which holds for a question and not for a command.
     fn unanswered(&self, error: ClientError) -> ClientError {
-        ClientError::new(error.code, format!("{}; {}", error.message, self.in_inbox())).with_hint(UNANSWERED)
+        let said = ClientError::new(error.code, format!("{}; {}", error.message, self.in_inbox()));
+        match error.hint {
+            // Nothing comes of waiting.
+            Some(hint) if error.code == ErrorCode::Refused => said.with_hint(hint),
+            _ => said.with_hint(UNANSWERED),
+        }
     }
 }
 
@@ -237,11 +242,25 @@ fn seal(
 
 /// Where envelopes for the cluster's open epoch go.
 fn destination(genesis: &Hash, cluster: ClusterId, record: &ClusterRecord) -> Result<Destination, ClientError> {
+    if record.is_closed() {
+        return Err(closed(cluster, "takes nothing any more"));
+    }
     if record.epoch == 0 {
         return Err(ClientError::new(ErrorCode::Busy, format!("cluster {cluster} has no open epoch yet"))
             .with_hint("wait for its workers"));
     }
     Ok(Destination { genesis: *genesis, cluster, epoch: record.epoch })
+}
+
+/// What can be said of a cluster that governance has closed.
+fn closed(cluster: ClusterId, so: &str) -> ClientError {
+    let message = format!("governance has closed cluster {cluster} for good, because what it held is lost: it {so}");
+    ClientError::new(ErrorCode::Refused, message).with_hint("use another cluster; what was final there stays so")
+}
+
+/// Whether the item in `sequence` has no final result, and never will: its cluster is closed.
+fn is_lost(record: &ClusterRecord, sequence: u64) -> bool {
+    record.is_closed() && sequence >= record.final_count
 }
 
 /// Seals a plaintext under the open epoch's key, in the smallest size class that holds it.
@@ -424,7 +443,7 @@ impl Network {
     ) -> Result<Completed, ClientError> {
         let deadline = Deadline::after(timeout);
         let record = loop {
-            if let Some(found) = deadline.bound(self.final_result(command.cluster, command.block)).await {
+            if let Some(found) = deadline.bound(self.result_of(command)).await {
                 if let Some(record) = found? {
                     break record;
                 }
@@ -447,6 +466,20 @@ impl Network {
             }
             deadline.sleep(POLL).await;
         }
+    }
+
+    /// The result of the command's boundary, once it is final; an error if it never will be.
+    async fn result_of(&self, command: &Command) -> Result<Option<FinalRecord>, ClientError> {
+        let cluster = command.cluster;
+        let keys = [storage::final_result_key(cluster, command.block), storage::cluster_key(cluster)];
+        let proved = self.read(&keys).await?;
+        let [result, record] = &keys;
+        let found: Option<FinalRecord> = proved.get(result)?;
+        let record: Option<ClusterRecord> = proved.get(record)?;
+        if found.is_none() && record.is_some_and(|record| is_lost(&record, command.sequence)) {
+            return Err(closed(cluster, "will never answer this command"));
+        }
+        Ok(found)
     }
 
     async fn reply_from(

@@ -16,12 +16,14 @@
 //! | [`command`] | sealed commands: call, deploy, wait for the final reply |
 //! | [`deadline`] | one end for all that a command waits for |
 //! | [`query`] | sealed queries to one attested worker |
+//! | [`beacon`] | values of the beacon, with what shows them offline |
 //! | [`receipt`], [`verify`] | what proves a reply offline, and the proof's verdict |
 #![forbid(unsafe_code)]
 
 pub mod abi;
 pub mod account;
 mod bans;
+pub mod beacon;
 pub mod chain;
 pub mod command;
 pub mod deadline;

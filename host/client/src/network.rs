@@ -6,11 +6,11 @@
 //! word for it once, which is right for a network that the user started and for no other.
 
 use crate::{chain::read_record, entropy, error::chain_of, Chain, ClientError, ErrorCode};
-use codec::Decode;
+use codec::{Decode, Encode};
 use phala_light_client::{encode_proof, verify_anchor, verify_storage, LightClient, VerifiedHeader};
 use phala_protocol::{
     chain_state::{ClusterRecord, ContractRecord, FinalRecord},
-    finality::{FinalityProof, GenesisAnchor},
+    finality::{FinalityFragment, FinalityProof, GenesisAnchor},
     ids::{to_hex, BlockNumber},
     storage, ClusterId, CodeHash, ContractId, Hash,
 };
@@ -42,7 +42,6 @@ impl Pin {
 
     /// The form that [`Self::from_json`] reads.
     pub fn to_json(&self) -> serde_json::Value {
-        use codec::Encode;
         serde_json::json!({"genesisHash": to_hex(&self.genesis), "anchor": to_hex(&self.anchor.encode())})
     }
 }
@@ -144,6 +143,27 @@ impl Network {
         }
     }
 
+    /// A light client that has followed the chain from its genesis to the newest head, and what it was shown: one fragment for each
+    /// authority set that ended, then the head.
+    pub(crate) async fn followed_from_genesis(&self) -> Result<(LightClient, Vec<FinalityFragment>), ClientError> {
+        let mut light = verify_anchor(self.genesis(), &self.pin.anchor).map_err(|error| refused(&error))?;
+        let mut finality = Vec::new();
+        loop {
+            let proof = self.chain.finality_proof(light.head().number()).await?;
+            let decoded = FinalityProof::decode_bounded(&proof).map_err(|error| refused(&error))?;
+            if decoded.fragments.is_empty() {
+                break;
+            }
+            light.advance(&proof, &entropy::fresh()?).map_err(|error| refused(&error))?;
+            finality.extend(decoded.fragments);
+            // Only whole sets may follow one another: the newest head has to be the last fragment.
+            if decoded.complete {
+                break;
+            }
+        }
+        Ok((light, finality))
+    }
+
     /// Proves `keys` in the newest finalised state.
     pub async fn read(&self, keys: &[Vec<u8>]) -> Result<Proved, ClientError> {
         let header = self.sync().await?;
@@ -201,6 +221,11 @@ impl Network {
         let key = storage::final_result_key(cluster, block);
         self.read(std::slice::from_ref(&key)).await?.get(&key)
     }
+}
+
+/// Fragments in the form that a light client takes.
+pub(crate) fn finality_proof(fragments: &[FinalityFragment]) -> Vec<u8> {
+    FinalityProof { fragments: fragments.to_vec(), complete: true }.encode()
 }
 
 /// A proof that does not hold.

@@ -7,12 +7,11 @@
 //! being the head; `proof` nodes of a storage proof at that head; `record` SCALE of `FinalRecord`; `reply`, `salt`, `position`, `path` the
 //! reply and its Merkle proof; `contract` and `code`; optionally `evidence`, with what re-verifies the workers' attestation.
 
-use crate::{command::Completed, entropy, network::refused, worker::WorkerInfo, ClientError, ErrorCode, Network};
+use crate::{command::Completed, worker::WorkerInfo, ClientError, ErrorCode, Network};
 use codec::{Decode, Encode};
-use phala_light_client::verify_anchor;
 use phala_protocol::{
     chain_state::{FinalRecord, WorkerRecord},
-    finality::{FinalityFragment, FinalityProof, GenesisAnchor},
+    finality::{FinalityFragment, GenesisAnchor},
     ids::to_hex,
     result::{ClusterResult, Reply},
     storage, CodeHash, ContractId, Hash, WorkerId,
@@ -213,21 +212,7 @@ impl Network {
     /// [`phala_protocol::limits::FINAL_RESULTS_KEPT`] of its cluster.
     pub async fn receipt(&self, completed: &Completed, evidence: Vec<EvidenceOf>) -> Result<Receipt, ClientError> {
         let Completed { command, record, reply, salt, position, path, .. } = completed;
-        let mut light = verify_anchor(self.genesis(), &self.pin().anchor).map_err(|error| refused(&error))?;
-        let mut finality = Vec::new();
-        loop {
-            let proof = self.chain().finality_proof(light.head().number()).await?;
-            let decoded = FinalityProof::decode_bounded(&proof).map_err(|error| refused(&error))?;
-            if decoded.fragments.is_empty() {
-                break;
-            }
-            light.advance(&proof, &entropy::fresh()?).map_err(|error| refused(&error))?;
-            finality.extend(decoded.fragments);
-            // Only whole sets may follow one another: the newest head has to be the last fragment.
-            if decoded.complete {
-                break;
-            }
-        }
+        let (light, finality) = self.followed_from_genesis().await?;
         let head = light.head();
         if head.number() < record.finalised_at {
             return Err(ClientError::new(ErrorCode::Stale, "the node lags behind the result; try again"));

@@ -12,8 +12,8 @@
 //! [`Verdict::simulated`] "TEE" means "a program with a published key". Whoever made the receipt controls all of it but the pinned
 //! hash and the entropy.
 
-use crate::{bans::barred, query::is_accepted, receipt::EvidenceOf, ErrorCode, Receipt};
-use codec::{Decode, DecodeAll, Encode};
+use crate::{bans::barred, network::finality_proof, query::is_accepted, receipt::EvidenceOf, ErrorCode, Receipt};
+use codec::{Decode, DecodeAll};
 use phala_attest::{
     verify_collateral, verify_evidence, AcceptedStatuses, Appraisal, Bans, Collateral, DevelopmentGenesis, Evidence,
     Policy, PolicyTerms, TrustAnchor,
@@ -23,7 +23,7 @@ use phala_light_client::{encode_proof, verify_anchor, verify_storage, LightClien
 use phala_protocol::{
     attestation::{Assurance, Registration, Role},
     chain_state::{AllowedMeasurement, ContractRecord, FinalRecord, WorkerRecord},
-    finality::{FinalityFragment, FinalityProof},
+    finality::FinalityFragment,
     ids::to_hex,
     limits::MAX_FINALITY_FRAGMENTS,
     result::reply_leaf,
@@ -172,7 +172,7 @@ impl Checker<'_> {
         let (head, ended) = self.receipt.finality.split_last().ok_or("the receipt has no finality proof")?;
         for fragments in ended.chunks(MAX_FINALITY_FRAGMENTS) {
             let before = light.authorities().id();
-            let advance = light.advance(&proof(fragments), self.entropy).map_err(text)?;
+            let advance = light.advance(&finality_proof(fragments), self.entropy).map_err(text)?;
             if light.authorities().id().checked_sub(before) != Some(fragments.len() as u64) {
                 return Err(format!("block {} ends no authority set", advance.head.number()));
             }
@@ -182,7 +182,7 @@ impl Checker<'_> {
     }
 
     fn block(&self, light: &mut LightClient, head: FinalityFragment) -> Found<VerifiedHeader> {
-        let header = light.advance(&proof(&[head]), self.entropy).map_err(text)?.head;
+        let header = light.advance(&finality_proof(&[head]), self.entropy).map_err(text)?.head;
         let detail = format!("block {} {}", header.number(), to_hex(header.hash()));
         Ok((header, detail))
     }
@@ -336,7 +336,11 @@ impl Checker<'_> {
         let caller = reply.caller.map_or("of nobody".to_owned(), |(account, nonce)| {
             format!("of {} with nonce {nonce}", crate::account::ss58::format_account(&account))
         });
-        Ok(((), format!("item {} {caller}", reply.sequence)))
+        let sent = match reply.egress.len() {
+            0 => String::new(),
+            sent => format!(", which sends {sent} items out of the cluster"),
+        };
+        Ok(((), format!("item {} {caller}{sent}", reply.sequence)))
     }
 
     fn code(&self, state: &State<'_>) -> Found<()> {
@@ -354,10 +358,6 @@ impl Checker<'_> {
         }
         Ok(((), format!("{code} of contract {contract}")))
     }
-}
-
-fn proof(fragments: &[FinalityFragment]) -> Vec<u8> {
-    FinalityProof { fragments: fragments.to_vec(), complete: true }.encode()
 }
 
 /// Proved values at the receipt's head.

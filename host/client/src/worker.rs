@@ -93,6 +93,12 @@ impl WorkerEndpoint {
         self.answer(self.http.post(format!("{}/v1/query", self.url)).body(sealed)).await
     }
 
+    /// Asks a gatekeeper, at its operator's address, for its part of a suspension: SCALE of `phala_protocol::brake::SuspensionRequest`, for SCALE of
+    /// a `SignedSuspension`.
+    pub async fn sign_suspension(&self, request: Vec<u8>) -> Result<Vec<u8>, ClientError> {
+        self.answer(self.http.post(format!("{}/operator/v1/suspension", self.url)).body(request)).await
+    }
+
     async fn answer(&self, request: reqwest::RequestBuilder) -> Result<Vec<u8>, ClientError> {
         let unreachable = |error: reqwest::Error| {
             self.error(

@@ -12,7 +12,7 @@
 use codec::{DecodeAll, Encode};
 use phala_client::{chain::ChainEvent, Chain, ClientError};
 use phala_protocol::{
-    ceremony::Phase,
+    ceremony::{Attachment, Phase, MAX_SEATS},
     hash::blake2_256,
     ids::BlockNumber,
     relay::{PlacedAttachment, TeeStatus, MAX_DELIVERY_BYTES},
@@ -30,8 +30,8 @@ const MOST_BACK: BlockNumber = 2_048;
 const MOST_AT_ONCE: BlockNumber = 256;
 /// Attempts that are remembered: the newest, and the one that a TEE is still in whose head is some blocks behind.
 const MOST_ATTEMPTS: usize = 2;
-/// Bytes that are remembered of one attempt. If a hundred seats all complain of each other, deliveries are 34 MB.
-const MAX_ATTEMPT_BYTES: usize = 48 * 1024 * 1024;
+/// Bytes that are remembered of one attempt. If a hundred seats all complain of each other, deliveries are 57 MB.
+const MAX_ATTEMPT_BYTES: usize = 64 * 1024 * 1024;
 /// Attachments that are remembered of one attempt: of a hundred seats, 9,900 deliveries, a hundred keys and a hundred packages at most.
 const MOST_OF_AN_ATTEMPT: usize = 16_384;
 /// Bytes of attachments in one delivery.
@@ -104,6 +104,17 @@ impl Attachments {
         let mut found = self.0.lock().await;
         found.look(node, attempt, height).await?;
         Ok(found.due(attempt, height, brought))
+    }
+
+    /// The keys that stand beside complaints of `attempt`, as far as they were found, with the indices of their seats.
+    pub(crate) async fn keys(&self, attempt: AttemptId) -> Vec<(u16, Vec<u8>)> {
+        let found = self.0.lock().await;
+        let placed = found.attempts.get(&attempt).into_iter().flat_map(|attempt| attempt.placed.values());
+        let key = |placed: &Placed| match &placed.attachment.attachment {
+            Attachment::Key(key) => Some((placed.attachment.index, key.clone())),
+            Attachment::Parcel(_) | Attachment::Package(_) => None,
+        };
+        placed.filter_map(key).take(MAX_SEATS).collect()
     }
 }
 

@@ -6,22 +6,23 @@
 
 use crate::{
     refusal::{Refused, Waits},
+    registrations::{Evidenced, Judged},
     Shared,
 };
 use codec::{DecodeAll, Encode};
 use phala_attest::{
-    claimed_model, verify_collateral, Collateral, DevelopmentGenesis, Evidence, PlatformModel, TrustAnchor,
-    VerifiedCollateral,
+    claimed_measurement, claimed_model, decode_quote, verify_collateral, verify_evidence, AcceptedStatuses, Collateral,
+    DevelopmentGenesis, Evidence, PlatformModel, Policy, PolicyTerms, TrustAnchor, VerifiedCollateral,
 };
 use phala_client::{
     chain::{map_key, ChainCall},
     Chain, ClientError, ErrorCode, Until,
 };
-use phala_protocol::{hash::blake2_256, Hash};
+use phala_protocol::{chain_state::WorkerRecord, hash::blake2_256, Hash};
 use std::{
     collections::BTreeMap,
     path::PathBuf,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -31,12 +32,20 @@ const INTERVAL: Duration = Duration::from_secs(30);
 /// The operator's collateral files.
 pub(crate) struct Collaterals {
     files: Vec<PathBuf>,
-    /// SCALE of the newest readable content, by what it is collateral for.
-    known: Mutex<BTreeMap<PlatformModel, Vec<u8>>>,
+    /// The newest readable content, by what it is collateral for.
+    known: Mutex<BTreeMap<PlatformModel, Arc<Own>>>,
     /// What is on the chain already, by hash of the file's content: no reason to look again.
     settled: Mutex<BTreeMap<Hash, ()>>,
     /// What was refused, by hash of the file's content.
     waits: Mutex<Waits>,
+}
+
+/// Content of a file, and what it was verified to be.
+struct Own {
+    /// SCALE of [`Collateral`].
+    bytes: Vec<u8>,
+    verified: VerifiedCollateral,
+    anchor: TrustAnchor,
 }
 
 impl Collaterals {
@@ -50,8 +59,29 @@ impl Collaterals {
         Evidence::decode_all(&mut &evidence[..])
             .ok()
             .and_then(|evidence| claimed_model(&evidence).ok())
-            .and_then(|model| known.get(&model).cloned())
+            .and_then(|model| known.get(&model).map(|own| own.bytes.clone()))
             .unwrap_or_default()
+    }
+
+    /// What the newest collateral of ours says of evidence that stands beside a registration on the chain of this genesis hash. Whether
+    /// the platform's status and advisories pass is not asked: the chain has decided that.
+    pub(crate) fn judge(&self, (registration, evidence): &Evidenced, record: &WorkerRecord, genesis: &Hash) -> Judged {
+        let Ok(evidence) = Evidence::decode_all(&mut &evidence[..]) else { return Judged::Foreign };
+        let (Evidence::TdxDcap(quote) | Evidence::SgxDcap(quote)) = &evidence;
+        let bound = registration.report_data(genesis);
+        let binds = decode_quote(quote).is_ok_and(|quote| *quote.report.report_data() == bound);
+        if !binds || claimed_measurement(&evidence).ok() != Some(record.measurement) {
+            return Judged::Foreign;
+        }
+        let Ok(model) = claimed_model(&evidence) else { return Judged::Foreign };
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&model).cloned();
+        let now = unix_now();
+        let Some(own) = known.filter(|own| own.verified.is_good_at(now)) else { return Judged::Unknown };
+        let terms = PolicyTerms { accepted: AcceptedStatuses::ALL_BUT_REVOKED, minimum_tcb_evaluation_number: 0 };
+        match verify_evidence(&evidence, &own.verified, &Policy { anchor: own.anchor, terms }, now) {
+            Ok(report) if report.report_data() == bound && report.measurement() == record.measurement => Judged::Proved,
+            _ => Judged::Refused,
+        }
     }
 
     /// Compares files and chain for ever.
@@ -99,10 +129,16 @@ impl Collaterals {
         }
     }
 
+    /// Takes a file's content for what evidence is verified with.
+    fn learn(&self, bytes: &[u8], genesis: &Hash) -> Result<VerifiedCollateral, ClientError> {
+        let (verified, anchor) = verify(bytes, genesis)?;
+        let own = Own { bytes: bytes.to_vec(), verified: verified.clone(), anchor };
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(verified.model(), Arc::new(own));
+        Ok(verified)
+    }
+
     async fn submit_if_newer(&self, shared: &Shared, chain: &Chain, bytes: &[u8]) -> Result<(), Refused> {
-        let verified = verify(bytes, chain.genesis()).map_err(Refused::here)?;
-        let model = verified.model();
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(model, bytes.to_vec());
+        let verified = self.learn(bytes, chain.genesis()).map_err(Refused::here)?;
         let content = blake2_256(bytes);
         if self.settled.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&content) {
             return Ok(());
@@ -132,18 +168,27 @@ async fn is_there(chain: &Chain, verified: &VerifiedCollateral) -> Result<bool, 
     Ok(there.is_some_and(|there| there.parts_issued() == verified.parts_issued()))
 }
 
-/// Judges collateral as the chain will, under either root: which one counts is the chain's decision.
-fn verify(bytes: &[u8], genesis: &Hash) -> Result<VerifiedCollateral, ClientError> {
+/// Unix seconds.
+fn unix_now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs())
+}
+
+/// Judges collateral as the chain will, under either root: which one counts is the chain's decision. Gives the root too.
+fn verify(bytes: &[u8], genesis: &Hash) -> Result<(VerifiedCollateral, TrustAnchor), ClientError> {
     let invalid = |why: String| {
         ClientError::new(ErrorCode::Invalid, format!("the file is no good collateral: {why}"))
             .with_hint("fetch it again")
     };
     let collateral = Collateral::decode_all(&mut &bytes[..]).map_err(|error| invalid(error.to_string()))?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
+    let now = unix_now();
     let intel = match verify_collateral(&collateral, &TrustAnchor::Intel, now) {
-        Ok(verified) => return Ok(verified),
+        Ok(verified) => return Ok((verified, TrustAnchor::Intel)),
         Err(refusal) => invalid(refusal.to_string()),
     };
     let token = DevelopmentGenesis::for_genesis(*genesis, &[*genesis]).ok_or(intel.clone())?;
-    verify_collateral(&collateral, &TrustAnchor::InsecureDevelopment(token), now).map_err(|_| intel)
+    let anchor = TrustAnchor::InsecureDevelopment(token);
+    verify_collateral(&collateral, &anchor, now).map(|verified| (verified, anchor)).map_err(|_| intel)
 }
+
+#[cfg(test)]
+mod tests;

@@ -104,7 +104,10 @@ pub(crate) async fn assemble(node: &impl Node, status: &TeeStatus) -> Result<Ass
         // It counts how long it has itself seen an entry, and cannot ask for one that it does not know of. The newest come first.
         let mut listed = node.listed(&head).await?;
         listed.sort_by_key(|(_, entry)| Reverse(entry.listed_at));
-        keys.extend(listed.iter().take(MAX_LISTED).map(|(measurement, _)| storage::measurement_key(measurement)));
+        let shown = |(measurement, _): &(Hash, AllowedMeasurement)| {
+            [storage::measurement_key(measurement), storage::listing_key(measurement)]
+        };
+        keys.extend(listed.iter().take(MAX_LISTED).flat_map(shown));
     }
     let mut more = false;
     let mut bytes = 0;

@@ -1,13 +1,16 @@
 //! Letters of other relayers for the TEEs that are served here: `POST /mail/v1/letters`, the SCALE of one [`Addressed`] each.
 //!
 //! Guarantees: what arrives is bounded before it is decoded; an address has a bounded number of connections, of requests a second, and of
-//! letters that wait; whoever does not say in time what it wants is cut off. Answers: 204 it waits for its recipient or did just now, 404
-//! that TEE is not served here, 413 too long, 429 and 503 later, 400 no letter. A letter is never passed on to a third relayer.
+//! letters that wait; whoever does not say in time what it wants is cut off, and so is a connection that is old. When all places are
+//! taken, a newcomer gets one of the address that has most: nobody keeps others out by staying. Relayers that the operator named have places
+//! of their own, which no stranger gets. Answers: 204 it waits for its recipient or did just now, 404 that TEE is not served here, 409 it is
+//! of another chain, 413 too long, 429 and 503 later (503 also while it is not known yet who is served), 400 no letter. A letter is
+//! never passed on to a third relayer.
 //! Anyone controls what arrives, and may claim to be anybody: letters are signed or sealed, or rest on evidence, which their recipients
 //! judge. Does not: protect against a flood from very many addresses, nor hide who writes to whom.
 
 use crate::{
-    mail::{Letter, Mail, Posted, Sender, MAX_LETTER_BYTES},
+    mail::{Letter, Mail, Posted, MAX_LETTER_BYTES},
     rates::{subscriber, Rates},
 };
 use axum::{
@@ -20,37 +23,56 @@ use axum::{
 use codec::{Decode, DecodeWithMemLimit, DecodeWithMemTracking, Encode};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use phala_protocol::WorkerId;
+use phala_protocol::{Hash, WorkerId};
 use std::{
-    collections::HashMap,
+    cmp::Reverse,
+    collections::{BTreeMap, HashMap},
     net::{IpAddr, SocketAddr},
+    pin::pin,
     sync::Arc,
     time::{Duration, Instant},
 };
 use tokio::{
     net::{TcpListener, TcpStream},
-    task::JoinSet,
+    task::{AbortHandle, Id, JoinSet},
 };
 use tower::Service as _;
 
 /// The path of a letter.
 pub(crate) const PATH: &str = "/mail/v1/letters";
 /// Bytes of a letter with its address.
-const MAX_BODY_BYTES: usize = MAX_LETTER_BYTES + 64;
+const MAX_BODY_BYTES: usize = MAX_LETTER_BYTES + 128;
 /// Bytes of memory that one takes, decoded.
 const MAX_BODY_MEMORY: usize = 2 * MAX_BODY_BYTES;
-/// Connections of all addresses together, and of one.
-const MOST_CONNECTIONS: (usize, usize) = (256, 16);
-/// How long a request's head may take, and a connection may be idle; and how long its body may take.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// Bytes of a request's head.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
 /// Pause after the kernel gave no connection: it is out of file descriptors, and asking again at once does not help.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// A letter and whom it is for.
+/// What the listener bears.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    /// Connections of all strangers' addresses together.
+    connections: usize,
+    /// Connections of a stranger's address, and of each named relayer.
+    of_one: usize,
+    /// How long a request's head may take, and a connection may be idle; and how long its body may take.
+    patience: Duration,
+    /// How long a connection may last, whatever it does. A request under way then has another `patience`.
+    lifetime: Duration,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { connections: 256, of_one: 16, patience: Duration::from_secs(10), lifetime: Duration::from_secs(60) }
+    }
+}
+
+/// A letter, whom it is for, and on which chain.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking)]
 pub(crate) struct Addressed {
+    /// The chain's genesis hash.
+    pub chain: Hash,
     pub to: WorkerId,
     pub letter: Letter,
 }
@@ -66,14 +88,17 @@ impl Addressed {
 /// What the route works with.
 struct Door {
     mail: Arc<Mail>,
-    rates: Rates,
+    strangers: Rates,
+    peers: Rates,
+    patience: Duration,
 }
 
 /// What the sender is told.
 type Answer = (StatusCode, &'static str);
 
-fn router(mail: Arc<Mail>) -> Router {
-    Router::new().route(PATH, post(letter)).with_state(Arc::new(Door { mail, rates: Rates::default() }))
+fn router(mail: Arc<Mail>, bounds: &Bounds) -> Router {
+    let door = Door { mail, strangers: Rates::usual(), peers: Rates::of_peers(), patience: bounds.patience };
+    Router::new().route(PATH, post(letter)).with_state(Arc::new(door))
 }
 
 async fn letter(
@@ -82,10 +107,11 @@ async fn letter(
     request: Request,
 ) -> Answer {
     let address = subscriber(address.ip());
-    if !door.rates.take(address, Instant::now()) {
+    let rates = if door.mail.names(&address) { &door.peers } else { &door.strangers };
+    if !rates.take(address, Instant::now()) {
         return (StatusCode::TOO_MANY_REQUESTS, "too many letters from this address; wait a second");
     }
-    match tokio::time::timeout(PATIENCE, to_bytes(request.into_body(), MAX_BODY_BYTES)).await {
+    match tokio::time::timeout(door.patience, to_bytes(request.into_body(), MAX_BODY_BYTES)).await {
         Ok(Ok(body)) => admit(&door.mail, address, &body),
         Ok(Err(_)) => (StatusCode::PAYLOAD_TOO_LARGE, "the body is too long for a letter, or broke off"),
         Err(_) => (StatusCode::REQUEST_TIMEOUT, "the body took too long"),
@@ -94,40 +120,48 @@ async fn letter(
 
 /// Puts a letter into its recipient's mailbox.
 fn admit(mail: &Mail, address: IpAddr, body: &[u8]) -> Answer {
-    let Some(Addressed { to, letter }) = Addressed::decode_bounded(body) else {
+    let Some(Addressed { chain, to, letter }) = Addressed::decode_bounded(body) else {
         return (StatusCode::BAD_REQUEST, "this is no letter; are both relayers of one version?");
     };
-    match mail.post(Sender::Address(address), &to, letter) {
+    match mail.receive(address, &chain, &to, letter) {
         Posted::New | Posted::Known => (StatusCode::NO_CONTENT, ""),
         Posted::Unserved => (StatusCode::NOT_FOUND, "whom it is for is not served here"),
+        Posted::Foreign => (StatusCode::CONFLICT, "whom it is for follows another chain; look at both relayers' nodes"),
         Posted::Full => (StatusCode::SERVICE_UNAVAILABLE, "as many letters wait as may; repeat it later"),
+        Posted::NotYet => (StatusCode::SERVICE_UNAVAILABLE, "not all TEEs were heard from yet; repeat it later"),
         Posted::TooLong => (StatusCode::PAYLOAD_TOO_LARGE, "no letter is as long"),
     }
 }
 
 /// Takes letters for ever.
-pub(crate) async fn serve(listener: TcpListener, mail: Arc<Mail>) {
-    let router = router(mail);
-    let (mut open, mut connections) = (HashMap::<IpAddr, usize>::new(), JoinSet::new());
-    let (most, most_of_one) = MOST_CONNECTIONS;
+pub(crate) async fn serve(listener: TcpListener, mail: Arc<Mail>, bounds: Bounds) {
+    let router = router(mail.clone(), &bounds);
+    let (mut strangers, mut named, mut connections) = (Open::default(), Open::default(), JoinSet::new());
     loop {
         tokio::select! {
-            Some(ended) = connections.join_next() => {
-                if let Ok(address) = ended {
-                    leave(&mut open, address);
-                }
+            Some(ended) = connections.join_next_with_id() => {
+                let id = match &ended {
+                    Ok((id, ())) => *id,
+                    Err(error) => error.id(),
+                };
+                strangers.leave(id);
+                named.leave(id);
             }
             accepted = listener.accept() => match accepted {
                 Ok((stream, address)) => {
                     let of = subscriber(address.ip());
-                    let count = open.get(&of).copied().unwrap_or_default();
-                    if connections.len() < most && count < most_of_one {
-                        open.insert(of, count + 1);
-                        let router = router.clone();
-                        connections.spawn(async move {
-                            connection(stream, address, router).await;
-                            of
-                        });
+                    let (open, has_room) = match mail.relayers_at(&of) {
+                        0 => {
+                            let has_room = strangers.has_room(of, &bounds);
+                            (&mut strangers, has_room)
+                        }
+                        relayers => {
+                            let has_room = named.count(&of) < bounds.of_one.saturating_mul(relayers);
+                            (&mut named, has_room)
+                        }
+                    };
+                    if has_room {
+                        open.enter(of, connections.spawn(connection(stream, address, router.clone(), bounds)));
                     }
                 }
                 Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
@@ -136,70 +170,73 @@ pub(crate) async fn serve(listener: TcpListener, mail: Arc<Mail>) {
     }
 }
 
-fn leave(open: &mut HashMap<IpAddr, usize>, address: IpAddr) {
-    match open.get_mut(&address) {
-        Some(count) if *count > 1 => *count -= 1,
-        _ => {
-            open.remove(&address);
+/// The connections that are open, in the order of their beginning.
+#[derive(Default)]
+struct Open {
+    next: u64,
+    addresses: HashMap<IpAddr, BTreeMap<u64, AbortHandle>>,
+    places: HashMap<Id, (IpAddr, u64)>,
+}
+
+impl Open {
+    /// Connections of `address`.
+    fn count(&self, address: &IpAddr) -> usize {
+        self.addresses.get(address).map_or(0, BTreeMap::len)
+    }
+
+    /// Whether `address` may have another connection. Where all places are taken, ends the oldest connection of the address that has most,
+    /// if those are more than `address` has.
+    fn has_room(&mut self, address: IpAddr, bounds: &Bounds) -> bool {
+        let own = self.count(&address);
+        if own >= bounds.of_one {
+            return false;
+        }
+        if self.places.len() < bounds.connections {
+            return true;
+        }
+        let most = self.addresses.values().max_by_key(|open| (open.len(), Reverse(open.keys().next().copied())));
+        let Some(most) = most.filter(|most| most.len() > own) else { return false };
+        let Some((_, oldest)) = most.first_key_value() else { return false };
+        let id = oldest.id();
+        oldest.abort();
+        self.leave(id);
+        true
+    }
+
+    fn enter(&mut self, address: IpAddr, connection: AbortHandle) {
+        self.places.insert(connection.id(), (address, self.next));
+        self.addresses.entry(address).or_default().insert(self.next, connection);
+        self.next = self.next.wrapping_add(1);
+    }
+
+    /// Forgets a connection that has ended, or is about to.
+    fn leave(&mut self, id: Id) {
+        let Some((address, number)) = self.places.remove(&id) else { return };
+        let Some(open) = self.addresses.get_mut(&address) else { return };
+        open.remove(&number);
+        if open.is_empty() {
+            self.addresses.remove(&address);
         }
     }
 }
 
-async fn connection(stream: TcpStream, address: SocketAddr, router: Router) {
+async fn connection(stream: TcpStream, address: SocketAddr, router: Router, bounds: Bounds) {
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(address));
         router.clone().call(request.map(Body::new))
     });
-    // How a connection ended is its peer's affair: nothing of it is logged.
-    let _ = http1::Builder::new()
+    let serving = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(PATIENCE)
+        .header_read_timeout(bounds.patience)
         .max_buf_size(MAX_HEAD_BYTES)
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
+        .serve_connection(TokioIo::new(stream), service);
+    let mut serving = pin!(serving);
+    // How a connection ended is its peer's affair: nothing of it is logged.
+    if tokio::time::timeout(bounds.lifetime, serving.as_mut()).await.is_err() {
+        serving.as_mut().graceful_shutdown();
+        let _ = tokio::time::timeout(bounds.patience, serving).await;
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests")]
-    use super::*;
-    use phala_protocol::keys::KeyAnswer;
-
-    const WORKER: WorkerId = WorkerId([1; 32]);
-    const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
-
-    fn answer(request: u8, bytes: usize) -> Addressed {
-        let answer = KeyAnswer { encapsulated: vec![], body: vec![request; bytes] };
-        Addressed { to: WORKER, letter: Letter::Answer([request; 32], answer) }
-    }
-
-    #[test]
-    fn a_letter_is_taken_whole_for_whom_is_served_and_as_long_as_there_is_room() {
-        let mail = Mail::default();
-        let status = |letter: &Addressed| admit(&mail, PEER, &letter.encode()).0;
-        assert_eq!(status(&answer(1, 9)), StatusCode::NOT_FOUND);
-        mail.open(WORKER);
-        assert_eq!(status(&answer(1, 9)), StatusCode::NO_CONTENT);
-        assert_eq!(status(&answer(1, 9)), StatusCode::NO_CONTENT, "again");
-        assert_eq!(status(&answer(1, MAX_LETTER_BYTES)), StatusCode::PAYLOAD_TOO_LARGE);
-        let mut bytes = answer(2, 9).encode();
-        bytes.push(0);
-        for malformed in [&bytes[..], &bytes[..bytes.len() - 2], &[], &[0xff; 100]] {
-            assert_eq!(admit(&mail, PEER, malformed).0, StatusCode::BAD_REQUEST);
-        }
-        let taken = (2..200).filter(|request| status(&answer(*request, 9)) == StatusCode::NO_CONTENT).count();
-        assert!((1..100).contains(&taken));
-        assert_eq!(status(&answer(200, 9)), StatusCode::SERVICE_UNAVAILABLE);
-        assert_eq!(mail.take(&WORKER).answers.len(), taken + 1);
-    }
-
-    #[test]
-    fn whoever_left_is_forgotten() {
-        let mut open = HashMap::from([(PEER, 2)]);
-        leave(&mut open, PEER);
-        assert_eq!(open.get(&PEER), Some(&1));
-        leave(&mut open, PEER);
-        leave(&mut open, PEER);
-        assert!(open.is_empty());
-    }
-}
+mod tests;

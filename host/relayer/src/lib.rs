@@ -20,7 +20,10 @@ mod outbox;
 mod peers;
 mod rates;
 mod refusal;
+mod registrations;
 mod tee;
+
+pub use peers::check_peer;
 
 use attachments::Attachments;
 use collateral::Collaterals;
@@ -28,7 +31,14 @@ use link::NodeLink;
 use mail::Mail;
 use peers::Peers;
 use phala_client::{Account, ClientError, ErrorCode};
-use std::{future::Future, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use registrations::Registrations;
+use std::{
+    future::Future,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio::{net::TcpListener, task::JoinSet};
 
 /// A TEE's operator endpoint.
@@ -70,7 +80,7 @@ pub struct RelayerConfig {
     pub collateral: Vec<PathBuf>,
     /// How long to wait for a new head before asking TEEs again.
     pub poll_interval: Duration,
-    /// Where other relayers' letters to these TEEs are taken; anyone who can may reach it. None: nowhere.
+    /// Where other relayers' letters to these TEEs are taken; whoever reaches it may send some. None: nowhere.
     pub listen: Option<SocketAddr>,
     /// Other relayers, such as `http://192.0.2.7:8400`, to which letters are sent whose recipients are not served here. Mail with TEEs
     /// of other relayers takes both: each has the other among its peers, and both listen.
@@ -99,6 +109,7 @@ struct Shared {
     mail: Arc<Mail>,
     peers: Arc<Peers>,
     attachments: Attachments,
+    registrations: Registrations,
     operator: Arc<Account>,
     governance: Option<Account>,
     collaterals: Collaterals,
@@ -115,8 +126,9 @@ pub async fn run(config: RelayerConfig, shutdown: impl Future<Output = ()>) -> R
         tracing::info!(tee = operator_url, operator = account.address(), "serving");
         served.push((operator::Operator::new(&operator_url)?, account));
     }
-    let (peers, letters) = Peers::new(config.peers)?;
-    let (mail, peers) = (Arc::new(Mail::default()), Arc::new(peers));
+    let (peers, letters) = Peers::new(&config.peers)?;
+    let mail = Arc::new(Mail::new(peers::addresses(&config.peers).await).expecting(served.len(), Instant::now()));
+    let peers = Arc::new(peers);
     let listener = match config.listen {
         Some(address) => Some(listen(address).await?),
         None => None,
@@ -127,6 +139,7 @@ pub async fn run(config: RelayerConfig, shutdown: impl Future<Output = ()>) -> R
         mail: mail.clone(),
         peers: peers.clone(),
         attachments: Attachments::default(),
+        registrations: Registrations::default(),
         operator,
         governance: config.governance,
         collaterals: Collaterals::new(config.collateral),
@@ -144,7 +157,7 @@ pub async fn run(config: RelayerConfig, shutdown: impl Future<Output = ()>) -> R
     });
     tasks.spawn(async move { peers.carry_all(letters).await });
     if let Some(listener) = listener {
-        tasks.spawn(letters::serve(listener, mail));
+        tasks.spawn(letters::serve(listener, mail, letters::Bounds::default()));
     }
     for (endpoint, account) in served {
         let shared = shared.clone();
@@ -157,9 +170,16 @@ pub async fn run(config: RelayerConfig, shutdown: impl Future<Output = ()>) -> R
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, ClientError> {
-    let listener = TcpListener::bind(address).await.map_err(|error| {
+    let unable = |error| {
         ClientError::new(ErrorCode::Invalid, format!("cannot listen to other relayers at {address}: {error}"))
-    })?;
+            .with_hint("name an address of this machine and a port that is free")
+    };
+    let listener = TcpListener::bind(address).await.map_err(unable)?;
+    // The system chooses the port where none was named.
+    let address = listener.local_addr().map_err(unable)?;
     tracing::info!(%address, "taking letters of other relayers");
+    if !address.ip().is_loopback() {
+        tracing::warn!(%address, "whoever reaches this address may send letters: let in the other relayers only, if you can");
+    }
     Ok(listener)
 }

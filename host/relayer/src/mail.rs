@@ -2,12 +2,15 @@
 //!
 //! Nothing is kept: a TEE repeats what did not arrive, and what was carried a few seconds ago is not carried again yet. A letter is
 //! known by all of its bytes: what its signature does not cover - evidence and collateral - makes another letter, and none stands in for
-//! another. What waits is bounded for each mailbox, and in it for each sender. Letters of other relayers' TEEs have as much room of their
-//! own, of which one address has a quarter: their senders are whom they say, or not. Whether a letter is true is its recipient's to find
-//! out.
+//! another. What waits is bounded for each mailbox, and in it for each sender. What relayers bring that the operator named has as much
+//! room of its own, and so has what anybody else brings; one address has a half of the one, or a quarter of the other: their senders are
+//! whom they say, or not. A delivery has first what TEEs sent that are served here, then introductions that the chain and
+//! collateral of our own vouch for, then what named relayers brought, then the rest: whatever strangers send, it comes behind. Whether a letter is true is its recipient's to
+//! find out.
 
 use codec::{Decode, DecodeWithMemTracking, Encode};
 use phala_protocol::{
+    attestation::{encryption_key_hash, Registration},
     ceremony::{Introduction, Parcel, MAX_SEATS},
     hash::blake2_256,
     keys::KeyAnswer,
@@ -28,8 +31,14 @@ use tokio::sync::Notify;
 pub(crate) const REPEAT_AFTER: Duration = Duration::from_secs(5);
 /// Bytes of one letter: evidence, collateral, and keys and signatures beside them.
 pub(crate) const MAX_LETTER_BYTES: usize = (MAX_EVIDENCE_BYTES + MAX_COLLATERAL_BYTES) as usize + 16 * 1024;
+/// Bytes of a letter without evidence.
+pub(crate) const MAX_PLAIN_BYTES: usize = 16 * 1024;
 /// Bytes of the letters in one delivery; the rest waits for the next.
 const MAX_MAIL_BYTES: usize = 4 * 1024 * 1024;
+/// How long the relayer lets TEEs that are not known yet be silent before it says that they are not served here.
+const HEARD_WITHIN: Duration = Duration::from_secs(60);
+/// Requests for keys in one delivery: a gatekeeper looks at no more of one, and lets no more wait.
+const MOST_INQUIRIES: usize = 64;
 
 /// A letter, also as relayers send it each other.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking)]
@@ -55,12 +64,33 @@ impl Letter {
         (blake2_256(&bytes), bytes.len())
     }
 
+    /// What it is about, whatever its bytes are: a sender that says something about it again saw nothing come of what it said before.
+    pub(crate) fn subject(&self) -> Hash {
+        match self {
+            Self::Inquiry(inquiry) => {
+                let request = &inquiry.request.request;
+                blake2_256(&(0u8, request.worker, request.cluster, request.era, request.epoch).encode())
+            }
+            Self::Answer(request, _) => blake2_256(&(1u8, request).encode()),
+            Self::Introduction(introduction) => blake2_256(&(2u8, introduction.registration.identity).encode()),
+            Self::Parcel(parcel) => blake2_256(&(3u8, parcel.header).encode()),
+        }
+    }
+
     /// Whether there is evidence in it that nobody can verify.
     pub(crate) fn lacks_collateral(&self) -> bool {
         match self {
             Self::Inquiry(inquiry) => inquiry.collateral.is_empty(),
             Self::Introduction(introduction) => introduction.collateral.is_empty(),
             Self::Answer(..) | Self::Parcel(_) => false,
+        }
+    }
+
+    /// Bytes of a letter of this kind. An answer of a root of a hundred seats has about 4.5 KB, and the longest parcel less than 6.
+    pub(crate) const fn most_bytes(&self) -> usize {
+        match self {
+            Self::Inquiry(_) | Self::Introduction(_) => MAX_LETTER_BYTES,
+            Self::Answer(..) | Self::Parcel(_) => MAX_PLAIN_BYTES,
         }
     }
 
@@ -81,20 +111,43 @@ impl Letter {
 
 /// The mailboxes of all TEEs that were seen.
 #[derive(Default)]
-pub(crate) struct Mail(Mutex<BTreeMap<WorkerId, Mailbox>>);
+pub(crate) struct Mail {
+    boxes: Mutex<BTreeMap<WorkerId, Mailbox>>,
+    /// Where the relayers are that the operator named, and how many at each address.
+    peers: BTreeMap<IpAddr, usize>,
+    /// How many TEEs there will be mailboxes of, and until when that is waited for.
+    expected: Option<(usize, Instant)>,
+}
 
-#[derive(Default)]
 struct Mailbox {
+    /// Genesis hash of the chain that the TEE follows.
+    chain: Hash,
     waiting: VecDeque<Waiting>,
     carried: BTreeMap<Hash, Instant>,
     arrived: Arc<Notify>,
+    /// Whose introductions it may need, and what the chain holds of each.
+    registered: Arc<BTreeMap<WorkerId, Registered>>,
 }
 
 struct Waiting {
     name: Hash,
     bytes: usize,
     from: Sender,
+    rank: Rank,
     letter: Letter,
+}
+
+/// In which order letters are delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    /// What a TEE has that is served here.
+    Served,
+    /// An introduction with what the chain holds of its gatekeeper, and collateral of our own.
+    Proved,
+    /// What a relayer brings that the operator named.
+    Named,
+    /// What anybody else brings.
+    Claimed,
 }
 
 /// Who brought a letter.
@@ -102,16 +155,60 @@ struct Waiting {
 pub(crate) enum Sender {
     /// A TEE that is served here.
     Tee(WorkerId),
-    /// A relayer at this address.
+    /// The chain, on which everything stands that is in this gatekeeper's introduction, whoever sent it.
+    Chain(WorkerId),
+    /// A relayer that the operator named, at this address.
+    Peer(IpAddr),
+    /// Anybody else, at this address.
     Address(IpAddr),
 }
 
+impl Sender {
+    /// How near it is: of what ranks the same, strangers' comes last.
+    const fn distance(self) -> u8 {
+        match self {
+            Self::Tee(_) => 0,
+            Self::Chain(_) => 1,
+            Self::Peer(_) => 2,
+            Self::Address(_) => 3,
+        }
+    }
+}
+
+/// What the chain holds of a gatekeeper's registration: *the node's word*.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Registered {
+    pub registration: Registration,
+    /// SCALE of the evidence that it registered with.
+    pub evidence: Vec<u8>,
+    /// What this relayer has for the platform; empty when it has none.
+    pub collateral: Vec<u8>,
+}
+
+impl Registered {
+    /// The introduction of a gatekeeper with this encryption key, if it is the registered one.
+    pub(crate) fn introduce(&self, encryption_key: &[u8]) -> Option<Introduction> {
+        (encryption_key_hash(encryption_key) == self.registration.encryption_key).then(|| Introduction {
+            registration: self.registration,
+            encryption_key: encryption_key.to_vec(),
+            evidence: self.evidence.clone(),
+            collateral: self.collateral.clone(),
+        })
+    }
+}
+
 impl Waiting {
-    /// Whether the other is an earlier introduction of the same gatekeeper, brought by the same sender: nobody else's replaces it.
+    /// Whether the other is an earlier introduction of the same gatekeeper, brought by the same sender: nobody else's replaces it, nor
+    /// what is only claimed what is proved.
     fn replaces(&self, other: &Self) -> bool {
         match (&self.letter, &other.letter) {
             (Letter::Introduction(new), Letter::Introduction(earlier)) => {
-                self.from == other.from && new.registration.identity == earlier.registration.identity
+                // At one address there may be an honest relayer and another.
+                let is_one_gatekeepers =
+                    matches!(self.from, Sender::Tee(_)) || new.encryption_key == earlier.encryption_key;
+                (self.from, self.rank) == (other.from, other.rank)
+                    && new.registration.identity == earlier.registration.identity
+                    && is_one_gatekeepers
             }
             _ => false,
         }
@@ -119,14 +216,65 @@ impl Waiting {
 }
 
 impl Mailbox {
+    fn new(chain: Hash) -> Self {
+        Self {
+            chain,
+            waiting: VecDeque::new(),
+            carried: BTreeMap::new(),
+            arrived: Arc::default(),
+            registered: Arc::default(),
+        }
+    }
+
+    /// Where a letter belongs. An introduction under the registered key is the chain's, whatever evidence and collateral its sender put
+    /// beside the key, if we have all of it: others under that key add nothing.
+    fn sort(&self, from: Sender, letter: Letter) -> (Sender, Rank, Letter) {
+        let rank = match from {
+            Sender::Tee(_) => return (from, Rank::Served, letter),
+            Sender::Chain(_) => return (from, Rank::Proved, letter),
+            Sender::Peer(_) => Rank::Named,
+            Sender::Address(_) => Rank::Claimed,
+        };
+        let sent = match letter {
+            Letter::Introduction(sent) => sent,
+            letter => return (from, rank, letter),
+        };
+        let identity = sent.registration.identity;
+        match self.registered.get(&identity).and_then(|known| known.introduce(&sent.encryption_key)) {
+            None => (from, rank, Letter::Introduction(sent)),
+            // Its collateral is the sender's word, and so is its rank.
+            Some(proved) if proved.collateral.is_empty() => {
+                let introduction = Introduction { collateral: sent.collateral, ..proved };
+                (from, rank, Letter::Introduction(introduction))
+            }
+            Some(proved) => (Sender::Chain(identity), Rank::Proved, Letter::Introduction(proved)),
+        }
+    }
+
     /// Whether a letter was carried to this TEE just now.
     fn is_on_its_way(&mut self, name: &Hash) -> bool {
         self.carried.retain(|_, carried| carried.elapsed() < REPEAT_AFTER);
         self.carried.contains_key(name)
     }
 
+    fn post(&mut self, from: Sender, letter: Letter) -> Posted {
+        let (from, rank, letter) = self.sort(from, letter);
+        let (name, bytes) = letter.name();
+        if bytes > letter.most_bytes() {
+            return Posted::TooLong;
+        }
+        self.put(Waiting { name, bytes, from, rank, letter })
+    }
+
     fn put(&mut self, new: Waiting) -> Posted {
-        if self.is_on_its_way(&new.name) || self.waiting.iter().any(|waiting| waiting.name == new.name) {
+        if self.is_on_its_way(&new.name) {
+            return Posted::Known;
+        }
+        if let Some(same) = self.waiting.iter_mut().find(|waiting| waiting.name == new.name) {
+            // Whoever copies a letter and is first with it puts it behind nothing.
+            if new.rank < same.rank {
+                (same.rank, same.from) = (new.rank, new.from);
+            }
             return Posted::Known;
         }
         if let Some(earlier) = self.waiting.iter_mut().find(|waiting| new.replaces(waiting)) {
@@ -135,7 +283,8 @@ impl Mailbox {
         }
         let (most, most_of_one) = new.letter.bounds();
         let most_of_one = match new.from {
-            Sender::Tee(_) => most_of_one,
+            Sender::Tee(_) | Sender::Chain(_) => most_of_one,
+            Sender::Peer(_) => most / 2,
             Sender::Address(_) => most / 4,
         };
         let (mut all, mut of_one) = (0, 0);
@@ -159,6 +308,8 @@ impl Mailbox {
 pub(crate) enum Posted {
     /// We do not serve whom it is for.
     Unserved,
+    /// Whom it is for follows another chain.
+    Foreign,
     /// It waits, or was carried just now.
     Known,
     /// It waits since now.
@@ -167,6 +318,8 @@ pub(crate) enum Posted {
     Full,
     /// No letter is as long.
     TooLong,
+    /// Whom it is for may be a TEE of ours that was not heard from yet: it is to be repeated.
+    NotYet,
 }
 
 /// Mail for one TEE.
@@ -201,14 +354,46 @@ impl Letters {
 }
 
 impl Mail {
-    /// A panic elsewhere cannot leave a mailbox half changed.
-    fn boxes(&self) -> MutexGuard<'_, BTreeMap<WorkerId, Mailbox>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// No mailboxes yet; the relayers that the operator named are at these addresses.
+    pub(crate) fn new(peers: BTreeMap<IpAddr, usize>) -> Self {
+        Self { boxes: Mutex::default(), peers, expected: None }
     }
 
-    /// Makes a mailbox for a TEE, if it has none; says when mail arrives.
-    pub(crate) fn open(&self, tee: WorkerId) -> Arc<Notify> {
-        self.boxes().entry(tee).or_default().arrived.clone()
+    /// The same, but so many TEEs are going to be heard from.
+    pub(crate) fn expecting(self, tees: usize, now: Instant) -> Self {
+        Self { expected: Some((tees, now + HEARD_WITHIN)), ..self }
+    }
+
+    /// Whether a relayer that the operator named is at this address.
+    pub(crate) fn names(&self, address: &IpAddr) -> bool {
+        self.relayers_at(address) > 0
+    }
+
+    /// How many relayers the operator named at this address.
+    pub(crate) fn relayers_at(&self, address: &IpAddr) -> usize {
+        self.peers.get(address).copied().unwrap_or(0)
+    }
+
+    /// A panic elsewhere cannot leave a mailbox half changed.
+    fn boxes(&self) -> MutexGuard<'_, BTreeMap<WorkerId, Mailbox>> {
+        self.boxes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes a mailbox for a TEE that follows the chain of this genesis hash, if it has none; says when mail arrives.
+    pub(crate) fn open(&self, tee: WorkerId, chain: Hash) -> Arc<Notify> {
+        let mut boxes = self.boxes();
+        let mailbox = boxes.entry(tee).or_insert_with(|| Mailbox::new(chain));
+        if mailbox.chain != chain {
+            *mailbox = Mailbox { arrived: mailbox.arrived.clone(), ..Mailbox::new(chain) };
+        }
+        mailbox.arrived.clone()
+    }
+
+    /// Notes whose introductions a TEE may need, and what the chain holds of each.
+    pub(crate) fn note_registered(&self, tee: &WorkerId, registered: Arc<BTreeMap<WorkerId, Registered>>) {
+        if let Some(mailbox) = self.boxes().get_mut(tee) {
+            mailbox.registered = registered;
+        }
     }
 
     /// Whether a TEE has a mailbox here.
@@ -218,29 +403,43 @@ impl Mail {
 
     /// Mails what `from` has for the TEE `to`.
     pub(crate) fn post(&self, from: Sender, to: &WorkerId, letter: Letter) -> Posted {
-        let mut boxes = self.boxes();
-        let Some(mailbox) = boxes.get_mut(to) else { return Posted::Unserved };
-        let (name, bytes) = letter.name();
-        if bytes > MAX_LETTER_BYTES {
-            return Posted::TooLong;
-        }
-        mailbox.put(Waiting { name, bytes, from, letter })
+        self.boxes().get_mut(to).map_or(Posted::Unserved, |mailbox| mailbox.post(from, letter))
     }
 
-    /// Takes what waits for a TEE, oldest first, as much as fits into one delivery.
+    /// Mails what a relayer at `address` has for the TEE `to`, of the chain of this genesis hash.
+    pub(crate) fn receive(&self, address: IpAddr, chain: &Hash, to: &WorkerId, letter: Letter) -> Posted {
+        let from = if self.names(&address) { Sender::Peer(address) } else { Sender::Address(address) };
+        let mut boxes = self.boxes();
+        let is_early = self.expected.is_some_and(|(tees, until)| boxes.len() < tees && Instant::now() < until);
+        match boxes.get_mut(to) {
+            None if is_early => Posted::NotYet,
+            None => Posted::Unserved,
+            Some(mailbox) if mailbox.chain != *chain => Posted::Foreign,
+            Some(mailbox) => mailbox.post(from, letter),
+        }
+    }
+
+    /// Takes what waits for a TEE, by rank and then oldest first, as much as fits into one delivery.
     pub(crate) fn take(&self, tee: &WorkerId) -> Letters {
         let mut boxes = self.boxes();
         let Some(mailbox) = boxes.get_mut(tee) else { return Letters::default() };
-        let (mut letters, mut bytes, now) = (Letters::default(), 0, Instant::now());
-        while let Some(waiting) = mailbox.waiting.pop_front() {
-            bytes += waiting.bytes;
-            if bytes > MAX_MAIL_BYTES {
-                mailbox.waiting.push_front(waiting);
-                mailbox.arrived.notify_one();
-                break;
+        // Stable: among equals, the oldest stay first.
+        mailbox.waiting.make_contiguous().sort_by_key(|waiting| (waiting.rank, waiting.from.distance()));
+        let (mut letters, mut bytes, mut is_full, now) = (Letters::default(), 0, false, Instant::now());
+        for waiting in std::mem::take(&mut mailbox.waiting) {
+            // What is too many of one kind holds up nothing of another; what does not fit holds up all behind it.
+            let is_over = matches!(waiting.letter, Letter::Inquiry(_)) && letters.inquiries.len() >= MOST_INQUIRIES;
+            is_full |= !is_over && bytes + waiting.bytes > MAX_MAIL_BYTES;
+            if is_over || is_full {
+                mailbox.waiting.push_back(waiting);
+                continue;
             }
+            bytes += waiting.bytes;
             mailbox.carried.insert(waiting.name, now);
             letters.add(waiting.letter);
+        }
+        if !mailbox.waiting.is_empty() {
+            mailbox.arrived.notify_one();
         }
         letters
     }

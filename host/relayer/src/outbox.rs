@@ -3,11 +3,15 @@
 //! A TEE repeats an item until it sees on the chain that it arrived. The same bytes are submitted again only after
 //! [`REPEAT_BLOCKS`], also where the chain has said that it has them: refusals such as `AlreadyVoted` mean that somebody - another
 //! relayer, or we before a restart - was there first, and the TEE will see it. Statements of a key ceremony have deadlines, and go a
-//! way of their own ([`submit_statements`]): beside everything else, and all at once.
+//! way of their own ([`submit_statements`]): beside everything else, and all at once. What contracts send out of their clusters costs
+//! nothing when it is taken, and is submitted when the chain would take it (`egress`). What the chain can never take is submitted once:
+//! each submission costs a fee.
 //!
 //! Extrinsics of one account may be signed by several tasks, for TEEs can share an operator: a [`phala_client::Chain`] gives one of them
 //! at a time the account's next index, until its extrinsic is handed over.
 
+mod beacon;
+mod egress;
 mod statements;
 
 pub(crate) use statements::submit_statements;
@@ -31,6 +35,8 @@ use tokio::sync::watch;
 
 /// Blocks after which something that a TEE still repeats is submitted again.
 const REPEAT_BLOCKS: BlockNumber = 12;
+/// What is never submitted again.
+const NEVER: BlockNumber = BlockNumber::MAX;
 /// How often what is outgoing is looked at without a change.
 const INTERVAL: Duration = Duration::from_secs(2);
 
@@ -67,25 +73,32 @@ pub(crate) async fn submit_all(
     tee: &str,
     mut outgoing: watch::Receiver<Option<Pending>>,
 ) {
-    let mut submitted = Submitted::default();
+    let (mut submitted, mut leaving) = (Submitted::default(), egress::Lane::default());
     let mut connections = shared.link.connections();
     let heads = shared.link.height();
     loop {
         let pending = outgoing.borrow_and_update().clone();
         if let Some(Pending { identity, mut items }) = pending {
             items.retain(|item| !is_statement(item));
+            let sent = egress::split(&mut items);
             let height = *heads.borrow();
             // What another connection was told may be in a block that its node did not finalise before it died.
             if connections != shared.link.connections() {
                 connections = shared.link.connections();
-                submitted = Submitted::default();
+                (submitted, leaving) = (Submitted::default(), egress::Lane::default());
             }
-            let due = submitted.due(&items, height);
-            if let Err(error) = submit(shared, account, identity, &due).await {
+            let pending = Pending { identity, items };
+            beacon::take_turns(&mut submitted, &pending, height);
+            let due = submitted.due(&pending.items, height);
+            if let Err(error) = submit(shared, account, identity, &due, &mut submitted).await {
                 submitted.forget(&due);
                 shared.link.failed(&error).await;
                 tracing::warn!(tee, %error, hint = error.hint, "cannot submit what the TEE has for the chain");
                 tokio::time::sleep(INTERVAL).await;
+            }
+            if let Err(error) = leaving.submit(shared, account, sent, height).await {
+                shared.link.failed(&error).await;
+                tracing::warn!(tee, %error, hint = error.hint, "cannot submit what contracts send out of their cluster");
             }
         }
         tokio::select! {
@@ -127,24 +140,45 @@ impl Submitted {
         self.0.get(name).is_none_or(|again| height >= *again)
     }
 
+    /// Whether something is known of it.
+    fn is_known(&self, name: &Hash) -> bool {
+        self.0.contains_key(name)
+    }
+
     /// It is not due before `until`.
     fn rest(&mut self, name: Hash, until: BlockNumber) {
         self.0.insert(name, until);
     }
 
+    /// Has `items` due again, but for those that are never.
     fn forget(&mut self, items: &[Outgoing]) {
         for item in items {
-            self.0.remove(&name(item));
+            let name = name(item);
+            if self.0.get(&name) != Some(&NEVER) {
+                self.0.remove(&name);
+            }
         }
     }
 }
 
+/// By which it is told apart: its bytes, but for the proof of a partial of the beacon, which may be another each time.
 fn name(item: &Outgoing) -> Hash {
-    blake2_256(&item.encode())
+    match item {
+        Outgoing::BeaconPartial { era, period, partial } => {
+            blake2_256(&(b"beacon partial", era, period, partial.index).encode())
+        }
+        _ => blake2_256(&item.encode()),
+    }
 }
 
-/// Submits everything that is due, results last and together.
-async fn submit(shared: &Shared, account: &Account, tee: WorkerId, due: &[Outgoing]) -> Result<(), ClientError> {
+/// Submits everything that is due, results last and together, and notes what is never to be submitted again.
+async fn submit(
+    shared: &Shared,
+    account: &Account,
+    tee: WorkerId,
+    due: &[Outgoing],
+    submitted: &mut Submitted,
+) -> Result<(), ClientError> {
     let mut results = Vec::new();
     for item in due {
         let call = match item {
@@ -164,15 +198,24 @@ async fn submit(shared: &Shared, account: &Account, tee: WorkerId, due: &[Outgoi
                 results.push(result.clone());
                 continue;
             }
-            // Statements go their own way, and these are no extrinsics.
+            Outgoing::BeaconKey(_) | Outgoing::BeaconPartial { .. } => {
+                match beacon::call(&shared.link.chain().await, item).await? {
+                    Some(call) => call,
+                    None => continue,
+                }
+            }
+            // Statements and egress go their own ways, and the others are no extrinsics.
             Outgoing::State(_)
             | Outgoing::StateWith { .. }
+            | Outgoing::Egress(_)
             | Outgoing::AskKeys(_)
             | Outgoing::AnswerKeys { .. }
             | Outgoing::Introduce { .. }
             | Outgoing::Post { .. } => continue,
         };
-        submit_one(shared, account, &call).await?;
+        if submit_one(shared, account, &call).await? == Settled::Never {
+            submitted.rest(name(item), NEVER);
+        }
     }
     for batch in results.chunks(MAX_RESULTS_PER_SUBMIT as usize) {
         submit_results(shared, account, batch).await?;
@@ -194,16 +237,16 @@ async fn submit_results(shared: &Shared, account: &Account, batch: &[SignedResul
             }
             Ok(())
         }
-        Err(error) => settled("Contracts.submit_results", error),
+        Err(error) => settled("Contracts.submit_results", error).map(|_| ()),
     }
 }
 
-async fn submit_one(shared: &Shared, account: &Account, call: &ChainCall) -> Result<(), ClientError> {
+async fn submit_one(shared: &Shared, account: &Account, call: &ChainCall) -> Result<Settled, ClientError> {
     let chain = shared.link.chain().await;
     match chain.submit(account, call, Until::InBlock).await {
         Ok(included) => {
             tracing::info!(block = included.block, call = call.label(), "submitted");
-            Ok(())
+            Ok(Settled::Done)
         }
         Err(error) => settled(&call.label(), error),
     }
@@ -236,30 +279,32 @@ async fn record_root(
             tracing::info!(block = included.block, era = root.era, "root recorded");
             Ok(())
         }
-        Err(error) => settled("Attestation.record_root", error),
+        Err(error) => settled("Attestation.record_root", error).map(|_| ()),
     }
 }
 
-/// What remains an error of a submission that had no effect.
-fn settled(call: &str, error: SubmitError) -> Result<(), ClientError> {
-    match judge(&error) {
-        Settled::Done => {
-            tracing::debug!(call, %error, "the chain has it already");
-            Ok(())
-        }
+/// What remains an error of a submission that had no effect; else what it is taken for.
+fn settled(call: &str, error: SubmitError) -> Result<Settled, ClientError> {
+    let verdict = judge(&error);
+    match verdict {
+        Settled::Done => tracing::debug!(call, %error, "the chain has it already, or asks for it no more"),
         // Submitting it again at once changes nothing; the TEE sees the same chain and repeats it or not.
-        Settled::Later => {
-            tracing::warn!(call, %error, "the chain refuses; trying again later");
-            Ok(())
-        }
-        Settled::Failed => Err(error.into()),
+        Settled::Later => tracing::warn!(call, %error, "the chain refuses; trying again later"),
+        Settled::Never => tracing::warn!(call, %error, "the chain will never take it; not trying again"),
+        Settled::Failed => return Err(error.into()),
     }
+    Ok(verdict)
 }
 
 #[derive(Debug, PartialEq, Eq)]
 enum Settled {
+    /// It is there, or not asked for any more.
     Done,
+    /// Something may change.
     Later,
+    /// These bytes are not taken, whenever they come.
+    Never,
+    /// Nobody took it.
     Failed,
 }
 
@@ -268,11 +313,17 @@ fn judge(error: &SubmitError) -> Settled {
         SubmitError::Pallet(PalletError { pallet, error }) => match (pallet.as_str(), error.as_str()) {
             // Voted, or acknowledged because it is final.
             ("Contracts", "AlreadyVoted" | "NoSuchBoundary" | "NothingToRekey")
+            // Another relayer brought it.
+            | ("Egress", "AlreadyTaken" | "NotNext" | "NotFinal")
             // The epoch has opened, or the root is recorded, by another's submission; or the key is of an era that comes no more.
             | ("Contracts", "WrongEpoch" | "WrongEra")
             // It stands, or its attempt or phase is over, or its seat is left out: nothing of it counts any more.
             | ("Gatekeepers", "AlreadyStated" | "WrongAttempt" | "WrongEra" | "NoCeremony" | "WrongPhase" | "TooLate" | "TakesNoPart")
-            | ("Attestation", "WrongEra" | "RootAnswers" | "CollateralNotNewer") => Settled::Done,
+            | ("Attestation", "WrongEra" | "RootAnswers" | "CollateralNotNewer")
+            // Another relayer was first, or its time or its root is over.
+            | ("Beacon", "NotAwaited" | "NotDue" | "AlreadyTaken") => Settled::Done,
+            // The chain compared it with a key or a hash that does not change.
+            ("Beacon", "WrongRecord" | "BadRecord" | "NoSuchHolder" | "BadPartial") => Settled::Never,
             _ => Settled::Later,
         },
         SubmitError::Dispatch { .. } => Settled::Later,

@@ -1,59 +1,80 @@
 //! Letters to TEEs that other relayers serve: each is offered to the peers in the configuration until one says that it serves whom it
 //! is for.
 //!
-//! Guarantees: bounded work, and nothing here holds up a TEE that is served. Nobody is believed about what a letter says. Where a TEE was
-//! found is where it is asked for first. Peers control their answers.
+//! Guarantees: bounded work, and nothing here holds up a TEE that is served. Nobody is believed about what a letter says, nor that it was
+//! taken: what a TEE says again is offered to all ([`places`]). A peer has a bounded number of letters at a time, each a bounded time; one
+//! that has as many is passed over after a moment, and one that does not answer is left alone for a while, so that it holds up no letter to
+//! another. Peers control their answers.
 //!
-//! Does not: notice a peer that says that it took a letter and did not, which is asked first from then on; nor pass over one that never
-//! answers, which costs each letter its wait. So peers are those that the operator chose.
+//! Does not: notice who of several peers that take a letter carries it; each gets it.
+
+mod places;
 
 use crate::{
     letters::{Addressed, PATH},
-    mail::{Letter, Posted, MAX_LETTER_BYTES, REPEAT_AFTER},
+    mail::{Letter, Posted, REPEAT_AFTER},
+    rates::subscriber,
 };
 use codec::Encode;
 use phala_client::{ClientError, ErrorCode};
 use phala_protocol::{Hash, WorkerId};
-use reqwest::StatusCode;
+use places::{Places, Step, SLOW};
+use reqwest::{StatusCode, Url};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::{
+    net::lookup_host,
+    sync::{mpsc, Semaphore},
+    task::JoinSet,
+    time::timeout,
+};
 
-/// How long a peer may take for a letter.
+/// Peers in a configuration.
+const MOST_PEERS: usize = 64;
+/// How long a peer may take to accept a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a peer may take for a letter, with the connection.
 const TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a connection is kept that nothing is sent over: less than its other end keeps it.
+const IDLE: Duration = Duration::from_secs(5);
 /// Letters that wait to be offered; more are repeated later.
-const MOST_WAITING: usize = 1_024;
-/// Letters that are offered at once.
-const MOST_AT_ONCE: usize = 16;
-/// How long a TEE that no peer serves is not asked for again.
-const NOWHERE: Duration = Duration::from_secs(15);
-/// TEEs of which it is remembered where they are, or that they are nowhere.
-const MOST_REMEMBERED: usize = 4_096;
+const MOST_WAITING: usize = 768;
+/// Letters that are offered at once, or wait a little for a peer that has enough.
+const MOST_AT_ONCE: usize = 256;
+/// Letters that one peer is offered at once.
+const MOST_OF_ONE: usize = 4;
+/// How long a letter waits for a peer that has enough while another may take it: who is slow holds up nothing for longer.
+const ROOM_PATIENCE: Duration = Duration::from_millis(300);
+/// How long it waits for the only one that is left.
+const LAST_PATIENCE: Duration = Duration::from_secs(2);
+/// What was sent just now, at most: what waits, twice.
+const MOST_SENT: usize = 2 * (MOST_WAITING + MOST_AT_ONCE);
 
 /// The other relayers.
 pub(crate) struct Peers {
-    urls: Vec<String>,
+    peers: Vec<Peer>,
     http: reqwest::Client,
     queue: mpsc::Sender<Addressed>,
-    known: Mutex<Known>,
+    places: Mutex<Places>,
+    /// What was sent just now, or waits.
+    sent: Mutex<BTreeMap<(WorkerId, Hash), Sent>>,
 }
 
-#[derive(Default)]
-struct Known {
-    /// What was sent just now.
-    sent: BTreeMap<(WorkerId, Hash), Instant>,
-    places: BTreeMap<WorkerId, Place>,
+struct Sent {
+    at: Instant,
+    /// It is in the queue, or being offered.
+    waits: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
-    /// With the peer of this index.
-    Peer(usize),
-    /// With none, when that was asked.
-    Nowhere(Instant),
+struct Peer {
+    /// Where it takes letters.
+    url: Url,
+    /// How many more letters it is offered now.
+    room: Semaphore,
 }
 
 /// What a peer says to a letter.
@@ -61,52 +82,106 @@ enum Place {
 enum Offer {
     Taken,
     Elsewhere,
+    /// It answers, and has no room, or too many letters of ours.
+    Busy,
     Failed,
+}
+
+/// Whether this is a relayer's address as its peers are given it: `http://HOST:PORT`, and nothing after that. Asks nobody.
+///
+/// # Errors
+/// `invalid` when it is another.
+pub fn check_peer(text: &str) -> Result<(), ClientError> {
+    peer_url(text).map(drop)
+}
+
+fn peer_url(text: &str) -> Result<Url, ClientError> {
+    let url = Url::parse(text).ok().filter(|url| {
+        let is_plain = url.username().is_empty() && url.password().is_none() && url.query().is_none();
+        url.scheme() == "http" && url.has_host() && url.path() == "/" && url.fragment().is_none() && is_plain
+    });
+    url.ok_or_else(|| {
+        let message = format!("`{text}` is no relayer's address; it has the form http://HOST:PORT");
+        ClientError::new(ErrorCode::Invalid, message)
+    })
+}
+
+/// Where peers are, as far as their names are known now, and how many are there. What comes from there is told from what strangers send.
+pub(crate) async fn addresses(urls: &[String]) -> BTreeMap<IpAddr, usize> {
+    let mut addresses = BTreeMap::new();
+    let urls: BTreeSet<Url> = urls.iter().filter_map(|text| peer_url(text).ok()).collect();
+    for url in urls {
+        let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else { continue };
+        match tokio::time::timeout(CONNECT_TIMEOUT, lookup_host(format!("{host}:{port}"))).await {
+            Ok(Ok(found)) => {
+                for address in found.map(|address| subscriber(address.ip())).collect::<BTreeSet<_>>() {
+                    *addresses.entry(address).or_insert(0) += 1;
+                }
+            }
+            _ => tracing::warn!(peer = %url, "the name of a peer is unknown: what it brings counts as a stranger's"),
+        }
+    }
+    addresses
 }
 
 impl Peers {
     /// Peers by their addresses, and what waits for them.
-    pub(crate) fn new(urls: Vec<String>) -> Result<(Self, mpsc::Receiver<Addressed>), ClientError> {
-        let urls: Vec<_> = urls.iter().map(|url| url.trim_end_matches('/').to_owned()).collect();
-        if let Some(url) = urls.iter().find(|url| !url.starts_with("http://")) {
-            let message = format!("`{url}` is no relayer's address; it has the form http://HOST:PORT");
+    pub(crate) fn new(urls: &[String]) -> Result<(Self, mpsc::Receiver<Addressed>), ClientError> {
+        let mut peers: Vec<Peer> = Vec::new();
+        for text in urls {
+            let mut url = peer_url(text)?;
+            url.set_path(PATH);
+            if peers.iter().all(|known| known.url != url) {
+                peers.push(Peer { url, room: Semaphore::new(MOST_OF_ONE) });
+            }
+        }
+        if peers.len() > MOST_PEERS {
+            let message = format!("{} other relayers are too many; {MOST_PEERS} may be named", peers.len());
             return Err(ClientError::new(ErrorCode::Invalid, message));
         }
         let http = reqwest::Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
             .timeout(TIMEOUT)
-            // A peer says where it is in no other way than by the configuration.
+            .pool_idle_timeout(IDLE)
+            .pool_max_idle_per_host(MOST_OF_ONE)
+            // A peer says where it is in no other way than by the configuration, and is asked directly.
             .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
             .build()
             .map_err(|error| ClientError::new(ErrorCode::Internal, format!("cannot make an HTTP client: {error}")))?;
         let (queue, waiting) = mpsc::channel(MOST_WAITING);
-        Ok((Self { urls, http, queue, known: Mutex::default() }, waiting))
+        let places = Mutex::new(Places::new(peers.len()));
+        Ok((Self { peers, http, queue, places, sent: Mutex::default() }, waiting))
     }
 
     /// A panic elsewhere cannot leave it half changed.
-    fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn places(&self) -> MutexGuard<'_, Places> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sends a letter to a TEE that is not served here.
-    pub(crate) fn post(&self, to: &WorkerId, letter: Letter) -> Posted {
-        if self.urls.is_empty() {
+    /// Sends a letter to a TEE that is not served here, of the chain of this genesis hash.
+    pub(crate) fn post(&self, chain: &Hash, to: &WorkerId, letter: Letter) -> Posted {
+        if self.peers.is_empty() {
             return Posted::Unserved;
         }
         let (name, bytes) = letter.name();
-        if bytes > MAX_LETTER_BYTES {
+        if bytes > letter.most_bytes() {
             return Posted::TooLong;
         }
-        let mut known = self.known();
-        known.sent.retain(|_, sent| sent.elapsed() < REPEAT_AFTER);
-        if known.sent.contains_key(&(*to, name)) {
+        let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
+        sent.retain(|_, sent| sent.waits || sent.at.elapsed() < REPEAT_AFTER);
+        if sent.contains_key(&(*to, name)) {
             return Posted::Known;
         }
-        if matches!(known.places.get(to), Some(Place::Nowhere(asked)) if asked.elapsed() < NOWHERE) {
+        if self.places().is_nowhere(to, Instant::now()) {
             return Posted::Unserved;
         }
-        match self.queue.try_send(Addressed { to: *to, letter }) {
+        if sent.len() >= MOST_SENT {
+            return Posted::Full;
+        }
+        match self.queue.try_send(Addressed { chain: *chain, to: *to, letter }) {
             Ok(()) => {
-                known.sent.insert((*to, name), Instant::now());
+                sent.insert((*to, name), Sent { at: Instant::now(), waits: true });
                 Posted::New
             }
             Err(_) => Posted::Full,
@@ -122,143 +197,89 @@ impl Peers {
             }
             while offered.try_join_next().is_some() {}
             let peers = self.clone();
-            offered.spawn(async move { peers.carry(&letter).await });
+            offered.spawn(async move {
+                peers.carry(&letter).await;
+                peers.waits_no_more(&letter);
+            });
+        }
+    }
+
+    /// A letter was offered to whom it could be; if it is sent again, it is offered again.
+    fn waits_no_more(&self, letter: &Addressed) {
+        let (name, _) = letter.letter.name();
+        let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(sent) = sent.get_mut(&(letter.to, name)) {
+            sent.waits = false;
         }
     }
 
     async fn carry(&self, letter: &Addressed) {
-        let body = letter.encode();
-        let first = match self.known().places.get(&letter.to) {
-            Some(Place::Peer(index)) => *index,
-            _ => 0,
-        };
-        let mut all_said = true;
-        let indices = (first..self.urls.len()).chain(0..first);
-        for index in indices {
-            let Some(url) = self.urls.get(index) else { continue };
-            match self.offer(url, &body).await {
+        let (to, subject, body) = (&letter.to, letter.letter.subject(), letter.encode());
+        let mut route = self.places().route(to, &subject, Instant::now()).into_iter();
+        let (mut is_taken, mut all_said) = (false, true);
+        while let Some(Step { peer: index, always }) = route.next() {
+            if is_taken && !always {
+                continue;
+            }
+            let Some(peer) = self.peers.get(index) else { continue };
+            let is_last_hope = !is_taken && route.as_slice().is_empty();
+            let patience = if is_last_hope { LAST_PATIENCE } else { ROOM_PATIENCE };
+            // Nobody closes it. Whoever has no room in that time is passed over, and may get it when it is repeated.
+            let Ok(Ok(_room)) = timeout(patience, peer.room.acquire()).await else {
+                all_said = false;
+                continue;
+            };
+            // It may have failed others while this waited for it.
+            if !self.places().admits(index, Instant::now()) {
+                all_said = false;
+                continue;
+            }
+            let started = Instant::now();
+            let offer = self.offer(&peer.url, &body).await;
+            let now = Instant::now();
+            let mut places = self.places();
+            places.answered(index, offer != Offer::Failed, now.saturating_duration_since(started), now);
+            match offer {
                 Offer::Taken => {
-                    self.remember(letter.to, Place::Peer(index));
-                    return;
+                    places.took(to, &subject, index, now);
+                    is_taken = true;
                 }
-                Offer::Elsewhere => {}
-                Offer::Failed => all_said = false,
+                Offer::Elsewhere => places.elsewhere(to, index, now),
+                Offer::Busy | Offer::Failed => all_said = false,
             }
         }
-        if all_said {
-            tracing::debug!(to = %letter.to, "no peer serves whom a letter is for");
-            self.remember(letter.to, Place::Nowhere(Instant::now()));
+        if all_said && !is_taken {
+            tracing::debug!(%to, "no peer serves whom a letter is for");
         }
     }
 
-    fn remember(&self, tee: WorkerId, place: Place) {
-        let mut known = self.known();
-        if known.places.len() >= MOST_REMEMBERED && !known.places.contains_key(&tee) {
-            // Costs a question to each peer for each that is forgotten.
-            known.places.clear();
-        }
-        known.places.insert(tee, place);
-    }
-
-    async fn offer(&self, url: &str, body: &[u8]) -> Offer {
+    async fn offer(&self, url: &Url, body: &[u8]) -> Offer {
         // The body of an answer is not read: its status says all.
-        match self.http.post(format!("{url}{PATH}")).body(body.to_vec()).send().await {
-            Ok(answer) if answer.status().is_success() => Offer::Taken,
-            Ok(answer) if answer.status() == StatusCode::NOT_FOUND => Offer::Elsewhere,
-            Ok(answer) => {
-                tracing::debug!(peer = url, status = %answer.status(), "a peer does not take a letter");
-                Offer::Failed
-            }
+        let status = match self.http.post(url.clone()).body(body.to_vec()).send().await {
+            Ok(answer) => answer.status(),
             Err(error) => {
-                tracing::debug!(peer = url, %error, "a peer does not answer");
+                tracing::debug!(%error, "a peer does not answer");
+                return Offer::Failed;
+            }
+        };
+        match status {
+            StatusCode::NO_CONTENT => Offer::Taken,
+            StatusCode::NOT_FOUND => Offer::Elsewhere,
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => Offer::Busy,
+            StatusCode::CONFLICT => {
+                tracing::warn!(peer = %url, "whom a letter is for follows another chain there: is it a relayer of this network?");
+                Offer::Elsewhere
+            }
+            status => {
+                tracing::debug!(peer = %url, %status, "a peer does not take a letter");
                 Offer::Failed
             }
         }
     }
 }
+
+/// A peer that is slow is left alone before one that does not answer is given up.
+const _: () = assert!(SLOW.as_secs() < TIMEOUT.as_secs());
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests")]
-    use super::*;
-    use crate::{letters, mail::Mail};
-    use phala_protocol::keys::KeyAnswer;
-    use tokio::{net::TcpListener, time::timeout};
-
-    const HERE: WorkerId = WorkerId([1; 32]);
-    const NOBODY: WorkerId = WorkerId([2; 32]);
-    const SOON: Duration = Duration::from_secs(10);
-
-    fn letter(number: u8) -> Letter {
-        Letter::Answer([number; 32], KeyAnswer { encapsulated: vec![1], body: vec![2] })
-    }
-
-    /// A relayer's mail, and its address.
-    async fn relayer() -> (Arc<Mail>, String) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/", listener.local_addr().unwrap());
-        let mail = Arc::new(Mail::default());
-        tokio::spawn(letters::serve(listener, mail.clone()));
-        (mail, url)
-    }
-
-    #[tokio::test]
-    async fn a_letter_reaches_the_relayer_that_serves_whom_it_is_for() {
-        let ((_other, first), (mail, second)) = (relayer().await, relayer().await);
-        let arrived = mail.open(HERE);
-        let (peers, waiting) = Peers::new(vec![first, second]).unwrap();
-        let peers = Arc::new(peers);
-        let carrying = tokio::spawn({
-            let peers = peers.clone();
-            async move { peers.carry_all(waiting).await }
-        });
-        assert_eq!(peers.post(&HERE, letter(1)), Posted::New);
-        assert_eq!(peers.post(&HERE, letter(1)), Posted::Known);
-        timeout(SOON, arrived.notified()).await.unwrap();
-        assert_eq!(mail.take(&HERE).answers.len(), 1);
-        // The second is offered to whoever took the first.
-        let place = async {
-            while peers.known().places.get(&HERE) != Some(&Place::Peer(1)) {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        timeout(SOON, place).await.unwrap();
-        assert_eq!(peers.post(&HERE, letter(2)), Posted::New);
-        timeout(SOON, arrived.notified()).await.unwrap();
-        assert_eq!(mail.take(&HERE).answers[0].0, [2; 32]);
-        carrying.abort();
-    }
-
-    #[tokio::test]
-    async fn whom_nobody_serves_is_not_asked_for_again_at_once_unless_a_peer_was_silent() {
-        let (_mail, url) = relayer().await;
-        let nowhere = |peers: &Peers| matches!(peers.known().places.get(&NOBODY), Some(Place::Nowhere(_)));
-        let addressed = Addressed { to: NOBODY, letter: letter(1) };
-        let (peers, _waiting) = Peers::new(vec![url.clone()]).unwrap();
-        peers.carry(&addressed).await;
-        assert!(nowhere(&peers));
-        assert_eq!(peers.post(&NOBODY, letter(1)), Posted::Unserved);
-        let gone = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let silent = format!("http://{}", gone.local_addr().unwrap());
-        drop(gone);
-        let (peers, _waiting) = Peers::new(vec![url, silent]).unwrap();
-        peers.carry(&addressed).await;
-        assert!(!nowhere(&peers));
-        assert_eq!(peers.post(&NOBODY, letter(1)), Posted::New);
-    }
-
-    #[test]
-    fn what_waits_for_peers_is_bounded_and_addresses_are_checked() {
-        let (peers, _waiting) = Peers::new(vec!["http://10.0.0.1:1".into()]).unwrap();
-        let posted = |number: usize| {
-            let mut to = [0; 32];
-            to[..8].copy_from_slice(&number.to_le_bytes());
-            peers.post(&WorkerId(to), letter(1))
-        };
-        assert!((0..MOST_WAITING).all(|number| posted(number) == Posted::New));
-        assert_eq!(posted(MOST_WAITING), Posted::Full);
-        let (alone, _waiting) = Peers::new(vec![]).unwrap();
-        assert_eq!(alone.post(&HERE, letter(1)), Posted::Unserved);
-        assert_eq!(Peers::new(vec!["10.0.0.1:1".into()]).err().unwrap().code, ErrorCode::Invalid);
-    }
-}
+mod tests;

@@ -15,21 +15,38 @@ const PER_SECOND: f64 = 64.0;
 const MAX_ADDRESSES: usize = 10_000;
 
 /// The buckets.
-#[derive(Default)]
-pub(crate) struct Rates(Mutex<HashMap<IpAddr, (f64, Instant)>>);
+pub(crate) struct Rates {
+    buckets: Mutex<HashMap<IpAddr, (f64, Instant)>>,
+    /// How many times the usual rate.
+    times: f64,
+}
 
 impl Rates {
+    /// For strangers.
+    pub(crate) fn usual() -> Self {
+        Self { buckets: Mutex::default(), times: 1.0 }
+    }
+
+    /// For relayers that the operator named, behind each of which may be many TEEs.
+    pub(crate) fn of_peers() -> Self {
+        Self { buckets: Mutex::default(), times: 8.0 }
+    }
+
     /// Takes a token of `address` at `now`; false if there is none.
     pub(crate) fn take(&self, address: IpAddr, now: Instant) -> bool {
-        let mut buckets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (burst, per_second) = (BURST * self.times, PER_SECOND * self.times);
+        let refilled = |tokens: f64, at: Instant| {
+            (tokens + now.saturating_duration_since(at).as_secs_f64() * per_second).min(burst)
+        };
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         if buckets.len() >= MAX_ADDRESSES && !buckets.contains_key(&address) {
-            buckets.retain(|_, (tokens, at)| refilled(*tokens, *at, now) < BURST);
+            buckets.retain(|_, (tokens, at)| refilled(*tokens, *at) < burst);
             if buckets.len() >= MAX_ADDRESSES {
                 return false;
             }
         }
-        let (tokens, at) = buckets.entry(address).or_insert((BURST, now));
-        *tokens = refilled(*tokens, *at, now);
+        let (tokens, at) = buckets.entry(address).or_insert((burst, now));
+        *tokens = refilled(*tokens, *at);
         *at = now;
         if *tokens < 1.0 {
             return false;
@@ -47,10 +64,6 @@ pub(crate) fn subscriber(address: IpAddr) -> IpAddr {
     }
 }
 
-fn refilled(tokens: f64, at: Instant, now: Instant) -> f64 {
-    (tokens + now.saturating_duration_since(at).as_secs_f64() * PER_SECOND).min(BURST)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -58,19 +71,22 @@ mod tests {
 
     #[test]
     fn an_address_is_held_to_its_rate_and_others_are_not() {
-        let (rates, start) = (Rates::default(), Instant::now());
+        let (rates, start) = (Rates::usual(), Instant::now());
         let (one, other) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
         assert_eq!((0..1_000).filter(|_| rates.take(one, start)).count(), 512);
         assert!(rates.take(other, start));
         let later = start + Duration::from_secs(1);
         assert_eq!((0..1_000).filter(|_| rates.take(one, later)).count(), 64);
+        let peers = Rates::of_peers();
+        assert_eq!((0..10_000).filter(|_| peers.take(one, start)).count(), 8 * 512);
+        assert_eq!((0..10_000).filter(|_| peers.take(one, later)).count(), 8 * 64);
         let network = |host: u16| subscriber(IpAddr::from([0x2001, 0xdb8, 0, 7, host, 0, 0, host]));
         assert_eq!(network(1), network(2));
     }
 
     #[test]
     fn memory_is_bounded_by_addresses_and_idle_ones_are_forgotten() {
-        let (rates, start) = (Rates::default(), Instant::now());
+        let (rates, start) = (Rates::usual(), Instant::now());
         let address = |number: u32| IpAddr::from(number.to_be_bytes());
         let taken = (0..MAX_ADDRESSES as u32 + 10).filter(|number| rates.take(address(*number), start)).count();
         assert_eq!(taken, MAX_ADDRESSES);

@@ -7,18 +7,23 @@ use crate::{
     mail::{Letter, Posted, Sender},
     operator::Operator,
     outbox::{self, Pending},
+    registrations::Evidenced,
     Shared,
 };
 use codec::Encode;
 use phala_client::{Account, Chain, ClientError, ErrorCode};
 use phala_protocol::{
     ceremony::Introduction,
+    chain_state::WorkerRecord,
     hash::blake2_256,
     ids::to_hex,
     relay::{KeyInquiry, Outgoing, TeeStatus},
     Hash, WorkerId,
 };
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio::sync::{watch, Notify};
 
 /// Where the newest outgoing items are put.
@@ -111,7 +116,7 @@ async fn round(
             ),
         ));
     }
-    let arrived = shared.mail.open(status.identity);
+    let arrived = shared.mail.open(status.identity, status.genesis);
     take(shared, status, outgoing);
 
     let mut assembled = match assemble(&chain, status).await {
@@ -123,6 +128,7 @@ async fn round(
     };
     memory.brought.look(status);
     let names = attach(shared, &chain, status, &mut assembled, &memory.brought).await;
+    introduce(shared, &chain, status).await;
     let letters = shared.mail.take(&status.identity);
     let asked = asked(status);
     // A delivery at a known head answers the wanted keys once; the same question has the same answer.
@@ -176,6 +182,35 @@ async fn attach(
     }
 }
 
+/// Tells the mailbox of a gatekeeper that takes part in a ceremony what the chain holds of the other seats, and introduces to it those
+/// that complained. Without it, what others send is still carried.
+async fn introduce(shared: &Shared, chain: &Chain, status: &TeeStatus) {
+    let Some(attempt) = status.attempt else {
+        shared.mail.note_registered(&status.identity, Arc::default());
+        return;
+    };
+    let own = |evidence: &[u8]| shared.collaterals.for_evidence(evidence);
+    let genesis = chain.genesis();
+    let judge = |found: &Evidenced, record: &WorkerRecord| shared.collaterals.judge(found, record, genesis);
+    let seats = match shared.registrations.seats(chain, own, judge, Instant::now()).await {
+        Ok(seats) => seats,
+        Err(error) => {
+            tracing::warn!(tee = %status.identity, %error, "cannot look for what the chain holds of other gatekeepers");
+            shared.link.failed(&error).await;
+            return;
+        }
+    };
+    shared.mail.note_registered(&status.identity, seats.registered.clone());
+    let keys = shared.attachments.keys(attempt).await;
+    for introduction in seats.accusers(&status.identity, attempt, &keys) {
+        let from = introduction.registration.identity;
+        let posted = shared.mail.post(Sender::Chain(from), &status.identity, Letter::Introduction(introduction));
+        if posted == Posted::New {
+            tracing::info!(%from, to = %status.identity, "carrying an introduction that was put together from the chain");
+        }
+    }
+}
+
 /// Takes what a TEE has for others.
 fn take(shared: &Shared, status: &TeeStatus, outgoing: &Outbox) {
     let mut for_chain = Vec::new();
@@ -214,16 +249,19 @@ fn mail(shared: &Shared, status: &TeeStatus, to: &WorkerId, letter: Letter, what
     let without = letter.lacks_collateral();
     let posted = match shared.mail.serves(to) {
         true => shared.mail.post(Sender::Tee(*from), to, letter),
-        false => shared.peers.post(to, letter),
+        false => shared.peers.post(&status.genesis, to, letter),
     };
     match posted {
-        Posted::Unserved => tracing::debug!(%from, %to, what, "whom it is for is served neither here nor by a peer"),
+        Posted::Unserved => {
+            tracing::debug!(%from, %to, what, "whom it is for is served neither here nor by a peer that answers")
+        }
+        Posted::Foreign => tracing::debug!(%from, %to, what, "whom it is for follows another chain"),
         Posted::New if without => {
             tracing::warn!(%from, %to, what, "carrying without collateral for the evidence in it: it will be refused");
         }
         Posted::New => tracing::info!(%from, %to, what, "carrying"),
         Posted::Known => {}
-        Posted::Full => tracing::debug!(%from, %to, what, "as many letters wait as may"),
+        Posted::Full | Posted::NotYet => tracing::debug!(%from, %to, what, "as many letters wait as may"),
         Posted::TooLong => tracing::warn!(%from, %to, what, "no letter is as long; it is not carried"),
     }
 }

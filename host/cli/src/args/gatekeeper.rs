@@ -1,6 +1,8 @@
 //! `phala gatekeeper`, as clap reads it.
 
 use clap::{Args, Subcommand};
+use phala_attest::Subject;
+use phala_protocol::limits::SUSPENSION_SIGNED_AHEAD_BLOCKS;
 use std::path::PathBuf;
 
 /// `phala gatekeeper`.
@@ -25,10 +27,39 @@ pub enum GatekeeperCommand {
         #[arg(long, default_value = "alice")]
         from: String,
     },
+    /// Have your gatekeeper's TEE sign its part of a suspension; `phala brake pull` joins as many as are needed
+    Suspend(SuspendArgs),
     /// Write down what a node shows of a ceremony, for anybody to check
     Transcript(TranscriptArgs),
     /// Check a transcript of a ceremony, and print what it shows
     VerifyTranscript(VerifyTranscriptArgs),
+}
+
+/// `phala gatekeeper suspend`.
+#[derive(Clone, Debug, Args)]
+pub struct SuspendArgs {
+    /// Whom: vendor:intel-tdx, model:intel-tdx:FMSPC (12 digits), evaluation:intel-tdx:BELOW, or measurement:0x and 64 digits
+    #[arg(value_parser = crate::suspension::subject)]
+    pub subject: Subject,
+    /// Last block in which the chain takes the signature, the same for all seats; how long the suspension lasts is governed
+    #[arg(long, value_name = "BLOCK", required_unless_present = "for_blocks", conflicts_with = "for_blocks")]
+    pub until: Option<u32>,
+    /// The same, as blocks from now on; it prints the block for the other seats to name
+    #[arg(long = "for", value_name = "BLOCKS", value_parser = signed_ahead)]
+    pub for_blocks: Option<u32>,
+    /// Your gatekeeper's operator address, or its name in network.json [default: the only one there, or http://127.0.0.1:8001]
+    #[arg(long, value_name = "URL")]
+    pub tee: Option<String>,
+    /// Write the part to this file
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+fn signed_ahead(text: &str) -> Result<u32, String> {
+    match text.parse::<u32>() {
+        Ok(blocks @ 1..=SUSPENSION_SIGNED_AHEAD_BLOCKS) => Ok(blocks),
+        _ => Err(format!("a number of blocks from 1 to {SUSPENSION_SIGNED_AHEAD_BLOCKS}")),
+    }
 }
 
 /// `phala gatekeeper transcript`.

@@ -46,6 +46,9 @@ fn lines_that_scripts_rely_on_are_read() {
     assert!(parse("phala contract reply").is_err() && parse("phala contract reply -1").is_err());
     assert!(matches!(parse("phala contract pending").unwrap().command, Command::Contract(ContractCommand::Pending)));
 
+    let cli = parse("phala contract egress 7 --cluster 1").unwrap();
+    assert!(matches!(cli.command, Command::Contract(ContractCommand::Egress { sequence: 7, cluster: 1 })));
+
     let cli = parse("phala verify r.json --allow-simulated").unwrap();
     let Command::Verify(VerifyArgs { allow_simulated: true, allow_unknown_bans: false, .. }) = cli.command else {
         panic!()
@@ -122,6 +125,17 @@ fn lines_about_machines_and_evidence_are_read() {
 }
 
 #[test]
+fn values_of_the_beacon_are_shown_written_down_and_checked() {
+    let cli = parse("phala beacon latest --output b.json --json").unwrap();
+    let Command::Beacon(BeaconCommand::Latest { output }) = cli.command else { panic!() };
+    assert_eq!(output, Some("b.json".into()));
+    assert!(parse("phala beacon latest").is_ok() && parse("phala beacon verify").is_err());
+    let cli = parse("phala beacon verify b.json --genesis 0x00").unwrap();
+    let Command::Beacon(BeaconCommand::Verify(args)) = cli.command else { panic!() };
+    assert_eq!((args.file, args.genesis.as_deref()), ("b.json".into(), Some("0x00")));
+}
+
+#[test]
 fn gatekeepers_are_one_or_four_and_have_commands_of_their_own() {
     let cli = parse("phala dev --authorities 4 --gatekeepers 4 --session-blocks 20 --epoch-blocks 30").unwrap();
     let Command::Dev(dev) = cli.command else { panic!() };
@@ -138,8 +152,46 @@ fn gatekeepers_are_one_or_four_and_have_commands_of_their_own() {
     let Command::Gatekeeper(GatekeeperCommand::Transcript(args)) = cli.command else { panic!() };
     assert_eq!((args.era, args.attempt, args.before), (Some(2), Some(1), None));
     assert!(parse("phala gatekeeper verify-transcript t --genesis 0x00").is_ok());
+    let cli = parse("phala gatekeeper suspend evaluation:intel-tdx:18 --for 600 --tee gatekeeper-1 --out p").unwrap();
+    let Command::Gatekeeper(GatekeeperCommand::Suspend(args)) = cli.command else { panic!() };
+    assert_eq!((args.until, args.for_blocks, args.out), (None, Some(600), Some("p".into())));
+    let suspend = "phala gatekeeper suspend vendor:intel-tdx";
+    assert!(parse(&format!("{suspend} --until 9")).is_ok() && parse(suspend).is_err());
+    assert!(
+        parse(&format!("{suspend} --until 9 --for 9")).is_err() && parse(&format!("{suspend} --for 14401")).is_err()
+    );
+    assert!(parse("phala gatekeeper suspend root:intel --until 9").is_err());
+    let cli = parse("phala brake pull a b --from alice").unwrap();
+    let Command::Brake(BrakeCommand::Pull(args)) = cli.command else { panic!() };
+    assert_eq!((args.files.len(), args.from.as_str()), (2, "alice"));
+    assert!(parse("phala brake pull --from alice").is_err() && parse("phala brake status").is_ok());
+    assert!(parse("phala brake elect a b c --from v").is_ok() && parse("phala brake elect a b c").is_err());
     assert!(parse("phala gatekeeper status").is_ok() && parse("phala gatekeeper transcript").is_err());
     let cli = parse("phala relayer run --from alice --tee http://a:1 --tee http://b:2,bob-stash").unwrap();
     let Command::Relayer(RelayerCommand::Run(args)) = cli.command else { panic!() };
     assert_eq!(args.tees, ["http://a:1", "http://b:2,bob-stash"]);
+    assert_eq!((args.listen, args.peers.len()), (None, 0), "it has nothing to do with other relayers unless told to");
+}
+
+#[test]
+fn a_relayer_listens_on_loopback_unless_told_otherwise_and_peers_have_addresses() {
+    let run = |flags: &str| match parse(&format!("phala relayer run --from alice --tee http://a:1 {flags}")) {
+        Ok(Cli { command: Command::Relayer(RelayerCommand::Run(args)), .. }) => Some(args),
+        _ => None,
+    };
+    let listens = |flags: &str| run(flags).unwrap().listen.unwrap().to_string();
+    assert_eq!(listens("--listen 8400"), "127.0.0.1:8400");
+    assert_eq!(listens("--listen 0.0.0.0:8400"), "0.0.0.0:8400");
+    assert_eq!(listens("--listen [::1]:8400"), "[::1]:8400");
+    for flags in
+        ["--listen", "--listen 70000", "--listen relayer.example:8400", "--peer 192.0.2.7:8400", "--peer https://a:1"]
+    {
+        assert!(run(flags).is_none(), "{flags}");
+    }
+    let args = run("--peer http://192.0.2.7:8400 --peer http://relayer.example:8400/").unwrap();
+    assert_eq!(args.peers, ["http://192.0.2.7:8400", "http://relayer.example:8400/"]);
+    assert!(args.listen.is_none());
+    let Command::Dev(dev) = parse("phala dev --relayers 2").unwrap().command else { panic!() };
+    assert_eq!(dev.relayers, Some(2));
+    assert!(parse("phala dev --relayers 0").is_err() && parse("phala dev --relayers 5").is_err());
 }

@@ -2,6 +2,8 @@
 
 mod account;
 mod attest;
+mod beacon;
+mod brake;
 mod check;
 mod confidence;
 pub mod contract;
@@ -51,6 +53,8 @@ pub async fn run(cli: Cli, output: &Output) -> Result<(), CliError> {
         Command::Attest(command) => attest::run(global, command, output).await,
         Command::Worker(command) => worker::run(global, command, output).await,
         Command::Gatekeeper(command) => gatekeeper::run(global, command, output).await,
+        Command::Beacon(command) => beacon::run(global, command, output).await,
+        Command::Brake(command) => brake::run(global, command, output).await,
         Command::Node(command) => roles::node(command),
         Command::Relayer(command) => roles::relayer(global, command).await,
         Command::Completions { shell } => {

@@ -62,6 +62,11 @@ pub async fn relayer(global: &Global, command: RelayerCommand) -> Result<(), Cli
         config.governance = Some(accounts::signer(global, &connected.network, sudo).await?);
     }
     config.collateral = args.collaterals;
+    config.listen = args.listen;
+    config.peers = args.peers;
+    if config.listen.is_none() && !config.peers.is_empty() {
+        note("letters go to the peers and none come back: without --listen, nobody else's TEEs can answer these");
+    }
     drop(connected);
     Ok(phala_relayer::run(config, shutdown).await?)
 }

@@ -5,8 +5,9 @@ use crate::{
     error::CliError,
     network,
     output::{assurance, assurance_line, table, Output},
-    roots,
+    roots, suspension,
 };
+use phala_attest::{PlatformModel, Subject};
 use phala_client::worker::{WorkerEndpoint, WorkerInfo};
 use phala_protocol::{
     attestation::{Assurance, Role},
@@ -23,6 +24,13 @@ const AUTHORITY_SET: [u8; 32] = [
     0x46, 0x3e, 0xff, 0xcc, 0x78, 0xa2, 0x2d, 0x75, 0xb9, 0xcb, 0x87, 0xdf, 0xfc,
 ];
 
+/// Where the chain keeps when each platform model's collateral ends, and whether it has raised the alarm: twox128("Attestation") ||
+/// twox128("Expiries").
+const EXPIRIES: [u8; 32] = [
+    0x63, 0x10, 0xfe, 0xd4, 0x73, 0x19, 0xb6, 0x58, 0xf9, 0xb8, 0xb2, 0x50, 0x4e, 0x0d, 0x72, 0xec, 0xd5, 0x4a, 0xcd,
+    0xea, 0x86, 0x12, 0x35, 0x3f, 0x60, 0x9f, 0x86, 0xc6, 0xde, 0x85, 0x3a, 0x96,
+];
+
 /// Runs `phala status`.
 pub async fn run(global: &Global, output: Output) -> Result<(), CliError> {
     let connected = network::connect(global).await?;
@@ -34,6 +42,8 @@ pub async fn run(global: &Global, output: Output) -> Result<(), CliError> {
     let heads: BTreeMap<ClusterId, Head> = chain.entries(&storage::INBOX_HEADS, at).await?.into_iter().collect();
     let mut machines: Vec<(WorkerId, WorkerRecord)> = chain.entries(&storage::WORKERS, at).await?;
     machines.sort_by_key(|(id, record)| (record.role, *id));
+    let mut expiries: Vec<(PlatformModel, (u64, bool))> = chain.entries(&EXPIRIES, at).await?;
+    expiries.sort_by_key(|(model, _)| *model);
     let root: Option<RootRecord> = chain.storage(&storage::root_key(), at).await?;
     let next_root: Option<RootRecord> = chain.storage(&storage::next_root_key(), at).await?;
     let now = chain.storage::<u64>(&storage::TIMESTAMP_NOW, at).await?.unwrap_or_default() / 1000;
@@ -65,6 +75,7 @@ pub async fn run(global: &Global, output: Output) -> Result<(), CliError> {
         "next_root": next_root.as_ref().map(roots::json),
         "workers": machines,
         "clusters": clusters,
+        "collateral": expiries.iter().map(|(model, end)| collateral(model, *end, now)).collect::<Vec<_>>(),
         "silent": silent.iter().map(|(url, why)| json!({"url": url, "why": why})).collect::<Vec<_>>(),
         "pids": connected.file.as_ref().map(|file| &file.pids),
     });
@@ -77,6 +88,8 @@ pub async fn run(global: &Global, output: Output) -> Result<(), CliError> {
 fn cluster(id: ClusterId, record: &ClusterRecord, head: Option<&Head>) -> Value {
     let count = head.map_or(0, |head| head.count);
     let vote = match record.replicas.len() {
+        // Governance gave it up: nothing is decided there any more.
+        _ if record.is_closed() => "closed for good".to_owned(),
         // One replica's word, or two that can only disagree.
         0..=2 => "no vote".to_owned(),
         replicas => format!("{} of {replicas}", record.majority()),
@@ -88,8 +101,20 @@ fn cluster(id: ClusterId, record: &ClusterRecord, head: Option<&Head>) -> Value 
         "era_before": record.era_before,
         "replicas": record.replicas.iter().map(WorkerId::to_string).collect::<Vec<_>>(),
         "vote": vote,
+        "closed": record.is_closed(),
         "items": count,
         "queue": count.saturating_sub(record.final_count),
+    })
+}
+
+/// When the collateral of a platform model ends, Unix seconds, and whether the chain warns of it.
+fn collateral(model: &PlatformModel, (valid_until, alarm): (u64, bool), now: u64) -> Value {
+    json!({
+        "model": suspension::text(&Subject::Model { vendor: model.vendor, fmspc: model.fmspc }),
+        "authority": phala_protocol::ids::to_hex(&model.authority),
+        "valid_until": valid_until,
+        "valid_for_seconds": valid_until.saturating_sub(now),
+        "alarm": alarm || valid_until <= now,
     })
 }
 
@@ -147,6 +172,14 @@ fn text(json: &Value, roots: &[String]) -> String {
     parts.push(table(&["ROLE", "IDENTITY", "REGISTERED", "ASSURANCE", "HEIGHT", "SEAT", "SERVES", "URL"], &machines));
     let clusters = rows("clusters", &["cluster", "era", "epoch", "vote", "items", "queue"]);
     parts.push(table(&["CLUSTER", "ERA", "EPOCH", "VOTE", "ITEMS", "QUEUE"], &clusters));
+    let kept = json.get("collateral").and_then(Value::as_array).into_iter().flatten();
+    for ending in kept.filter(|item| item.get("alarm") == Some(&Value::Bool(true))) {
+        parts.push(format!(
+            "collateral of {} ends in {} s, and machines are not admitted without: `phala attest collateral fetch`, then `import`",
+            get(ending, "model"),
+            get(ending, "valid_for_seconds")
+        ));
+    }
     for row in rows("silent", &["url", "why"]) {
         parts.push(format!("does not answer: {}", row.join(": ")));
     }
@@ -180,11 +213,27 @@ mod tests {
         assert_eq!((shown["queue"].clone(), shown["vote"].clone()), (json!(3), json!("no vote")));
         assert_eq!(cluster(ClusterId(3), &record(3), None)["vote"], "2 of 3");
         assert_eq!(cluster(ClusterId(3), &record(3), None)["queue"], 0);
+        let closed = cluster(ClusterId(3), &record(0), Some(&head));
+        assert_eq!((&closed["vote"], &closed["closed"]), (&json!("closed for good"), &json!(true)));
     }
 
     #[test]
     fn the_authority_set_is_read_where_the_chain_counts_it() {
         assert_eq!(phala_client::chain::map_key("Grandpa", "CurrentSetId", b"")[..32], AUTHORITY_SET);
+    }
+
+    #[test]
+    fn collateral_that_ends_soon_is_told_with_what_to_do() {
+        assert_eq!(phala_client::chain::map_key("Attestation", "Expiries", b"")[..32], EXPIRIES);
+        let model = PlatformModel { vendor: phala_attest::Vendor::IntelSgx, fmspc: [0xab; 6], authority: [1; 32] };
+        let told = |end, now| text(&json!({"collateral": [collateral(&model, end, now)]}), &[]);
+        assert!(!told((5_000, false), 100).contains("collateral"), "nothing to do yet");
+        for (shown, seconds) in
+            [(told((5_000, true), 4_000), "ends in 1000 s"), (told((5_000, false), 5_000), "ends in 0 s")]
+        {
+            assert!(shown.contains("model:intel-sgx:abababababab") && shown.contains(seconds), "{shown}");
+            assert!(shown.contains("phala attest collateral fetch"), "{shown}");
+        }
     }
 
     #[test]

@@ -50,7 +50,7 @@ pub async fn output_of<S: AsRef<OsStr>>(
 pub async fn prepare(plan: &Plan, settings: &Settings) -> Result<Pin, CliError> {
     let (chain, anchor) = (plan.chain_file(), plan.folder.join("anchor.json"));
     if !chain.exists() {
-        let wanted = Wanted { preset: if plan.nodes.len() == 1 { "dev" } else { "local" }, settings };
+        let wanted = Wanted { preset: if plan.nodes.len() == 1 { "dev" } else { genesis_cache::LOCAL }, settings };
         let cache = home::cache();
         let made = genesis_cache::made(cache.as_deref(), &plan.programs.node, &wanted, async || {
             let specification = specification(plan, &wanted).await?;
@@ -82,10 +82,10 @@ async fn specification(plan: &Plan, wanted: &Wanted<'_>) -> Result<Vec<u8>, CliE
         output_of(&plan.programs.node, words).await
     };
     let preset = OsStr::new(wanted.preset);
-    if !wanted.has_own_timing() {
+    if !wanted.is_changed() {
         return export(preset, true).await;
     }
-    let readable = with_timing(wanted.settings, &export(preset, false).await?)?;
+    let readable = with_settings(wanted.settings, &export(preset, false).await?)?;
     let draft = plan.chain_file().with_extension("draft.json");
     home::write_whole(&draft, &readable)?;
     let raw = export(draft.as_os_str(), true).await;
@@ -98,9 +98,9 @@ async fn anchor_of(plan: &Plan, chain: &Path) -> Result<Vec<u8>, CliError> {
     output_of(&plan.programs.node, words.into_iter().chain([chain.as_os_str()])).await
 }
 
-/// The readable specification with sessions and blocks as long as `settings` want them: slots are blocks on a chain whose authorities
-/// are all there.
-fn with_timing(settings: &Settings, readable: &[u8]) -> Result<Vec<u8>, CliError> {
+/// The readable specification with sessions and blocks as long as `settings` want them, and a root of as few seats: slots are blocks on
+/// a chain whose authorities are all there.
+fn with_settings(settings: &Settings, readable: &[u8]) -> Result<Vec<u8>, CliError> {
     let not_understood = || {
         CliError::new(ErrorCode::Internal, "the node's chain specification is not understood").with_hint(OTHER_BUILD)
     };
@@ -116,6 +116,7 @@ fn with_timing(settings: &Settings, readable: &[u8]) -> Result<Vec<u8>, CliError
             *network.get_mut(name).ok_or_else(not_understood)? = wanted.into();
         }
     }
+    *network.get_mut("loneRoot").ok_or_else(not_understood)? = (settings.gatekeepers <= 1).into();
     serde_json::to_vec(&spec).map_err(|_| not_understood())
 }
 
@@ -220,31 +221,32 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn sessions_and_blocks_are_set_where_the_node_reads_them_and_nothing_else_changes() {
-        let settings = |session_blocks, block_milliseconds| Settings {
-            authorities: 1,
+    fn sessions_blocks_and_a_lone_root_are_set_where_the_node_reads_them_and_nothing_else_changes() {
+        let settings = |session_blocks, block_milliseconds, gatekeepers| Settings {
+            authorities: 4,
             workers: 1,
-            gatekeepers: 1,
+            gatekeepers,
             session_blocks,
             block_milliseconds,
             token: None,
         };
         for form in ["patch", "config"] {
-            let spec = |slots: u32, pause: u32| {
-                let network = json!({"epochSlots": slots, "slotMilliseconds": pause});
+            let spec = |slots: u32, pause: u32, lone: bool| {
+                let network = json!({"epochSlots": slots, "slotMilliseconds": pause, "loneRoot": lone});
                 json!({"id": "dev", "genesis": {"runtimeGenesis": {"code": "0x00", form: {"network": network}}}})
             };
             for (settings, expected) in [
-                (settings(Some(12), None), spec(12, 1000)),
-                (settings(None, Some(500)), spec(60, 500)),
-                (settings(Some(12), Some(500)), spec(12, 500)),
+                (settings(Some(12), None, 4), spec(12, 1000, false)),
+                (settings(None, Some(500), 4), spec(60, 500, false)),
+                (settings(Some(12), Some(500), 1), spec(12, 500, true)),
+                (settings(None, None, 1), spec(60, 1000, true)),
             ] {
-                let changed = with_timing(&settings, &serde_json::to_vec(&spec(60, 1000)).unwrap()).unwrap();
+                let changed = with_settings(&settings, &serde_json::to_vec(&spec(60, 1000, false)).unwrap()).unwrap();
                 assert_eq!(serde_json::from_slice::<Value>(&changed).unwrap(), expected);
             }
         }
         let raw = json!({"genesis": {"raw": {}}}).to_string();
-        let error = with_timing(&settings(Some(12), None), raw.as_bytes()).unwrap_err();
+        let error = with_settings(&settings(Some(12), None, 1), raw.as_bytes()).unwrap_err();
         assert_eq!(error.code.as_str(), "internal");
     }
 }

@@ -29,8 +29,10 @@ const MAX_ENTRIES: usize = 8;
 const MAX_BYTES: u64 = 64 * 1024 * 1024;
 /// Bytes of the binary that are hashed at once.
 const PIECE: usize = 1 << 20;
+/// The node's preset with several authorities.
+pub const LOCAL: &str = "local";
 /// Changes with what an entry holds.
-const FORMAT: &str = "phala dev: genesis 2";
+const FORMAT: &str = "phala dev: genesis 3";
 
 /// The genesis of a chain, as files.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -50,14 +52,21 @@ pub struct Wanted<'a> {
 }
 
 impl Wanted<'_> {
-    /// Whether sessions or blocks are not the preset's own.
-    pub fn has_own_timing(&self) -> bool {
-        self.settings.session_blocks.is_some() || self.settings.block_milliseconds.is_some()
+    /// Whether anything is not the preset's own.
+    pub fn is_changed(&self) -> bool {
+        self.settings.session_blocks.is_some()
+            || self.settings.block_milliseconds.is_some()
+            || (self.preset == LOCAL && self.is_lone())
+    }
+
+    /// Whether one gatekeeper may hold the whole root.
+    fn is_lone(&self) -> bool {
+        self.settings.gatekeepers <= 1
     }
 
     fn entry(&self, node: &Hash) -> String {
         let Settings { session_blocks, block_milliseconds, .. } = self.settings;
-        let name = (FORMAT, node, self.preset, session_blocks, block_milliseconds).encode();
+        let name = (FORMAT, node, self.preset, session_blocks, block_milliseconds, self.is_lone()).encode();
         hex::encode(blake2_256(&name))
     }
 }
@@ -166,7 +175,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_genesis_is_made_once_for_a_node_a_preset_and_its_timing() {
+    async fn a_genesis_is_made_once_for_a_node_a_preset_and_what_is_changed_in_it() {
         let folder = tempfile::tempdir().unwrap();
         let (cache, node) = (folder.path().join("cache"), folder.path().join("node"));
         // Two that differ behind the first piece only.
@@ -174,10 +183,12 @@ mod tests {
         fs::write(&node, &first).unwrap();
         let short = Settings { session_blocks: Some(10), ..USUAL };
         let fast = Settings { block_milliseconds: Some(500), ..USUAL };
-        for (preset, settings) in [("dev", &USUAL), ("local", &USUAL), ("dev", &short), ("dev", &fast)] {
+        let many = Settings { gatekeepers: 4, ..USUAL };
+        let all = [("dev", &USUAL), (LOCAL, &USUAL), (LOCAL, &many), ("dev", &short), ("dev", &fast)];
+        for (preset, settings) in all {
             assert!(ask(&cache, &node, preset, settings).await.1, "{preset} {settings:?} is another one");
         }
-        for (preset, settings) in [("dev", &USUAL), ("local", &USUAL), ("dev", &short), ("dev", &fast)] {
+        for (preset, settings) in all {
             assert!(!ask(&cache, &node, preset, settings).await.1, "{preset} {settings:?} is there");
         }
         fs::write(&node, &second).unwrap();

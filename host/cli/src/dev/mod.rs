@@ -94,14 +94,19 @@ pub async fn run(args: &DevArgs, output: Output) -> Result<(), CliError> {
     result
 }
 
+/// Authorities whose gatekeepers make a root together.
+const SEATS: u32 = 4;
+
 /// What the network was or is to be made with.
 fn settings(folder: &Folder, args: &DevArgs) -> Result<Settings, CliError> {
     let known = if args.fresh { None } else { folder.settings()? };
     let Some(mut known) = known else {
+        let authorities = args.authorities.unwrap_or(1);
         let made = Settings {
-            authorities: args.authorities.unwrap_or(1),
+            authorities,
             workers: args.workers.unwrap_or(2),
-            gatekeepers: args.gatekeepers.unwrap_or(1),
+            // As many authorities as make a root together do.
+            gatekeepers: args.gatekeepers.unwrap_or(if authorities < SEATS { 1 } else { SEATS }),
             session_blocks: args.session_blocks,
             block_milliseconds: args.block_milliseconds,
             token: None,
@@ -326,8 +331,12 @@ mod tests {
         let folder = Folder::take(temporary.path()).unwrap();
         let error = settings(&folder, &DevArgs { gatekeepers: Some(4), ..ARGS }).unwrap_err();
         assert_eq!((error.code.as_str(), error.hint.as_deref()), ("invalid", Some("--authorities 4")));
-        let enough = DevArgs { gatekeepers: Some(4), authorities: Some(4), ..ARGS };
-        assert_eq!(settings(&folder, &enough).unwrap().gatekeepers, 4);
+        // Four authorities have four gatekeepers, unless one is asked for.
+        for (gatekeepers, expected) in [(Some(4), 4), (None, 4), (Some(1), 1)] {
+            let many = DevArgs { gatekeepers, authorities: Some(4), ..ARGS };
+            assert_eq!(settings(&folder, &many).unwrap().gatekeepers, expected);
+        }
+        assert_eq!(settings(&folder, &ARGS).unwrap().gatekeepers, 1);
     }
 
     #[test]

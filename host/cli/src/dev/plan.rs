@@ -23,6 +23,7 @@ const PEER_PORT: u16 = 30333;
 const WORKER_PORT: u16 = 8100;
 const GATEKEEPER_PORT: u16 = 8200;
 const OPERATOR_PORT: u16 = 8300;
+const MAIL_PORT: u16 = 8400;
 
 /// The programs that are run.
 pub struct Programs {
@@ -102,6 +103,14 @@ pub struct TeePlan {
     pub account: &'static str,
 }
 
+/// A relayer's place.
+pub struct RelayerPlan {
+    /// What it is called: `relayer`, or `relayer-0` where there are several.
+    pub name: String,
+    /// Where it takes the others' letters, if there are any.
+    pub mail: Option<u16>,
+}
+
 /// The network's processes.
 pub struct Plan {
     /// Its folder.
@@ -114,6 +123,8 @@ pub struct Plan {
     pub gatekeepers: Vec<TeePlan>,
     /// The workers.
     pub workers: Vec<TeePlan>,
+    /// The relayers, which share the TEEs out among themselves.
+    pub relayers: Vec<RelayerPlan>,
     /// The least length of the clusters' epochs in blocks, if it is to be set.
     pub epoch_blocks: Option<u32>,
 }
@@ -156,7 +167,22 @@ impl Plan {
             let operator = operator(&mut ports, index + before, &name)?;
             workers.push(TeePlan { name, role: "worker", cluster: index.into(), http, operator, account: OPERATOR });
         }
-        Ok(Self { folder: folder.to_owned(), programs, nodes, gatekeepers, workers, epoch_blocks: args.epoch_blocks })
+        let mut relayers = Vec::new();
+        // None without a TEE.
+        let many = usize::from(args.relayers.unwrap_or(1)).min(gatekeepers.len() + workers.len());
+        for index in (0u16..).take(many) {
+            let (name, mail) = match many {
+                1 => ("relayer".to_owned(), None),
+                _ => {
+                    let name = format!("relayer-{index}");
+                    let mail = ports.preferably(MAIL_PORT + index, &format!("letters to {name}"))?;
+                    (name, Some(mail))
+                }
+            };
+            relayers.push(RelayerPlan { name, mail });
+        }
+        let (folder, epoch_blocks) = (folder.to_owned(), args.epoch_blocks);
+        Ok(Self { folder, programs, nodes, gatekeepers, workers, relayers, epoch_blocks })
     }
 
     /// The chain's specification.
@@ -258,15 +284,30 @@ impl Plan {
         ]
     }
 
-    /// How the relayer is run.
-    pub fn relayer(&self, supervisor: &Supervisor) -> Spec {
+    /// How the relayers are run. TEEs are theirs in turn, gatekeepers from the first relayer on and workers from the last one back, so that
+    /// requests for keys go from one to the other.
+    pub fn relayers(&self, supervisor: &Supervisor) -> Vec<Spec> {
+        let many = self.relayers.len();
+        let turns = (0..many).cycle();
+        let gatekeepers = turns.clone().zip(&self.gatekeepers);
+        let workers = turns.map(|turn| many - 1 - turn).zip(&self.workers);
+        let mut tees: Vec<Vec<&TeePlan>> = vec![Vec::new(); many];
+        for (of, tee) in gatekeepers.chain(workers) {
+            if let Some(tees) = tees.get_mut(of) {
+                tees.push(tee);
+            }
+        }
+        self.relayers.iter().zip(&tees).map(|(relayer, tees)| self.relayer(supervisor, relayer, tees)).collect()
+    }
+
+    fn relayer(&self, supervisor: &Supervisor, relayer: &RelayerPlan, tees: &[&TeePlan]) -> Spec {
         let url = self.node_urls().into_iter().next().unwrap_or_default();
         let mut args = words(&["relayer", "run", "--network", &url, "--from", OPERATOR]);
         if self.has_lone_root() {
             // A root that a ceremony made is recorded by the chain itself.
             args.extend(words(&["--sudo", OPERATOR]));
         }
-        for tee in self.tees() {
+        for tee in tees {
             let url = format!("http://127.0.0.1:{}", tee.operator);
             let tee = if tee.account == OPERATOR { url } else { format!("{url},{}", tee.account) };
             args.extend(words(&["--tee", &tee]));
@@ -276,7 +317,13 @@ impl Plan {
             args.push("--collateral".into());
             args.push(self.collateral(tee).into());
         }
-        self.spec(supervisor, "relayer", &self.programs.phala, args)
+        if let Some(port) = relayer.mail {
+            args.extend(words(&["--listen", &port.to_string()]));
+        }
+        for port in self.relayers.iter().filter(|other| other.name != relayer.name).filter_map(|other| other.mail) {
+            args.extend(words(&["--peer", &format!("http://127.0.0.1:{port}")]));
+        }
+        self.spec(supervisor, &relayer.name, &self.programs.phala, args)
     }
 
     fn spec(&self, supervisor: &Supervisor, name: &str, program: &Path, args: Vec<OsString>) -> Spec {
@@ -295,10 +342,14 @@ mod tests {
     use std::collections::BTreeSet;
 
     fn plan(authorities: u32, workers: u32, gatekeepers: u32) -> Plan {
+        relayed(authorities, workers, gatekeepers, None)
+    }
+
+    fn relayed(authorities: u32, workers: u32, gatekeepers: u32, relayers: Option<u16>) -> Plan {
         let programs = Programs { node: "n".into(), worker: "w".into(), insecure_tee: "t".into(), phala: "p".into() };
         let settings =
             Settings { authorities, workers, gatekeepers, session_blocks: None, block_milliseconds: None, token: None };
-        Plan::new(Path::new("/x"), programs, &settings, &DevArgs::NONE).unwrap()
+        Plan::new(Path::new("/x"), programs, &settings, &DevArgs { relayers, ..DevArgs::NONE }).unwrap()
     }
 
     #[test]
@@ -339,7 +390,10 @@ mod tests {
         );
         assert!(line.ends_with("--tsm /x/tee/worker-0/report --sealing-key /x/tee/worker-0/keys/sealing"));
         assert_eq!(spec.log, Path::new("/x/logs/worker-0.log"));
-        let relayer = plan.relayer(&supervisor);
+        let relayers = plan.relayers(&supervisor);
+        let [relayer] = &relayers[..] else { panic!("one") };
+        assert_eq!(relayer.name, "relayer");
+        assert!(!relayer.args.contains(&"--listen".into()) && !relayer.args.contains(&"--peer".into()));
         assert!(relayer.args.windows(2).any(|pair| pair == ["--sudo", "alice"]));
         assert!(relayer.args.iter().all(|word| !word.to_string_lossy().contains(',')), "alice operates all");
         let lone = plan.tee(&supervisor, &plan.gatekeepers[0], "0x01", "0x02");
@@ -363,7 +417,8 @@ mod tests {
         );
         let stashes: Vec<String> = AUTHORITIES.iter().map(|name| format!("{name}-stash")).collect();
         assert!(plan.gatekeepers.iter().zip(&stashes).all(|(tee, stash)| tee.account == stash));
-        let relayer = plan.relayer(&supervisor);
+        let relayers = plan.relayers(&supervisor);
+        let [relayer] = &relayers[..] else { panic!("one") };
         assert!(!relayer.args.contains(&"--sudo".into()), "the chain records the root");
         for tee in &plan.gatekeepers {
             assert!(plan.tee(&supervisor, tee, "0x01", "0x02").args.contains(&"--without-lone-root".into()));
@@ -374,5 +429,35 @@ mod tests {
         let worker = format!("http://127.0.0.1:{}", plan.workers[0].operator);
         assert!(relayer.args.contains(&worker.into()));
         assert!(!plan.tee(&supervisor, &plan.workers[0], "0x01", "0x02").args.contains(&"--without-lone-root".into()));
+    }
+
+    #[test]
+    fn several_relayers_share_the_machines_out_and_know_each_other() {
+        let plan = relayed(4, 2, 4, Some(2));
+        let supervisor = Supervisor::new(Path::new("/x"));
+        let relayers = plan.relayers(&supervisor);
+        let [first, second] = &relayers[..] else { panic!("two") };
+        assert_eq!((first.name.as_str(), second.name.as_str()), ("relayer-0", "relayer-1"));
+        let after = |spec: &Spec, flag: &str| -> Vec<String> {
+            let pairs = spec.args.windows(2).filter(|pair| pair[0] == *flag);
+            pairs.map(|pair| pair[1].to_string_lossy().into_owned()).collect()
+        };
+        let served = |tees: &[&TeePlan]| -> Vec<String> {
+            let of = |tee: &&TeePlan| if tee.account == OPERATOR { String::new() } else { format!(",{}", tee.account) };
+            tees.iter().map(|tee| format!("http://127.0.0.1:{}{}", tee.operator, of(tee))).collect()
+        };
+        let (gatekeepers, workers) = (&plan.gatekeepers, &plan.workers);
+        assert_eq!(after(first, "--tee"), served(&[&gatekeepers[0], &gatekeepers[2], &workers[1]]));
+        assert_eq!(after(second, "--tee"), served(&[&gatekeepers[1], &gatekeepers[3], &workers[0]]));
+        for (one, other) in [(first, second), (second, first)] {
+            let port = after(other, "--listen").concat();
+            assert_eq!(after(one, "--peer"), [format!("http://127.0.0.1:{port}")]);
+            assert_eq!(after(one, "--collateral").len(), 1);
+        }
+        // None is without a machine.
+        let few = relayed(1, 1, 1, Some(4));
+        let specs = few.relayers(&supervisor);
+        assert_eq!(specs.len(), 2);
+        assert!(specs.iter().all(|spec| after(spec, "--tee").len() == 1));
     }
 }

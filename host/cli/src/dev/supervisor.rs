@@ -1,7 +1,7 @@
 //! Keeps the network's processes running: starts them, says when one dies, starts it again, ends all of them in order.
 //!
 //! Guarantees: only processes that it started are ended; what dies is named with the end of its log, and started again after a pause
-//! that doubles up to half a minute; the list of processes on the disk is that of those that run, so that a successor finds them even if
+//! that doubles up to ten seconds; the list of processes on the disk is that of those that run, so that a successor finds them even if
 //! we are killed.
 
 use super::process::{self, Identity, Spec};
@@ -18,9 +18,10 @@ use tokio::{sync::watch, task::JoinHandle};
 pub const PIDS: &str = "pids.json";
 
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// A process that lived so long was well.
-const WELL: Duration = Duration::from_secs(20);
+/// Short enough to wait for: what ails a process of this network, such as a full disk, is mended by the person who watches it.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// A process that lived so long was well: what cannot start dies sooner.
+const WELL: Duration = Duration::from_secs(10);
 /// Deaths one soon after another from which nothing good is expected while the network starts.
 const HOPELESS: u32 = 4;
 /// In this order processes end, each group at once: first who speaks to others, last who is spoken to.

@@ -35,7 +35,13 @@ fn a_host_with_all_of_sgx_is_ready_and_each_part_that_is_taken_away_is_named_wit
     let ready = appraise(tree(&all).path());
     assert_eq!(ready.processor, "Model X");
     assert_eq!(ready.ready().map(|way| way.way), Some(Way::SgxHost));
-    assert!(ready.ready().unwrap().next().contains("deploy/sgx"));
+    let next = ready.ready().unwrap().next();
+    assert!(
+        next.contains("deploy/sgx") && next.contains("a worker does not start inside an SGX enclave yet"),
+        "{next}"
+    );
+    let contracts = ready.ways[0].findings.iter().find(|finding| finding.what == "contracts").unwrap();
+    assert!(contracts.state == State::Note && contracts.fix.as_deref().unwrap().contains("TDX"), "{contracts:?}");
 
     for (path, what, fix) in [
         ("/dev/sgx_enclave", "enclaves", "CONFIG_X86_SGX"),

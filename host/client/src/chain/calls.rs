@@ -4,12 +4,15 @@
 //! those of the pallets' `#[pallet::call]` functions, in order.
 
 use codec::{Compact, Encode};
+use phala_attest::Subject;
 use phala_protocol::{
     attestation::{Listing, Registration},
+    beacon::{BeaconPartial, BeaconRecord, Period},
     ceremony::{Attachment, SignedStatement},
     chain_state::RootRecord,
+    egress::ProvedEgress,
     gas::GasClass,
-    ids::Balance,
+    ids::{Balance, BlockNumber},
     result::{SignedRekey, SignedResult},
     AccountId, ClusterId, CodeHash, Epoch, Hash, WorkerId,
 };
@@ -127,6 +130,12 @@ impl ChainCall {
         Self::new("Contracts", "submit_results", results)
     }
 
+    /// Brings what contracts send out of their clusters, each cluster's in order; at most
+    /// [`phala_protocol::limits::MAX_EGRESS_PER_TAKE`]. Costs nothing when any of it is taken.
+    pub fn take_egress(items: &[ProvedEgress]) -> Self {
+        Self::new("Egress", "take", items)
+    }
+
     /// Carries a binding of two epochs' commitments.
     pub fn submit_rekey(rekey: &SignedRekey) -> Self {
         Self::new("Contracts", "submit_rekey", rekey)
@@ -164,6 +173,16 @@ impl ChainCall {
         Self::new("Attestation", "record_root", (root, signatures))
     }
 
+    /// Suspends a subject by signatures of seats of the recorded root: ascending, counted from 1, taken until block `expires`.
+    pub fn suspend_by_gatekeepers(subject: &Subject, expires: BlockNumber, signatures: &[(u16, [u8; 64])]) -> Self {
+        Self::new("Attestation", "suspend_by_gatekeepers", (subject, expires, signatures))
+    }
+
+    /// Votes, as a validator whose gatekeeper has a seat of the root that answers, for a committee of the brake; without members, for none.
+    pub fn vote_for_committee(members: &[AccountId]) -> Self {
+        Self::new("Gatekeepers", "vote_for_committee", members)
+    }
+
     /// Carries a statement of a seat in the key ceremony.
     pub fn state(statement: &SignedStatement) -> Self {
         Self::new("Gatekeepers", "state", statement)
@@ -172,6 +191,22 @@ impl ChainCall {
     /// Carries a statement with what stands beside it.
     pub fn state_with(statement: &SignedStatement, attachment: &Attachment) -> Self {
         Self::new("Gatekeepers", "state_with", (statement, attachment))
+    }
+
+    /// Shows the beacon key that the chain awaits.
+    pub fn publish_beacon_key(record: &BeaconRecord) -> Self {
+        Self::new("Beacon", "publish_key", record)
+    }
+
+    /// Carries a holder's partial for the beacon's period that is due.
+    pub fn submit_beacon_partial(era: u32, period: Period, partial: &BeaconPartial) -> Self {
+        Self::new("Beacon", "submit_partial", (era, period, partial))
+    }
+
+    /// Creates a cluster of `number` replicas that are drawn from the beacon, looking at `registrations` of TEEs and at `clusters` at
+    /// most; governance only.
+    pub fn draw_cluster(number: u32, registrations: u32, clusters: u32) -> Self {
+        Self::new("Contracts", "draw_cluster", (number, registrations, clusters))
     }
 
     /// Sends funds, in 10^-12 PHA; refused if the sender would be left below the existential deposit.
@@ -199,6 +234,29 @@ mod tests {
         let call = ChainCall::announce_key(ClusterId(1), 2, 3, &[9], WorkerId([4; 32]), [5; 64]);
         let numbers = [1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0];
         assert_eq!(call.arguments.0, [&numbers[..], &[4, 9], &[4; 32], &[5; 64]].concat());
+    }
+
+    #[test]
+    fn what_is_of_the_beacon_is_one_after_another() {
+        let partial = BeaconPartial { index: 3, point: [4; 32], proof: [5; 64] };
+        let call = ChainCall::submit_beacon_partial(1, 2, &partial);
+        assert_eq!(call.label(), "Beacon.submit_partial");
+        assert_eq!(call.arguments.0, [&[1, 0, 0, 0, 2, 0, 0, 0, 3, 0][..], &[4; 32], &[5; 64]].concat());
+        let record = BeaconRecord { era: 1, threshold: 2, holders: Vec::new() };
+        let call = ChainCall::publish_beacon_key(&record);
+        assert_eq!((call.label().as_str(), &call.arguments.0[..]), ("Beacon.publish_key", &[1, 0, 0, 0, 2, 0, 0][..]));
+        let call = ChainCall::draw_cluster(3, 4, 5);
+        assert_eq!(call.arguments.0, [3, 0, 0, 0, 4, 0, 0, 0, 5, 0, 0, 0]);
+    }
+
+    #[test]
+    fn a_suspension_names_its_subject_its_last_block_and_its_seats() {
+        let subject = Subject::Vendor(phala_attest::Vendor::IntelSgx);
+        let call = ChainCall::suspend_by_gatekeepers(&subject, 5, &[(2, [7; 64])]);
+        assert_eq!(call.label(), "Attestation.suspend_by_gatekeepers");
+        assert_eq!(call.arguments.0, [&[1, 1, 5, 0, 0, 0, 4, 2, 0][..], &[7; 64]].concat());
+        let call = ChainCall::vote_for_committee(&[AccountId([3; 32])]);
+        assert_eq!((call.label().as_str(), call.arguments.0.len()), ("Gatekeepers.vote_for_committee", 33));
     }
 
     #[test]

@@ -86,6 +86,12 @@ fn judge(pallet: &str, error: &str) -> (ErrorCode, Option<&'static str>) {
             Busy,
             Some("the cluster's first epoch has not opened yet: wait for its workers, or choose another cluster"),
         ),
+        ("Inbox", "Closed") | ("Contracts", "ClusterClosed") => {
+            (Refused, Some("governance has closed the cluster for good: nothing sent to it is answered; use another one"))
+        }
+        ("Contracts", "StillOpening") => {
+            (Refused, Some("the cluster's replicas work, or stopped less than an hour ago: nothing is lost that it could be closed for"))
+        }
         ("Inbox", "WrongEpoch") => (Stale, Some("the epoch has changed; send the command again")),
         ("Inbox", "Busy") => (
             Busy,
@@ -112,11 +118,25 @@ fn judge(pallet: &str, error: &str) -> (ErrorCode, Option<&'static str>) {
         ("Gatekeepers", "NotSeated") => {
             (NotFound, Some("bind it to its validator first: `phala gatekeeper register-seat`"))
         }
+        ("Gatekeepers", "NotAnElector") => {
+            (Unauthorised, Some("validators elect whose gatekeepers have seats of the root that answers: `phala gatekeeper status`"))
+        }
+        ("Attestation", "BadCommittee") => {
+            (Invalid, Some("a committee has three to seven members, one at least on a development network, none of them twice"))
+        }
         ("Gatekeepers", "Convicted") => (Refused, Some("it takes no seat any more: set up another gatekeeper")),
         ("Gatekeepers", "UnderWay" | "HandOverPending") => {
             (Busy, Some("`phala gatekeeper status` shows the ceremony under way, or the root that waits"))
         }
         ("Contracts", "TooEarly" | "StillClosing") => (Busy, Some("the open epoch must be finished first")),
+        ("Contracts", "NoBeacon") => {
+            (NotFound, Some("the beacon has no value yet; `phala beacon latest` shows it when there is one"))
+        }
+        ("Contracts", "TooFewEligible") => {
+            (Refused, Some("only active workers that serve no cluster and registered before the value's period opened are drawn"))
+        }
+        ("Contracts", "TiedDrawing") => (Busy, Some("draw again from the beacon's next value")),
+        ("Contracts", "MoreToLookAt") => (OverLimit, Some("allow more registrations and clusters to be looked at")),
         ("Attestation", "NoCollateral") => (Unattested, Some("submit the platform's collateral first")),
         ("Attestation", "CollateralExpired" | "CollateralBelowFloor") => {
             (Stale, Some("fetch the platform's collateral again and submit it"))
@@ -129,6 +149,14 @@ fn judge(pallet: &str, error: &str) -> (ErrorCode, Option<&'static str>) {
         }
         ("Attestation", "NotOnTheCommittee") => {
             (Unauthorised, Some("the account is not on the committee, or its term is over"))
+        }
+        ("Attestation", "AlreadyBarred") => (Refused, Some("it is suspended or revoked already: `phala brake status`")),
+        ("Attestation", "SignaturesExpired") => {
+            (Expired, Some("the block that the seats named has passed: have them sign again"))
+        }
+        ("Attestation", "SignedTooFarAhead") => (OverLimit, Some("have the seats name a block within a day")),
+        ("Attestation", "TooFewGatekeepers") => {
+            (Refused, Some("as many seats as can withhold a key have to sign: `phala brake pull` says whose are missing"))
         }
         ("Attestation", "BrakeRests" | "Overruled") => {
             (Refused, Some("the brake has to rest before it can suspend this; governance can revoke it"))
@@ -220,6 +248,12 @@ pub(super) fn pool_error(error: &subxt::rpcs::Error) -> (SubmitError, bool) {
     (SubmitError::Rejected { code, message: text }, lost_nonce)
 }
 
+/// Whether the pool said that it did not take an extrinsic and has no other copy of it: anything else that goes wrong may happen after
+/// it was taken.
+pub(super) fn is_refused_by_pool(error: &subxt::rpcs::Error) -> bool {
+    matches!(error, subxt::rpcs::Error::User(user) if user.code != 1013)
+}
+
 fn user_text(user: &subxt::rpcs::UserError) -> String {
     match &user.data {
         Some(data) => format!("{}: {}", user.message, data.get().trim_matches('"')),
@@ -250,6 +284,7 @@ mod tests {
         for (pallet, error, code) in [
             ("Inbox", "WrongEpoch", ErrorCode::Stale),
             ("Inbox", "Busy", ErrorCode::Busy),
+            ("Inbox", "Closed", ErrorCode::Refused),
             ("Contracts", "NoSuchCluster", ErrorCode::NotFound),
             ("Attestation", "EvidenceRefused", ErrorCode::Unattested),
             ("Balances", "InsufficientBalance", ErrorCode::InsufficientFunds),
@@ -271,6 +306,8 @@ mod tests {
             subxt::rpcs::Error::User(subxt::rpcs::UserError { code, message: "Invalid Transaction".into(), data })
         };
         assert!(pool_error(&user(1010, "Transaction is outdated")).1);
+        assert!(is_refused_by_pool(&user(1016, "The pool is full")));
+        assert!(!is_refused_by_pool(&user(1013, "Transaction is already imported")), "a copy is there");
         assert!(pool_error(&user(1014, "The transaction has too low priority")).1);
         let (error, lost) = pool_error(&user(1010, "Inability to pay some fees (e.g. account balance too low)"));
         assert!(!lost);

@@ -15,7 +15,7 @@ pub use calls::ChainCall;
 pub use errors::{PalletError, SubmitError};
 pub(crate) use read::decode as read_record;
 pub use read::{map_key, FinalisedHeads, HeadRef, InboxAnswer, JustifiedBlock};
-pub use submit::{ChainEvent, Included, Until};
+pub use submit::{Attempted, ChainEvent, Included, Until, SHORT_LIFETIME_BLOCKS};
 
 use crate::{ClientError, ErrorCode};
 use phala_protocol::Hash;

@@ -2,24 +2,31 @@
 //!
 //! The account's next index comes from the node and counts what waits in its pool. Two submitters can still be told the same one; the
 //! pool then takes one extrinsic and names the reason to the other, which signs again with a newer index. An extrinsic is mortal: it is
-//! in a block within [`LIFETIME_BLOCKS`] or never, so that giving up is safe.
+//! in a block within [`LIFETIME_BLOCKS`] or never, so that giving up is safe; whoever repeats itself sooner gives it fewer
+//! ([`Chain::submit_short_lived`]), and is told until when it is not known to be gone.
 
 use super::{errors, params, Chain, ChainCall, SubmitError};
 use crate::{account::ss58, Account, ClientError, ErrorCode};
 use phala_protocol::{hash::blake2_256, ids::BlockNumber, Hash};
-use std::time::Duration;
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 use subxt::{
     backend::BlockRef,
     client::OnlineClientAtBlockImpl,
-    config::{polkadot::PolkadotExtrinsicParamsBuilder, PolkadotConfig},
+    config::{polkadot::PolkadotExtrinsicParamsBuilder, substrate::H256, PolkadotConfig},
     error::{BackendError, DispatchError, ExtrinsicError, RpcError},
     events::Phase,
-    transactions::{TransactionInBlock, TransactionProgress, TransactionStatus},
+    transactions::{SubmittableTransaction, TransactionInBlock, TransactionProgress, TransactionStatus},
     utils::{AccountId32, MultiSignature},
 };
 
 /// Blocks within which an extrinsic can be included.
 const LIFETIME_BLOCKS: u64 = 64;
+/// Blocks within which a short-lived extrinsic can be included, counted from the newest one that its node knew. A power of two: the
+/// mortality of an extrinsic has no others.
+pub const SHORT_LIFETIME_BLOCKS: u32 = 8;
 /// How often an extrinsic is signed again because its nonce was taken.
 const MAX_ATTEMPTS: u32 = 12;
 /// How long to wait for inclusion or finality, where nobody says otherwise.
@@ -63,6 +70,37 @@ impl Included {
     }
 }
 
+/// What became of a short-lived extrinsic.
+#[derive(Debug)]
+pub struct Attempted {
+    /// As far as it was followed.
+    pub outcome: Result<Included, SubmitError>,
+    /// The last block that it can get into, or back into after a fork; none when it was never taken by a node, or can be in no block any
+    /// more.
+    pub possible_until: Option<BlockNumber>,
+}
+
+/// The last block that what was handed over can get into, while anything may be on its way.
+#[derive(Default)]
+struct OnItsWay(Mutex<Option<BlockNumber>>);
+
+impl OnItsWay {
+    /// It is one value, which no panic leaves half changed.
+    fn last_block(&self) -> MutexGuard<'_, Option<BlockNumber>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How many blocks an extrinsic has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lifetime {
+    /// [`LIFETIME_BLOCKS`] from the newest finalised one.
+    Usual,
+    /// [`SHORT_LIFETIME_BLOCKS`] from the newest one: finality may be as far behind.
+    Short,
+}
+
+type Signed = SubmittableTransaction<PolkadotConfig, OnlineClientAtBlockImpl<PolkadotConfig>>;
 type Progress = TransactionProgress<PolkadotConfig, OnlineClientAtBlockImpl<PolkadotConfig>>;
 type InBlock = TransactionInBlock<PolkadotConfig, OnlineClientAtBlockImpl<PolkadotConfig>>;
 
@@ -80,27 +118,52 @@ impl Chain {
         until: Until,
         wait: Duration,
     ) -> Result<Included, SubmitError> {
+        self.follow_within(account, call, until, (Lifetime::Usual, wait), &OnItsWay::default()).await
+    }
+
+    /// Like [`Self::submit_within`], until it is in a block, of an extrinsic that has [`SHORT_LIFETIME_BLOCKS`]: for what is submitted
+    /// again if it does not arrive, and may cost a fee if it arrives twice. Says until when another of the same would be a second one.
+    pub async fn submit_short_lived(&self, account: &Account, call: &ChainCall, wait: Duration) -> Attempted {
+        let on_its_way = OnItsWay::default();
+        let outcome = self.follow_within(account, call, Until::InBlock, (Lifetime::Short, wait), &on_its_way).await;
+        let possible_until = *on_its_way.last_block();
+        Attempted { outcome, possible_until }
+    }
+
+    async fn follow_within(
+        &self,
+        account: &Account,
+        call: &ChainCall,
+        until: Until,
+        (lifetime, wait): (Lifetime, Duration),
+        on_its_way: &OnItsWay,
+    ) -> Result<Included, SubmitError> {
         let follow = async {
             let mut attempt = 0;
             loop {
                 attempt += 1;
-                let progress = self.hand_over(account, call).await?;
+                let progress = self.hand_over(account, call, lifetime, on_its_way).await?;
                 match self.follow(progress, until).await? {
                     Some(block) => return self.outcome(block).await,
                     // Another extrinsic of the account took the nonce: ours can never be included.
-                    None if attempt < MAX_ATTEMPTS => {
-                        tracing::debug!(call = call.label(), "nonce was taken, signing again")
-                    }
-                    None => return Err(nonce_lost(call)),
+                    None => *on_its_way.last_block() = None,
                 }
+                if attempt >= MAX_ATTEMPTS {
+                    return Err(nonce_lost(call));
+                }
+                tracing::debug!(call = call.label(), "nonce was taken, signing again");
             }
         };
+        let blocks = match lifetime {
+            Lifetime::Usual => LIFETIME_BLOCKS,
+            Lifetime::Short => SHORT_LIFETIME_BLOCKS.into(),
+        };
+        let hint = format!(
+            "it may be included yet, up to {blocks} blocks after it was signed: before that, what is sent again can happen twice. \
+             `phala status` shows whether the chain makes and finalises blocks"
+        );
         tokio::time::timeout(wait, follow).await.map_err(|_| {
-            ClientError::new(ErrorCode::Timeout, format!("{} was not included in time", call.label()))
-                .with_hint(format!(
-                    "it may be included yet, up to {LIFETIME_BLOCKS} blocks after it was signed: before that, what is sent again \
-                     can happen twice. `phala status` shows whether the chain makes and finalises blocks"
-                ))
+            ClientError::new(ErrorCode::Timeout, format!("{} was not included in time", call.label())).with_hint(hint)
         })?
     }
 
@@ -131,16 +194,24 @@ impl Chain {
 
     /// What the extrinsic is expected to cost, in 10^-12 PHA, without what its call transfers.
     pub async fn fee_estimate(&self, account: &Account, call: &ChainCall) -> Result<u128, ClientError> {
-        let signed = self.signed(account, call, 0).await?;
+        let (signed, _) = self.signed(account, call, 0, Lifetime::Usual).await?;
         signed.partial_fee_estimate().await.map_err(|error| errors::other(&error))
     }
 
-    async fn hand_over(&self, account: &Account, call: &ChainCall) -> Result<Progress, SubmitError> {
+    async fn hand_over(
+        &self,
+        account: &Account,
+        call: &ChainCall,
+        lifetime: Lifetime,
+        on_its_way: &OnItsWay,
+    ) -> Result<Progress, SubmitError> {
         let address = ss58::format(&account.id(), 42);
         for attempt in 0..MAX_ATTEMPTS {
             let _turn = self.submitting.lock().await;
             let nonce: u64 = self.request("system_accountNextIndex", params![&address]).await?;
-            let signed = self.signed(account, call, nonce).await?;
+            let (signed, last_block) = self.signed(account, call, nonce, lifetime).await?;
+            // Also when no answer comes: the node may have taken it.
+            *on_its_way.last_block() = Some(last_block);
             let error = match signed.submit_and_watch().await {
                 Ok(progress) => return Ok(progress),
                 Err(error) => error,
@@ -149,6 +220,9 @@ impl Chain {
             else {
                 return Err(errors::other(&error).into());
             };
+            if errors::is_refused_by_pool(error) {
+                *on_its_way.last_block() = None;
+            }
             let (error, nonce_taken) = errors::pool_error(error);
             if !nonce_taken {
                 return Err(error);
@@ -159,26 +233,34 @@ impl Chain {
         Err(nonce_lost(call))
     }
 
+    /// A signed extrinsic, and the last block that it can be in.
     async fn signed(
         &self,
         account: &Account,
         call: &ChainCall,
         nonce: u64,
-    ) -> Result<
-        subxt::transactions::SubmittableTransaction<PolkadotConfig, OnlineClientAtBlockImpl<PolkadotConfig>>,
-        ClientError,
-    > {
+        lifetime: Lifetime,
+    ) -> Result<(Signed, BlockNumber), ClientError> {
         let client = self.client.at_current_block().await.map_err(|error| errors::other(&error))?;
+        let (blocks, from, from_hash) = match lifetime {
+            Lifetime::Usual => (LIFETIME_BLOCKS, client.block_number(), client.block_hash()),
+            Lifetime::Short => {
+                let best = self.best_head().await?;
+                (SHORT_LIFETIME_BLOCKS.into(), best.number.into(), H256(best.hash))
+            }
+        };
+        let last_block = BlockNumber::try_from(from.saturating_add(blocks - 1)).unwrap_or(BlockNumber::MAX);
         let params = PolkadotExtrinsicParamsBuilder::<PolkadotConfig>::new()
             .nonce(nonce)
-            .mortal_from_unchecked(LIFETIME_BLOCKS, client.block_number(), client.block_hash())
+            .mortal_from_unchecked(blocks, from, from_hash)
             .build();
         let mut signable = client.tx().create_signable_offline(call, params).map_err(|error| errors::other(&error))?;
         let payload = signable.signer_payload().map_err(|error| errors::other(&error))?;
         let signature = MultiSignature::Sr25519(account.sign(&payload)?);
-        signable
+        let signed = signable
             .sign_with_account_and_signature(&AccountId32(account.id().0), &signature)
-            .map_err(|error| errors::other(&error))
+            .map_err(|error| errors::other(&error))?;
+        Ok((signed, last_block))
     }
 
     /// The block it got into, or none when another extrinsic took its nonce.

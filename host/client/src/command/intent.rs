@@ -8,7 +8,7 @@
 //!
 //! The sender controls the intent, nodes and workers what they answer. Does not: keep intents on disk.
 
-use super::{verify_reply, Command, Completed, POLL};
+use super::{closed, verify_reply, Command, Completed, POLL};
 use crate::{
     deadline::Deadline, query::AttestedWorker, worker::WorkerEndpoint, Account, ClientError, ErrorCode, Network,
 };
@@ -131,6 +131,15 @@ impl Network {
             return Err(ClientError::new(ErrorCode::Unauthorised, "the command is another account's"));
         }
         let deadline = Deadline::after(timeout);
+        // Its workers are none any more: nobody is asked in vain.
+        if let Some(Ok((record, _))) = deadline.bound(self.cluster(intent.cluster)).await {
+            if record.is_closed() {
+                return Err(closed(
+                    intent.cluster,
+                    "tells no replies any more, and nothing that waited there is executed",
+                ));
+            }
+        }
         let mut horizon = Horizon::default();
         let mut last = ClientError::new(ErrorCode::Timeout, "no worker told in time what became of the command");
         loop {

@@ -79,6 +79,19 @@ fn refuses_a_closed_cluster_and_a_long_command() {
 }
 
 #[test]
+fn nothing_is_sealed_for_a_cluster_that_is_closed_for_good_and_nobody_waits_for_it() {
+    let key = DecapsulationKey::from_seed(&Secret::new([5; 32]));
+    let account = Account::development("alice").unwrap();
+    let open = ClusterRecord { final_count: 7, ..cluster(&key) };
+    let closed = ClusterRecord { replicas: Vec::new(), envelope_key: Vec::new(), ..open.clone() };
+    let error = seal(&GENESIS, CLUSTER, &closed, &account, &call(1), &[6; 64]).unwrap_err();
+    assert_eq!(error.code, ErrorCode::Refused);
+    assert!(error.message.contains("closed cluster 0 for good") && error.hint.unwrap().contains("another cluster"));
+    assert_eq!([6, 7, 8].map(|sequence| is_lost(&closed, sequence)), [false, true, true], "what was final stays so");
+    assert_eq!([6, 7, 8].map(|sequence| is_lost(&open, sequence)), [false; 3]);
+}
+
+#[test]
 fn a_refusal_that_can_be_foreseen_is_the_chains_own() {
     let call = Call { max_fee: 11, ..call(1) };
     let said = |backlog, fee| foreseen(&call, backlog, fee).map(unsent).map(|error| error.code);
@@ -135,6 +148,7 @@ pub(super) fn replied() -> (Command, FinalRecord, AnswerContent) {
         gas_used: 5,
         fee: 9,
         events: vec![],
+        egress: vec![],
     };
     let replies = [reply(5, 76), reply(6, 77), reply(7, 78)];
     let leaves: Vec<Hash> = replies.iter().map(|reply| reply_leaf(&[8; 32], reply)).collect();

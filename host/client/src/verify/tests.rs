@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 use super::*;
 use crate::receipt::ReceiptError;
+use codec::Encode;
 use phala_attest::{Ban, ConfidenceLevel, Origin, Root, Subject, TcbStatus, Vendor};
 use phala_crypto::{signature::ed25519::IdentityKey, Secret};
 use phala_light_client::testing::TestChain;
@@ -62,6 +63,7 @@ fn facts(genesis: &Hash) -> Facts {
         gas_used: 9,
         fee: 10,
         events: vec![],
+        egress: vec![],
     };
     let replies = vec![reply(11), reply(12), reply(13)];
     let leaves: Vec<Hash> = replies.iter().map(|reply| reply_leaf(&salt(reply), reply)).collect();

@@ -2,11 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 use super::*;
 use phala_client::ErrorCode;
-use phala_protocol::{
-    attestation::Role,
-    ceremony::{Attachment, MAX_ATTACHMENT_BYTES},
-    WorkerId,
-};
+use phala_protocol::{attestation::Role, ceremony::MAX_ATTACHMENT_BYTES, WorkerId};
 use std::sync::Mutex as Locked;
 
 /// A chain in memory that has states from `oldest` on and is silent in most blocks.
@@ -202,4 +198,18 @@ async fn a_delivery_and_the_memory_of_an_attempt_are_bounded() {
     assert_eq!(found.0.lock().await.attempts[&(2, 0)].placed.len(), MOST_OF_AN_ATTEMPT);
     let former = found.due(&node, ATTEMPT, 101, &Brought::default()).await.unwrap();
     assert!(former == Due::default(), "two attempts are remembered");
+}
+
+#[tokio::test]
+async fn the_keys_beside_complaints_are_found_with_their_seats() {
+    let mut played = Played::new(9);
+    let package = PlacedAttachment { era: 1, attempt: 0, index: 3, attachment: Attachment::Package(vec![1]) };
+    played.say(3, began((1, 0), Phase::Commit));
+    for placed in [key((1, 0), 2), package, key((1, 1), 4), key((1, 0), 5)] {
+        played.say(5, attached(&placed));
+    }
+    let attachments = Attachments::default();
+    assert!(attachments.keys((1, 0)).await.is_empty());
+    attachments.due(&played, (1, 0), 9, &Brought::default()).await.unwrap();
+    assert_eq!(attachments.keys((1, 0)).await, [(2, 2u16.to_le_bytes().to_vec()), (5, 5u16.to_le_bytes().to_vec())]);
 }

@@ -127,9 +127,11 @@ async fn a_gatekeeper_is_shown_what_was_listed_last_and_a_worker_is_not() {
     status.role = Role::Gatekeeper;
     assemble(&node, &status).await.unwrap();
     let (keys, _) = node.proved.lock().unwrap().pop().unwrap();
-    assert_eq!(keys.len(), MAX_LISTED);
-    let asked = |index: u8| keys.contains(&storage::measurement_key(&[index; 32]));
-    assert!(asked(99) && asked(36) && !asked(35));
+    assert_eq!(keys.len(), 2 * MAX_LISTED);
+    for key in [storage::measurement_key, storage::listing_key] {
+        let asked = |index: u8| keys.contains(&key(&[index; 32]));
+        assert!(asked(99) && asked(36) && !asked(35));
+    }
 }
 
 #[tokio::test]

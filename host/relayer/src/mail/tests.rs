@@ -10,6 +10,7 @@ use phala_protocol::{
 
 const WORKER: WorkerId = WorkerId([1; 32]);
 const GATEKEEPER: WorkerId = WorkerId([2; 32]);
+const CHAIN: Hash = [3; 32];
 
 fn registration(role: Role, identity: WorkerId) -> Registration {
     let operator = AccountId([0; 32]);
@@ -60,7 +61,7 @@ fn carries_each_letter_once_until_it_is_lost() {
     let mail = Mail::default();
     let ask = || mail.post(Sender::Tee(WORKER), &GATEKEEPER, inquiry(1, 1));
     assert_eq!(ask(), Posted::Unserved);
-    mail.open(GATEKEEPER);
+    mail.open(GATEKEEPER, CHAIN);
     assert_eq!(ask(), Posted::New);
     assert_eq!(ask(), Posted::Known);
     let letters = mail.take(&GATEKEEPER);
@@ -75,7 +76,7 @@ fn carries_each_letter_once_until_it_is_lost() {
 #[tokio::test]
 async fn answers_wake_the_worker_that_asked() {
     let mail = Mail::default();
-    let arrived = mail.open(WORKER);
+    let arrived = mail.open(WORKER, CHAIN);
     let answer = KeyAnswer { encapsulated: vec![1], body: vec![2] };
     let letter = || Letter::Answer([9; 32], answer.clone());
     assert_eq!(mail.post(Sender::Tee(GATEKEEPER), &WORKER, letter()), Posted::New);
@@ -87,7 +88,7 @@ async fn answers_wake_the_worker_that_asked() {
 #[test]
 fn copies_of_one_request_with_other_evidence_are_carried_each() {
     let mail = Mail::default();
-    mail.open(GATEKEEPER);
+    mail.open(GATEKEEPER, CHAIN);
     assert_eq!(mail.post(Sender::Tee(WORKER), &GATEKEEPER, inquiry(1, 1)), Posted::New);
     assert_eq!(mail.post(Sender::Tee(WORKER), &GATEKEEPER, inquiry(1, 2)), Posted::New);
     let evidence: Vec<_> = mail.take(&GATEKEEPER).inquiries.into_iter().map(|inquiry| inquiry.evidence).collect();
@@ -98,7 +99,7 @@ fn copies_of_one_request_with_other_evidence_are_carried_each() {
 #[test]
 fn a_ceremonys_letters_arrive_and_only_the_latest_introduction_of_each() {
     let mail = Mail::default();
-    mail.open(GATEKEEPER);
+    mail.open(GATEKEEPER, CHAIN);
     let (one, other) = (gatekeeper(1), gatekeeper(2));
     let introduce = |from: WorkerId, evidence| {
         mail.post(Sender::Tee(from), &GATEKEEPER, Letter::Introduction(introduction(from, vec![evidence])))
@@ -121,7 +122,7 @@ fn a_ceremonys_letters_arrive_and_only_the_latest_introduction_of_each() {
 #[test]
 fn a_sender_has_its_room_and_a_mailbox_has_its_own() {
     let mail = Mail::default();
-    mail.open(GATEKEEPER);
+    mail.open(GATEKEEPER, CHAIN);
     let asked: Vec<_> = (0..10).map(|nonce| mail.post(Sender::Tee(WORKER), &GATEKEEPER, inquiry(nonce, 1))).collect();
     assert_eq!(asked, [[Posted::New; 8].as_slice(), &[Posted::Full; 2]].concat());
     let send = |from: u16, attempt| {
@@ -141,7 +142,7 @@ fn a_sender_has_its_room_and_a_mailbox_has_its_own() {
 #[tokio::test]
 async fn what_is_too_long_is_refused_and_what_does_not_fit_waits() {
     let mail = Mail::default();
-    let arrived = mail.open(GATEKEEPER);
+    let arrived = mail.open(GATEKEEPER, CHAIN);
     let introduce = |from: u16, bytes| {
         let from = gatekeeper(from);
         mail.post(Sender::Tee(from), &GATEKEEPER, Letter::Introduction(introduction(from, vec![0; bytes])))
@@ -170,7 +171,7 @@ async fn what_is_too_long_is_refused_and_what_does_not_fit_waits() {
 #[test]
 fn other_relayers_have_room_of_their_own_and_replace_nobodys_introduction() {
     let mail = Mail::default();
-    mail.open(GATEKEEPER);
+    mail.open(GATEKEEPER, CHAIN);
     let from = |last: u8| Sender::Address(IpAddr::from([10, 0, 0, last]));
     let bring = |last, number: u16| mail.post(from(last), &GATEKEEPER, Letter::Parcel(parcel(number, 0)));
     let (most, _) = Letter::Parcel(parcel(0, 0)).bounds();
@@ -190,4 +191,186 @@ fn other_relayers_have_room_of_their_own_and_replace_nobodys_introduction() {
     let evidence: Vec<_> =
         mail.take(&GATEKEEPER).introductions.into_iter().map(|introduction| introduction.evidence).collect();
     assert_eq!(evidence, [vec![1], vec![3]]);
+}
+
+#[test]
+fn letters_of_tees_that_are_served_here_come_first_and_requests_are_no_more_than_are_looked_at() {
+    let mail = Mail::default();
+    mail.open(GATEKEEPER, CHAIN);
+    let bring =
+        |last: u8, nonce| mail.receive(IpAddr::from([10, 0, 0, last]), &CHAIN, &GATEKEEPER, inquiry(nonce, last));
+    // As many as four addresses may have waiting, and only then the worker's own.
+    let brought: usize = (1..=4).map(|last| (0..64).filter(|nonce| bring(last, *nonce) == Posted::New).count()).sum();
+    assert_eq!(brought, MOST_INQUIRIES);
+    for nonce in 100..108 {
+        assert_eq!(mail.post(Sender::Tee(WORKER), &GATEKEEPER, inquiry(nonce, 9)), Posted::New);
+    }
+    assert_eq!(
+        mail.receive(IpAddr::from([10, 0, 0, 1]), &CHAIN, &GATEKEEPER, Letter::Parcel(parcel(1, 0))),
+        Posted::New
+    );
+    let first = mail.take(&GATEKEEPER);
+    assert_eq!(first.inquiries.len(), MOST_INQUIRIES);
+    assert_eq!(first.parcels.len(), 1, "other letters are not held up");
+    assert!(first.inquiries[..8].iter().all(|inquiry| inquiry.evidence == [9]), "its own come first");
+    assert!(first.inquiries[8..].iter().all(|inquiry| inquiry.evidence != [9]));
+    assert_eq!(mail.take(&GATEKEEPER).inquiries.len(), 8, "the rest comes next");
+    assert!(mail.take(&GATEKEEPER).is_empty());
+}
+
+#[test]
+fn a_copy_that_came_first_puts_a_letter_of_ours_behind_nothing() {
+    let mail = Mail::default();
+    mail.open(GATEKEEPER, CHAIN);
+    let from = IpAddr::from([10, 0, 0, 1]);
+    assert_eq!(mail.receive(from, &CHAIN, &GATEKEEPER, inquiry(1, 1)), Posted::New);
+    assert_eq!(mail.receive(from, &CHAIN, &GATEKEEPER, inquiry(2, 2)), Posted::New);
+    assert_eq!(mail.post(Sender::Tee(WORKER), &GATEKEEPER, inquiry(2, 2)), Posted::Known);
+    let evidence: Vec<_> = mail.take(&GATEKEEPER).inquiries.into_iter().map(|inquiry| inquiry.evidence).collect();
+    assert_eq!(evidence, [vec![2], vec![1]]);
+}
+
+#[test]
+fn nobody_is_said_to_be_elsewhere_before_all_tees_were_heard_from() {
+    let from = IpAddr::from([10, 0, 0, 1]);
+    let bring = |mail: &Mail| mail.receive(from, &CHAIN, &GATEKEEPER, inquiry(1, 1));
+    let mail = Mail::default().expecting(2, Instant::now());
+    assert_eq!(bring(&mail), Posted::NotYet);
+    mail.open(WORKER, CHAIN);
+    mail.open(WORKER, CHAIN);
+    assert_eq!(bring(&mail), Posted::NotYet, "the other may be it");
+    mail.open(gatekeeper(1), CHAIN);
+    assert_eq!(bring(&mail), Posted::Unserved);
+    mail.open(GATEKEEPER, CHAIN);
+    assert_eq!(bring(&mail), Posted::New);
+    // A TEE that is never heard from keeps nobody waiting for ever.
+    let mail = Mail { expected: Some((2, Instant::now())), ..Mail::default() };
+    assert_eq!(bring(&mail), Posted::Unserved);
+    assert_eq!(mail.post(Sender::Tee(WORKER), &GATEKEEPER, inquiry(1, 1)), Posted::Unserved);
+}
+
+#[test]
+fn a_mailbox_is_of_one_chain() {
+    let mail = Mail::default();
+    mail.open(GATEKEEPER, CHAIN);
+    let (from, other) = (IpAddr::from([10, 0, 0, 1]), [4; 32]);
+    assert_eq!(mail.receive(from, &other, &GATEKEEPER, inquiry(1, 1)), Posted::Foreign);
+    assert_eq!(mail.receive(from, &CHAIN, &GATEKEEPER, inquiry(1, 1)), Posted::New);
+    mail.open(GATEKEEPER, other);
+    assert!(mail.take(&GATEKEEPER).is_empty(), "what waited was of the former chain");
+    assert_eq!(mail.receive(from, &other, &GATEKEEPER, inquiry(1, 1)), Posted::New);
+}
+
+/// What the chain holds of a gatekeeper whose encryption key is `key`.
+fn registered(identity: WorkerId, key: &[u8], collateral: &[u8]) -> Registered {
+    let registration =
+        Registration { encryption_key: encryption_key_hash(key), ..registration(Role::Gatekeeper, identity) };
+    Registered { registration, evidence: vec![1, 2, 3], collateral: collateral.to_vec() }
+}
+
+#[test]
+fn an_introduction_that_the_chain_vouches_for_comes_before_any_number_of_forged_ones() {
+    let mail = Mail::default();
+    mail.open(GATEKEEPER, CHAIN);
+    let seat = gatekeeper(1);
+    mail.note_registered(&GATEKEEPER, Arc::new(BTreeMap::from([(seat, registered(seat, b"key", b"ours"))])));
+    let bring = |last: u8, introduction| {
+        mail.receive(IpAddr::from([10, 0, 0, last]), &CHAIN, &GATEKEEPER, Letter::Introduction(introduction))
+    };
+    // Forged under other keys, as many as four addresses have room for.
+    for (last, number) in (1..=4).flat_map(|last| (0..40).map(move |number| (last, number))) {
+        bring(last, introduction(gatekeeper(1_000 + number), vec![last]));
+    }
+    assert_eq!(bring(5, introduction(gatekeeper(5_000), vec![5])), Posted::Full);
+    bring(1, introduction(seat, vec![66]));
+    // Under the registered key: evidence and collateral are the chain's and ours, whatever was sent.
+    let sent = |evidence, collateral: &[u8]| Introduction {
+        encryption_key: b"key".to_vec(),
+        collateral: collateral.to_vec(),
+        ..introduction(seat, evidence)
+    };
+    assert_eq!(bring(5, sent(vec![7], b"theirs")), Posted::New, "it has room of its own");
+    assert_eq!(bring(6, sent(vec![8], b"others")), Posted::Known, "all under the key are one");
+    let own =
+        mail.post(Sender::Tee(gatekeeper(2)), &GATEKEEPER, Letter::Introduction(introduction(gatekeeper(2), vec![])));
+    assert_eq!(own, Posted::New);
+    let introductions = mail.take(&GATEKEEPER).introductions;
+    let true_one = registered(seat, b"key", b"ours").introduce(b"key").unwrap();
+    assert_eq!(introductions[0].registration.identity, gatekeeper(2), "what is served here comes first");
+    assert_eq!(introductions[1], true_one);
+    assert_eq!(introductions.len(), 2 + MAX_SEATS);
+}
+
+#[test]
+fn without_collateral_of_our_own_the_senders_is_brought_beside_what_the_chain_holds() {
+    let named = IpAddr::from([10, 0, 0, 3]);
+    let mail = Mail::new(BTreeMap::from([(named, 1)]));
+    mail.open(GATEKEEPER, CHAIN);
+    let seat = gatekeeper(1);
+    mail.note_registered(&GATEKEEPER, Arc::new(BTreeMap::from([(seat, registered(seat, b"key", b""))])));
+    let sent = |collateral: u8| Introduction {
+        encryption_key: b"key".to_vec(),
+        collateral: vec![collateral],
+        ..introduction(seat, vec![collateral])
+    };
+    for last in [1, 2, 3] {
+        let from = IpAddr::from([10, 0, 0, last]);
+        assert_eq!(mail.receive(from, &CHAIN, &GATEKEEPER, Letter::Introduction(sent(last))), Posted::New);
+    }
+    let brought = mail.take(&GATEKEEPER).introductions;
+    let collateral: Vec<_> = brought.iter().map(|introduction| introduction.collateral.clone()).collect();
+    assert_eq!(collateral, [vec![3], vec![1], vec![2]], "of a relayer that the operator named first");
+    assert!(brought.iter().all(|introduction| introduction.evidence == [1, 2, 3]));
+}
+
+#[test]
+fn a_strangers_collateral_beside_what_the_chain_holds_comes_behind_what_named_relayers_bring() {
+    let (named, stranger) = (IpAddr::from([10, 0, 0, 3]), IpAddr::from([10, 0, 0, 1]));
+    let mail = Mail::new(BTreeMap::from([(named, 1)]));
+    mail.open(GATEKEEPER, CHAIN);
+    let (seat, other) = (gatekeeper(1), gatekeeper(2));
+    mail.note_registered(&GATEKEEPER, Arc::new(BTreeMap::from([(seat, registered(seat, b"key", b""))])));
+    let under = |key: &[u8]| Introduction { encryption_key: key.to_vec(), ..introduction(seat, vec![9]) };
+    let bring = |from, introduction| mail.receive(from, &CHAIN, &GATEKEEPER, Letter::Introduction(introduction));
+    assert_eq!(bring(stranger, under(b"key")), Posted::New);
+    assert_eq!(bring(stranger, under(b"another")), Posted::New, "it replaces nothing under another key");
+    assert_eq!(bring(named, introduction(other, vec![1])), Posted::New);
+    let brought = mail.take(&GATEKEEPER).introductions;
+    let keys: Vec<_> = brought.iter().map(|introduction| introduction.encryption_key.as_slice()).collect();
+    assert_eq!(keys, [&[4u8][..], &b"key"[..], &b"another"[..]]);
+    assert_eq!(brought[1].evidence, [1, 2, 3], "the chain's");
+}
+
+#[test]
+fn letters_without_evidence_are_short() {
+    let mail = Mail::default();
+    mail.open(GATEKEEPER, CHAIN);
+    let answer = |bytes| Letter::Answer([1; 32], KeyAnswer { encapsulated: vec![], body: vec![0; bytes] });
+    let sealed = |bytes| Letter::Parcel(Parcel { body: vec![0; bytes], ..parcel(1, 0) });
+    let (peers, _waiting) = crate::peers::Peers::new(&["http://10.0.0.1:1".to_owned()]).unwrap();
+    for (short, long) in [(answer(5_000), answer(MAX_PLAIN_BYTES)), (sealed(6_000), sealed(MAX_PLAIN_BYTES))] {
+        assert_eq!(mail.post(Sender::Tee(WORKER), &GATEKEEPER, long.clone()), Posted::TooLong);
+        let from = IpAddr::from([10, 0, 0, 1]);
+        assert_eq!(mail.receive(from, &CHAIN, &GATEKEEPER, long.clone()), Posted::TooLong);
+        assert_eq!(mail.post(Sender::Tee(WORKER), &GATEKEEPER, short.clone()), Posted::New);
+        assert_eq!(peers.post(&CHAIN, &WORKER, long), Posted::TooLong);
+        assert_eq!(peers.post(&CHAIN, &WORKER, short), Posted::New);
+    }
+}
+
+#[test]
+fn strangers_leave_relayers_that_the_operator_named_their_room_and_come_behind_them() {
+    let named = IpAddr::from([10, 1, 0, 1]);
+    let mail = Mail::new(BTreeMap::from([(named, 1)]));
+    mail.open(GATEKEEPER, CHAIN);
+    let bring = |from: IpAddr, nonce, evidence| mail.receive(from, &CHAIN, &GATEKEEPER, inquiry(nonce, evidence));
+    let strangers: usize = (0..=255)
+        .map(|last| (0..8).filter(|nonce| bring(IpAddr::from([10, 0, 0, last]), *nonce, last) == Posted::New).count())
+        .sum();
+    assert_eq!(strangers, MOST_INQUIRIES);
+    let brought = (0..64).filter(|nonce| bring(named, 100 + nonce, 7) == Posted::New).count();
+    assert_eq!(brought, MOST_INQUIRIES / 2);
+    let taken = mail.take(&GATEKEEPER).inquiries;
+    assert!(taken[..brought].iter().all(|inquiry| inquiry.request.request.nonce[0] >= 100));
+    assert_eq!(taken.len(), MOST_INQUIRIES);
 }

@@ -5,17 +5,22 @@
 //! Their order does not matter; each is taken for itself. What does hold one up is an earlier extrinsic of the same account that the
 //! node's pool lost: gatekeepers are better given an account of their own.
 //!
-//! A statement that is taken is free, and one that is there already costs a fee. So one in a block is submitted again only when the
-//! TEE repeats it although that block is finalised.
+//! A statement that is taken is free, and one that is there already costs a fee. So none is ever under way twice: an extrinsic with a
+//! statement has a few blocks to get into one, and the same is submitted again only when those are finalised and the TEE repeats it all
+//! the same - whatever pool is full, or lost it. One that a pool refused, or a block, is under way no more.
 
-use super::{judge, name, Pending, Settled, Submitted, INTERVAL, REPEAT_BLOCKS};
+use super::{judge, name, Pending, Settled, Submitted, INTERVAL, NEVER, REPEAT_BLOCKS};
 use crate::Shared;
 use phala_client::{
-    chain::{ChainCall, Included, SubmitError},
-    Account, ClientError, Until,
+    chain::{Attempted, ChainCall, SubmitError},
+    Account, ClientError,
 };
 use phala_protocol::{ids::BlockNumber, relay::Outgoing, Hash};
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::{sync::watch, task::JoinSet};
 
 /// Blocks after which a refused statement is submitted again. A last call has ten blocks, of which a TEE's finalised head is some three
@@ -23,10 +28,12 @@ use tokio::{sync::watch, task::JoinSet};
 const REPEAT_STATEMENT_BLOCKS: BlockNumber = 4;
 /// Blocks after the one that a statement is in, until which its TEE has been shown that it stands there.
 const SHOWN_BLOCKS: BlockNumber = 3;
-/// How long one is followed into a block: the time of five. Then it is signed anew, for what its index waits for may never come.
-const WAIT: Duration = Duration::from_secs(30);
+/// How long one is followed into a block: the time of nine. By then it is in one or never will be.
+const WAIT: Duration = Duration::from_secs(54);
 /// Statements of one TEE that are followed at once: what a seat among a hundred may have to say in one phase, and as many again.
 const MOST_UNDER_WAY: usize = 256;
+/// Statements of one TEE of which it is remembered that they may get into a block yet; more are not submitted meanwhile.
+const MOST_POSSIBLE: usize = 2_048;
 
 /// Submits statements as `account`, for ever.
 pub(crate) async fn submit_statements(
@@ -42,7 +49,7 @@ pub(crate) async fn submit_statements(
     loop {
         let items = outgoing.borrow_and_update().as_ref().map_or_else(Vec::new, |pending| pending.items.clone());
         let height = *heads.borrow_and_update();
-        // A node that was lost may have lost what it had taken.
+        // A node that was lost may have lost what it had taken; what may have reached others is waited for all the same.
         if connections != shared.link.connections() {
             connections = shared.link.connections();
             lane.submitted = Submitted::default();
@@ -51,13 +58,13 @@ pub(crate) async fn submit_statements(
             let (shared, account) = (shared.clone(), account.clone());
             under_way.spawn(async move {
                 let chain = shared.link.chain().await;
-                (name, call.label(), chain.submit_within(&account, &call, Until::InBlock, WAIT).await)
+                (name, call.label(), chain.submit_short_lived(&account, &call, WAIT).await)
             });
         }
         tokio::select! {
-            Some(Ok((name, call, outcome))) = under_way.join_next() => {
-                lane.settle(name, &outcome, *heads.borrow());
-                match outcome {
+            Some(Ok((name, call, attempted))) = under_way.join_next() => {
+                lane.settle(name, &attempted, *heads.borrow());
+                match attempted.outcome {
                     Ok(included) => tracing::info!(tee, block = included.block, call, "submitted"),
                     Err(error) => report(shared, tee, &call, error).await,
                 }
@@ -77,6 +84,7 @@ async fn report(shared: &Shared, tee: &str, call: &str, error: SubmitError) {
     match judge(&error) {
         Settled::Done => tracing::debug!(tee, call, %error, "the chain has it, or asks for it no more"),
         Settled::Later => tracing::warn!(tee, call, %error, "the chain refuses; trying again later"),
+        Settled::Never => tracing::warn!(tee, call, %error, "the chain will never take it; not trying again"),
         Settled::Failed => {
             let error = ClientError::from(error);
             tracing::warn!(tee, call, %error, hint = error.hint, "cannot submit a statement");
@@ -90,6 +98,9 @@ async fn report(shared: &Shared, tee: &str, call: &str, error: SubmitError) {
 struct Lane {
     submitted: Submitted,
     under_way: BTreeSet<Hash>,
+    /// Statements that are followed no more and may get into a block yet, and the finalised height from which on they cannot, also as far
+    /// as their TEE was shown. Whatever is forgotten of others, this is not.
+    possible: BTreeMap<Hash, BlockNumber>,
 }
 
 impl Lane {
@@ -98,12 +109,14 @@ impl Lane {
         let statements: Vec<_> = items.iter().filter_map(|item| Some((name(item), call(item)?))).collect();
         let names: Vec<Hash> = statements.iter().map(|(name, _)| *name).collect();
         self.submitted.keep_only(&names);
+        self.possible.retain(|_, until| height < *until);
         let mut due = Vec::new();
         for (name, call) in statements {
-            if self.under_way.len() >= MOST_UNDER_WAY {
+            if self.under_way.len() >= MOST_UNDER_WAY || self.under_way.len() + self.possible.len() >= MOST_POSSIBLE {
                 break;
             }
-            if self.submitted.is_due(&name, height) && self.under_way.insert(name) {
+            let is_due = self.submitted.is_due(&name, height) && !self.possible.contains_key(&name);
+            if is_due && self.under_way.insert(name) {
                 due.push((name, call));
             }
         }
@@ -111,18 +124,25 @@ impl Lane {
     }
 
     /// Notes what became of one, at finalised height `height`.
-    fn settle(&mut self, name: Hash, outcome: &Result<Included, SubmitError>, height: BlockNumber) {
+    fn settle(&mut self, name: Hash, attempted: &Attempted, height: BlockNumber) {
         self.under_way.remove(&name);
+        let Attempted { outcome, possible_until } = attempted;
         let until = match outcome {
             Ok(included) => included.block.saturating_add(SHOWN_BLOCKS),
             Err(error) => height.saturating_add(match judge(error) {
                 Settled::Done => REPEAT_BLOCKS,
                 Settled::Later => REPEAT_STATEMENT_BLOCKS,
+                Settled::Never => NEVER,
                 // It came into no block. Where that is the node's doing, the next head shows that it is back.
                 Settled::Failed => 1,
             }),
         };
         self.submitted.rest(name, until);
+        // What a block refused is in it, and its number is used up.
+        let was_refused = outcome.as_ref().is_err_and(|error| judge(error) != Settled::Failed);
+        if let Some(last) = possible_until.filter(|_| !was_refused) {
+            self.possible.insert(name, last.saturating_add(SHOWN_BLOCKS));
+        }
     }
 }
 
@@ -138,7 +158,10 @@ fn call(item: &Outgoing) -> Option<ChainCall> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
-    use phala_client::{chain::PalletError, ErrorCode};
+    use phala_client::{
+        chain::{Included, PalletError, SHORT_LIFETIME_BLOCKS},
+        ErrorCode,
+    };
     use phala_protocol::{
         ceremony::{Attachment, SignedStatement, Statement},
         result::{Rekey, SignedRekey},
@@ -165,6 +188,19 @@ mod tests {
         Err(SubmitError::Pallet(PalletError { pallet: "Gatekeepers".into(), error: error.into() }))
     }
 
+    fn included(block: BlockNumber) -> Result<Included, SubmitError> {
+        Ok(Included { block, block_hash: [0; 32], events: vec![] })
+    }
+
+    fn lost(code: ErrorCode) -> Result<Included, SubmitError> {
+        Err(SubmitError::Client(ClientError::new(code, "gone")))
+    }
+
+    /// Of one that was never in a pool, or that a block holds.
+    fn gone(outcome: Result<Included, SubmitError>) -> Attempted {
+        Attempted { outcome, possible_until: None }
+    }
+
     #[test]
     fn statements_are_due_at_once_beside_whatever_else_waits_and_not_while_they_are_under_way() {
         let Outgoing::State(signed) = statement(1) else { unreachable!() };
@@ -180,28 +216,51 @@ mod tests {
 
     #[test]
     fn what_became_of_a_statement_says_when_it_is_submitted_again() {
-        let included = |block| Ok(Included { block, block_hash: [0; 32], events: vec![] });
         let busy = || Err(SubmitError::Rejected { code: ErrorCode::Busy, message: String::new() });
-        let gone = || Err(SubmitError::Client(ClientError::new(ErrorCode::Unreachable, "gone")));
         for (outcome, again) in [
             (included(21), 21 + SHOWN_BLOCKS),
             (refused("WrongAttachment"), 20 + REPEAT_STATEMENT_BLOCKS),
             (refused("AlreadyStated"), 20 + REPEAT_BLOCKS),
             (busy(), 21),
-            (gone(), 21),
+            (lost(ErrorCode::Unreachable), 21),
         ] {
             let mut lane = Lane::default();
             let name = due(&mut lane, &[statement(1)], 18).1.unwrap();
-            lane.settle(name, &outcome, 20);
-            assert!(due(&mut lane, &[statement(1)], again - 1).0.is_empty(), "{outcome:?}");
-            assert_eq!(due(&mut lane, &[statement(1)], again).0, ["Gatekeepers.state"], "{outcome:?}");
+            let attempted = gone(outcome);
+            lane.settle(name, &attempted, 20);
+            assert!(due(&mut lane, &[statement(1)], again - 1).0.is_empty(), "{attempted:?}");
+            assert_eq!(due(&mut lane, &[statement(1)], again).0, ["Gatekeepers.state"], "{attempted:?}");
         }
         // What the TEE says no more is forgotten, and due at once if it says it again.
         let mut lane = Lane::default();
         let name = due(&mut lane, &[statement(1)], 18).1.unwrap();
-        lane.settle(name, &included(21), 20);
+        lane.settle(name, &gone(refused("WrongAttachment")), 20);
         assert!(due(&mut lane, &[], 20).0.is_empty());
         assert_eq!(due(&mut lane, &[statement(1)], 20).0, ["Gatekeepers.state"]);
+    }
+
+    #[test]
+    fn a_statement_is_never_on_its_way_twice_and_is_said_again_when_the_first_is_known_to_be_gone() {
+        let last = 18 + SHORT_LIFETIME_BLOCKS - 1;
+        let busy = Err(SubmitError::Rejected { code: ErrorCode::Busy, message: "dropped: the pool is full".into() });
+        for outcome in [lost(ErrorCode::Timeout), lost(ErrorCode::Unreachable), busy, included(21)] {
+            let mut lane = Lane::default();
+            let name = due(&mut lane, &[statement(1)], 18).1.unwrap();
+            let attempted = Attempted { outcome, possible_until: Some(last) };
+            lane.settle(name, &attempted, 20);
+            for height in 20..last + SHOWN_BLOCKS {
+                assert!(due(&mut lane, &[statement(1)], height).0.is_empty(), "{attempted:?} at {height}");
+                // Neither a TEE that falls silent nor a node that is lost makes it due sooner.
+                assert!(due(&mut lane, &[], height).0.is_empty());
+                lane.submitted = Submitted::default();
+            }
+            assert_eq!(due(&mut lane, &[statement(1)], last + SHOWN_BLOCKS).0, ["Gatekeepers.state"]);
+        }
+        // What a block refused is no copy that may still arrive.
+        let mut lane = Lane::default();
+        let name = due(&mut lane, &[statement(1)], 18).1.unwrap();
+        lane.settle(name, &Attempted { outcome: refused("WrongAttachment"), possible_until: Some(last) }, 20);
+        assert_eq!(due(&mut lane, &[statement(1)], 20 + REPEAT_STATEMENT_BLOCKS).0, ["Gatekeepers.state"]);
     }
 
     #[test]
@@ -219,7 +278,19 @@ mod tests {
         let (first, name) = due(&mut lane, &items, 10);
         assert_eq!(first.len(), MOST_UNDER_WAY);
         assert!(due(&mut lane, &items, 11).0.is_empty());
-        lane.settle(name.unwrap(), &refused("WrongPhase"), 11);
+        lane.settle(name.unwrap(), &gone(refused("WrongPhase")), 11);
         assert_eq!(due(&mut lane, &items, 11).0.len(), 1);
+        // However many a TEE says that are never heard of again.
+        let mut lane = Lane::default();
+        let mut all = 0;
+        for round in 0..16u16 {
+            let items: Vec<_> = (0..256).map(|dealer| statement(round * 256 + dealer)).collect();
+            for (name, _) in lane.due(&items, 10) {
+                lane.settle(name, &Attempted { outcome: lost(ErrorCode::Timeout), possible_until: Some(17) }, 10);
+                all += 1;
+            }
+        }
+        assert_eq!(all, MOST_POSSIBLE);
+        assert_eq!(due(&mut lane, &[statement(1)], 17 + SHOWN_BLOCKS).0.len(), 1);
     }
 }

@@ -48,6 +48,7 @@ fn new_items_are_due_at_once_and_gone_ones_are_forgotten() {
 fn what_the_chain_has_already_counts_as_done() {
     for (pallet, error) in [
         ("Contracts", "AlreadyVoted"),
+        ("Egress", "AlreadyTaken"),
         ("Contracts", "NoSuchBoundary"),
         ("Attestation", "CollateralNotNewer"),
         ("Attestation", "WrongEra"),
@@ -59,6 +60,9 @@ fn what_the_chain_has_already_counts_as_done() {
         ("Gatekeepers", "WrongPhase"),
         ("Gatekeepers", "TooLate"),
         ("Gatekeepers", "TakesNoPart"),
+        ("Beacon", "NotAwaited"),
+        ("Beacon", "NotDue"),
+        ("Beacon", "AlreadyTaken"),
     ] {
         assert_eq!(judge(&refusal(pallet, error)), Settled::Done, "{error}");
     }
@@ -71,6 +75,21 @@ fn what_the_chain_has_already_counts_as_done() {
     assert_eq!(judge(&SubmitError::Client(unreachable)), Settled::Failed);
     let unpaid = SubmitError::Rejected { code: ErrorCode::InsufficientFunds, message: String::new() };
     assert_eq!(judge(&unpaid), Settled::Later);
+}
+
+#[test]
+fn what_the_chain_can_never_take_is_submitted_once() {
+    for error in ["WrongRecord", "BadRecord", "NoSuchHolder", "BadPartial"] {
+        assert_eq!(judge(&refusal("Beacon", error)), Settled::Never, "{error}");
+        assert_eq!(settled("Beacon.submit_partial", refusal("Beacon", error)).unwrap(), Settled::Never);
+    }
+    let mut submitted = Submitted::default();
+    assert_eq!(submitted.due(&[result(1)], 10), [result(1)]);
+    submitted.rest(name(&result(1)), NEVER);
+    // Not when another item of the same turn could not be submitted either.
+    submitted.forget(&[result(1), result(2)]);
+    assert!(submitted.due(&[result(1)], 10 + 1_000 * REPEAT_BLOCKS).is_empty());
+    assert_eq!(submitted.due(&[result(1), result(2)], 11), [result(2)]);
 }
 
 #[test]

@@ -75,10 +75,11 @@ pub async fn run(global: &Global, args: &CallArgs, output: Output) -> Result<(),
     })?;
     let receipt = args.receipt.as_deref();
     let vouched = outcome::prove(&connected, &command, &completed, &workers, receipt).await?;
+    let fates = outcome::fates(&connected, &completed).await?;
     if outcome::is_settled(&completed) {
         entry.forget();
     }
-    outcome::show(&metadata, &args.method, &command, &completed, vouched, output)
+    outcome::show(&metadata, &args.method, &command, &completed, (vouched, fates.as_slice()), output)
 }
 
 fn sent_off(command: &Command, output: Output) -> Result<(), CliError> {

@@ -3,6 +3,7 @@
 mod build;
 mod call;
 pub mod deploy;
+mod egress;
 mod new;
 mod outcome;
 mod query;
@@ -35,6 +36,7 @@ pub async fn run(global: &Global, command: ContractCommand, output: Output) -> R
         ContractCommand::Reply(args) => reply::run(global, &args, output).await,
         ContractCommand::Pending => reply::list(output),
         ContractCommand::Query(args) => query::run(global, &args, output).await,
+        ContractCommand::Egress { sequence, cluster } => egress::run(global, sequence, cluster, output).await,
         ContractCommand::List => show::list(global, output).await,
         ContractCommand::Info { contract } => show::info(global, &contract, output).await,
         ContractCommand::Estimate { cluster, contract } => {

@@ -3,7 +3,10 @@
 //! Guarantees: a receipt is written, whole and for its owner alone, before anything is shown. Contracts control values and events;
 //! workers decide whether they show evidence, and a receipt proves without it.
 
-use super::{method, shown};
+use super::{
+    egress::{self, Known},
+    method, shown,
+};
 use crate::{
     commands::fees,
     error::CliError,
@@ -47,6 +50,13 @@ pub async fn prove(
     proved.await.map_err(|error| executed(error, command))
 }
 
+/// What became of what the command sent out of its cluster, in the order of its reply. Whatever fails here, the command has been executed.
+pub async fn fates(connected: &Connected, completed: &Completed) -> Result<Vec<Known>, CliError> {
+    let sequences: Vec<u64> = completed.reply.egress.iter().map(|item| item.sequence).collect();
+    let command = &completed.command;
+    egress::fates(connected, command.cluster, &sequences).await.map_err(|error| executed(error, command))
+}
+
 /// Whether nothing else can become of the command. A copy of it in another wrapper may have been refused, which leaves the command.
 pub const fn is_settled(completed: &Completed) -> bool {
     match &completed.reply.outcome {
@@ -55,13 +65,13 @@ pub const fn is_settled(completed: &Completed) -> bool {
     }
 }
 
-/// Shows what the command came to; `command` says what it cost.
+/// Shows what the command came to, and `fates` of what it sent; `command` says what it cost.
 pub fn show(
     metadata: &Metadata,
     name: &str,
     command: &Command,
     completed: &Completed,
-    vouched: Assurance,
+    (vouched, fates): (Assurance, &[Known]),
     output: Output,
 ) -> Result<(), CliError> {
     let method = method(metadata, Kind::Call, name)?;
@@ -76,9 +86,11 @@ pub fn show(
         }
     };
     let events = events(metadata, &command.contract, &completed.reply.events);
+    let sent: Vec<_> = completed.reply.egress.iter().zip(fates).collect();
     let json = json!({
         "value": value,
         "events": events,
+        "egress": sent.iter().map(|(item, known)| egress::json(item, known)).collect::<Vec<_>>(),
         "block": command.block,
         "fee": command.fee.to_string(),
         "transaction_fee": command.transaction_fee.map(|fee| fee.to_string()),
@@ -88,7 +100,8 @@ pub fn show(
         let where_ = format!("in block {}, {}", command.block, fees(command));
         let said = shown(method, &value).map_or_else(|| format!("done {where_}"), |value| format!("{value}\n{where_}"));
         let events: String = events.iter().map(|event| format!("\nevent {event}")).collect();
-        format!("{said}{events}\n{}", assurance_line(vouched))
+        let sent: String = sent.iter().map(|(item, known)| format!("\n{}", egress::line(item, known))).collect();
+        format!("{said}{events}{sent}\n{}", assurance_line(vouched))
     });
     Ok(())
 }

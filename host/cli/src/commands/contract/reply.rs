@@ -90,8 +90,9 @@ pub async fn run(global: &Global, args: &ReplyArgs, output: Output) -> Result<()
     };
     let command = &completed.command;
     let vouched = outcome::prove(&connected, command, &completed, &workers, args.receipt.as_deref()).await?;
+    let fates = outcome::fates(&connected, &completed).await?;
     if outcome::is_settled(&completed) {
         pending.forget();
     }
-    outcome::show(&metadata, &name, command, &completed, vouched, output)
+    outcome::show(&metadata, &name, command, &completed, (vouched, fates.as_slice()), output)
 }

@@ -1,7 +1,9 @@
-//! `phala gatekeeper`: shows roots, ceremonies and seats, binds and starts them, and writes and checks transcripts of ceremonies.
+//! `phala gatekeeper`: shows roots, ceremonies and seats, binds and starts them, has them sign suspensions, and writes and checks transcripts of
+//! ceremonies.
 
 mod assemble;
 mod status;
+mod suspend;
 mod transcript;
 
 use crate::{
@@ -22,6 +24,7 @@ pub async fn run(global: &Global, command: GatekeeperCommand, output: Output) ->
         GatekeeperCommand::Status => status::run(global, output).await,
         GatekeeperCommand::RegisterSeat { identity, from } => register_seat(global, &identity, &from, output).await,
         GatekeeperCommand::Start { identities, from } => start(global, &identities, &from, output).await,
+        GatekeeperCommand::Suspend(args) => suspend::run(global, &args, output).await,
         GatekeeperCommand::Transcript(args) => assemble::run(global, &args, output).await,
         GatekeeperCommand::VerifyTranscript(args) => transcript::run(global, &args, output),
     }

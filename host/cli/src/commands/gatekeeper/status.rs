@@ -115,7 +115,8 @@ pub fn ceremony(record: &CeremonyRecord) -> Value {
                 "takes_part": record.takes_part(index),
                 "left_out": seat.left_out.map(fault),
                 "committed": seat.package.is_some(),
-                "confirmed": seat.confirmed.as_ref().map(|list| to_hex(list)),
+                "confirmed": seat.confirmed.map(|keys| to_hex(&keys.share_list)),
+                "confirmed_beacon": seat.confirmed.map(|keys| to_hex(&keys.beacon)),
                 "complained_of": complained_of(record, index),
                 "rejected": seat.rejected,
             })
@@ -221,7 +222,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
     use crate::roots::tests::root;
-    use phala_protocol::ceremony::{Complaint, Phase};
+    use phala_protocol::ceremony::{Complaint, Confirmed, Phase};
 
     fn record() -> CeremonyRecord {
         let mut record = CeremonyRecord::new(3, 1, &[1, 2, 3, 4].map(|byte| WorkerId([byte; 32])));
@@ -229,7 +230,7 @@ mod tests {
         for seat in &mut record.seats[..3] {
             seat.package = Some([1; 32]);
         }
-        record.seats[0].confirmed = Some([9; 32]);
+        record.seats[0].confirmed = Some(Confirmed { share_list: [9; 32], beacon: [8; 32] });
         record.seats[3].left_out = Some(Fault::Absent);
         record.complaints.push(Complaint::new(2, 3));
         record
@@ -246,6 +247,8 @@ mod tests {
         let seats = &shown["seats"];
         assert_eq!((&seats[0]["committed"], &seats[0]["takes_part"]), (&json!(true), &json!(true)));
         assert_eq!(seats[0]["confirmed"], to_hex(&[9; 32]));
+        assert_eq!(seats[0]["confirmed_beacon"], to_hex(&[8; 32]));
+        assert_eq!(seats[1]["confirmed_beacon"], Value::Null);
         assert_eq!((&seats[1]["confirmed"], &seats[1]["complained_of"]), (&Value::Null, &json!([3])));
         assert_eq!((&seats[3]["left_out"], &seats[3]["takes_part"]), (&json!("absent"), &json!(false)));
         assert_eq!(

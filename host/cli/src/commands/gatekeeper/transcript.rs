@@ -14,7 +14,7 @@ use crate::{
 use codec::Encode;
 use phala_crypto::transcript::{verify_transcript, Outcome, Transcript, MAX_TRANSCRIPT_BYTES};
 use phala_protocol::{
-    ceremony::{Fault, Reason, Statement},
+    ceremony::{Confirmed, Fault, Reason, Statement},
     ids::to_hex,
     Hash, WorkerId,
 };
@@ -22,7 +22,7 @@ use serde_json::{json, Value};
 use std::io::Read;
 
 /// What a file begins with: what it is, and in which form.
-const MARK: &[u8; 24] = b"phala-ceremony-record-1\n";
+const MARK: &[u8; 24] = b"phala-ceremony-record-2\n";
 const GENESIS_BYTES: usize = 32;
 /// What the records of a transcript are worth.
 const WORD_OF_A_NODE: &str =
@@ -91,10 +91,9 @@ impl Checked<'_> {
     }
 
     /// Whether the seat's own signature on the confirmation is in the transcript, so that no node's word is needed for it.
-    fn is_signed(&self, attempt: u32, index: u16, list: Hash) -> bool {
+    fn is_signed(&self, attempt: u32, index: u16, keys: Confirmed) -> bool {
         self.transcript.statements.iter().any(|signed| {
-            (signed.attempt, signed.index) == (attempt, index)
-                && signed.statement == Statement::Confirm { share_list: list }
+            (signed.attempt, signed.index) == (attempt, index) && signed.statement == Statement::Confirm(keys)
         })
     }
 
@@ -113,9 +112,10 @@ impl Checked<'_> {
             .map(|(attempt, confirmed)| {
                 let confirmed: Vec<Value> = confirmed
                     .iter()
-                    .map(|(index, list)| {
-                        let signed = self.is_signed(*attempt, *index, *list);
-                        json!({"seat": index, "share_list": to_hex(list), "signed": signed})
+                    .map(|(index, keys)| {
+                        let signed = self.is_signed(*attempt, *index, *keys);
+                        let (list, beacon) = (to_hex(&keys.share_list), to_hex(&keys.beacon));
+                        json!({"seat": index, "share_list": list, "beacon": beacon, "signed": signed})
                     })
                     .collect();
                 let left_out: Vec<Value> = self
@@ -135,7 +135,10 @@ impl Checked<'_> {
             "threshold": first.map(|record| record.threshold),
             "seats": self.seats().iter().map(WorkerId::to_string).collect::<Vec<_>>(),
             "attempts": attempts,
-            "root": self.outcome.root.map(|(attempt, list)| json!({"attempt": attempt, "share_list": to_hex(&list)})),
+            "root": self.outcome.root.map(|(attempt, keys)| {
+                let (list, beacon) = (to_hex(&keys.share_list), to_hex(&keys.beacon));
+                json!({"attempt": attempt, "share_list": list, "beacon": beacon})
+            }),
             "records": self.transcript.records.len(),
             "statements": self.transcript.statements.len(),
             "anchored": false,
@@ -159,9 +162,10 @@ impl Checked<'_> {
         parts.push(table(&["SEAT", "GATEKEEPER"], &rows));
         for (attempt, confirmed) in &self.outcome.confirmed {
             let mut lines = vec![format!("attempt {attempt}:")];
-            for (index, list) in confirmed {
-                let by = if self.is_signed(*attempt, *index, *list) { "signed" } else { "as the record says" };
-                lines.push(format!("  seat {index} confirmed {} ({by})", to_hex(list)));
+            for (index, keys) in confirmed {
+                let by = if self.is_signed(*attempt, *index, *keys) { "signed" } else { "as the record says" };
+                let (list, beacon) = (to_hex(&keys.share_list), to_hex(&keys.beacon));
+                lines.push(format!("  seat {index} confirmed {list} with the beacon key {beacon} ({by})"));
             }
             for (index, why, reason) in self.left_out(*attempt) {
                 let reason = reason.map_or("the records do not show why", reason_text);
@@ -173,8 +177,10 @@ impl Checked<'_> {
             parts.push(lines.join("\n"));
         }
         parts.push(match &self.outcome.root {
-            Some((attempt, list)) => {
-                format!("root: attempt {attempt} made it; all that took part confirmed the share list {}", to_hex(list))
+            Some((attempt, keys)) => {
+                let (list, beacon) = (to_hex(&keys.share_list), to_hex(&keys.beacon));
+                let what = format!("the share list {list} and the beacon key {beacon}");
+                format!("root: attempt {attempt} made it; all that took part confirmed {what}")
             }
             None => "root: none is shown".to_owned(),
         });
@@ -201,7 +207,7 @@ const fn reason_text(reason: Reason) -> &'static str {
         Reason::NotAnswered => "it did not answer a dispute",
         Reason::Rejected => "a threshold of seats found its answer or package wrong",
         Reason::NotConfirmed => "it confirmed nothing, and no dealer at fault owes it anything",
-        Reason::OtherList => "it confirmed another share list than the one that prevails",
+        Reason::OtherList => "it confirmed other keys than those that prevail",
     }
 }
 
@@ -213,6 +219,7 @@ mod tests {
     use phala_protocol::ceremony::{CeremonyRecord, Phase, SignedStatement};
 
     const GENESIS: Hash = [7; 32];
+    const KEYS: Confirmed = Confirmed { share_list: [9; 32], beacon: [8; 32] };
 
     fn key(index: u8) -> IdentityKey {
         IdentityKey::from_seed(&Secret::new([index; 32]))
@@ -228,9 +235,9 @@ mod tests {
         transcript.observe(10, &record);
         record.seats[3].left_out = Some(Fault::Absent);
         record.begin(Phase::Share, 11, 20);
-        record.seats.iter_mut().take(3).for_each(|seat| seat.confirmed = Some([9; 32]));
+        record.seats.iter_mut().take(3).for_each(|seat| seat.confirmed = Some(KEYS));
         transcript.observe(12, &record);
-        let statement = Statement::Confirm { share_list: [9; 32] };
+        let statement = Statement::Confirm(KEYS);
         let mut signed = SignedStatement { era: 4, attempt: 0, index: 1, statement, signature: [0; 64] };
         signed.signature = key(1).sign(&signed.signing_payload(&GENESIS));
         transcript.note(&signed);
@@ -252,7 +259,9 @@ mod tests {
     fn a_transcript_shows_who_confirmed_who_was_left_out_and_whose_word_it_is() {
         let json = verify(&to_bytes(&GENESIS, &transcript()), &GENESIS).unwrap();
         assert_eq!((&json["holds"], &json["era"], &json["threshold"]), (&json!(true), &json!(4), &json!(3)));
-        assert_eq!(json["root"], json!({"attempt": 0, "share_list": to_hex(&[9; 32])}));
+        let root = json!({"attempt": 0, "share_list": to_hex(&[9; 32]), "beacon": to_hex(&[8; 32])});
+        assert_eq!(json["root"], root);
+        assert_eq!(json["attempts"][0]["confirmed"][0]["beacon"], to_hex(&[8; 32]));
         let attempt = &json["attempts"][0];
         assert_eq!(
             (&attempt["confirmed"][0]["signed"], &attempt["confirmed"][1]["signed"]),
@@ -263,6 +272,7 @@ mod tests {
         let shown = transcript();
         let text = check(&GENESIS, &shown).unwrap().text();
         assert!(text.contains("seat 1 confirmed 0x0909") && text.contains("(signed)"));
+        assert!(text.contains("with the beacon key 0x0808"));
         assert!(text.contains("seat 4 was left out (absent): it did not commit"));
         assert!(text.contains("word of the node"));
     }
