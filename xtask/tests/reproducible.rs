@@ -154,6 +154,13 @@ fn wrong_words_are_told_before_anything_is_built() {
         (&["--measurement", "0x12"][..], "64 digits"),
         (&["--measurement"], "needs a value"),
         (&["--keep="], "needs a value"),
+        (&["--not-before"], "needs a value"),
+        (&["--not-before=12"], "goes with --measurement"),
+        (&["--not-before=soon", "--measurement", &hash], "no number of a block"),
+        (&["--not-before=4294967296", "--measurement", &hash], "no number of a block"),
+        (&["--not-before=012", "--measurement", &hash], "no number of a block"),
+        // A number that is one is taken, and what is wrong is the other word.
+        (&["--not-before", "7", "--tree=tree", "--measurement", &hash], "without --tree"),
         (&["--packages", "tiny"], "unknown argument"),
         (&["--tree", "nothing"], "no Cargo.toml in 'nothing'"),
         (&["--tree=tree", "--measurement", &hash], "without --tree"),
@@ -167,7 +174,7 @@ fn wrong_words_are_told_before_anything_is_built() {
     }
     assert!(!folder.path().join("target").exists(), "nothing was built");
     let help = called(folder.path(), &["--help"]);
-    assert!(help.status.success() && String::from_utf8_lossy(&help.stdout).contains("--measurement"));
+    assert!(help.status.success() && String::from_utf8_lossy(&help.stdout).contains("--not-before"));
 }
 
 #[test]

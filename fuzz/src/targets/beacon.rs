@@ -5,7 +5,10 @@
 use crate::{decoded, Target, Verdict};
 use codec::Encode;
 use phala_crypto::{
-    beacon::{verify_beacon, verify_beacon_record, BeaconError, BeaconShare, RecordError, VerifiedBeaconRecord},
+    beacon::{
+        verify_beacon, verify_beacon_record, verify_partial_of, BeaconError, BeaconShare, RecordError,
+        VerifiedBeaconRecord,
+    },
     prf::KeyShare,
     Secret,
 };
@@ -73,6 +76,7 @@ pub static BEACON: Target = Target {
         "common/crypto/src/beacon.rs::verify_beacon_record",
         "common/crypto/src/beacon.rs::verify_beacon",
         "common/crypto/src/beacon.rs::verify_partial",
+        "common/crypto/src/beacon.rs::verify_partial_of",
     ],
     samples: LazyLock::new(|| {
         let mut samples = vec![[vec![0], WORLD.record.encode()].concat()];
@@ -132,6 +136,10 @@ fn check_value(value: &BeaconValue) -> Verdict {
 }
 
 fn check_partial(partial: &BeaconPartial) -> Verdict {
+    // By the holder's share alone it is judged the same.
+    let of = |holder| verify_partial_of(&GENESIS, WORLD.record.era, holder, PERIOD, partial).is_ok();
+    let by_share = WORLD.record.holders.iter().filter(|holder| of(holder)).count();
+    assert_eq!(by_share == 1, WORLD.verified.verify_partial(PERIOD, partial).is_ok());
     match WORLD.verified.verify_partial(PERIOD, partial) {
         Ok(verified) => {
             assert!(WORLD.partials.contains(partial), "an altered partial");

@@ -7,7 +7,7 @@ use codec::{DecodeAll, Encode};
 use phala_crypto::Secret;
 use phala_gatekeeper::{
     dkg::{open_parcel, verify_sender, verify_transcript, Ceremony, Transcript, View},
-    verify_introduction, Facts,
+    verify_introduction, Facts, Verifier,
 };
 use phala_insecure_tee::InsecureMachine;
 use phala_keys_sim::{
@@ -26,8 +26,10 @@ const NOW: u64 = 1_790_000_000;
 struct World {
     members: Members,
     ids: Vec<WorkerId>,
-    /// The first seat, sealed: without the package of the second, and with it.
-    states: [Vec<u8>; 2],
+    /// The first seat, sealed: without the package of the second, with it, and with what all others dealt.
+    states: [Vec<u8>; 3],
+    /// What that makes, sealed: its seat in the keys.
+    seat: Vec<u8>,
     /// What the second seat sent to the first.
     package: Parcel,
     share: Parcel,
@@ -60,19 +62,36 @@ impl World {
         record.phase = Phase::Share;
         transcript.observe(2, &record);
 
-        let mut seats = seats.into_iter();
-        let (mut first, mut second) = (seats.next().unwrap(), seats.next().unwrap());
-        let _ = turn(&members, &mut first, 1, &record);
-        let (_, parcels) = turn(&members, &mut second, 2, &record);
-        let sent = |kind| parcels.iter().find(|sent| sent.header.to == 1 && sent.header.kind == kind).unwrap().clone();
-        let (package, share) = (sent(ParcelKind::Package), sent(ParcelKind::Share));
+        let mut parcels: Vec<Parcel> = Vec::new();
+        for (index, seat) in (1..).zip(&mut seats) {
+            parcels.extend(turn(&members, seat, index, &record).1);
+        }
+        let sent = |from, kind| {
+            let wanted = |sent: &&Parcel| (sent.header.from, sent.header.to, sent.header.kind) == (from, 1, kind);
+            parcels.iter().find(wanted).unwrap().clone()
+        };
+        let (package, share) = (sent(2, ParcelKind::Package), sent(2, ParcelKind::Share));
+        let mut first = seats.swap_remove(0);
         let without = first.to_secret_bytes().expose().clone();
         first.accept(members.receiving(1), &package).unwrap();
-        let states = [without, first.to_secret_bytes().expose().clone()];
+        let with = first.to_secret_bytes().expose().clone();
+        for from in 2..=4 {
+            for kind in [ParcelKind::Package, ParcelKind::Share] {
+                first.accept(members.receiving(1), &sent(from, kind)).unwrap();
+            }
+        }
+        let _ = turn(&members, &mut first, 1, &record);
+        let states = [without, with, first.to_secret_bytes().expose().clone()];
+        let seat = first.seat().unwrap().to_secret_bytes().expose().clone();
         let machine = InsecureMachine::new("a machine", b"the binary", NOW).unwrap();
         let (introduction, facts) = introduce(members.identity(1), members.receiving(1), &machine);
-        Self { members, ids, states, package, share, introduction, facts, transcript }
+        Self { members, ids, states, seat, package, share, introduction, facts, transcript }
     }
+}
+
+/// A sealed seat that a ceremony made, with its share of the beacon key.
+pub(super) fn dealt_seat() -> Vec<u8> {
+    WORLD.seat.clone()
 }
 
 fn turn(
@@ -131,7 +150,7 @@ pub static INTRODUCTIONS: Target = Target {
         let (decoded, peak) = measured(|| Introduction::decode_all(&mut &bytes[..]));
         assert_bounded(peak, bytes.len(), 4);
         let Ok(introduction) = decoded else { return Verdict::refused("shape") };
-        match verify_introduction(&WORLD.ids[0], &introduction, &WORLD.facts) {
+        match verify_introduction(&WORLD.ids[0], &introduction, &WORLD.facts, &mut Verifier::default()) {
             Ok(_) => {
                 assert_eq!(introduction.registration, WORLD.introduction.registration);
                 assert_eq!(introduction.encryption_key, WORLD.introduction.encryption_key);

@@ -11,7 +11,7 @@ use phala_crypto::{
     xwing::{DecapsulationKey, EncapsulationKey},
     Secret,
 };
-use phala_gatekeeper::{open_grant, Facts, Grants, Seat, Sightings, MOST_SIGHTINGS};
+use phala_gatekeeper::{open_grant, verify_request, Facts, Grants, Refusal, Seat, Sightings, Verifier, MOST_SIGHTINGS};
 use phala_insecure_tee::InsecureMachine;
 use phala_protocol::{
     attestation::{encryption_key_hash, Assurance, Listing, Registration, Role, Version},
@@ -21,7 +21,7 @@ use phala_protocol::{
     relay::KeyInquiry,
     AccountId, ClusterId, Hash, WorkerId,
 };
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 const GENESIS: Hash = [7; 32];
 const NOW: u64 = 1_790_000_000;
@@ -42,6 +42,8 @@ struct World {
     answer: KeyAnswer,
     grant: KeyGrant,
     keys: Vec<Vec<u8>>,
+    /// What the gatekeeper remembers of what it was shown.
+    remembers: Mutex<Verifier>,
 }
 
 static WORLD: LazyLock<World> = LazyLock::new(World::new);
@@ -127,11 +129,13 @@ impl World {
             evaluation_cap: None,
             seen_since: None,
         };
-        let answer = seat.answer(&inquiry, &facts, &[11; 32], &[12; 64]).unwrap();
+        let mut verifier = Verifier::default();
+        let answer = answer(&seat, &inquiry, &facts, &mut verifier).unwrap();
         let context = hpke::setup_receiver(&receiving, answer.encapsulated.as_slice().try_into().unwrap(), &info());
         let (plain, _) = context.open(&request.signing_payload(), &answer.body).unwrap();
         let grant = KeyGrant::decode(&mut plain.expose().as_slice()).unwrap();
-        let mut world = Self { receiving, seat, facts, root, inquiry, answer, grant, keys: Vec::new() };
+        let remembers = Mutex::new(verifier);
+        let mut world = Self { receiving, seat, facts, root, inquiry, answer, grant, keys: Vec::new(), remembers };
         world.keys = world.keys_of(&world.answer).unwrap();
         world
     }
@@ -153,6 +157,12 @@ impl World {
         let (body, _) = context.seal(&self.inquiry.request.request.signing_payload(), plaintext).unwrap();
         KeyAnswer { encapsulated: encapsulated.to_vec(), body }
     }
+}
+
+/// What a gatekeeper says that remembers what `verifier` saw.
+fn answer(seat: &Seat, inquiry: &KeyInquiry, facts: &Facts, verifier: &mut Verifier) -> Result<KeyAnswer, Refusal> {
+    let signed = verify_request(inquiry.clone(), &GENESIS, &GATEKEEPER)?;
+    seat.answer(&signed, facts, verifier, &[11; 32], &[12; 64])
 }
 
 fn info() -> Vec<u8> {
@@ -187,16 +197,20 @@ pub static GRANTS: Target = Target {
     iterations: 700,
 };
 
-/// Before a gatekeeper.
+/// Before a gatekeeper: one that has seen nothing, and one that has answered the honest inquiry.
 pub static INQUIRIES: Target = Target {
     name: "inquiries",
-    covers: &[],
+    covers: &["tee/gatekeeper/src/policy.rs::verify_request"],
     samples: LazyLock::new(|| vec![WORLD.inquiry.encode()]),
     check: |bytes| {
         let (decoded, peak) = measured(|| KeyInquiry::decode_all(&mut &bytes[..]));
         assert_bounded(peak, bytes.len(), 4);
         let Ok(inquiry) = decoded else { return Verdict::refused("shape") };
-        match WORLD.seat.answer(&inquiry, &WORLD.facts, &[11; 32], &[12; 64]) {
+        let fresh = answer(&WORLD.seat, &inquiry, &WORLD.facts, &mut Verifier::default());
+        let mut remembers = WORLD.remembers.lock().unwrap_or_else(PoisonError::into_inner);
+        let again = answer(&WORLD.seat, &inquiry, &WORLD.facts, &mut remembers);
+        assert_eq!(again, fresh, "what is remembered says something else");
+        match fresh {
             Ok(answer) => {
                 assert_eq!(inquiry.request, WORLD.inquiry.request, "keys for a request that the worker did not sign");
                 assert_eq!(inquiry.registration, WORLD.inquiry.registration);
@@ -213,11 +227,16 @@ pub static INQUIRIES: Target = Target {
 pub static SEATS: Target = Target {
     name: "seats",
     covers: &["tee/gatekeeper/src/seat.rs::from_secret_bytes"],
-    samples: LazyLock::new(|| vec![WORLD.seat.to_secret_bytes().expose().clone()]),
+    samples: LazyLock::new(|| vec![WORLD.seat.to_secret_bytes().expose().clone(), super::ceremony::dealt_seat()]),
     check: |bytes| match Seat::from_secret_bytes(&Secret::new(bytes.to_vec())) {
         Ok(seat) => {
             assert_eq!(seat.to_secret_bytes().expose(), bytes);
             let _ = seat.is_recorded_as(&WORLD.root);
+            // Only what its own share is the other half of: nothing that it says is of another holder.
+            if let Some(beacon) = seat.beacon() {
+                let own = beacon.record().holders.iter().any(|holder| holder.index == beacon.index());
+                assert!(own && beacon.record().era == seat.era());
+            }
             Verdict::accepted("")
         }
         Err(error) => Verdict::refused(error),
@@ -231,9 +250,16 @@ pub static SIGHTINGS: Target = Target {
     covers: &["tee/gatekeeper/src/sightings.rs::from_bytes"],
     samples: LazyLock::new(|| {
         let entry = AllowedMeasurement { source: [0; 32], listed_at: 3, not_before: 0, sunset: None };
+        let listing = Listing {
+            source: [0; 32],
+            version: Version(1, 0, 0),
+            role: Some(Role::Worker),
+            not_before: 0,
+            sunset: None,
+        };
         let mut sightings = Sightings::default();
         for measurement in [[1; 32], [2; 32]] {
-            assert!(sightings.observe(&measurement, Some(&entry), 5));
+            assert!(sightings.observe(&measurement, Some((&entry, &listing)), 5));
         }
         vec![sightings.to_bytes(), Sightings::default().to_bytes()]
     }),

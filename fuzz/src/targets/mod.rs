@@ -23,7 +23,7 @@ pub mod wasm;
 use crate::Target;
 
 /// All of them.
-pub static TARGETS: [&Target; 46] = [
+pub static TARGETS: [&Target; 47] = [
     &scale::RECORDS,
     &protocol::CALLS,
     &protocol::ENVELOPES,
@@ -31,6 +31,7 @@ pub static TARGETS: [&Target; 46] = [
     &protocol::ITEMS,
     &protocol::FINALITY_PROOFS,
     &protocol::DELIVERIES,
+    &protocol::EGRESS_ACTIONS,
     &chain::FINALITY,
     &chain::STORAGE,
     &chain::ANCESTORS,

@@ -4,13 +4,14 @@ use crate::{assert_bounded, measured, Target, Verdict};
 use codec::{DecodeAll, Encode};
 use phala_protocol::{
     call::{Call, SignedCall},
+    egress::EgressAction,
     envelope::{
         decode_header, Envelope, EnvelopeHeader, EnvelopeKind, SizeClass, AEAD_TAG_BYTES, HEADER_BYTES, VERSION,
     },
     finality::{FinalityFragment, FinalityProof},
     gas::GasClass,
     inbox::{Item, ItemHeader, ItemKind, ItemOrigin},
-    limits::{MAX_FINALITY_FRAGMENTS, MAX_MESSAGE_BYTES},
+    limits::{MAX_EGRESS_BYTES, MAX_FINALITY_FRAGMENTS, MAX_MESSAGE_BYTES},
     query::{QueryHeader, SealedQuery},
     relay::{Delivery, InboxItems},
     AccountId, ClusterId, ContractId,
@@ -169,6 +170,23 @@ pub static FINALITY_PROOFS: Target = Target {
         agree(bytes, || FinalityProof::decode_bounded(bytes), within)
     },
     iterations: 3_000,
+};
+
+/// What a contract wants done outside of its cluster.
+pub static EGRESS_ACTIONS: Target = Target {
+    name: "egress-actions",
+    covers: &["common/protocol/src/egress.rs::decode_bounded"],
+    samples: LazyLock::new(|| {
+        let message =
+            |length: usize| EgressAction::Message { destination: vec![1; length / 4], payload: vec![2; length] };
+        let transfer = EgressAction::Transfer { to: AccountId([7; 32]), amount: 1 << 90 };
+        [message(0), message(100), message(MAX_EGRESS_BYTES), transfer].map(|action| action.encode()).to_vec()
+    }),
+    check: |bytes| {
+        let within = |action: &EgressAction| action.encoded_size() <= MAX_EGRESS_BYTES;
+        agree(bytes, || EgressAction::decode_bounded(bytes), within)
+    },
+    iterations: 4_000,
 };
 
 /// What a relayer brings.

@@ -37,6 +37,7 @@ fn honest() -> Receipt {
         gas_used: 9,
         fee: 10,
         events: vec![],
+        egress: vec![],
     };
     let replies = [reply(12), reply(13)];
     let salt = |reply: &Reply| [reply.sequence as u8; 32];

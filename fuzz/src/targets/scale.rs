@@ -8,9 +8,18 @@ use phala_attest as attest;
 use phala_crypto::transcript;
 use phala_light_client as light_client;
 use phala_protocol::{
-    attestation, beacon, call, ceremony, chain_state, envelope, finality, gas, ids, inbox, keys, query, relay, result,
+    attestation, beacon, call, ceremony, chain_state, egress, envelope, finality, gas, ids, inbox, keys, query, relay,
+    result,
 };
 use std::sync::LazyLock;
+
+/// Gatekeepers' parts of a suspension, whose subject is a type of another crate.
+mod brake {
+    use phala_attest::Subject;
+
+    pub type SignedSuspension = phala_protocol::brake::SignedSuspension<Subject>;
+    pub type SuspensionRequest = phala_protocol::brake::SuspensionRequest<Subject>;
+}
 
 macro_rules! types {
     ($($module:ident: $($name:ident)*;)*) => {
@@ -33,11 +42,13 @@ macro_rules! types {
 
 types! {
     attestation: Assurance Listing Registration Role Version;
-    beacon: BeaconHolder BeaconInput BeaconPartial BeaconRecord BeaconValue;
+    brake: SignedSuspension SuspensionRequest;
+    beacon: AwaitedBeacon BeaconHolder BeaconInput BeaconPartial BeaconRecord BeaconValue DueBeacon MadeBeacon;
     call: Call CallPurpose SessionCommand SessionOpen SignedCall;
-    ceremony: Attachment CeremonyRecord Complaint Fault Introduction Parcel ParcelHeader ParcelKind Phase SeatRecord SignedStatement
-        Statement;
+    ceremony: Attachment CeremonyRecord Complaint Confirmed Fault Introduction Parcel ParcelHeader ParcelKind Phase SeatRecord
+        SignedStatement Statement;
     chain_state: AllowedMeasurement BoundaryRecord ClusterRecord ContractRecord FinalRecord RootRecord Standing WorkerRecord;
+    egress: EgressAction EgressFailure EgressFate EgressItem EgressOutcome EgressRoot ProvedEgress;
     envelope: EnvelopeHeader EnvelopeKind SizeClass;
     finality: FinalityFragment FinalityProof GenesisAnchor;
     gas: GasClass Surge;

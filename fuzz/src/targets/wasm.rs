@@ -52,10 +52,15 @@ fn run(code: &Arc<CompiledContract>, entry: Entry, input: &[u8]) -> Execution {
     assert!(execution.gas_used <= GAS);
     match &execution.outcome {
         Outcome::Returned(_) => {}
-        Outcome::Reverted(_) => assert!(execution.writes.is_empty() && execution.events.is_empty()),
-        _ => assert!(execution.writes.is_empty() && execution.events.is_empty() && execution.gas_used == GAS),
+        Outcome::Reverted(_) => {
+            assert!(execution.writes.is_empty() && execution.events.is_empty() && execution.egress.is_empty())
+        }
+        _ => {
+            assert!(execution.writes.is_empty() && execution.events.is_empty() && execution.egress.is_empty());
+            assert_eq!(execution.gas_used, GAS);
+        }
     }
-    assert!(entry != Entry::Query || execution.writes.is_empty(), "a query wrote");
+    assert!(entry != Entry::Query || (execution.writes.is_empty() && execution.egress.is_empty()), "a query wrote");
     execution
 }
 
@@ -154,6 +159,7 @@ fn module(body: &str, helper: &str) -> String {
             (import "phala" "block_number" (func $host_block (result i32)))
             (import "phala" "block_time_ms" (func $host_time (result i64)))
             (import "phala" "emit_event" (func $host_event (param i32 i32)))
+            (import "phala" "egress" (func $host_egress (param i32 i32)))
             (import "phala" "log" (func $host_log (param i32 i32)))
             (import "phala" "hash_blake2b_256" (func $host_hash (param i32 i32 i32)))
             (import "phala" "call_contract" (func $host_call (param i32 i32 i32 i64) (result i64)))
@@ -201,7 +207,8 @@ fn statement(choices: &mut Choices<'_>, depth: usize, out: &mut String) {
         10 => format!("(drop (call $host_get {a} {b}))"),
         11 => format!("(call $host_set {a} {b} {c} (i32.const 8))"),
         12 => format!("(call $host_remove {a} {b})"),
-        13 => format!("(call $host_event {a} {b})"),
+        13 if choices.byte() < 128 => format!("(call $host_event {a} {b})"),
+        13 => format!("(call $host_egress {a} {b})"),
         14 => format!("(call $host_hash {a} {b} {c})"),
         15 => format!("(local.set $l (call $host_call {a} {b} {c} {wide}))"),
         16 => format!("(local.set $l (call $host_query {a} {b} {c} {wide}))"),

@@ -40,6 +40,7 @@ targets! {
     items => targets::protocol::ITEMS;
     finality_proofs => targets::protocol::FINALITY_PROOFS;
     deliveries => targets::protocol::DELIVERIES;
+    egress_actions => targets::protocol::EGRESS_ACTIONS;
     finality => targets::chain::FINALITY;
     storage => targets::chain::STORAGE;
     ancestors => targets::chain::ANCESTORS;

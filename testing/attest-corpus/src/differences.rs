@@ -193,11 +193,14 @@ pub fn render(counts: &[usize], cases: usize, agreed: usize, not_put: usize) -> 
          The rule: **whatever it refuses, we refuse.** We refuse more; each case of the corpus in which only we do belongs to one of these\n\
          rows, and a case that does not fails the test. Nothing is accepted that it refuses.\n\n",
     );
+    let alone = counts.iter().sum::<usize>();
+    // A case that we accept and it refuses fails the test, so these are the rest.
+    let both_accept = cases - agreed - alone - not_put;
     writeln!(
         page,
-        "Of {cases} altered cases both refuse {agreed}; {} are refused by us alone; {not_put} cannot be put to it (text that is no text, \
-         bytes that do not decode).\n",
-        counts.iter().sum::<usize>()
+        "Of {cases} altered cases both refuse {agreed}; {alone} are refused by us alone; {both_accept} are accepted by both, being well \
+         signed, and refused by whoever asked, because measurement or report data are not what was expected; {not_put} cannot be put to \
+         it (text that is no text, bytes that do not decode).\n"
     )
     .unwrap();
     page.push_str("| altered | dcap-qvl | ours | why | cases |\n|---|---|---|---|---|\n");

@@ -6,6 +6,7 @@
 //! one place left out, and searched as a control. Does not see: registers, caches, pages swapped out, what a process has wiped.
 
 use crate::{
+    core_dumps,
     hostile_relayer::Tap,
     processes::{self, ByHand, Stopped},
     raw_http::{host_of, rpc},
@@ -182,6 +183,17 @@ impl Search {
         let overlap = self.markers.longest().max(self.witness.longest());
         let read = processes::read_memory(id, overlap, |piece| self.look(piece, &mut row))?;
         row.bytes = read;
+        Ok(self.keep(row))
+    }
+
+    /// Searches a file that may have holes.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn file(&mut self, place: &str, path: &Path) -> std::io::Result<&Row> {
+        let mut row = self.row(place);
+        let overlap = self.markers.longest().max(self.witness.longest());
+        row.bytes = core_dumps::read(path, overlap, |piece| self.look(piece, &mut row))?;
         Ok(self.keep(row))
     }
 

@@ -1,13 +1,13 @@
 //! The canary's way through a running network, and the search of everything that could have seen it.
 
 use crate::{
-    canary::{chain, items, marker, prove_the_search, witness, Row, Search, Tapped},
-    processes,
+    canary::{chain, items, marker, prove_the_search, witness, Search, Tapped},
+    core_dumps, processes,
     raw_http::host_of,
     skipped, Network,
 };
 use serde_json::json;
-use std::{path::Path, process::Command};
+use std::path::Path;
 
 /// Who calls: an account that operates nothing and pays for nothing else.
 pub const CALLER: &str = "charlie";
@@ -26,6 +26,10 @@ pub struct Canary {
     pub tapped: Tapped,
     /// What could not be searched on this machine, and why.
     pub not_searched: Vec<String>,
+    /// TEEs that crashed and left no core dump.
+    pub forbidden: Vec<String>,
+    /// TEEs that left one.
+    left: Vec<String>,
 }
 
 impl Canary {
@@ -62,7 +66,15 @@ impl Canary {
         let texts: Vec<&str> = markers.iter().map(String::as_str).collect();
         let mut search = Search::new(&texts, &sealed);
         prove_the_search(&mut search, &texts, folder);
-        let mut canary = Self { search, markers, contract, tapped, not_searched: Vec::new() };
+        let mut canary = Self {
+            search,
+            markers,
+            contract,
+            tapped,
+            not_searched: Vec::new(),
+            forbidden: Vec::new(),
+            left: Vec::new(),
+        };
         canary.search_all(network);
         canary
     }
@@ -111,30 +123,35 @@ impl Canary {
         }
     }
 
-    /// Searches what a crash of each process would leave on the disk, where `gcore` of gdb can make it. The worker's own is a control: it
-    /// forbids itself to leave one, and what its memory was seen to hold has to be seen there.
-    pub fn search_core_dumps(&mut self, network: &Network, folder: &Path) {
+    /// Crashes every process but `phala dev`, which starts them again, and searches what they leave on the disk. TEEs may leave nothing.
+    /// The network's own relayer stands still beside the one that is run by hand, and is left alone.
+    ///
+    /// # Panics
+    /// When the network does not come back.
+    pub fn search_core_dumps(&mut self, network: &Network) {
         let mut processes = processes::ids(&network.base);
+        processes.remove("relayer");
         processes.insert("relayer, run by hand".to_owned(), self.tapped.relayer.id());
-        processes.insert("phala dev".to_owned(), network.id());
         for (name, id) in processes {
-            let file = folder.join("core");
-            let dumped = Command::new("gcore").arg("-o").arg(&file).arg(id.to_string()).output();
-            let file = folder.join(format!("core.{id}"));
-            let place = if name == WORKER { format!("{OWN_CORE} {name}") } else { format!("core dump of {name}") };
-            match std::fs::read(&file) {
-                Ok(bytes) => drop(self.search.bytes(&place, [bytes.as_slice()])),
-                Err(error) => {
-                    let why = match dumped {
-                        Err(error) => format!("gcore of gdb cannot be run: {error}"),
-                        Ok(output) => format!("{error}; {}", String::from_utf8_lossy(&output.stderr).trim()),
-                    };
-                    let what = format!("a core dump of {name}: {why}");
+            let is_tee = name.starts_with("worker-") || name.starts_with("gatekeeper");
+            let place = format!("core dump of {name}");
+            match core_dumps::crash(id) {
+                Some(file) => {
+                    if is_tee {
+                        self.left.push(format!("{name} left a core dump, which a TEE has to forbid"));
+                    }
+                    if let Err(error) = self.search.file(&place, &file) {
+                        self.not_searched.push(format!("{place}: {error}"));
+                    }
+                    let _ = std::fs::remove_file(file);
+                }
+                None if is_tee => self.forbidden.push(name),
+                None => {
+                    let what = format!("{place}: it left none");
                     skipped(&what);
                     self.not_searched.push(what);
                 }
             }
-            let _ = std::fs::remove_file(file);
         }
     }
 
@@ -142,9 +159,10 @@ impl Canary {
     pub fn faults(&self) -> Vec<String> {
         let rows = || self.search.rows.iter().filter(|row| !row.place.starts_with("control: "));
         let mut faults: Vec<String> = rows()
-            .filter(|row| row.hits() > 0 && !row.place.starts_with(OWN) && !row.place.starts_with(OWN_CORE))
+            .filter(|row| row.hits() > 0 && !row.place.starts_with(OWN))
             .map(|row| format!("{} holds plaintext: {:?}", row.place, row.plaintext))
             .collect();
+        faults.extend(self.left.iter().cloned());
         faults.extend(
             rows()
                 .filter(|row| row.bytes == 0 && row.place != COMMAND_LINE)
@@ -161,9 +179,12 @@ impl Canary {
                 faults.push(format!("the sealed command was not seen in {must}: the search looks at the wrong thing"));
             }
         }
-        let hits = |place: &str| rows().find(|row| row.place.starts_with(place)).map(Row::hits);
-        if hits(OWN).is_some_and(|hits| hits > 0) && hits(OWN_CORE) == Some(0) {
-            faults.push("the search misses in a core dump of the worker what it finds in its memory".to_owned());
+        // A core dump is searched as the node's memory was, which holds it.
+        if rows().any(|row| row.place == "core dump of node-0" && row.sealed == 0) {
+            faults.push(
+                "the sealed command was not seen in the node's core dump: the search looks at the wrong thing"
+                    .to_owned(),
+            );
         }
         faults
     }
@@ -171,6 +192,5 @@ impl Canary {
 
 /// How the row of the folder with keys and names is called: it is empty for who uses development accounts.
 const COMMAND_LINE: &str = "folder of the command line";
-/// How the rows of the worker's own memory and core dump are called.
+/// How the row of the worker's own memory is called.
 const OWN: &str = "the TEE itself: memory of";
-const OWN_CORE: &str = "the TEE itself: core dump of";

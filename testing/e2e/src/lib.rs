@@ -9,6 +9,7 @@
 pub mod canary;
 pub mod canary_run;
 pub mod clock;
+pub mod core_dumps;
 pub mod hostile_relayer;
 pub mod probe;
 pub mod processes;

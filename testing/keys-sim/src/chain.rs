@@ -9,7 +9,8 @@ use crate::members::GENESIS;
 use phala_crypto::signature::ed25519;
 use phala_protocol::{
     ceremony::{
-        end_phase, is_complete, take, Attachment, CeremonyRecord, Circumstances, Ended, Next, Phase, SignedStatement,
+        end_phase, is_complete, take, Attachment, CeremonyRecord, Circumstances, Confirmed, Ended, Next, Phase,
+        SignedStatement,
     },
     chain_state::RootRecord,
     ids::BlockNumber,
@@ -27,6 +28,8 @@ pub struct Chain {
     pub record: CeremonyRecord,
     /// The root, once it is made.
     pub root: Option<RootRecord>,
+    /// The keys that all confirmed, of which it is one.
+    pub confirmed: Option<Confirmed>,
     /// How the phases ended, with the attempt of each.
     pub ended: Vec<(u32, Ended)>,
     /// Whether the ceremony ended without a root.
@@ -48,6 +51,7 @@ impl Chain {
             block: 0,
             record,
             root: None,
+            confirmed: None,
             ended: Vec::new(),
             abandoned: false,
             public: Vec::new(),
@@ -83,12 +87,13 @@ impl Chain {
         let ended = end_phase(&mut self.record);
         match ended.next {
             Next::Begin(phase) => self.record.begin(phase, self.block, PHASE_BLOCKS),
-            Next::Root(share_list) => {
+            Next::Root(keys) => {
+                self.confirmed = Some(keys);
                 self.root = Some(RootRecord {
                     era: self.record.era,
                     threshold: self.record.threshold,
                     seats: self.record.seats.iter().map(|seat| seat.gatekeeper).collect(),
-                    share_list,
+                    share_list: keys.share_list,
                 });
             }
             Next::Abandoned => self.abandoned = true,

@@ -11,6 +11,7 @@ use phala_crypto::{
     Secret,
 };
 use phala_protocol::{
+    beacon::BeaconRecord,
     ceremony::{tolerated, Next, Phase, SignedStatement, Statement},
     chain_state::RootRecord,
     domain,
@@ -20,7 +21,7 @@ use phala_protocol::{
 use std::collections::BTreeSet;
 
 /// The invariants.
-pub const NAMES: [&str; 8] = [
+pub const NAMES: [&str; 9] = [
     "invariant_t_minus_1_learn_nothing",
     "invariant_one_key_per_era",
     "invariant_liveness_with_t_honest",
@@ -29,6 +30,7 @@ pub const NAMES: [&str; 8] = [
     "invariant_honest_seats_meet_no_contradiction",
     "invariant_only_liars_are_at_fault_in_a_calm",
     "invariant_old_era_opens_nothing_newer",
+    "invariant_one_beacon_key_per_era",
 ];
 
 /// What did not hold.
@@ -47,19 +49,23 @@ impl Violation {
     }
 }
 
-/// A seat's share, taken out of what it seals. INSECURE: nobody in the network does this.
+/// A seat's shares, taken out of what it seals. INSECURE: nobody in the network does this.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Holder {
+    /// What the sealed form begins with.
+    pub form: [u8; 8],
     /// The era.
     pub era: u32,
     /// The threshold.
     pub threshold: u16,
     /// The seat's index.
     pub index: u16,
-    /// Its share.
+    /// Its share of the root.
     pub share: [u8; 32],
-    /// All public shares.
+    /// All public shares of the root.
     pub shares: Vec<[u8; 32]>,
+    /// Its share of the beacon key, and the record of that key.
+    pub beacon: Option<([u8; 32], BeaconRecord)>,
 }
 
 impl Holder {

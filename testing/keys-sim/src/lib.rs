@@ -9,8 +9,8 @@
 //! For the first attempts the network is a storm: parcels and statements are dropped, delayed, reordered and repeated, machines
 //! crash and come back from what they sealed, sometimes from what they sealed long ago. Then it is calm, and the liars are not.
 //!
-//! Guarantees: equal seeds end equally, in the same trace hash. `invariants.rs` is what is checked; that an old era's shares open
-//! nothing of a newer one, over two ceremonies and a cluster's epochs, is in `rotation.rs`. Does not: simulate finality, storage proofs
+//! Guarantees: equal seeds end equally, in the same trace hash. `invariants.rs` and, of the beacon's key, `beacon.rs` are what is
+//! checked; that an old era's shares open nothing of a newer one, over two ceremonies and a cluster's epochs, is in `rotation.rs`. Does not: simulate finality, storage proofs
 //! or forks (`phala-sim` does), or what the pallet adds to the rules: registry, punishments, fees.
 #![forbid(unsafe_code)]
 #![allow(
@@ -21,6 +21,7 @@
     reason = "a simulation stops at the first surprise"
 )]
 
+pub mod beacon;
 pub mod chain;
 pub mod invariants;
 mod machine;

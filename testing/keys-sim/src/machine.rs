@@ -1,14 +1,17 @@
 //! One seat's machine: the code that ships, its disk, and what its host does to it.
 
-use crate::members::{Members, GENESIS, NOW};
+use crate::{
+    malice::Dealt,
+    members::{Members, GENESIS, NOW},
+};
 use phala_crypto::Secret;
-use phala_gatekeeper::dkg::{Ceremony, CeremonyError, Transcript, Turn, View};
+use phala_gatekeeper::dkg::{open_parcel, Ceremony, CeremonyError, Transcript, Turn, View};
 use phala_protocol::{
-    ceremony::{Attachment, CeremonyRecord, Parcel},
+    ceremony::{Attachment, CeremonyRecord, Parcel, ParcelKind, Phase, Statement},
     ids::BlockNumber,
     WorkerId,
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A machine.
 pub(crate) struct Machine {
@@ -77,6 +80,45 @@ impl Machine {
             self.seal();
         }
         Ok(turn)
+    }
+
+    /// What the code that ships deals in the attempt of `record`, for a liar who alters a part of it: read off a fork on which the hashes of
+    /// all stand.
+    pub(crate) fn dealt(&self, members: &Members, record: &CeremonyRecord) -> Dealt {
+        let mut ceremony = Ceremony::begin(&GENESIS, &self.id, &Secret::new(self.seed), record).unwrap();
+        let mut fork = CeremonyRecord::new(record.era, record.attempt, &members.ids(record.seats.len() as u16));
+        let step = |ceremony: &mut Ceremony, fork: &CeremonyRecord| {
+            let view = View {
+                record: fork,
+                head: 0,
+                now: NOW,
+                since: 0,
+                identity: members.identity(self.index),
+                receiving: members.receiving(self.index),
+                peers: &members.peers,
+                entropy: &Secret::new([0xfe; 32]),
+            };
+            ceremony.step(&view).unwrap()
+        };
+        let said = step(&mut ceremony, &fork).statements;
+        let own = said.iter().find_map(|said| match said.statement {
+            Statement::Commit { package } => Some(package),
+            _ => None,
+        });
+        fork.seats.iter_mut().for_each(|seat| seat.package = Some([1; 32]));
+        fork.seats[usize::from(self.index) - 1].package = own;
+        fork.phase = Phase::Share;
+        let (mut package, mut shares) = (Vec::new(), BTreeMap::new());
+        for parcel in step(&mut ceremony, &fork).parcels {
+            let to = parcel.header.to;
+            let content = open_parcel(&GENESIS, members.receiving(to), &parcel).unwrap().expose().clone();
+            match parcel.header.kind {
+                ParcelKind::Package => package = content,
+                ParcelKind::Share => drop(shares.insert(to, content)),
+                ParcelKind::Delivery => {}
+            }
+        }
+        Dealt { package, shares }
     }
 
     /// A parcel arrives.

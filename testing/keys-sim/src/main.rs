@@ -27,8 +27,15 @@ const PIECE: u64 = 20;
 /// The era whose root is made.
 const ERA: u32 = 1;
 /// What happens in any [`ENOUGH`] seeds: without it the invariants had nothing to look at.
-const NEEDED: [&str; 5] =
-    ["answer taken", "reject taken", "complain taken", "started from an old disk", "parcel refused"];
+const NEEDED: [&str; 7] = [
+    "answer taken",
+    "reject taken",
+    "complain taken",
+    "started from an old disk",
+    "parcel refused",
+    "malice BadBeaconPackage",
+    "malice BadBeaconShare",
+];
 
 const ENOUGH: u64 = 200;
 

@@ -8,11 +8,12 @@ use phala_crypto::Secret;
 use phala_gatekeeper::dkg::{open_parcel, package_bytes, seal_parcel, Turn};
 use phala_protocol::{
     ceremony::{
-        delivery_hash, package_hash, Attachment, CeremonyRecord, Parcel, ParcelHeader, ParcelKind, Phase,
+        delivery_hash, package_hash, Attachment, CeremonyRecord, Confirmed, Parcel, ParcelHeader, ParcelKind, Phase,
         SignedStatement, Statement,
     },
     Hash,
 };
+use std::collections::BTreeMap;
 
 /// How a seat misbehaves in one attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,6 +40,10 @@ pub enum Malice {
     OtherPackage,
     /// Commits to what is no package.
     Garbage,
+    /// Commits to a package whose half of the root is right and whose half of the beacon is none; all shares are right.
+    BadBeaconPackage,
+    /// Gives one seat its right share of the root with a wrong one of the beacon: as a parcel, on chain, and as an answer.
+    BadBeaconShare,
     /// Complains of everybody.
     FalseComplaints,
     /// Complains of everybody, and disputes whatever is delivered.
@@ -47,7 +52,7 @@ pub enum Malice {
     FalseRejections,
     /// Does all but confirm.
     NoConfirmation,
-    /// Confirms another list.
+    /// Confirms another root, or the same with another beacon key.
     OtherConfirmation,
     /// Sends parcels of earlier attempts again, also in the name of this one.
     Replay,
@@ -55,7 +60,7 @@ pub enum Malice {
 
 impl Malice {
     /// All of it.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::None,
         Self::NoCommit,
         Self::Silent,
@@ -67,6 +72,8 @@ impl Malice {
         Self::WithholdAll,
         Self::OtherPackage,
         Self::Garbage,
+        Self::BadBeaconPackage,
+        Self::BadBeaconShare,
         Self::FalseComplaints,
         Self::FalseDisputes,
         Self::FalseRejections,
@@ -74,6 +81,14 @@ impl Malice {
         Self::OtherConfirmation,
         Self::Replay,
     ];
+}
+
+/// What a seat's own code deals in an attempt, as it is sealed.
+pub struct Dealt {
+    /// The package.
+    pub package: Vec<u8>,
+    /// The shares of the other seats, by index.
+    pub shares: BTreeMap<u16, Vec<u8>>,
 }
 
 /// A seat that lies, as it is in one attempt.
@@ -86,6 +101,8 @@ pub struct Liar {
     pub victim: u16,
     /// What it sent in earlier attempts, and in this one.
     pub sent: Vec<Parcel>,
+    /// What its own code deals, with the attempt, where its malice alters a part of that.
+    pub dealt: Option<(u32, Dealt)>,
 }
 
 impl Liar {
@@ -96,14 +113,20 @@ impl Liar {
         self.victim = (self.index - 1 + step) % seats + 1;
     }
 
-    /// What it says and sends instead of the `turn` that the real code took; none if that had nothing to say.
+    /// What it says and sends instead of the `turn` that the real code took; none if that had nothing to say. `dealt` is what that code
+    /// deals.
     pub fn corrupt(
         &mut self,
         members: &Members,
         record: &CeremonyRecord,
         turn: Option<Turn>,
         random: &mut Random,
+        dealt: impl FnOnce() -> Dealt,
     ) -> Turn {
+        let alters = matches!(self.malice, Malice::BadBeaconPackage | Malice::BadBeaconShare);
+        if alters && self.dealt.as_ref().is_none_or(|(attempt, _)| *attempt != record.attempt) {
+            self.dealt = Some((record.attempt, dealt()));
+        }
         let mut turn = turn.unwrap_or_default();
         let (statements, parcels, attached) = (&mut turn.statements, &mut turn.parcels, &mut turn.attached);
         let own_index = self.index;
@@ -119,7 +142,7 @@ impl Liar {
             Malice::WrongShare => {
                 for parcel in parcels.iter_mut() {
                     if own(parcel, ParcelKind::Share) && parcel.header.to == self.victim {
-                        *parcel = reseal(members, parcel.header, &wrong_share(random), random);
+                        *parcel = reseal(members, parcel.header, &wrong_shares(random).concat(), random);
                     }
                 }
             }
@@ -128,13 +151,14 @@ impl Liar {
                 parcels.retain(|parcel| parcel.header.to != victim);
                 for (said, beside) in attached.iter_mut() {
                     if matches!(said.statement, Statement::Deliver { accuser, .. } if accuser == victim) {
-                        (*said, *beside) = deliver(members, record, (own_index, victim), &wrong_share(random), random);
+                        let content = wrong_shares(random).concat();
+                        (*said, *beside) = deliver(members, record, (own_index, victim), &content, random);
                     }
                 }
                 if self.malice == Malice::WrongAnswer {
                     for said in statements.iter_mut().chain(attached.iter_mut().map(|(said, _)| said)) {
                         if let Statement::Answer { accuser, .. } = said.statement {
-                            let statement = Statement::Answer { accuser, share: wrong_share(random) };
+                            let statement = Statement::Answer { accuser, shares: wrong_shares(random) };
                             *said = sign(members, record, own_index, statement);
                         }
                     }
@@ -157,7 +181,37 @@ impl Liar {
                     }
                 }
             }
-            Malice::Garbage => turn = self.garbage(members, record, random),
+            Malice::Garbage => turn = self.deal(members, record, &self.garbage(record, random), random),
+            Malice::BadBeaconPackage => {
+                if let Some((attempt, Dealt { package, shares })) = &self.dealt {
+                    let bad = Dealt { package: with_bad_beacon(package, *attempt), shares: shares.clone() };
+                    turn = self.deal(members, record, &bad, random);
+                }
+            }
+            Malice::BadBeaconShare => {
+                let victim = self.victim;
+                if let Some((_, Dealt { package, shares })) = &self.dealt {
+                    let mut bad = shares[&victim].clone();
+                    bad[32] ^= 1;
+                    for parcel in parcels.iter_mut() {
+                        if own(parcel, ParcelKind::Share) && parcel.header.to == victim {
+                            *parcel = reseal(members, parcel.header, &bad, random);
+                        }
+                    }
+                    for (said, beside) in attached.iter_mut() {
+                        if matches!(said.statement, Statement::Deliver { accuser, .. } if accuser == victim) {
+                            let content = [&bad[..], &package[..]].concat();
+                            (*said, *beside) = deliver(members, record, (own_index, victim), &content, random);
+                        }
+                    }
+                    for said in statements.iter_mut().chain(attached.iter_mut().map(|(said, _)| said)) {
+                        if matches!(said.statement, Statement::Answer { accuser, .. } if accuser == victim) {
+                            let statement = Statement::Answer { accuser: victim, shares: halves(&bad) };
+                            *said = sign(members, record, own_index, statement);
+                        }
+                    }
+                }
+            }
             Malice::FalseComplaints | Malice::FalseDisputes => {
                 if record.phase == Phase::Share {
                     // Whoever confirmed can complain no more.
@@ -184,11 +238,15 @@ impl Liar {
                         .extend(all.map(|dealer| sign(members, record, self.index, Statement::Reject { dealer })));
                 }
             }
-            Malice::NoConfirmation => statements.retain(|said| !matches!(said.statement, Statement::Confirm { .. })),
+            Malice::NoConfirmation => statements.retain(|said| !matches!(said.statement, Statement::Confirm(_))),
             Malice::OtherConfirmation => {
                 for said in statements.iter_mut() {
-                    if let Statement::Confirm { .. } = said.statement {
-                        *said = sign(members, record, self.index, Statement::Confirm { share_list: [0xee; 32] });
+                    if let Statement::Confirm(keys) = said.statement {
+                        let other = match record.attempt.is_multiple_of(2) {
+                            true => Confirmed { beacon: [0xee; 32], ..keys },
+                            false => Confirmed { share_list: [0xee; 32], ..keys },
+                        };
+                        *said = sign(members, record, self.index, Statement::Confirm(other));
                     }
                 }
             }
@@ -214,34 +272,36 @@ impl Liar {
         turn
     }
 
-    /// The bytes that it commits to instead of a package: of the right length, or not.
-    fn garbage_bytes(&self, record: &CeremonyRecord) -> Vec<u8> {
+    /// What it deals instead of a package, of the right length or not, and of shares.
+    fn garbage(&self, record: &CeremonyRecord, random: &mut Random) -> Dealt {
         let length = package_bytes(record.threshold);
-        vec![self.index as u8; if record.attempt.is_multiple_of(2) { length } else { length / 2 }]
+        let package = vec![self.index as u8; if record.attempt.is_multiple_of(2) { length } else { length / 2 }];
+        let shares = (1u16..).zip(&record.seats).map(|(to, _)| (to, wrong_shares(random).concat())).collect();
+        Dealt { package, shares }
     }
 
-    fn garbage(&self, members: &Members, record: &CeremonyRecord, random: &mut Random) -> Turn {
-        let content = self.garbage_bytes(record);
+    /// Deals this, whatever it is, from the commitment to the answers.
+    fn deal(&self, members: &Members, record: &CeremonyRecord, dealt: &Dealt, random: &mut Random) -> Turn {
         let mut turn = Turn::default();
         if record.phase == Phase::Commit {
-            let package: Hash = package_hash(&GENESIS, record.era, record.attempt, self.index, &content);
+            let package: Hash = package_hash(&GENESIS, record.era, record.attempt, self.index, &dealt.package);
             turn.statements.push(sign(members, record, self.index, Statement::Commit { package }));
             return turn;
         }
         for to in record.participants().filter(|to| *to != self.index) {
             let header = |kind| ParcelHeader { era: record.era, attempt: record.attempt, from: self.index, to, kind };
-            turn.parcels.push(reseal(members, header(ParcelKind::Package), &content, random));
-            turn.parcels.push(reseal(members, header(ParcelKind::Share), &wrong_share(random), random));
+            turn.parcels.push(reseal(members, header(ParcelKind::Package), &dealt.package, random));
+            turn.parcels.push(reseal(members, header(ParcelKind::Share), &dealt.shares[&to], random));
         }
         for complaint in record.complaints.iter().filter(|complaint| complaint.dealer == self.index) {
             let accuser = complaint.accuser;
             if complaint.delivered.is_none() {
-                let content = [&wrong_share(random)[..], &content[..]].concat();
+                let content = [&dealt.shares[&accuser][..], &dealt.package[..]].concat();
                 turn.attached.push(deliver(members, record, (self.index, accuser), &content, random));
             }
             if complaint.disputed {
-                let statement = Statement::Answer { accuser, share: wrong_share(random) };
-                let package = Attachment::Package(content.clone());
+                let statement = Statement::Answer { accuser, shares: halves(&dealt.shares[&accuser]) };
+                let package = Attachment::Package(dealt.package.clone());
                 turn.attached.push((sign(members, record, self.index, statement), package));
             }
         }
@@ -249,11 +309,32 @@ impl Liar {
     }
 }
 
-/// A canonical scalar that is nobody's share.
-fn wrong_share(random: &mut Random) -> [u8; 32] {
-    let mut share = random.bytes();
-    share[31] &= 0x0f;
-    share
+/// Canonical scalars that are nobody's shares, of the root and of the beacon.
+fn wrong_shares(random: &mut Random) -> [[u8; 32]; 2] {
+    [random.bytes(), random.bytes()].map(|mut share| {
+        share[31] &= 0x0f;
+        share
+    })
+}
+
+/// Shares as they stand in an answer.
+fn halves(shares: &[u8]) -> [[u8; 32]; 2] {
+    let (root, beacon) = shares.split_at(32);
+    [root, beacon].map(|half| half.try_into().unwrap())
+}
+
+/// A package whose second half, of the beacon, is none: its proof does not hold, or it commits to the identity. Its coefficients
+/// have commitments that all shares fit in the first case.
+fn with_bad_beacon(package: &[u8], attempt: u32) -> Vec<u8> {
+    let mut bad = package.to_vec();
+    let beacon = bad.len() / 2;
+    if attempt.is_multiple_of(2) {
+        let last = bad.len() - 32;
+        bad[last] ^= 1;
+    } else {
+        bad[beacon + 1..beacon + 33].fill(0);
+    }
+    bad
 }
 
 /// A delivery of this content by (dealer, accuser), sealed as the chain asks for.

@@ -6,7 +6,7 @@
 use codec::Encode;
 use phala_attest::{AcceptedStatuses, AdvisoryPolicy, Bans, DevelopmentGenesis, Evidence, PolicyTerms};
 use phala_crypto::{signature::ed25519::IdentityKey, xwing::DecapsulationKey, Secret};
-use phala_gatekeeper::{verify_introduction, Facts, VerifiedPeer};
+use phala_gatekeeper::{verify_introduction, Facts, VerifiedPeer, Verifier};
 use phala_insecure_tee::InsecureMachine;
 use phala_protocol::{
     attestation::{encryption_key_hash, Assurance, Listing, Registration, Role, Version},
@@ -39,7 +39,9 @@ impl Members {
             let machine = InsecureMachine::new(&format!("gatekeeper {number}"), b"the binary", NOW).unwrap();
             let (introduction, facts) = introduce(&identity, &receiving, &machine);
             let id = WorkerId(identity.public());
-            members.peers.insert(id, verify_introduction(&id, &introduction, &facts).unwrap());
+            members
+                .peers
+                .insert(id, verify_introduction(&id, &introduction, &facts, &mut Verifier::default()).unwrap());
             members.identities.push(identity);
             members.receiving.push(receiving);
         }

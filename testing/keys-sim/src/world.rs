@@ -1,6 +1,7 @@
 //! One era's ceremony in a hostile network, block by block.
 
 use crate::{
+    beacon::one_beacon_key_per_era,
     chain::Chain,
     invariants::{self, Holder, Violation, NAMES},
     machine::Machine,
@@ -14,7 +15,7 @@ use phala_gatekeeper::{
     Seat,
 };
 use phala_protocol::{
-    ceremony::{tolerated, Attachment, CeremonyRecord, Parcel, ParcelKind, SignedStatement, Statement},
+    ceremony::{tolerated, Attachment, CeremonyRecord, Confirmed, Parcel, ParcelKind, SignedStatement, Statement},
     chain_state::RootRecord,
     domain, hash_value,
     ids::BlockNumber,
@@ -72,6 +73,8 @@ struct World<'a> {
     severed: BTreeSet<(u16, u16)>,
     /// Hash of the package that each honest seat committed to, by attempt.
     committed: BTreeMap<(u32, u16), Hash>,
+    /// The keys that honest seats confirmed, by attempt.
+    confirmed: BTreeMap<u32, Confirmed>,
     /// What must not be public: parts of honest packages, and public shares.
     hidden: BTreeSet<[u8; 32]>,
     /// What of it an honest dealer published because a liar disputed its delivery.
@@ -92,7 +95,8 @@ pub fn run(members: &Members, seed: u64, era: u32, seats: u16) -> Ran {
     random.shuffle(&mut order);
     let liars = random.below(tolerated(usize::from(seats)) as u32 + 1) as usize;
     let liars = order.iter().take(liars);
-    let liars = liars.map(|index| Liar { index: *index, malice: Malice::None, victim: 0, sent: Vec::new() }).collect();
+    let liar = |index: &u16| Liar { index: *index, malice: Malice::None, victim: 0, sent: Vec::new(), dealt: None };
+    let liars = liars.map(liar).collect();
     // Another network for another era.
     let mut random = Random::new(random.number() ^ u64::from(era));
     let cut = if random.percent(50) { random.below(101) } else { 0 };
@@ -110,6 +114,7 @@ pub fn run(members: &Members, seed: u64, era: u32, seats: u16) -> Ran {
         posted: BTreeMap::new(),
         severed,
         committed: BTreeMap::new(),
+        confirmed: BTreeMap::new(),
         hidden: BTreeSet::new(),
         published: BTreeSet::new(),
         opened: BTreeSet::new(),
@@ -193,7 +198,7 @@ impl World<'_> {
                 Statement::Dispute { .. } => "dispute",
                 Statement::Answer { .. } => "answer",
                 Statement::Reject { .. } => "reject",
-                Statement::Confirm { .. } => "confirm",
+                Statement::Confirm(_) => "confirm",
             };
             let verdict = if taken { "taken" } else { "refused" };
             *self.counts.entry(format!("{kind} {verdict}")).or_default() += 1;
@@ -260,7 +265,10 @@ impl World<'_> {
         let liar = self.liars.iter_mut().find(|liar| liar.index == machine.index);
         let honest = liar.is_none();
         let turn = match (looked, liar) {
-            (turn, Some(liar)) => liar.corrupt(self.members, &record, turn.ok(), &mut self.random),
+            (turn, Some(liar)) => {
+                let dealt = || machine.dealt(self.members, &record);
+                liar.corrupt(self.members, &record, turn.ok(), &mut self.random, dealt)
+            }
             (Ok(turn), None) => turn,
             (Err(CeremonyError::LeftOut(_) | CeremonyError::NotCommitted), None) => Turn::default(),
             (Err(error), None) => {
@@ -276,7 +284,7 @@ impl World<'_> {
         if honest {
             for said in turn.statements.iter().chain(turn.attached.iter().map(|(said, _)| said)) {
                 machine.transcript.note(said);
-                if matches!(said.statement, Statement::Confirm { .. }) {
+                if matches!(said.statement, Statement::Confirm(_)) {
                     machine.confirmed.insert(said.attempt);
                 }
             }
@@ -315,13 +323,20 @@ impl World<'_> {
         (0..times).map(|_| block + 1 + self.random.below(8)).collect()
     }
 
-    /// An honest seat's turn: one package an attempt, and what must stay hidden is noted.
+    /// An honest seat's turn: one package an attempt, the same keys as all other honest seats, and what must stay hidden is noted.
     fn inspect(&mut self, turn: &Turn) -> Result<(), Violation> {
         for said in &turn.statements {
             if let Statement::Commit { package } = said.statement {
                 let first = *self.committed.entry((said.attempt, said.index)).or_insert(package);
                 if first != package {
                     return Err(Violation::new(NAMES[5], format!("seat {} made a second package", said.index)));
+                }
+            }
+            if let Statement::Confirm(keys) = said.statement {
+                let first = *self.confirmed.entry(said.attempt).or_insert(keys);
+                if first != keys {
+                    let which = if first.beacon == keys.beacon { 1 } else { 8 };
+                    return Err(Violation::new(NAMES[which], format!("seat {} confirmed other keys", said.index)));
                 }
             }
         }
@@ -372,10 +387,11 @@ impl World<'_> {
     }
 
     fn audit(&mut self) -> Result<(), Violation> {
-        let Some(root) = self.chain.root.clone() else { return Ok(()) };
+        let (Some(root), Some(keys)) = (self.chain.root.clone(), self.chain.confirmed) else { return Ok(()) };
         let holders = self.holders();
-        self.happened(&root.share_list);
+        self.happened(&keys);
         invariants::one_key_per_era(&root, &holders)?;
+        one_beacon_key_per_era(&keys.beacon, &holders)?;
         let none = [0; 32];
         self.hidden.extend(holders.iter().flat_map(|holder| &holder.shares).filter(|share| **share != none));
         let all: Vec<Vec<u8>> = self.chain.public.iter().map(Encode::encode).collect();
@@ -384,9 +400,10 @@ impl World<'_> {
     }
 }
 
-/// The points and scalars of a package: after the length, 32 bytes each.
+/// The points and scalars of a package: in each half, after the length, 32 bytes each.
 fn parts(package: &[u8]) -> Vec<[u8; 32]> {
-    let parts = package.get(1..).unwrap_or_default().chunks_exact(32);
+    let (root, beacon) = package.split_at(package.len() / 2);
+    let parts = [root, beacon].into_iter().flat_map(|half| half.get(1..).unwrap_or_default().chunks_exact(32));
     parts.map(|part| part.try_into().unwrap()).collect()
 }
 

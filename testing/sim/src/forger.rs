@@ -112,8 +112,14 @@ pub fn alter(outgoing: &mut Outgoing) {
                 *byte ^= 1;
             }
         }
-        // Of key ceremonies, which no TEE takes part in here.
-        Outgoing::State(_) | Outgoing::StateWith { .. } | Outgoing::Introduce { .. } | Outgoing::Post { .. } => {}
+        Outgoing::Egress(proved) => proved.item.sequence ^= 1,
+        // Of key ceremonies and the beacon, in which no TEE takes part here.
+        Outgoing::State(_)
+        | Outgoing::StateWith { .. }
+        | Outgoing::Introduce { .. }
+        | Outgoing::Post { .. }
+        | Outgoing::BeaconKey(_)
+        | Outgoing::BeaconPartial { .. } => {}
     }
 }
 

@@ -434,7 +434,16 @@ fn reply(
         };
         let caller = expected.caller.map(|(account, nonce)| (world.clients.id(account), nonce));
         let (sequence, contract, fee) = (expected.sequence, expected.contract, expected.fee);
-        return Ok(Reply { sequence, caller, contract, outcome, gas_used: 0, fee, events: Vec::new() });
+        return Ok(Reply {
+            sequence,
+            caller,
+            contract,
+            outcome,
+            gas_used: 0,
+            fee,
+            events: Vec::new(),
+            egress: Vec::new(),
+        });
     };
     let asked = ask(world, index, account, QueryRequest::Reply { nonce }, 0)?;
     let Some((_, _, AnswerContent::Reply { reply, salt, result: committed, position, path })) = asked else {
@@ -450,7 +459,7 @@ fn reply(
         && reply.contract == expected.contract
         && reply.fee == expected.fee
         && expected.outcome.allows(&reply.outcome)
-        && (matches!(reply.outcome, ReplyOutcome::Returned(_)) || reply.events.is_empty());
+        && (matches!(reply.outcome, ReplyOutcome::Returned(_)) || (reply.events.is_empty() && reply.egress.is_empty()));
     hold(good, NAME, || format!("expected {expected:?} at {place:?}, got {reply:?} at {position:?}"))?;
     Ok(reply)
 }

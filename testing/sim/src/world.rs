@@ -523,8 +523,15 @@ impl World {
             Outgoing::AnswerKeys { worker, request, answer } => {
                 self.answers.entry(worker).or_default().insert(request, answer);
             }
-            // Of key ceremonies, which no TEE takes part in here.
-            Outgoing::State(_) | Outgoing::StateWith { .. } | Outgoing::Introduce { .. } | Outgoing::Post { .. } => {}
+            // The token of these runs sends nothing out of its cluster.
+            Outgoing::Egress(_) => {}
+            // Of key ceremonies and the beacon, in which no TEE takes part here.
+            Outgoing::State(_)
+            | Outgoing::StateWith { .. }
+            | Outgoing::Introduce { .. }
+            | Outgoing::Post { .. }
+            | Outgoing::BeaconKey(_)
+            | Outgoing::BeaconPartial { .. } => {}
         }
     }
 

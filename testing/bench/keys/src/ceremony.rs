@@ -9,8 +9,8 @@ use anyhow::{bail, ensure, Context, Result};
 use codec::Encode;
 use phala_crypto::{signature::ed25519::IdentityKey, xwing::DecapsulationKey, Secret};
 use phala_gatekeeper::{
-    dkg::{package_bytes, Ceremony, Turn, View},
-    verify_introduction, Facts, Seat, VerifiedPeer,
+    dkg::{package_bytes, Ceremony, Turn, View, SHARE_BYTES},
+    verify_introduction, Facts, Seat, VerifiedPeer, Verifier,
 };
 use phala_insecure_tee::InsecureMachine;
 use phala_keys_sim::members::{introduce, GENESIS};
@@ -26,8 +26,6 @@ pub const NOW: u64 = 1_790_000_000;
 /// The finalised head of every look: long before the last call of a phase.
 const HEAD: BlockNumber = 10;
 const UNTIL: BlockNumber = 1_000;
-/// Bytes of a share.
-const SHARE_BYTES: usize = 32;
 
 struct Member {
     id: WorkerId,
@@ -88,7 +86,7 @@ impl Network {
             let machine = InsecureMachine::new(&format!("gatekeeper {index}"), b"the binary", NOW)?;
             let (introduction, facts) = introduce(&identity, &receiving, &machine);
             let id = WorkerId(identity.public());
-            peers.insert(id, verify_introduction(&id, &introduction, &facts)?);
+            peers.insert(id, verify_introduction(&id, &introduction, &facts, &mut Verifier::default())?);
             members.push(Member { id, identity, receiving, introduction, facts });
         }
         Ok(Self { members, peers })
@@ -99,7 +97,7 @@ impl Network {
         self.members.iter().map(|member| member.id).collect()
     }
 
-    /// Makes the root of `era`; also gives the first seat in it.
+    /// Makes the keys of `era`, root and beacon; also gives the first seat in them.
     pub fn run(&self, era: u32) -> Result<(Cost, Seat)> {
         let threshold = u16::try_from(threshold_of(self.members.len()))?;
         let mut record = CeremonyRecord {
@@ -144,7 +142,7 @@ impl Network {
             carried.extend(turn.parcels);
         }
         let pairs = self.members.len() * self.members.len().saturating_sub(1);
-        ensure!(carried.len() == 2 * pairs, "each seat sends each other a package and a share");
+        ensure!(carried.len() == 2 * pairs, "each seat sends each other a package and shares");
         cost.parcel_bytes = carried.iter().map(Encode::encoded_size).sum();
         cost.content_bytes = pairs * (package_bytes(threshold) + SHARE_BYTES);
         for parcel in &carried {
@@ -160,8 +158,11 @@ impl Network {
         }
 
         let first = seated.first().and_then(|seat| seat.ceremony.seat()).context("the first seat has no share")?;
-        let list = first.share_list();
-        ensure!(record.seats.iter().all(|seat| seat.confirmed == Some(list)), "the seats did not confirm one list");
+        let keys = first.keys().context("the first seat has no share of the beacon key")?;
+        ensure!(
+            record.seats.iter().all(|seat| seat.confirmed == Some(keys)),
+            "the seats did not confirm the same keys"
+        );
         let first = Seat::from_secret_bytes(&first.to_secret_bytes())?;
         cost.record_bytes = record.encoded_size();
         cost.seconds = seated.iter().map(|seat| seat.seconds).sum();
@@ -169,10 +170,11 @@ impl Network {
         Ok((cost, first))
     }
 
-    /// One seat verifies all others' introductions, as before each attempt.
+    /// One seat verifies all others' introductions, as before its first attempt.
     fn meet_others(&self, own: &Member) -> Result<()> {
+        let mut verifier = Verifier::default();
         for other in self.members.iter().filter(|other| other.id != own.id) {
-            black_box(verify_introduction(&other.id, &other.introduction, &other.facts)?);
+            black_box(verify_introduction(&other.id, &other.introduction, &other.facts, &mut verifier)?);
         }
         Ok(())
     }
@@ -212,7 +214,7 @@ fn take(record: &mut CeremonyRecord, said: &[SignedStatement]) -> Result<usize> 
         let seat = position.and_then(|position| record.seats.get_mut(position)).context("a statement of no seat")?;
         match signed.statement {
             Statement::Commit { package } => seat.package = Some(package),
-            Statement::Confirm { share_list } => seat.confirmed = Some(share_list),
+            Statement::Confirm(keys) => seat.confirmed = Some(keys),
             other => bail!("nobody has a reason to say {other:?}"),
         }
     }

@@ -1,6 +1,11 @@
-//! One worker's request for an epoch's keys, answered by a seat: INSECURE, the worker's machine is simulated.
+//! Workers' requests for an epoch's keys, answered by a seat: INSECURE, the workers' machines are simulated.
 //!
 //! Evidence and collateral have the genuine formats and take the genuine path; only their root is another.
+//!
+//! What an answer costs depends on what the gatekeeper remembers of the worker's machine, so that three are measured, by the code that
+//! ships: of a worker that asked before, for another epoch (`epoch`); of one that never asked, whose model's collateral is known (`first`);
+//! and by a gatekeeper that remembers nothing (`cold`). Each is the signature on the request, which a TEE verifies on arrival, and
+//! `Seat::answer`. That the memory was used as the metric says is checked by what it counts, not assumed.
 
 use crate::{
     ceremony::NOW,
@@ -18,14 +23,14 @@ use phala_crypto::{
     xwing::{DecapsulationKey, ENTROPY_BYTES},
     Secret,
 };
-use phala_gatekeeper::{open_grant, Facts, Seat};
+use phala_gatekeeper::{open_grant, verify_request, Facts, Seat, Verifications, Verifier};
 use phala_insecure_tee::InsecureMachine;
 use phala_keys_sim::members::GENESIS;
 use phala_protocol::{
     attestation::{encryption_key_hash, Assurance, Listing, Registration, Role, Version},
     chain_state::{AllowedMeasurement, ClusterRecord, WorkerRecord},
     ids::BlockNumber,
-    keys::{KeyPurpose, KeyRequest, SignedKeyRequest},
+    keys::{KeyAnswer, KeyPurpose, KeyRequest, SignedKeyRequest},
     relay::KeyInquiry,
     AccountId, ClusterId, Epoch, WorkerId,
 };
@@ -33,139 +38,226 @@ use std::hint::black_box;
 
 /// Workers of the network whose cost is computed, in clusters of 100. Each asks each gatekeeper once an epoch.
 const WORKERS: u32 = 100_000;
+/// Workers that ask in turn while it is measured.
+const ASKERS: u8 = 16;
 const HEAD: BlockNumber = 100;
 const EPOCH: Epoch = 5;
 const ROUNDS: usize = 5;
 
-/// Measures `n` answers of `seat`, the first of `seats`.
-pub fn measure(seat: &Seat, seats: &[WorkerId], n: usize) -> Result<()> {
-    let receiving = DecapsulationKey::from_seed(&Secret::new([2; 32]));
-    let gatekeeper = *seats.first().context("no seats")?;
-    let (inquiry, facts) = ask(seat, seats, gatekeeper, &receiving)?;
-    let (prf_entropy, seal_entropy) = ([11; 32], [12; ENTROPY_BYTES]);
-    let answer = seat.answer(&inquiry, &facts, &prf_entropy, &seal_entropy)?;
-    let root = facts.root.as_ref().context("no root")?;
-    // What is measured is what a worker takes.
-    open_grant(&receiving, &inquiry.request.request, root, &answer)?;
-    judge(&inquiry, &facts)?;
+/// A worker of the network.
+struct Asker {
+    identity: IdentityKey,
+    receiving: DecapsulationKey,
+    measurement: [u8; 32],
+    /// Two registrations, of one block and of the next, each with evidence that binds it.
+    shown: [(Registration, Vec<u8>); 2],
+}
 
-    let multiplications = floor::answer();
-    let each = n.div_ceil(ROUNDS);
-    // Taken in turns, so that a disturbance of the machine meets all.
-    let (mut answers, mut judgements, mut floors) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
-        answers.push(seconds(each, || {
-            assert!(black_box(seat.answer(black_box(&inquiry), &facts, &prf_entropy, &seal_entropy)).is_ok());
-        }));
-        judgements.push(seconds(each, || {
-            assert!(black_box(judge(black_box(&inquiry), &facts)).is_ok());
-        }));
-        floors.push(seconds(each, &multiplications));
+/// A request, with what the chain says of who asks.
+struct Asked {
+    inquiry: KeyInquiry,
+    facts: Facts,
+}
+
+impl Asker {
+    fn new(number: u8, machine: &InsecureMachine) -> Result<Self> {
+        let identity = IdentityKey::from_seed(&Secret::new([number; 32]));
+        let receiving = DecapsulationKey::from_seed(&Secret::new([!number; 32]));
+        let shown = |block| -> Result<(Registration, Vec<u8>)> {
+            let registration = Registration {
+                role: Role::Worker,
+                identity: WorkerId(identity.public()),
+                encryption_key: encryption_key_hash(receiving.public_key()),
+                operator: AccountId([0x0f; 32]),
+                block,
+                block_hash: [0x90; 32],
+            };
+            let quote = machine.quote(registration.report_data(&GENESIS));
+            let evidence = Evidence::TdxDcap(quote.try_into().ok().context("the quote is too long")?).encode();
+            Ok((registration, evidence))
+        };
+        let shown = [shown(90)?, shown(91)?];
+        Ok(Self { identity, receiving, measurement: machine.measurement(), shown })
     }
-    let (answered, judged, floor) = (median(answers), median(judgements), median(floors));
-    let n = each * ROUNDS;
-    print("keys.epoch_per_s", 1.0 / answered, "1/s", Some(1.0 / floor), n);
-    print("keys.epoch_floor_ratio", floor / answered, "", None, n);
-    print("keys.epoch_evidence_per_s", 1.0 / judged, "1/s", None, n);
-    ensure!(answered > judged, "an answer took less than the judgement of evidence in it; measure again");
-    print("keys.epoch_without_evidence_ratio", floor / (answered - judged), "", None, n);
-    let workers = f64::from(WORKERS);
-    print("keys.network_epoch_core_s", workers * answered, "s", Some(workers * floor), n);
-    let bytes = inquiry.encoded_size() + answer.encoded_size();
-    print("keys.network_epoch_bytes", workers * bytes as f64, "B", None, 1);
-    Ok(())
+
+    /// A request that is to be answered with all four keys of `epoch`, with one of the two pieces of evidence.
+    fn ask(
+        &self,
+        seat: &Seat,
+        seats: &[WorkerId],
+        epoch: Epoch,
+        shown: &(Registration, Vec<u8>),
+        collateral: &[u8],
+    ) -> Result<Asked> {
+        let gatekeeper = *seats.first().context("no seats")?;
+        let (registration, evidence) = shown;
+        let worker = registration.identity;
+        let request = KeyRequest {
+            genesis: GENESIS,
+            worker,
+            gatekeeper,
+            cluster: ClusterId(3),
+            era: seat.era(),
+            epoch,
+            nonce: [5; 32],
+        };
+        let inquiry = KeyInquiry {
+            request: SignedKeyRequest {
+                request,
+                encryption_key: self.receiving.public_key().to_vec(),
+                signature: self.identity.sign(&request.signing_payload()),
+            },
+            registration: *registration,
+            evidence: evidence.clone(),
+            collateral: collateral.to_vec(),
+        };
+        let root = seat.root_record(seats.to_vec());
+        let cluster = ClusterRecord {
+            era: root.era,
+            era_before: root.era,
+            epoch,
+            opened_at: 80,
+            opened_count: 4,
+            final_count: 4,
+            bound_epoch: epoch,
+            epoch_length: 600,
+            envelope_key: Vec::new(),
+            replicas: vec![worker],
+        };
+        ensure!(
+            KeyPurpose::ALL.into_iter().all(|purpose| cluster.may_have(epoch, purpose, HEAD)),
+            "the rules give no key for every purpose; the floor counts all"
+        );
+        let facts = Facts {
+            genesis: GENESIS,
+            gatekeeper,
+            head: (HEAD, [0x64; 32]),
+            now: NOW,
+            development: DevelopmentGenesis::for_genesis(GENESIS, &[GENESIS]),
+            terms: PolicyTerms { accepted: AcceptedStatuses::UP_TO_DATE, minimum_tcb_evaluation_number: 0 },
+            advisories: AdvisoryPolicy::default(),
+            bans: Bans::default(),
+            coming_era: Some(root.era),
+            root: Some(root),
+            cluster: Some(cluster),
+            worker: Some(WorkerRecord {
+                role: Role::Worker,
+                operator: registration.operator,
+                encryption_key: registration.encryption_key,
+                measurement: self.measurement,
+                hardware: [3; 32],
+                assurance: Assurance::Simulated,
+                registered_at: 91,
+                valid_until: NOW + 1,
+            }),
+            measurement: Some(AllowedMeasurement { source: [0; 32], listed_at: 0, not_before: 0, sunset: None }),
+            listing: Some(Listing {
+                source: [0; 32],
+                version: Version(0, 1, 0),
+                role: None,
+                not_before: 0,
+                sunset: None,
+            }),
+            evaluation_cap: None,
+            seen_since: None,
+        };
+        Ok(Asked { inquiry, facts })
+    }
 }
 
-/// An inquiry that is to be answered with all four keys, and what the chain says of it.
-fn ask(
-    seat: &Seat,
-    seats: &[WorkerId],
-    gatekeeper: WorkerId,
-    receiving: &DecapsulationKey,
-) -> Result<(KeyInquiry, Facts)> {
-    let machine = InsecureMachine::new("a worker", b"the binary", NOW)?;
-    let identity = IdentityKey::from_seed(&Secret::new([1; 32]));
-    let worker = WorkerId(identity.public());
-    let registration = Registration {
-        role: Role::Worker,
-        identity: worker,
-        encryption_key: encryption_key_hash(receiving.public_key()),
-        operator: AccountId([0x0f; 32]),
-        block: 90,
-        block_hash: [0x90; 32],
-    };
-    let quote = machine.quote(registration.report_data(&GENESIS));
-    let request = KeyRequest {
-        genesis: GENESIS,
-        worker,
-        gatekeeper,
-        cluster: ClusterId(3),
-        era: seat.era(),
-        epoch: EPOCH,
-        nonce: [5; 32],
-    };
-    let inquiry = KeyInquiry {
-        request: SignedKeyRequest {
-            request,
-            encryption_key: receiving.public_key().to_vec(),
-            signature: identity.sign(&request.signing_payload()),
-        },
-        registration,
-        evidence: Evidence::TdxDcap(quote.try_into().ok().context("the quote is too long")?).encode(),
-        collateral: machine.collateral().encode(),
-    };
-    let root = seat.root_record(seats.to_vec());
-    let cluster = ClusterRecord {
-        era: root.era,
-        era_before: root.era,
-        epoch: EPOCH,
-        opened_at: 80,
-        opened_count: 4,
-        final_count: 4,
-        bound_epoch: EPOCH,
-        epoch_length: 600,
-        envelope_key: Vec::new(),
-        replicas: vec![worker],
-    };
-    ensure!(
-        KeyPurpose::ALL.into_iter().all(|purpose| cluster.may_have(EPOCH, purpose, HEAD)),
-        "the rules give no key for every purpose; the floor counts all"
-    );
-    let facts = Facts {
-        genesis: GENESIS,
-        gatekeeper,
-        head: (HEAD, [0x64; 32]),
-        now: NOW,
-        development: DevelopmentGenesis::for_genesis(GENESIS, &[GENESIS]),
-        terms: PolicyTerms { accepted: AcceptedStatuses::UP_TO_DATE, minimum_tcb_evaluation_number: 0 },
-        advisories: AdvisoryPolicy::default(),
-        bans: Bans::default(),
-        coming_era: Some(root.era),
-        root: Some(root),
-        cluster: Some(cluster),
-        worker: Some(WorkerRecord {
-            role: Role::Worker,
-            operator: registration.operator,
-            encryption_key: registration.encryption_key,
-            measurement: machine.measurement(),
-            hardware: [3; 32],
-            assurance: Assurance::Simulated,
-            registered_at: 91,
-            valid_until: NOW + 1,
-        }),
-        measurement: Some(AllowedMeasurement { source: [0; 32], listed_at: 0, not_before: 0, sunset: None }),
-        listing: Some(Listing { source: [0; 32], version: Version(0, 1, 0), role: None, not_before: 0, sunset: None }),
-        evaluation_cap: None,
-        seen_since: None,
-    };
-    Ok((inquiry, facts))
+/// One answer, from the request's arrival on.
+fn answer(seat: &Seat, asked: &Asked, verifier: &mut Verifier) -> Result<KeyAnswer> {
+    let Asked { inquiry, facts } = asked;
+    let signed = verify_request(inquiry.clone(), &facts.genesis, &facts.gatekeeper)?;
+    Ok(seat.answer(&signed, facts, verifier, &[11; 32], &[12; ENTROPY_BYTES])?)
 }
 
-/// The calls by which an answer judges evidence, in `phala_gatekeeper`'s order: collateral is decoded and verified for every inquiry.
-fn judge(inquiry: &KeyInquiry, facts: &Facts) -> Result<VerifiedReport> {
+/// The calls by which a gatekeeper that remembers nothing judges evidence, in `phala_gatekeeper`'s order.
+fn judge(asked: &Asked) -> Result<VerifiedReport> {
+    let Asked { inquiry, facts } = asked;
     let anchor = facts.development.map_or(TrustAnchor::Intel, TrustAnchor::InsecureDevelopment);
     let raw = Collateral::decode_all(&mut inquiry.collateral.as_slice())?;
     let collateral = verify_collateral(&raw, &anchor, facts.now)?;
     let evidence = Evidence::decode_all(&mut inquiry.evidence.as_slice())?;
     Ok(verify_evidence(&evidence, &collateral, &Policy { anchor, terms: facts.terms }, facts.now)?)
+}
+
+/// Measures `n` answers of each kind by `seat`, the first of `seats`.
+pub fn measure(seat: &Seat, seats: &[WorkerId], n: usize) -> Result<()> {
+    let machine = InsecureMachine::new("a worker", b"the binary", NOW)?;
+    let collateral = machine.collateral().encode();
+    let askers = (1..=ASKERS).map(|number| Asker::new(number, &machine)).collect::<Result<Vec<_>>>()?;
+    let (mut asked, mut asked_again, mut renewed) = (Vec::new(), Vec::new(), Vec::new());
+    for asker in &askers {
+        let [shown, other] = &asker.shown;
+        asked.push(asker.ask(seat, seats, EPOCH, shown, &collateral)?);
+        asked_again.push(asker.ask(seat, seats, EPOCH + 1, shown, &collateral)?);
+        renewed.push(asker.ask(seat, seats, EPOCH, other, &collateral)?);
+    }
+    let (asker, one) = askers.first().zip(asked.first()).context("nobody asks")?;
+    let given = answer(seat, one, &mut Verifier::default())?;
+    // What is measured is what a worker takes.
+    let root = one.facts.root.as_ref().context("no root")?;
+    open_grant(&asker.receiving, &one.inquiry.request.request, root, &given)?;
+    judge(one)?;
+
+    // One that has answered all for the epoch before.
+    let mut knows_all = Verifier::default();
+    for asked in &asked {
+        answer(seat, asked, &mut knows_all)?;
+    }
+    let known = Verifications { collaterals: 1, evidence: ASKERS.into() };
+    ensure!(knows_all.verifications() == known, "the workers' collateral is one, and their evidence is not");
+    let mut next = asked_again.iter().cycle();
+    // One that keeps no verdict of the evidence that comes next: of each worker it keeps one, and two take turns.
+    let mut knows_collateral = Verifier::default();
+    answer(seat, renewed.last().context("nobody asks")?, &mut knows_collateral)?;
+    let mut strangers = asked.iter().chain(&renewed).cycle();
+
+    let multiplications = floor::answer();
+    let each = n.div_ceil(ROUNDS);
+    // Taken in turns, so that a disturbance of the machine meets all.
+    let (mut steady, mut first, mut cold) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut judgements, mut floors, mut met) = (Vec::new(), Vec::new(), 0);
+    for _ in 0..ROUNDS {
+        steady.push(seconds(each, || {
+            assert!(next.next().is_some_and(|asked| black_box(answer(seat, asked, &mut knows_all)).is_ok()));
+        }));
+        first.push(seconds(each, || {
+            met += 1;
+            assert!(strangers
+                .next()
+                .is_some_and(|asked| black_box(answer(seat, asked, &mut knows_collateral)).is_ok()));
+        }));
+        cold.push(seconds(each, || {
+            assert!(black_box(answer(seat, black_box(one), &mut Verifier::default())).is_ok());
+        }));
+        judgements.push(seconds(each, || {
+            assert!(black_box(judge(black_box(one))).is_ok());
+        }));
+        floors.push(seconds(each, &multiplications));
+    }
+    ensure!(knows_all.verifications() == known, "a worker that asked before was verified again");
+    let expected = Verifications { collaterals: 1, evidence: 1 + met };
+    ensure!(
+        knows_collateral.verifications() == expected,
+        "not every stranger was verified, by collateral that was known"
+    );
+
+    let (steady, first, cold) = (median(steady), median(first), median(cold));
+    let (judged, floor) = (median(judgements), median(floors));
+    let n = each * ROUNDS;
+    for (name, taken) in [("epoch", steady), ("first_answer", first), ("cold_answer", cold)] {
+        print(&format!("keys.{name}_per_s"), 1.0 / taken, "1/s", Some(1.0 / floor), n);
+    }
+    print("keys.epoch_floor_ratio", floor / steady, "", None, n);
+    print("keys.first_answer_ratio", floor / first, "", None, n);
+    print("keys.cold_answer_ratio", floor / cold, "", None, n);
+    print("keys.cold_evidence_per_s", 1.0 / judged, "1/s", None, n);
+    let workers = f64::from(WORKERS);
+    print("keys.network_epoch_core_s", workers * steady, "s", Some(workers * floor), n);
+    print("keys.network_first_core_s", workers * first, "s", Some(workers * floor), n);
+    let bytes = one.inquiry.encoded_size() + given.encoded_size();
+    print("keys.network_epoch_bytes", workers * bytes as f64, "B", None, 1);
+    Ok(())
 }

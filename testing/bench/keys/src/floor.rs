@@ -16,7 +16,7 @@ pub fn scalar(number: u64) -> Scalar {
 }
 
 /// The multiplications of one answer, in constant time: for each purpose the evaluation `k x`, and a proof's commitments `r G` and `r x`.
-/// The public share `k G` is the same for all, and is left out.
+/// The public share `k G` is the same for all answers.
 pub fn answer() -> impl Fn() {
     let points = [1, 2, 3, 4].map(|number| RistrettoPoint::mul_base(&scalar(number)));
     const { assert!(KeyPurpose::ALL.len() == 4, "one point a purpose") };
@@ -32,7 +32,7 @@ pub fn answer() -> impl Fn() {
 
 /// Seconds of one seat in a ceremony of `seats`, threshold `t`: `t + 1` multiplications of the base point (its commitments and its proof's
 /// nonce); for each other dealer a proof of possession (two terms), and a share (the base point, and `t` terms); for each public share
-/// `t` terms. Sums of several terms in variable time.
+/// `t` terms. All of it twice, for root and beacon. Sums of several terms in variable time.
 pub fn seat(seats: usize) -> f64 {
     let threshold = threshold_of(seats);
     let terms: Vec<(Scalar, RistrettoPoint)> = (1u64..)
@@ -51,5 +51,5 @@ pub fn seat(seats: usize) -> f64 {
         black_box(RistrettoPoint::mul_base(black_box(&factor)));
     });
     let (pair, commitment, others) = (sum(2), sum(threshold), seats.saturating_sub(1) as f64);
-    (threshold + 1) as f64 * base + others * (pair + base + commitment) + seats as f64 * commitment
+    2.0 * ((threshold + 1) as f64 * base + others * (pair + base + commitment) + seats as f64 * commitment)
 }

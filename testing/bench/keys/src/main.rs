@@ -11,11 +11,15 @@
 //! | `keys.dkg_bytes.nN` | SCALE bytes of the parcels that one seat sends, each once. Baseline: the packages and shares in them |
 //! | `keys.dkg_chain_bytes.nN` | SCALE bytes of all seats' signed statements. Baseline: the chain's record when all have confirmed |
 //! | `keys.identity_reshare_s.nN` | one stable identity from N holders to N others, summed over both sets; without sealing |
-//! | `keys.epoch_per_s` | requests that a seat answers a second, evidence and collateral verified for each. Baseline: the floor, which is the scalar multiplications of four evaluations and their proofs: 8 of a point, 4 of the base |
+//! | `keys.epoch_per_s` | requests a second that a seat answers to workers that asked it before, by the same evidence, for another epoch: the request's signature and `Seat::answer`. Baseline: the floor, which is the scalar multiplications of four evaluations and their proofs: 8 of a point, 4 of the base |
 //! | `keys.epoch_floor_ratio` | `keys.epoch_per_s` / its baseline; aim at least 0.5 |
-//! | `keys.epoch_evidence_per_s` | decoding and verifying the collateral and the evidence of a request, by the functions that an answer calls |
-//! | `keys.epoch_without_evidence_ratio` | floor / (time of an answer - time of that): a difference of two measured times |
-//! | `keys.network_epoch_core_s` | core seconds of one gatekeeper for one epoch of 100,000 workers in 1,000 clusters: 100,000 / `keys.epoch_per_s`. Baseline: at the floor's rate |
+//! | `keys.first_answer_per_s` | the same, to workers whose evidence it has not seen, by collateral that it has. Baseline: the floor |
+//! | `keys.first_answer_ratio` | `keys.first_answer_per_s` / its baseline |
+//! | `keys.cold_answer_per_s` | the same, by a seat that has seen neither. Baseline: the floor |
+//! | `keys.cold_answer_ratio` | `keys.cold_answer_per_s` / its baseline |
+//! | `keys.cold_evidence_per_s` | decoding and verifying the collateral and the evidence of a request, by the functions that a cold answer calls |
+//! | `keys.network_epoch_core_s` | core seconds of one gatekeeper for one epoch of 100,000 workers in 1,000 clusters that asked before: 100,000 / `keys.epoch_per_s`. Baseline: at the floor's rate |
+//! | `keys.network_first_core_s` | the same for the first epoch after it began: 100,000 / `keys.first_answer_per_s`. Baseline: at the floor's rate |
 //! | `keys.network_epoch_bytes` | bytes of those requests, with evidence and collateral, and of their answers |
 //!
 //! `n` is how often it was done: the median is printed of ceremonies, resharings, and of five rounds of requests. `--quick` runs the same

@@ -1,7 +1,8 @@
 //! `cargo xtask campaign canary`: the whole search for marked plaintext, several times over, with core dumps.
 //!
 //! `canary [--n ROUNDS] [--record FILE]`: each round draws new markers, sends them through a network of real processes, and searches
-//! everything but the worker's own memory. There is no seed: a marker that could be computed again could also stand somewhere by
+//! everything but the worker's own memory; then every process but `phala dev` is crashed, and what it leaves on the disk is searched:
+//! TEEs may leave nothing. There is no seed: a marker that could be computed again could also stand somewhere by
 //! accident. Prints one table a round, what could not be searched on this machine, and a verdict. With `--record FILE` rounds may come
 //! in pieces: what FILE says is done counts, and what was found stays found. Exit code 1 when something was found or the search was not
 //! shown to work; 3 when nothing was found and something was not searched; 0 otherwise.
@@ -9,18 +10,22 @@
 #![allow(clippy::expect_used, reason = "a tool of tests: what it cannot do ends it")]
 
 use anyhow::{bail, ensure, Context, Result};
-use phala_e2e::{canary_run::Canary, probe, redaction::EVERYTHING, Network};
+use phala_e2e::{canary_run::Canary, core_dumps, probe, redaction::EVERYTHING, wait_until, Network};
 use serde::{Deserialize, Serialize};
 use std::{
     fs,
     io::ErrorKind,
     path::{Path, PathBuf},
     process::ExitCode,
+    time::Duration,
 };
 
 const USAGE: &str = "campaign canary [--n ROUNDS, 1 to 40; default 3] [--record FILE]";
 /// Rounds of one network: the inbox is read in one answer, and a round puts a handful of items into it.
 const MAX_ROUNDS: usize = 40;
+
+/// For processes that crashed to serve again.
+const BACK_WITHIN: Duration = Duration::from_secs(240);
 
 /// What one round came to.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -30,6 +35,8 @@ struct Round {
     bytes: u64,
     faults: Vec<String>,
     not_searched: Vec<String>,
+    /// TEEs that crashed and left no core dump.
+    forbidden: Vec<String>,
 }
 
 struct Arguments {
@@ -45,7 +52,8 @@ fn arguments() -> Result<Arguments> {
         let value = words.next().with_context(|| format!("{word} needs a value\n{USAGE}"))?;
         match word.as_str() {
             "--n" => found.rounds = value.parse().with_context(|| format!("--n is a number\n{USAGE}"))?,
-            "--record" => found.record = Some(value.into()),
+            // Processes are started in another folder, where their core dumps go.
+            "--record" => found.record = Some(std::path::absolute(value)?),
             _ => bail!("unknown word {word}\n{USAGE}"),
         }
     }
@@ -72,17 +80,30 @@ fn run(arguments: &Arguments, rounds: &mut Vec<Round>) -> Result<()> {
     let commit = std::env::var("PHALA_COMMIT").unwrap_or_else(|_| "unknown".to_owned());
     let folder = tempfile::tempdir().expect("a temporary folder");
     let wasm = probe::build(&folder.path().join("contracts"));
+    std::env::set_current_dir(folder.path())?;
+    let dumps = core_dumps::allow();
     let network = Network::start(&folder.path().join("network"), &["--fresh"]);
+    let token = network.ready["contracts"]["token"].as_str().context("no token")?.to_owned();
     while rounds.len() < arguments.rounds {
         let mut canary = Canary::run(&network, &wasm, folder.path());
-        canary.search_core_dumps(&network, folder.path());
+        match &dumps {
+            Ok(()) => canary.search_core_dumps(&network),
+            Err(why) => canary.not_searched.push(format!("core dumps: {why}")),
+        }
         let round = Round {
             commit: commit.clone(),
             table: canary.search.to_string(),
             bytes: canary.search.rows.iter().map(|row| row.bytes).sum(),
             faults: canary.faults(),
             not_searched: std::mem::take(&mut canary.not_searched),
+            forbidden: std::mem::take(&mut canary.forbidden),
         };
+        // Its relayer makes room for the network's own.
+        drop(canary);
+        wait_until("the network to be back", BACK_WITHIN, || {
+            let asked = network.phala(&["contract", "query", &token, "balance", "--from", "alice"]);
+            asked.code == Some(0)
+        });
         println!("round {} of {}\n\n{}", rounds.len() + 1, arguments.rounds, round.table);
         rounds.push(round);
         if let Some(path) = &arguments.record {
@@ -103,6 +124,7 @@ fn conclude(rounds: &[Round]) -> ExitCode {
     for (number, round) in rounds.iter().enumerate() {
         println!("round {}: commit {}", number + 1, round.commit);
         round.faults.iter().for_each(|fault| println!("FAULT in round {}: {fault}", number + 1));
+        println!("crashed and left no core dump: {}", round.forbidden.join(", "));
         round.not_searched.iter().for_each(|what| println!("NOT SEARCHED in round {}: {what}", number + 1));
         complete &= round.not_searched.is_empty();
     }

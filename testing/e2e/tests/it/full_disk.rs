@@ -24,6 +24,9 @@ use std::{
 
 /// How long the worker may take to be well again.
 const WELL_WITHIN: Duration = Duration::from_secs(120);
+/// How long, in seconds, a command is waited for whose worker cannot answer: long enough for inclusion, in which the worker has no part.
+/// A block takes half a second here, and nothing rests on its being there in time: it is looked for once the disk is well.
+const UNANSWERED: &str = "12";
 /// Enough for a log and not for a store.
 const LITTLE_FILE: &str = "65536";
 /// Seconds of more than a year.
@@ -162,8 +165,7 @@ fn a_file_may_not_grow(disk: &Disk<'_>, data: &Path) {
     let mut worker = disk.start(data, "limited.log");
     let now = disk.goes_on();
     limit_files(worker.id(), LITTLE_FILE);
-    // Long enough for inclusion, which the worker has no part in.
-    let failed = disk.call("20");
+    let failed = disk.call(UNANSWERED);
     assert_eq!((failed.code, &failed.json["error"]["code"]), (Some(6), &Value::from("timeout")), "{}", failed.text);
     assert_eq!(worker.ended(), None, "the worker died of a limit: {}", disk.log("limited.log"));
     assert_eq!(disk.health()["healthy"], false, "it says that it does not serve");
@@ -200,16 +202,22 @@ fn a_disk_is_full(disk: &Disk<'_>, data: &Path) -> Option<u128> {
     let mut worker = disk.start(&small.path, "full.log");
     let now = disk.goes_on();
     small.fill();
-    // The store has pages of its own to use up first.
-    let mut sent = 0;
-    while sent < 10 && disk.health()["healthy"] == true {
-        let _ = disk.call("20");
-        sent += 1;
-    }
-    assert_eq!(worker.ended(), None, "the worker died of a full disk: {}", disk.log("full.log"));
-    let log = disk.log("full.log");
-    assert!(log.contains("the disk is full"), "after {sent} commands: {log}");
-    small.make_room();
+    let is_full = || disk.log("full.log").contains("the disk is full");
+    let sent = thread::scope(|scope| {
+        let mut sent = 0;
+        // The store has pages of its own to use up first.
+        while sent < 10 && !is_full() {
+            // Who has no reply by then may have one once there is room.
+            let call = scope.spawn(|| disk.call(UNANSWERED));
+            sent += 1;
+            wait_until("a reply, or a full disk", WELL_WITHIN, || call.is_finished() || is_full());
+        }
+        assert_eq!(worker.ended(), None, "the worker died of a full disk: {}", disk.log("full.log"));
+        assert!(is_full(), "after {sent} commands: {}", disk.log("full.log"));
+        wait_until("it says that it does not serve", WELL_WITHIN, || disk.health()["healthy"] == false);
+        small.make_room();
+        sent
+    });
     wait_until("what waited was executed", WELL_WITHIN, || {
         disk.health()["healthy"] == true && disk.balance() == now + sent
     });

@@ -1,10 +1,14 @@
-//! Four gatekeepers hold the network's root together: they make it in a ceremony, are killed while they make the next one, hand over twice
-//! while commands go on, and lose one of them for good.
+//! Four gatekeepers hold the network's root together: they make it in a ceremony, are killed while they make the next one, hand over
+//! while commands go on, lose one of them for good, and suspend a release by the signatures of two.
 //!
-//! One network does all of it. Elections begin the ceremonies by themselves: an era of its chain is six sessions of ten blocks. What is
-//! asked of gatekeepers is what their processes say of themselves, and what is asked of roots and clusters what the chain proves.
+//! One network does all of it, and a developer's own contract lives through it. Its machines are shared out among two relayers, as on two
+//! hosts, so that every parcel to half of the seats, and answers of two gatekeepers to each worker, cross from relayer to relayer. It hands over once, or as often as `PHALA_ROTATIONS`
+//! says: each further time takes an era, and repeats what was done, without kills. Elections begin the ceremonies by themselves: an era
+//! of its chain is six sessions of ten blocks. What is asked of gatekeepers is what their processes say of themselves, and what is asked
+//! of roots and clusters what the chain proves.
 //! Not here: disputes and deliveries on chain, which no honest seat needs while parcels arrive; `phala-keys-sim` drops them.
 
+use crate::outside_contract::{made_and_built, Diary};
 use phala_e2e::{
     alone, phala,
     processes::{self, Place, Stopped},
@@ -59,7 +63,7 @@ fn name(gatekeeper: usize) -> String {
 
 impl Story {
     fn begin(base: &Path) -> Self {
-        let words = ["--fresh", "--authorities", "4", "--workers", "2", "--gatekeepers", "4"];
+        let words = ["--fresh", "--authorities", "4", "--workers", "2", "--relayers", "2"];
         let short = ["--epoch-blocks", "20", "--session-blocks", "10", "--block-milliseconds", "500"];
         let network = Network::start(base, &[&words[..], &short].concat());
         let token = network.ready["contracts"]["token"].as_str().unwrap().to_owned();
@@ -147,7 +151,7 @@ impl Story {
             slowest = slowest.max(begun.elapsed());
             sent += 1;
         }
-        println!("gatekeepers: {sent} transfers through two rotations, the slowest {:.1} s", slowest.as_secs_f64());
+        println!("gatekeepers: {sent} transfers under way, the slowest {:.1} s", slowest.as_secs_f64());
         sent
     }
 
@@ -186,7 +190,11 @@ fn gatekeepers_make_roots_hand_over_and_lose_one_while_commands_go_on() {
     let folder = tempfile::tempdir().unwrap();
     let begun = Instant::now();
     let at = |what: &str| println!("gatekeepers: {what} after {} s", begun.elapsed().as_secs());
-    let story = Story::begin(folder.path());
+    let rotations = rotations();
+    let (story, diary) = thread::scope(|scope| {
+        let diary = scope.spawn(|| made_and_built(folder.path()));
+        (Story::begin(&folder.path().join("network")), diary.join().unwrap())
+    });
     at("the network is ready");
 
     // The root is one that no machine holds.
@@ -198,34 +206,50 @@ fn gatekeepers_make_roots_hand_over_and_lose_one_while_commands_go_on() {
     let kept = Kept::of(&story, 3);
 
     let ended = AtomicBool::new(false);
-    let sent = thread::scope(|scope| {
+    let (sent, last, diary) = thread::scope(|scope| {
         let load = scope.spawn(|| story.load(&ended));
         let _ends = Ends(&ended);
+        // The other cluster's contract: written to before the hand-over, and read after it.
+        let diary = scope.spawn(|| Diary::begin(&story.network, &diary, 1));
         let next = the_next_ceremony_survives_kills(&story);
         at("a ceremony through kills");
-        story.rotated(next);
-        at("the first rotation");
-        story.rotated(next + 1);
-        at("the second rotation");
+        let diary = diary.join().unwrap();
+        let last = next + rotations - 1;
+        for era in next..=last {
+            story.rotated(era);
+            at("a rotation");
+        }
         assert!(!load.is_finished(), "a transfer was lost");
         ended.store(true, Ordering::Relaxed);
-        load.join().unwrap()
+        (load.join().unwrap(), last, diary)
     });
-    assert!(sent >= 5, "commands went on: {sent}");
+    assert!(last > first, "another root answers than at the beginning");
+    assert!(sent > 2 * u128::from(rotations), "commands went on: {sent}");
     assert_eq!((story.balance("bob"), story.balance("charlie")), (sent, 1), "each once");
-    story.former_seats_are_gone(first + 2, &[0, 1, 2, 3]);
+    story.former_seats_are_gone(last, &[0, 1, 2, 3]);
     // The three that are to do without the fourth.
-    story.former_seats_are_gone(first + 2, &[0, 1, 2]);
+    story.former_seats_are_gone(last, &[0, 1, 2]);
     story.proved_transfer("after.json");
+    diary.goes_on_after_changes();
+    at("a contract after the change of epoch and authorities");
 
-    the_state_opens_to_a_worker_that_starts_anew(&story, sent);
-    at("a worker that starts anew");
-    a_restored_seat_of_a_former_root_is_dropped(&story, &kept);
-    at("an old disk");
+    // At once: the worker has its keys of the three gatekeepers whose disks nobody touches.
+    thread::scope(|scope| {
+        scope.spawn(|| a_restored_seat_of_a_former_root_is_dropped(&story, &kept));
+        the_state_opens_to_a_worker_that_starts_anew(&story, sent);
+    });
+    at("a worker that starts anew, and an old disk");
     one_stays_down(&story);
     at("one that stays down");
+    two_operators_pull_the_brake(&story);
+    at("the brake");
     assert_eq!(story.balance("bob"), sent);
     assert_eq!(story.network.stop(), Some(0));
+}
+
+/// How often every cluster goes over to another root while commands go on.
+fn rotations() -> u64 {
+    std::env::var("PHALA_ROTATIONS").ok().and_then(|number| number.parse().ok()).unwrap_or(1).max(1)
 }
 
 /// One gatekeeper is killed while seats commit, and one while shares travel. Returns the era whose root is made all the same.
@@ -346,4 +370,30 @@ fn one_stays_down(story: &Story) {
     story.transfer("alice", "dave", "1", &[]).data();
     assert_eq!(story.balance("dave"), 1);
     assert!(story.told(3).is_none(), "it is down");
+}
+
+/// Two of four operators have their TEEs sign a suspension, of a release that nobody runs, and somebody else submits it.
+fn two_operators_pull_the_brake(story: &Story) {
+    let subject = format!("measurement:0x{}", "5a".repeat(32));
+    let signed = |gatekeeper: usize, last: [&str; 2]| {
+        let out = story.network.base.join(format!("part-{gatekeeper}.json"));
+        let path = out.to_str().unwrap().to_owned();
+        let (tee, suspend) = (name(gatekeeper), ["gatekeeper", "suspend", subject.as_str()]);
+        let part = story.network.phala(&[&suspend[..], &last, &["--tee", &tee, "--out", &path]].concat()).data();
+        (path, part["until"].as_u64().unwrap().to_string())
+    };
+    // The first names the block, and the second says the same.
+    let (first, until) = signed(0, ["--for", "600"]);
+    let alone = story.network.phala(&["brake", "pull", &first, "--from", "alice"]);
+    assert_eq!((alone.code, &alone.json["error"]["code"]), (Some(2), &Value::from("invalid")), "{}", alone.text);
+    assert!(alone.text.contains("2 seats have to sign, and 1 did"), "{}", alone.text);
+    let (second, _) = signed(2, ["--until", &until]);
+    let pulled = story.network.phala(&["brake", "pull", &first, &second, "--from", "alice"]).data();
+    assert_eq!(pulled["seats"].as_array().map(Vec::len), Some(2), "{pulled}");
+    let status = story.network.phala(&["brake", "status"]).data();
+    let ban = status["bans"].as_array().unwrap().iter().find(|ban| ban["subject"] == subject.as_str());
+    assert!(status["brake"] == "holds" && ban.is_some_and(|ban| ban["in_force"] == true), "{status}");
+    // Parts serve once: the next suspension of the subject is another one.
+    let again = story.network.phala(&["brake", "pull", &first, &second, "--from", "alice"]);
+    assert_eq!(again.json["error"]["code"], "stale", "{}", again.text);
 }

@@ -47,6 +47,8 @@ fn every_invariant_holds_among_four_hostile_seats() {
         "parcel severed",
         "parcel refused",
         "started from an old disk",
+        "malice BadBeaconPackage",
+        "malice BadBeaconShare",
     ] {
         assert!(counts.get(what).is_some_and(|count| *count > 0), "{what}: {counts:?}");
     }
@@ -124,8 +126,10 @@ fn what_honest_seats_saw_passes_as_a_transcript_and_altered_it_does_not() {
     for ran in &all {
         for transcript in ran.transcripts.iter().filter(|transcript| !transcript.records.is_empty()) {
             let outcome = verify_transcript(&GENESIS, transcript).unwrap();
-            if let Some((_, list)) = outcome.root {
-                assert_eq!(list, ran.root.as_ref().unwrap().share_list);
+            if let Some((_, keys)) = outcome.root {
+                assert_eq!(keys.share_list, ran.root.as_ref().unwrap().share_list);
+                let is_confirmed = |holder: &Holder| holder.beacon.as_ref().unwrap().1.hash() == keys.beacon;
+                assert!(ran.holders.iter().all(is_confirmed));
             }
             let mut forged = transcript.clone();
             if let Some(statement) = forged.statements.first_mut() {

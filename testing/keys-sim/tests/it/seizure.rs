@@ -106,6 +106,19 @@ impl Era {
         self.shares(&self.seats()[..self.threshold()])
     }
 
+    /// What seats hold of the beacon key.
+    fn beacon_shares(&self, indices: &[u16]) -> Vec<[u8; 32]> {
+        let holders = self.ran.holders.iter().filter(|holder| indices.contains(&holder.index));
+        holders.map(|holder| holder.beacon.as_ref().unwrap().0).collect()
+    }
+
+    /// A seat's public share of the beacon key, which everybody can read.
+    fn public_beacon_share(&self, index: u16) -> RistrettoPoint {
+        let (_, record) = self.ran.holders[0].beacon.as_ref().unwrap();
+        let holder = record.holders.iter().find(|holder| holder.index == index).unwrap();
+        point(&holder.share)
+    }
+
     fn public_share(&self, index: u16) -> RistrettoPoint {
         point(&self.ran.holders[0].shares[usize::from(index) - 1])
     }
@@ -341,12 +354,12 @@ impl<'a> Loot<'a> {
         for era in eras {
             public.insert(era.root.share_list);
             public.extend(era.root.seats.iter().map(|seat| seat.0));
-            public.extend(era.ran.public.iter().filter_map(|(said, _)| match said.statement {
-                Statement::Commit { package } => Some(package),
-                Statement::Confirm { share_list } => Some(share_list),
-                Statement::Deliver { parcel, .. } | Statement::Dispute { parcel, .. } => Some(parcel),
-                Statement::Answer { share, .. } => Some(share),
-                Statement::Complain { .. } | Statement::Reject { .. } => None,
+            public.extend(era.ran.public.iter().flat_map(|(said, _)| match said.statement {
+                Statement::Commit { package } => vec![package],
+                Statement::Confirm(keys) => vec![keys.share_list, keys.beacon],
+                Statement::Deliver { parcel, .. } | Statement::Dispute { parcel, .. } => vec![parcel],
+                Statement::Answer { shares, .. } => shares.to_vec(),
+                Statement::Complain { .. } | Statement::Reject { .. } => Vec::new(),
             }));
         }
         let outputs = outputs(&eras[0].enough(), SEIZED).unwrap();
@@ -363,7 +376,8 @@ impl<'a> Loot<'a> {
             });
             let parcel = parcels.find(|parcel| parcel.header.kind == ParcelKind::Share)?;
             let share = open_parcel(&GENESIS, members.receiving(to), parcel).ok()?;
-            sum += Scalar::from_bytes_mod_order(share.expose().as_slice().try_into().ok()?);
+            // Of the root; that of the beacon follows.
+            sum += Scalar::from_bytes_mod_order(share.expose().get(..32)?.try_into().ok()?);
         }
         Some(sum.to_bytes())
     }
@@ -390,6 +404,7 @@ impl<'a> Loot<'a> {
             let mut guesses: BTreeSet<[u8; 32]> = own.iter().chain(other).map(|(_, share)| *share).collect();
             guesses.extend(self.public.iter().chain(&self.outputs).map(|value| reduced(*value)));
             guesses.extend(self.dealt(members, era, index));
+            guesses.extend(self.eras[era].beacon_shares(&self.coalitions[era]));
             guesses.insert(Scalar::ONE.to_bytes());
             for guess in guesses {
                 let mut found = [[0; 32]; 3];
@@ -433,6 +448,7 @@ impl<'a> Loot<'a> {
             let moved = answered(index) + at_place - answered(witness);
             let stand_ins = [
                 ("the public share", self.eras[era].public_share(index)),
+                ("the beacon's public share", self.eras[era].public_beacon_share(index)),
                 ("the other era's public share", self.eras[1 - era].public_share(index)),
                 ("the root's public key", at_zero(&group)),
                 ("the input", point(&input.to_bytes())),
