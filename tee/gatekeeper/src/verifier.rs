@@ -117,7 +117,11 @@ impl Verifier {
         }
         let held = self.collaterals.find(|held| held.hash == shown.collateral);
         let (fresh, verdict) = match held.filter(|held| held.collateral.is_good_at(facts.now)) {
-            Some(held) => (None, verdict_of(machine.evidence, &held.collateral, facts)),
+            Some(held) => {
+                // Where its root counts no more nothing is verified, as if the collateral had just been shown.
+                policy_for(held.collateral.root(), facts)?;
+                (None, verdict_of(machine.evidence, &held.collateral, facts))
+            }
             None => {
                 self.done.collaterals = self.done.collaterals.saturating_add(1);
                 let fresh = collateral_of(machine.collateral, facts)?;
