@@ -36,6 +36,14 @@ impl Root {
         }
     }
 
+    /// By which names it tells apart what it certifies.
+    pub(crate) const fn names(self) -> &'static Names {
+        match self {
+            Self::Intel => &INTEL_NAMES,
+            Self::InsecureDevelopment => &DEVELOPMENT_NAMES,
+        }
+    }
+
     /// What a verdict under this root is worth.
     pub const fn assurance(self) -> Assurance {
         match self {
@@ -44,6 +52,31 @@ impl Root {
         }
     }
 }
+
+/// The common names of the certificates below a root, by what each may be used for. Both its authorities and its signers of documents
+/// have their certificates from the root itself, and only the name says which is which.
+pub(crate) struct Names {
+    /// Who signs TCB info and QE identity.
+    pub(crate) documents: &'static [&'static str],
+    /// Who certifies processors.
+    pub(crate) authorities: &'static [&'static str],
+    /// What they certify.
+    pub(crate) processors: &'static [&'static str],
+}
+
+/// Source: Intel, "SGX PCK Certificate and CRL Profile Specification"; Intel's quote verification library compares the same names.
+const INTEL_NAMES: Names = Names {
+    documents: &["Intel SGX TCB Signing"],
+    authorities: &["Intel SGX PCK Platform CA", "Intel SGX PCK Processor CA"],
+    processors: &["Intel SGX PCK Certificate"],
+};
+
+/// INSECURE: as `testing/insecure-tee` calls them.
+const DEVELOPMENT_NAMES: Names = Names {
+    documents: &["INSECURE Phala TCB Signing"],
+    authorities: &["INSECURE Phala PCK Platform CA", "INSECURE Phala PCK Processor CA"],
+    processors: &["INSECURE Phala PCK Certificate"],
+};
 
 /// What stands behind a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen)]

@@ -2,8 +2,9 @@
 //!
 //! Guarantees that a certificate which passes [`Certificate::verify`] was signed by the given issuer with
 //! ECDSA-P256-SHA256, is valid at the given time, is allowed the use it is put to, and carries no critical extension
-//! that this code does not understand. The bytes come from the attacker. It does not build paths: the chain's order is
-//! fixed by the caller, because a verifier that searches for a path can be made to search for long.
+//! that this code does not understand, nor another that restricts it; [`Certificate::check_name`] adds that it was issued for
+//! that use and not for another of the same issuer's. The bytes come from the attacker. It does not build paths: the chain's
+//! order is fixed by the caller, because a verifier that searches for a path can be made to search for long.
 
 use alloc::vec::Vec;
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
@@ -25,6 +26,14 @@ const EC_PUBLIC_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10
 const P256_CURVE: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
 const KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.15");
 const BASIC_CONSTRAINTS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.19");
+const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
+/// Extensions that narrow what a certificate is good for, critical or not: of names, of policies (two), of uses. Intel issues none.
+const RESTRICTIONS: [ObjectIdentifier; 4] = [
+    ObjectIdentifier::new_unwrap("2.5.29.30"),
+    ObjectIdentifier::new_unwrap("2.5.29.36"),
+    ObjectIdentifier::new_unwrap("2.5.29.54"),
+    ObjectIdentifier::new_unwrap("2.5.29.37"),
+];
 
 /// Why a certificate was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, thiserror::Error)]
@@ -54,7 +63,7 @@ pub enum CertificateFault {
     /// Expired.
     #[error("expired")]
     Expired,
-    /// Used to sign certificates without being an authority, or with too long a path below it.
+    /// Used to sign certificates without being an authority, or with another length of the path below it than its place has.
     #[error("not an authority for this path length")]
     NotAuthority,
     /// An authority used as an end entity.
@@ -72,6 +81,15 @@ pub enum CertificateFault {
     /// Serial number negative or longer than 20 bytes.
     #[error("serial number is not a positive number of at most 20 bytes")]
     Serial,
+    /// Not of the name that its issuer gives to what is put to this use, or of several.
+    #[error("subject is not the one that is certified for this use")]
+    SubjectName,
+    /// Holds a unique identifier of issuer or subject, which RFC 5280 takes from authorities.
+    #[error("holds a unique identifier")]
+    UniqueIdentifier,
+    /// An extension that restricts names, policies or uses, and is not understood.
+    #[error("an extension restricts it in a way that is not understood")]
+    Restricted,
 }
 
 /// A serial number, padded in front with zeros to the 20 bytes that RFC 5280 allows.
@@ -99,7 +117,7 @@ impl Serial {
 pub(crate) enum Use {
     /// Signs documents or reports.
     Signer,
-    /// Signs certificates and revocation lists; at most `below` further authorities follow.
+    /// Signs certificates and revocation lists, and says that exactly `below` further authorities may follow.
     Authority { below: u8 },
 }
 
@@ -111,6 +129,8 @@ pub(crate) struct Certificate {
     pub(crate) serial: Serial,
     pub(crate) issuer: Vec<u8>,
     pub(crate) subject: Vec<u8>,
+    /// Of the subject, if it has exactly one.
+    common_name: Option<Vec<u8>>,
     pub(crate) not_before: u64,
     pub(crate) not_after: u64,
     extensions: Vec<Extension>,
@@ -127,6 +147,9 @@ impl Certificate {
         if !is_ecdsa_with_sha256(tbs.signature()) || !is_ecdsa_with_sha256(parsed.signature_algorithm()) {
             return Err(CertificateFault::SignatureAlgorithm);
         }
+        if tbs.issuer_unique_id().is_some() || tbs.subject_unique_id().is_some() {
+            return Err(CertificateFault::UniqueIdentifier);
+        }
         let extensions = tbs.extensions().cloned().unwrap_or_default();
         for (index, extension) in extensions.iter().enumerate() {
             if extensions.iter().take(index).any(|earlier| earlier.extn_id == extension.extn_id) {
@@ -134,6 +157,9 @@ impl Certificate {
             }
             if extension.critical && extension.extn_id != KEY_USAGE && extension.extn_id != BASIC_CONSTRAINTS {
                 return Err(CertificateFault::UnknownCriticalExtension);
+            }
+            if RESTRICTIONS.contains(&extension.extn_id) {
+                return Err(CertificateFault::Restricted);
             }
         }
         let signature = parsed.signature().as_bytes().ok_or(CertificateFault::Malformed)?;
@@ -144,6 +170,7 @@ impl Certificate {
             serial: Serial::new(tbs.serial_number()).ok_or(CertificateFault::Serial)?,
             issuer: name_bytes(tbs.issuer()).ok_or(CertificateFault::Malformed)?,
             subject: name_bytes(tbs.subject()).ok_or(CertificateFault::Malformed)?,
+            common_name: common_name(tbs.subject()),
             not_before: tbs.validity().not_before.to_unix_duration().as_secs(),
             not_after: tbs.validity().not_after.to_unix_duration().as_secs(),
             extensions,
@@ -165,6 +192,14 @@ impl Certificate {
         check_validity(self.not_before, self.not_after, now)?;
         self.check_use(intended)?;
         issuer_key.verify(&self.signed_part, &self.signature).map_err(|_| CertificateFault::Signature)
+    }
+
+    /// Checks that its subject has one common name, and one of these. Whoever else the issuer certifies has another.
+    pub(crate) fn check_name(&self, names: &[&str]) -> Result<(), CertificateFault> {
+        match &self.common_name {
+            Some(own) if names.iter().any(|name| name.as_bytes() == own.as_slice()) => Ok(()),
+            _ => Err(CertificateFault::SubjectName),
+        }
     }
 
     /// The checks on a root: its bytes are compiled in, so that its own signature proves nothing more.
@@ -192,7 +227,7 @@ impl Certificate {
             Use::Authority { below } => {
                 let constraints =
                     constraints.filter(|constraints| constraints.ca).ok_or(CertificateFault::NotAuthority)?;
-                if constraints.path_len_constraint.is_some_and(|limit| limit < below) {
+                if constraints.path_len_constraint != Some(below) {
                     return Err(CertificateFault::NotAuthority);
                 }
                 if !usage.key_cert_sign() || !usage.crl_sign() {
@@ -231,6 +266,13 @@ pub(crate) fn name_bytes(name: &Name) -> Option<Vec<u8>> {
     name.to_der().ok()
 }
 
+/// The value of a name's common name, if there is exactly one.
+fn common_name(name: &Name) -> Option<Vec<u8>> {
+    let mut found = name.iter().filter(|attribute| attribute.oid == COMMON_NAME);
+    let only = found.next()?;
+    found.next().is_none().then(|| only.value.value().to_vec())
+}
+
 /// The first element of an outer SEQUENCE, with its header: the bytes that a certificate's or list's signature covers.
 ///
 /// Taken from the input and not encoded again, so that what is verified is what was signed.
@@ -251,4 +293,28 @@ fn public_key(info: &SubjectPublicKeyInfoOwned) -> Option<VerifyingKey> {
         return None;
     }
     VerifyingKey::from_sec1_bytes(point).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use crate::anchor::INTEL_ROOT_DER;
+
+    #[test]
+    fn each_extension_that_restricts_a_certificate_is_refused_though_it_is_not_critical() {
+        // In the place of the subject key identifier, which is not critical. Decoding asks for no signature.
+        const IDENTIFIER: [u8; 5] = [6, 3, 0x55, 0x1d, 14];
+        let at = INTEL_ROOT_DER.windows(5).position(|found| found == IDENTIFIER).unwrap() + 4;
+        let restricted = Some(CertificateFault::Restricted);
+        let twice = Some(CertificateFault::DuplicateExtension);
+        // Itself, names, policies and their inhibition, uses; and one that is there already.
+        for (number, fault) in
+            [(14, None), (30, restricted), (36, restricted), (54, restricted), (37, restricted), (15, twice)]
+        {
+            let mut der = INTEL_ROOT_DER.to_vec();
+            der[at] = number;
+            assert_eq!(Certificate::decode(&der).err(), fault, "{number}");
+        }
+    }
 }

@@ -145,6 +145,11 @@ impl VerifiedCollateral {
         let [root, _] = self.lists_issued;
         root
     }
+
+    /// Whether it has the same processors revoked as `other`.
+    pub fn revokes_as(&self, other: &Self) -> bool {
+        self.revoked == other.revoked
+    }
 }
 
 /// Whose certificate a refusal is about.
@@ -269,6 +274,7 @@ pub fn verify_collateral(
     if is_revoked(&root_list.serials, &root.serial) {
         return Err(CollateralRefusal::Revoked(SignerRole::Root));
     }
+    let names = anchor.root().names();
     let check_signer = |chain: &[u8],
                         role: SignerRole,
                         intended: Use|
@@ -278,8 +284,10 @@ pub fn verify_collateral(
         if chain_root != root_der {
             return Err(CollateralRefusal::UntrustedRoot(role));
         }
+        let own = if role == SignerRole::PckAuthority { names.authorities } else { names.documents };
         let certificate = Certificate::decode(&der)
             .and_then(|certificate| certificate.verify(&root.subject, &root.key, intended, now).map(|()| certificate))
+            .and_then(|certificate| certificate.check_name(own).map(|()| certificate))
             .map_err(|fault| CollateralRefusal::Certificate(role, fault))?;
         if is_revoked(&root_list.serials, &certificate.serial) {
             return Err(CollateralRefusal::Revoked(role));

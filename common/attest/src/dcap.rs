@@ -206,7 +206,9 @@ fn check_pck_chain(quote: &Quote<'_>, collateral: &VerifiedCollateral, now: u64)
         return Err(Refusal::PckAuthority);
     }
     let authority_key = raw_key(&known.key).ok_or(Refusal::PckAuthority)?;
-    leaf.verify(&leaf.issuer, &authority_key, Use::Signer, now).map_err(Refusal::PckCertificate)?;
+    leaf.verify(&leaf.issuer, &authority_key, Use::Signer, now)
+        .and_then(|()| leaf.check_name(collateral.root.names().processors))
+        .map_err(Refusal::PckCertificate)?;
     if is_revoked(&collateral.revoked, &leaf.serial) {
         return Err(Refusal::PckRevoked);
     }

@@ -6,13 +6,16 @@
 //!
 //! ```text
 //! bytes  first event                          further events
-//!     4  register: 0                          register: 1 to 4
+//!     4  register: 0, or 1                    register: 1 to 4
 //!     4  type: 3 (EV_NO_ACTION)               type
 //!    20  digest of SHA-1 size: zeros        4 number of digests: 1
 //!     4  length of what follows             2 algorithm: 0x000c (SHA-384)
 //!     .  "Spec ID Event03" and what it says 48 digest
 //!        about algorithms                   4 length of the data, then that data
 //! ```
+//!
+//! The profile has the first event of register 0. Firmware of TDX machines numbers its registers from 1 and has it of 1; it extends
+//! nothing, so either is read.
 //!
 //! # What a replay proves
 //!
@@ -29,7 +32,7 @@ use sha2::{Digest, Sha384};
 
 use crate::quote::{Cursor, DecodeError};
 
-/// Bytes of the longest log accepted. Genuine areas have 64 KiB.
+/// Bytes of the longest log accepted. Genuine areas have 64 to 256 KiB.
 pub const EVENT_LOG_LIMIT: usize = 256 * 1024;
 /// Most events.
 pub const EVENT_LIMIT: usize = 2_048;
@@ -160,7 +163,7 @@ pub fn verify_event_log<'a>(bytes: &'a [u8], rtmr: &[[u8; 48]; 4]) -> Result<Ver
 /// The first event, of the older format, which says which digests the others have.
 fn decode_specification(input: &mut Cursor<'_>) -> Result<(), EventLogFault> {
     let (register, kind, digest) = (input.u32()?, input.u32()?, input.array::<20>()?);
-    if register != 0 || kind != NO_ACTION || digest != [0; 20] {
+    if register > 1 || kind != NO_ACTION || digest != [0; 20] {
         return Err(EventLogFault::Specification);
     }
     let length = input.u32()? as usize;
@@ -276,6 +279,11 @@ mod tests {
         assert_eq!(refused(&vec![0; EVENT_LOG_LIMIT + 1]), EventLogFault::TooLong);
         assert_eq!(refused(&log[..log.len() - 1]), EventLogFault::TooShort);
         assert_eq!(refused(&log[specification().len()..]), EventLogFault::Specification);
+        for (register, result) in [(1, Ok(())), (2, Err(EventLogFault::Specification))] {
+            let mut first = log.clone();
+            first[0] = register;
+            assert_eq!(decode_event_log(&first).map(|_| ()), result);
+        }
         assert_eq!(refused(&[&log[..], &event(5, 13, [7; 48], b"")].concat()), EventLogFault::Register(4));
         assert_eq!(refused(&[&log[..], &[0xff; 8], &[1]].concat()), EventLogFault::TrailingBytes);
         let mut sha_256 = event(1, 13, [7; 48], b"");

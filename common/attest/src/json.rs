@@ -2,11 +2,15 @@
 //!
 //! Called only after the document's signature is verified, so its author is Intel; still everything is bounded, and an
 //! id, version or status that this code does not know refuses the document. Unknown *fields* are ignored: Intel adds
-//! informative ones (such as a component's category) within a version.
+//! informative ones (such as a component's category) within a version. A field that appears twice, or an object that is
+//! spelled as the array of its values, refuses it: two readers could read two things.
 
 use alloc::{string::String, vec::Vec};
-use core::cmp::Reverse;
-use serde::Deserialize;
+use core::{cmp::Reverse, fmt, marker::PhantomData, ops::Deref};
+use serde::{
+    de::{value::MapAccessDeserializer, MapAccess, Visitor},
+    Deserialize, Deserializer,
+};
 
 use crate::{
     collateral::DocumentFault,
@@ -19,6 +23,37 @@ use crate::{
     time::document_date,
 };
 
+/// What is an object in JSON. A derived reader alone takes an array too, field by field.
+struct Object<T>(T);
+
+impl<T> Deref for Object<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Fields(PhantomData)).map(Self)
+    }
+}
+
+struct Fields<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for Fields<T> {
+    type Value = T;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(map))
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct TcbInfoDocument {
@@ -30,10 +65,10 @@ struct TcbInfoDocument {
     pce_id: String,
     tcb_type: u32,
     tcb_evaluation_data_number: u32,
-    tdx_module: Option<SignerDocument>,
+    tdx_module: Option<Object<SignerDocument>>,
     #[serde(default)]
-    tdx_module_identities: Vec<ModuleDocument>,
-    tcb_levels: Vec<PlatformLevelDocument>,
+    tdx_module_identities: Vec<Object<ModuleDocument>>,
+    tcb_levels: Vec<Object<PlatformLevelDocument>>,
 }
 
 #[derive(Deserialize)]
@@ -51,13 +86,13 @@ struct ModuleDocument {
     mrsigner: String,
     attributes: String,
     attributes_mask: String,
-    tcb_levels: Vec<ComponentLevelDocument>,
+    tcb_levels: Vec<Object<ComponentLevelDocument>>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct ComponentLevelDocument {
-    tcb: ComponentTcbDocument,
+    tcb: Object<ComponentTcbDocument>,
     tcb_date: String,
     tcb_status: String,
     #[serde(rename = "advisoryIDs", default)]
@@ -72,7 +107,7 @@ struct ComponentTcbDocument {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct PlatformLevelDocument {
-    tcb: PlatformTcbDocument,
+    tcb: Object<PlatformTcbDocument>,
     tcb_date: String,
     tcb_status: String,
     #[serde(rename = "advisoryIDs", default)]
@@ -81,9 +116,9 @@ struct PlatformLevelDocument {
 
 #[derive(Deserialize)]
 struct PlatformTcbDocument {
-    sgxtcbcomponents: Vec<SvnDocument>,
+    sgxtcbcomponents: Vec<Object<SvnDocument>>,
     pcesvn: u16,
-    tdxtcbcomponents: Option<Vec<SvnDocument>>,
+    tdxtcbcomponents: Option<Vec<Object<SvnDocument>>>,
 }
 
 #[derive(Deserialize)]
@@ -105,12 +140,12 @@ struct QeIdentityDocument {
     attributes_mask: String,
     mrsigner: String,
     isvprodid: u16,
-    tcb_levels: Vec<ComponentLevelDocument>,
+    tcb_levels: Vec<Object<ComponentLevelDocument>>,
 }
 
 /// Reads TCB info, of the technology that it names.
 pub(crate) fn read_tcb_info(text: &[u8]) -> Result<TcbInfo, DocumentFault> {
-    let document: TcbInfoDocument = serde_json::from_slice(text).map_err(|_| DocumentFault::Json)?;
+    let document: Object<TcbInfoDocument> = serde_json::from_slice(text).map_err(|_| DocumentFault::Json)?;
     let vendor = match document.id.as_str() {
         "TDX" => Vendor::IntelTdx,
         "SGX" => Vendor::IntelSgx,
@@ -143,7 +178,7 @@ pub(crate) fn read_tcb_info(text: &[u8]) -> Result<TcbInfo, DocumentFault> {
 
 /// Reads the identity of the quoting enclave of `vendor`'s technology.
 pub(crate) fn read_qe_identity(text: &[u8], vendor: Vendor) -> Result<QeIdentity, DocumentFault> {
-    let document: QeIdentityDocument = serde_json::from_slice(text).map_err(|_| DocumentFault::Json)?;
+    let document: Object<QeIdentityDocument> = serde_json::from_slice(text).map_err(|_| DocumentFault::Json)?;
     let (id, versions): (_, &[u8]) = match vendor {
         Vendor::IntelTdx => ("TD_QE", &[2, 3]),
         Vendor::IntelSgx => ("QE", &[2]),
@@ -169,7 +204,8 @@ pub(crate) fn read_qe_identity(text: &[u8], vendor: Vendor) -> Result<QeIdentity
 }
 
 fn read_modules(document: &TcbInfoDocument) -> Result<TdxModules, DocumentFault> {
-    let modules = document.tdx_module_identities.iter().map(read_module).collect::<Result<Vec<_>, _>>()?;
+    let modules =
+        document.tdx_module_identities.iter().map(|module| read_module(module)).collect::<Result<Vec<_>, _>>()?;
     for (index, module) in modules.iter().enumerate() {
         if modules.iter().take(index).any(|earlier| earlier.version == module.version) {
             return Err(DocumentFault::Ambiguous);
@@ -208,7 +244,7 @@ fn read_signer(document: &SignerDocument) -> Result<ModuleSigner, DocumentFault>
 }
 
 fn read_component_levels<const LIMIT: usize>(
-    documents: &[ComponentLevelDocument],
+    documents: &[Object<ComponentLevelDocument>],
     valid: fn(TcbStatus) -> bool,
 ) -> Result<List<ComponentLevel, LIMIT>, DocumentFault> {
     let levels = documents
@@ -247,7 +283,7 @@ fn read_platform_level(document: &PlatformLevelDocument, vendor: Vendor) -> Resu
     })
 }
 
-fn read_components(documents: &[SvnDocument]) -> Result<[u8; 16], DocumentFault> {
+fn read_components(documents: &[Object<SvnDocument>]) -> Result<[u8; 16], DocumentFault> {
     let versions: Vec<u8> = documents.iter().map(|component| component.svn).collect();
     versions.try_into().map_err(|_| DocumentFault::Components)
 }
@@ -317,6 +353,20 @@ mod tests {
         bad[MOST_ADVISORIES] = "INTEL SA".into();
         long["tcbLevels"][last]["advisoryIDs"] = bad.into();
         assert_eq!(read_tcb_info(&serde_json::to_vec(&long).unwrap()), Err(DocumentFault::TooLong));
+    }
+
+    #[test]
+    fn an_object_that_is_spelled_as_an_array_is_refused() {
+        let genuine: serde_json::Value = serde_json::from_slice(&document("tcb_info")).unwrap();
+        assert!(read_tcb_info(&serde_json::to_vec(&genuine).unwrap()).is_ok());
+        for place in ["", "/tdxModule", "/tdxModuleIdentities/0", "/tcbLevels/0", "/tcbLevels/0/tcb/sgxtcbcomponents/0"]
+        {
+            let mut altered = genuine.clone();
+            let object = altered.pointer_mut(place).unwrap();
+            *object = object.as_object().unwrap().values().cloned().collect();
+            let found = read_tcb_info(&serde_json::to_vec(&altered).unwrap());
+            assert_eq!(found.map(|_| ()), Err(DocumentFault::Json), "{place}");
+        }
     }
 
     proptest! {

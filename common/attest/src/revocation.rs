@@ -1,14 +1,26 @@
 //! Reads and checks one certificate revocation list (RFC 5280 section 5, the complete lists that Intel issues).
 //!
-//! Guarantees that a list which passes was signed by the given authority, is current, and complete: a list with a
-//! critical extension (a delta, a partition, an indirect list) is refused rather than understood in part.
+//! Guarantees that a list which passes was signed by the given authority, is current, numbered, and complete: a list with a
+//! critical extension is refused rather than understood in part, and so is a delta, a partition or an indirect list that does not
+//! say that it is critical. What the number is does not matter here: dates say which of two lists is newer.
 
 use alloc::vec::Vec;
-use der::Decode as _;
+use der::{
+    asn1::{ObjectIdentifier, UintRef},
+    Decode as _,
+};
 use p256::ecdsa::{signature::Verifier, Signature, VerifyingKey};
-use x509_cert::{certificate::Rfc5280, certificate::Version, crl::CertificateList};
+use x509_cert::{certificate::Rfc5280, certificate::Version, crl::CertificateList, ext::Extension};
 
 use crate::certificate::{is_ecdsa_with_sha256, name_bytes, signed_part, Serial};
+
+const NUMBER: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.20");
+const DELTA: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.27");
+const PARTITION: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.28");
+/// Of an entry: who issued the certificate, where that is not who issued the list.
+const CERTIFICATE_ISSUER: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.29");
+/// Bytes of the longest number of a list (RFC 5280 section 5.2.3).
+const LONGEST_NUMBER: usize = 20;
 
 /// Why a revocation list was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, codec::Encode, codec::Decode, thiserror::Error)]
@@ -38,8 +50,8 @@ pub enum RevocationFault {
     /// Names no time by which a newer list appears, so that it would never expire.
     #[error("names no next update")]
     NoNextUpdate,
-    /// A delta, partial or indirect list.
-    #[error("has a critical extension: not a complete list")]
+    /// A delta, partial or indirect list, or one with another critical extension.
+    #[error("says by an extension that it is no complete list")]
     NotComplete,
     /// A serial number that no certificate can have.
     #[error("lists a malformed serial number")]
@@ -47,6 +59,12 @@ pub enum RevocationFault {
     /// More entries than this verifier keeps.
     #[error("lists more certificates than the limit")]
     TooLong,
+    /// Has no number, or one that is negative, longer than 20 bytes or none at all.
+    #[error("has no number of a list")]
+    Number,
+    /// An extension appears twice.
+    #[error("an extension appears twice")]
+    DuplicateExtension,
 }
 
 /// A verified, current, complete list.
@@ -75,9 +93,7 @@ pub(crate) fn verify(
     if name_bytes(&tbs.issuer).as_deref() != Some(issuer_name) {
         return Err(RevocationFault::IssuerName);
     }
-    if tbs.crl_extensions.iter().flatten().any(|extension| extension.critical) {
-        return Err(RevocationFault::NotComplete);
-    }
+    check_extensions(tbs.crl_extensions.as_deref().unwrap_or_default())?;
     let this_update = tbs.this_update.to_unix_duration().as_secs();
     let next_update = tbs.next_update.ok_or(RevocationFault::NoNextUpdate)?.to_unix_duration().as_secs();
     if now < this_update {
@@ -97,7 +113,8 @@ pub(crate) fn verify(
     let mut serials = Vec::new();
     for entry in tbs.revoked_certificates.iter().flatten() {
         // A reason of "remove from list" has a meaning in delta lists only; here every entry revokes.
-        if entry.crl_entry_extensions.iter().flatten().any(|extension| extension.critical) {
+        let mut extensions = entry.crl_entry_extensions.iter().flatten();
+        if extensions.any(|extension| extension.critical || extension.extn_id == CERTIFICATE_ISSUER) {
             return Err(RevocationFault::NotComplete);
         }
         serials.push(Serial::new(&entry.serial_number).ok_or(RevocationFault::Serial)?);
@@ -107,7 +124,51 @@ pub(crate) fn verify(
     Ok(RevocationList { serials, this_update, next_update })
 }
 
+/// Nobody has signed them yet, and a list has room for thousands: none is compared with each other one.
+fn check_extensions(extensions: &[Extension]) -> Result<(), RevocationFault> {
+    if extensions.iter().any(|extension| extension.critical || [DELTA, PARTITION].contains(&extension.extn_id)) {
+        return Err(RevocationFault::NotComplete);
+    }
+    let mut ids: Vec<ObjectIdentifier> = extensions.iter().map(|extension| extension.extn_id).collect();
+    ids.sort_unstable();
+    if ids.windows(2).any(|pair| matches!(pair, [one, next] if one == next)) {
+        return Err(RevocationFault::DuplicateExtension);
+    }
+    let number = extensions.iter().find(|extension| extension.extn_id == NUMBER).ok_or(RevocationFault::Number)?;
+    let number = UintRef::from_der(number.extn_value.as_bytes()).map_err(|_| RevocationFault::Number)?;
+    if number.as_bytes().len() > LONGEST_NUMBER {
+        return Err(RevocationFault::Number);
+    }
+    Ok(())
+}
+
 /// Whether `serial` is in a sorted list.
 pub(crate) fn is_revoked(serials: &[Serial], serial: &Serial) -> bool {
     serials.binary_search(serial).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use der::asn1::OctetString;
+
+    fn extension(id: ObjectIdentifier, value: &[u8]) -> Extension {
+        Extension { extn_id: id, critical: false, extn_value: OctetString::new(value.to_vec()).unwrap() }
+    }
+
+    #[test]
+    #[allow(clippy::disallowed_methods, reason = "a stopwatch, not an input of a verdict")]
+    fn one_that_appears_twice_is_found_among_any_number_and_without_comparing_all_pairs() {
+        let id = |number: u32| ObjectIdentifier::new(&format!("1.2.3.{number}")).unwrap();
+        // Ten times what a list has room for, so that five thousand million comparisons would show.
+        let start = std::time::Instant::now();
+        let mut extensions: Vec<Extension> = (0..100_000).rev().map(|number| extension(id(number), &[])).collect();
+        assert_eq!(check_extensions(&extensions), Err(RevocationFault::Number));
+        extensions.push(extension(NUMBER, &[2, 1, 7]));
+        assert_eq!(check_extensions(&extensions), Ok(()));
+        extensions.push(extension(id(5), &[]));
+        assert_eq!(check_extensions(&extensions), Err(RevocationFault::DuplicateExtension));
+        assert!(start.elapsed() < std::time::Duration::from_secs(10));
+    }
 }

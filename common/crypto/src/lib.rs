@@ -20,6 +20,7 @@
 //! | [`aead`] | AES-256-GCM and AES-256-GCM-SIV | NIST SP 800-38D, RFC 8452 |
 //! | [`prf`] | verifiable threshold PRF over Ristretto | RFC 9496, RFC 9380, Chaum-Pedersen 1992 |
 //! | [`beacon`] | threshold VRF with public shares, of the same partials | SCRAPE 2017 for the check of shares |
+//! | [`egress`] | signatures of contracts under what they send | [`phala_protocol::identities`] |
 //! | [`merkle`] | commitments to lists | shape of RFC 6962 |
 //! | [`transcript`] | what was seen of a key ceremony, checked | [`phala_protocol::ceremony`] |
 #![cfg_attr(not(feature = "std"), no_std)]
@@ -29,6 +30,7 @@ extern crate alloc;
 
 pub mod aead;
 pub mod beacon;
+pub mod egress;
 pub mod entropy;
 pub mod envelope;
 pub mod hpke;

@@ -86,6 +86,11 @@ pub fn verify_storage_value(header: &VerifiedHeader, proof: &[u8], key: &[u8]) -
 }
 
 impl VerifiedStorage<'_> {
+    /// Whether this is of the state that `header` commits.
+    pub fn is_of(&self, header: &VerifiedHeader) -> bool {
+        self.root == *header.state_root()
+    }
+
     /// The key's value, or `None` if the state has none. An error if the proof does not say.
     pub fn get(&self, key: &[u8]) -> Result<Option<&[u8]>, ProofError> {
         let nibbles = bytes_to_nibbles(key.iter().copied());

@@ -53,6 +53,7 @@ pub use message::{
     Statement, MAX_ATTACHMENT_BYTES,
 };
 pub use record::{CeremonyRecord, Complaint, Confirmed, Fault, Phase, SeatRecord};
+pub(crate) use rules::is_canonical;
 pub use rules::{take, Circumstances, Refused};
 pub use verdict::{agreed, end_phase, faults, is_complete, Ended, Next, Reason};
 

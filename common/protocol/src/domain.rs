@@ -42,6 +42,8 @@ domains! {
     CONTRACT_ACCOUNT = "PHALA/contracts/account/v1";
     /// The id of what a contract sends out of its cluster.
     EGRESS = "PHALA/egress/item/v1";
+    /// What gatekeepers sign as a contract whose message has left.
+    EGRESS_SIGNATURE = "PHALA/egress/signature/v1";
     /// What an account signs to authorise a command.
     CALL = "PHALA/call/sign/v1";
     /// Hash of an envelope public key.
@@ -128,6 +130,12 @@ domains! {
     BEACON_KEY = "PHALA/beacon/key/v1";
     /// A number of a drawing.
     BEACON_WORD = "PHALA/beacon/word/v1";
+    /// Which sharing of an identity signs.
+    IDENTITY_SHARING = "PHALA/identity/sharing/v1";
+    /// Entropy of the nonces of one signing session.
+    IDENTITY_SIGNING = "PHALA/identity/signing/v1";
+    /// The list of commitments that signers sign together.
+    IDENTITY_LIST = "PHALA/identity/list/v1";
     /// What one attempt to reshare an identity is bound to.
     IDENTITY_SESSION = "PHALA/identity/session/v1";
     /// Hash of a dealer's package when an identity is reshared.
@@ -136,6 +144,18 @@ domains! {
     IDENTITY_POLYNOMIAL = "PHALA/identity/polynomial/v1";
     /// Nonces with which a share of an identity signs.
     IDENTITY_NONCE = "PHALA/identity/nonce/v1";
+    /// What a contract's key is away from the network's.
+    IDENTITY_OFFSET = "PHALA/identity/offset/v1";
+    /// The hash of the record of identities, as holders confirm it.
+    IDENTITY_RECORD = "PHALA/identity/record/v1";
+    /// Hash of a dealer's package in a ceremony of identities.
+    IDENTITY_DEALING = "PHALA/identity/dealing/v1";
+    /// What a dealer or holder signs in a ceremony of identities.
+    IDENTITY_STATEMENT = "PHALA/identity/statement/v1";
+    /// Challenge of the proof that a dealer knows the key that it deals.
+    IDENTITY_POSSESSION = "PHALA/identity/possession/v1";
+    /// Nonce of that proof.
+    IDENTITY_POSSESSION_NONCE = "PHALA/identity/possession-nonce/v1";
     /// HPKE `info` of a key answer.
     KEY_ANSWER = "PHALA/keys/answer/v1";
     /// What a worker signs to ask for a key.

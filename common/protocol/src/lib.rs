@@ -24,6 +24,7 @@ pub mod envelope;
 pub mod finality;
 pub mod gas;
 pub mod hash;
+pub mod identities;
 pub mod ids;
 pub mod inbox;
 pub mod keys;

@@ -5,6 +5,7 @@
 
 use crate::{
     hash::blake2_128,
+    identities::Scheme,
     ids::{BlockNumber, ClusterId, CodeHash, ContractId, WorkerId},
     Hash,
 };
@@ -67,10 +68,18 @@ prefixes! {
     EGRESS_NEXT = "Egress" "Next" "547f7d957b8b8142a4f7eb9e22e6e696fb02f64605cf15ddd5388f35e740c11c";
     /// `Egress::Fates`: map of (cluster, sequence) to `egress::EgressFate`, of the newest.
     EGRESS_FATES = "Egress" "Fates" "547f7d957b8b8142a4f7eb9e22e6e69664af618ac58ad6a6f2dacadb14d4afc6";
+    /// `Egress::Voided`: map of cluster to the block until which governance found against its results; absent where it never did.
+    EGRESS_VOIDED = "Egress" "Voided" "547f7d957b8b8142a4f7eb9e22e6e696d9b98ea2a96ffcf3c7ee506ed25a4e13";
+    /// `Egress::Signatures`: map of (cluster, sequence, scheme) to `identities::signing::EgressSignature`, as long as the item's fate is kept.
+    EGRESS_SIGNATURES = "Egress" "Signatures" "547f7d957b8b8142a4f7eb9e22e6e6968841b610197ceb06e40c00f1b1499367";
     /// `Contracts::Standings`: map of cluster to a list of `chain_state::Standing`.
     STANDINGS = "Contracts" "Standings" "4342193e496fab7ec59d615ed0dc5530fc42d02007fca66d9a5e44bd106a96aa";
     /// `Gatekeepers::Ceremony`: the key ceremony under way, `ceremony::CeremonyRecord`; absent between ceremonies.
     CEREMONY = "Gatekeepers" "Ceremony" "727a5a64613c2d95930d74ad795c66ef473c61f70b78d1351f652d6d463455b1";
+    /// `Gatekeepers::Identity`: `identities::IdentityRecord`; absent until there are identities.
+    IDENTITY = "Gatekeepers" "Identity" "727a5a64613c2d95930d74ad795c66ef2aeddc77fe58c98d50bd37f1b90840f9";
+    /// `Gatekeepers::IdentityCeremony`: the ceremony of identities under way, `identities::IdentityCeremonyRecord`; absent between ceremonies.
+    IDENTITY_CEREMONY = "Gatekeepers" "IdentityCeremony" "727a5a64613c2d95930d74ad795c66ef5b204471ec9357a0224ffa19f2ac44a8";
     /// `Beacon::Awaited`: `beacon::AwaitedBeacon`; absent when no key is awaited.
     BEACON_AWAITED = "Beacon" "Awaited" "313f31c7c4e344d72b2ee2e7b71f0e19d665b5873cb67970d942dc930a15fa50";
     /// `Beacon::Due`: `beacon::DueBeacon`; absent when no value is due.
@@ -147,6 +156,16 @@ pub fn ceremony_key() -> Vec<u8> {
     CEREMONY.to_vec()
 }
 
+/// Key of the record of identities.
+pub fn identity_key() -> Vec<u8> {
+    IDENTITY.to_vec()
+}
+
+/// Key of the ceremony of identities under way.
+pub fn identity_ceremony_key() -> Vec<u8> {
+    IDENTITY_CEREMONY.to_vec()
+}
+
 /// Key of the beacon key that is awaited.
 pub fn beacon_awaited_key() -> Vec<u8> {
     BEACON_AWAITED.to_vec()
@@ -210,6 +229,16 @@ pub fn egress_next_key(cluster: ClusterId) -> Vec<u8> {
 /// Key of what became of an egress item.
 pub fn egress_fate_key(cluster: ClusterId, sequence: u64) -> Vec<u8> {
     map_key(&EGRESS_FATES, &(cluster, sequence))
+}
+
+/// Key of until when governance found against a cluster's results.
+pub fn egress_voided_key(cluster: ClusterId) -> Vec<u8> {
+    map_key(&EGRESS_VOIDED, &cluster)
+}
+
+/// Key of the signature by a contract's identity under an egress item.
+pub fn egress_signature_key(cluster: ClusterId, sequence: u64, scheme: Scheme) -> Vec<u8> {
+    map_key(&EGRESS_SIGNATURES, &(cluster, sequence, scheme))
 }
 
 /// Key of where a cluster's replicas stand.

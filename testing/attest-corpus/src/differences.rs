@@ -3,7 +3,7 @@
 //! A case that only we refuse must be explained by a row, and each row must explain a case; `docs/attestation-differences.md` is
 //! this table, with how many cases of the corpus each row explains.
 
-use crate::Case;
+use crate::{certificates, lists, Case};
 use std::fmt::Write;
 
 /// Why we refuse what dcap-qvl accepts.
@@ -26,6 +26,14 @@ const fn always(_: &Case) -> bool {
 
 fn is_collateral(case: &Case) -> bool {
     case.class.contains("collateral") || case.class == "certificates in another order" || case.class == "trailing bytes"
+}
+
+fn is_certificate(case: &Case) -> bool {
+    case.class == certificates::CLASS
+}
+
+fn is_list(case: &Case) -> bool {
+    case.class == lists::CLASS
 }
 
 /// The rows.
@@ -72,7 +80,7 @@ pub const DIFFERENCES: &[Difference] = &[
         theirs: "as above",
         ours: &["Collateral(Chain(", "Collateral(ChainLength(", "Collateral(UntrustedRoot("],
         why: "as above",
-        applies: is_collateral,
+        applies: |case| is_collateral(case) || is_certificate(case),
     },
     Difference {
         input: "certificate of the PCK authority in the collateral",
@@ -150,6 +158,108 @@ pub const DIFFERENCES: &[Difference] = &[
         applies: always,
     },
     Difference {
+        input: "key usage of the PCK authority or of a signer of documents",
+        theirs: "looks for the right to sign lists only, and only where there is a usage",
+        ours: &[
+            "Collateral(Certificate(PckAuthority, KeyUsage))",
+            "Collateral(Certificate(TcbInfo, KeyUsage))",
+            "Collateral(Certificate(QeIdentity, KeyUsage))",
+        ],
+        why: "as above",
+        applies: is_certificate,
+    },
+    Difference {
+        input: "subject of a certificate: another name, none or two",
+        theirs: "compares it with the issuer of what is below, and of who signs documents with nothing",
+        ours: &[
+            "Collateral(Certificate(TcbInfo, SubjectName))",
+            "Collateral(Certificate(QeIdentity, SubjectName))",
+            "Evidence(PckCertificate(SubjectName))",
+        ],
+        why: "the root certifies all of them, and only the name says what for; Intel's library compares it too",
+        applies: is_certificate,
+    },
+    Difference {
+        input: "serial number of a certificate that is negative or longer than 20 bytes",
+        theirs: "compares its bytes",
+        ours: &[
+            "Collateral(Certificate(PckAuthority, Serial))",
+            "Collateral(Certificate(TcbInfo, Serial))",
+            "Collateral(Certificate(QeIdentity, Serial))",
+            "Evidence(PckCertificate(Serial))",
+        ],
+        why: "RFC 5280 knows no such number, and a list could name it in two ways",
+        applies: is_certificate,
+    },
+    Difference {
+        input: "key of a certificate as a compressed point",
+        theirs: "decompresses it",
+        ours: &[
+            "Collateral(Certificate(PckAuthority, KeyAlgorithm))",
+            "Collateral(Certificate(TcbInfo, KeyAlgorithm))",
+            "Collateral(Certificate(QeIdentity, KeyAlgorithm))",
+            "Evidence(PckCertificate(KeyAlgorithm))",
+        ],
+        why: "one encoding a key, as Intel issues",
+        applies: is_certificate,
+    },
+    Difference {
+        input: "path length of the PCK authority: none, or more than none below it",
+        theirs: "accepts what is long enough",
+        ours: &["Collateral(Certificate(PckAuthority, NotAuthority))"],
+        why: "Intel's authorities certify processors and nothing that certifies",
+        applies: is_certificate,
+    },
+    Difference {
+        input: "a certificate with an extended key usage, that of a TLS server",
+        theirs: "takes it, and no other",
+        ours: &[
+            "Collateral(Certificate(PckAuthority, Restricted))",
+            "Collateral(Certificate(TcbInfo, Restricted))",
+            "Collateral(Certificate(QeIdentity, Restricted))",
+            "Evidence(PckCertificate(Restricted))",
+        ],
+        why: "what restricts a certificate, and is nothing that its place asks for, is refused",
+        applies: is_certificate,
+    },
+    Difference {
+        input: "revocation list: number absent, critical or twice; entries with a negative serial number; more entries than are kept",
+        theirs: "accepts",
+        ours: &[
+            "Collateral(RootCrl(Number))",
+            "Collateral(RootCrl(NotComplete))",
+            "Collateral(RootCrl(DuplicateExtension))",
+            "Collateral(RootCrl(Serial))",
+            "Collateral(PckCrl(Number))",
+            "Collateral(PckCrl(NotComplete))",
+            "Collateral(PckCrl(DuplicateExtension))",
+            "Collateral(PckCrl(Serial))",
+            "Collateral(PckCrl(TooLong))",
+        ],
+        why: "RFC 5280 asks for the number and forbids the others; a list that is kept in part would revoke in part",
+        applies: is_list,
+    },
+    Difference {
+        input: "TCB info: two identities of one module; levels that the machine does not come to, with an unknown status or other than \
+                sixteen components",
+        theirs: "takes the first; reads a level when it comes to it",
+        ours: &[
+            "Collateral(TcbInfo(Ambiguous))",
+            "Collateral(TcbInfo(Components))",
+            "Collateral(TcbInfo(Status))",
+            "Collateral(QeIdentity(Status))",
+        ],
+        why: "a document is read once, for all machines of its model, and is right as a whole",
+        applies: always,
+    },
+    Difference {
+        input: "objects of a document that are spelled as the array of their values",
+        theirs: "takes the fields by their order",
+        ours: &["Collateral(TcbInfo(Json))", "Collateral(QeIdentity(Json))"],
+        why: "the order of fields means nothing in JSON, so that two readers could read two things",
+        applies: |case| case.name.ends_with("as an array"),
+    },
+    Difference {
         input: "TCB info of another version or type than 3 and 0",
         theirs: "accepts higher versions, and every type",
         ours: &["Collateral(TcbInfo(Version))"],
@@ -157,8 +267,8 @@ pub const DIFFERENCES: &[Difference] = &[
         applies: always,
     },
     Difference {
-        input: "dates with an offset from UTC",
-        theirs: "converts them",
+        input: "dates with an offset from UTC; dates of levels that are none",
+        theirs: "converts them; reads those of levels where a module's and its platform's meet",
         ours: &["Collateral(TcbInfo(Date))", "Collateral(QeIdentity(Date))"],
         why: "Intel has never issued one, and two readings of a date are one too many",
         applies: always,
@@ -175,7 +285,7 @@ pub const DIFFERENCES: &[Difference] = &[
         theirs: "judges the end of a list only",
         ours: &["Collateral(PckCrl(NotYetIssued))", "Collateral(RootCrl(NotYetIssued))"],
         why: "a verdict is about one time; a list of later says what was not known then, and a wrong clock shows here first",
-        applies: |case| case.class == "not yet valid",
+        applies: |case| case.class == "not yet valid" || is_list(case),
     },
 ];
 

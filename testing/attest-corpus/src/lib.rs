@@ -2,7 +2,8 @@
 //!
 //! A [`Case`] is everything that a verdict is a function of. [`corpus`] makes the cases of a kind, the same ones at every call:
 //! bytes altered under the signatures of Intel's genuine evidence ([`genuine`]), where a signature has to refuse, and claims
-//! altered *before* the development root's published keys sign them (`signed`), where the check meant for them has to. The judges:
+//! altered *before* the development root's published keys sign them - of machine and module (`signed`), of every certificate
+//! (`certificates`), both revocation lists (`lists`) and both documents (`documents`) - where the check meant for them has to. The judges:
 //! `phala-attest` natively, the same compiled to WASM (`phala-attest-corpus-module`), and [`oracle`], dcap-qvl. [`differences`] is the
 //! table of what dcap-qvl accepts and we refuse, with the reason of each; what it does not explain fails a test.
 //!
@@ -16,9 +17,13 @@
     reason = "what is altered is the corpus's own: a part that is not there is a mistake in it"
 )]
 
+mod certificates;
+mod der;
 pub mod differences;
+mod documents;
 pub mod genuine;
 mod layout;
+mod lists;
 mod mutations;
 pub mod oracle;
 mod signed;
@@ -75,6 +80,8 @@ pub struct Case {
     pub input: Input,
     /// Measurement and report data that the verifier's caller expects: that of the unaltered evidence.
     pub expected: ([u8; 32], [u8; 64]),
+    /// The refusal that was meant for what was altered, where it is of one kind only.
+    pub meant: Option<String>,
 }
 
 impl Case {
@@ -108,6 +115,7 @@ impl Case {
                 collateral: collateral.encode(),
             },
             expected: ([0; 32], [0; 64]),
+            meant: None,
         }
     }
 
@@ -166,7 +174,17 @@ pub fn corpus(kind: Kind, stride: usize) -> Vec<Case> {
         cases.extend(mutations::of_circumstances(&base));
     }
     cases.extend(signed::cases(kind));
+    cases.extend(certificates::cases(kind));
+    cases.extend(lists::cases(kind));
+    cases.extend(documents::cases(kind));
     cases
+}
+
+/// Of the altered evidence that which is well signed and wrong in certificates, revocation lists and documents: each case says which refusal
+/// is [`Case::meant`] for it.
+pub fn meant() -> Vec<Case> {
+    let of = |kind| [certificates::cases(kind), lists::cases(kind), documents::cases(kind)].concat();
+    Kind::ALL.into_iter().flat_map(of).collect()
 }
 
 /// One byte in so many of what has no fields (certificates, documents) that [`altered`] alters: `PHALA_CORPUS_STRIDE`, otherwise 149. At 1
@@ -203,5 +221,11 @@ pub fn cores() -> usize {
 
 /// What may change in evidence without changing the verdict, and why it may: nothing that identifies, and nothing that is judged.
 pub fn without_effect(kind: Kind) -> Vec<(Case, &'static str)> {
-    [genuine::of(kind).iter().flat_map(mutations::without_effect).collect(), signed::without_effect(kind)].concat()
+    [
+        genuine::of(kind).iter().flat_map(mutations::without_effect).collect(),
+        signed::without_effect(kind),
+        certificates::without_effect(kind),
+        lists::without_effect(kind),
+    ]
+    .concat()
 }

@@ -175,7 +175,7 @@ fn blocks(chain: &[u8]) -> Vec<Vec<u8>> {
 }
 
 /// A quote with other certificates, and lengths that fit.
-fn with_chain(quote: &[u8], kind: Kind, chain_start: usize, chain: &[u8]) -> Vec<u8> {
+pub fn with_chain(quote: &[u8], kind: Kind, chain_start: usize, chain: &[u8]) -> Vec<u8> {
     let mut bytes = [&quote[..chain_start], chain].concat();
     let (fields, _) = layout::all(kind, quote);
     for (name, start, _) in fields

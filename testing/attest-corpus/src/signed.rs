@@ -18,20 +18,22 @@ use std::sync::LazyLock;
 const NOW: u64 = 1_800_000_000;
 const SERVICE_ATTRIBUTES: [&str; 2] = ["tdattributes", "flags"];
 
-static VENDOR: LazyLock<InsecureVendor> = LazyLock::new(|| InsecureVendor::new().unwrap());
+pub static VENDOR: LazyLock<InsecureVendor> = LazyLock::new(|| InsecureVendor::new().unwrap());
 static PROCESSOR_VENDOR: LazyLock<InsecureVendor> =
     LazyLock::new(|| InsecureVendor::with_authority(InsecureAuthority::Processor).unwrap());
 static OTHER_ROOT: LazyLock<InsecureVendor> = LazyLock::new(|| InsecureVendor::of_another_root().unwrap());
 
 /// A machine and its vendor, before anything is signed.
-struct Specimen {
+pub struct Specimen {
     processor: Processor,
     fields: QuoteFields,
     format: QuoteFormat,
     certificate: fn(&mut CertificateParams),
-    tcb_info: String,
-    qe_identity: String,
-    window: Window,
+    /// The two documents.
+    pub tcb_info: String,
+    pub qe_identity: String,
+    /// When documents and lists hold.
+    pub window: Window,
     revoked: Revoked,
     now: u64,
     certifies: &'static InsecureVendor,
@@ -39,7 +41,7 @@ struct Specimen {
 }
 
 impl Specimen {
-    fn new(kind: Kind) -> Self {
+    pub fn new(kind: Kind) -> Self {
         let window = Window::around(NOW);
         let mut fields = QuoteFields::of(b"the program");
         fields.report.report_data = [5; 64];
@@ -73,7 +75,7 @@ impl Specimen {
         QuoteSigner::with_altered_certificate(self.certifies, &self.processor, self.certificate).unwrap()
     }
 
-    fn collateral(&self) -> phala_attest::Collateral {
+    pub fn collateral(&self) -> phala_attest::Collateral {
         self.issues.collateral(self.window, &self.tcb_info, &self.qe_identity, &self.revoked).unwrap()
     }
 

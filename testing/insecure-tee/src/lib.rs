@@ -21,6 +21,6 @@ pub mod serve;
 pub use documents::{qe_identity_json, sgx_qe_identity_json, sgx_tcb_info_json, tcb_info_json, Window};
 pub use extension::Processor;
 pub use machine::{rtmr3_of, InsecureMachine, QuoteFields, QuoteSigner};
-pub use pki::{development_root_der, InsecureAuthority, InsecureVendor, PkiError, Revoked};
+pub use pki::{development_root_der, InsecureAuthority, InsecureSigner, InsecureVendor, PkiError, Revoked};
 pub use quote::{QuoteFormat, QuoteParts};
 pub use serve::{InsecureTee, ServeError};

@@ -60,6 +60,12 @@ impl InsecureKey {
         signature.to_bytes().into()
     }
 
+    /// r and s in DER, as certificates have them.
+    fn sign_der(&self, message: &[u8]) -> Vec<u8> {
+        let signature: Signature = self.key.sign(message);
+        signature.to_der().as_bytes().to_vec()
+    }
+
     /// x and y.
     pub(crate) fn public(&self) -> [u8; 64] {
         let mut key = [0; 64];
@@ -80,9 +86,19 @@ impl PublicKeyData for InsecureKey {
 
 impl rcgen::SigningKey for InsecureKey {
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
-        let signature: Signature = self.key.sign(message);
-        Ok(signature.to_der().as_bytes().to_vec())
+        Ok(self.sign_der(message))
     }
+}
+
+/// Who signs below the development root, and itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InsecureSigner {
+    /// The root: authorities and signers of documents, and its revocation list.
+    Root,
+    /// The PCK authority: processors, and its revocation list.
+    Authority,
+    /// The signer of documents.
+    Documents,
 }
 
 /// The stand-in for Intel: certifies simulated processors and signs collateral.
@@ -199,6 +215,15 @@ impl InsecureVendor {
             pck_crl: List::try_from(revocation_list(&self.authority.0, window, &revoked.by_authority)?)?,
             pck_crl_issuer_chain: List::try_from([self.authority.1.pem(), self.root.1.pem()].concat().into_bytes())?,
         })
+    }
+
+    /// The signature of `signer` over any bytes, in DER: for certificates and lists that rcgen does not make.
+    pub fn sign(&self, signer: InsecureSigner, message: &[u8]) -> Vec<u8> {
+        match signer {
+            InsecureSigner::Root => self.root.0.key().sign_der(message),
+            InsecureSigner::Authority => self.authority.0.key().sign_der(message),
+            InsecureSigner::Documents => self.signer.0.sign_der(message),
+        }
     }
 
     /// The serial number of `processor`'s PCK certificate.

@@ -139,6 +139,10 @@ pub enum ParcelKind {
     /// Both, shares first, as it is delivered on chain.
     #[codec(index = 2)]
     Delivery,
+    /// Of a ceremony of identities, whose indices the header has then: the recipient's shares, and the dealer's package. The same
+    /// whether it is sent or delivered on chain: see [`crate::identities`].
+    #[codec(index = 3)]
+    Identities,
 }
 
 /// Who sends what to whom: the associated data of a parcel.

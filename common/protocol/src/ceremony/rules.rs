@@ -55,6 +55,9 @@ pub enum Refused {
     /// The share is not the canonical encoding of a scalar.
     #[error("the share is not the canonical encoding of a scalar")]
     BadShare,
+    /// The dealer answered as many disputes as it may: with more, what it deals would be public. Of a ceremony of identities only.
+    #[error("the dealer answered as many disputes as it may; with more, what it deals would be public")]
+    TooManyAnswers,
 }
 
 /// The order of the Ristretto group, 2^252 + 27742317777372353535851937790883648493, little-endian (RFC 9496, section 4).
@@ -64,7 +67,7 @@ const GROUP_ORDER: [u8; 32] = [
 ];
 
 /// Whether these are the bytes of a scalar below the group's order.
-fn is_canonical(scalar: &[u8; 32]) -> bool {
+pub(crate) fn is_canonical(scalar: &[u8; 32]) -> bool {
     scalar.iter().rev().lt(GROUP_ORDER.iter().rev())
 }
 
