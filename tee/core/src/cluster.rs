@@ -363,9 +363,10 @@ impl Cluster {
         let Some(record) = self.record.as_ref() else { return Ok(()) };
         let (now, _) = around.chain.head();
         let before = record.epoch.saturating_sub(1);
-        // A replica that is behind still needs the keys it has of the epoch before; gatekeepers would not give them again.
-        let behind = self.store.is_some() && self.meta.head.count < record.opened_count;
-        let needs_before = record.is_closing() || behind || self.stored_generation == Some(before);
+        // A replica that is behind still needs the keys it has of the epoch before; gatekeepers would not give them again. One whose
+        // store is not open does not know of which epoch it is: asking for both at once spares it a turn that may be one too many.
+        let behind = self.store.is_none() || self.meta.head.count < record.opened_count;
+        let needs_before = record.is_closing() || behind;
         let mut wanted: Vec<_> = EpochOf::begun(record, record.epoch).into_iter().collect();
         wanted.extend(EpochOf::begun(record, before).filter(|_| needs_before));
         let next = record.next_epoch();

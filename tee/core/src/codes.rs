@@ -5,7 +5,7 @@
 
 use phala_protocol::CodeHash;
 use phala_state::{ReadError, View};
-use phala_vm::{CodeCache, CompileError, CompiledContract, Engine, EngineError};
+use phala_vm::{CodeCache, CompileError, CompiledContract, Engine, EngineError, Layout};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
@@ -22,8 +22,8 @@ pub(crate) struct Codes {
 }
 
 impl Codes {
-    pub(crate) fn new() -> Result<Self, EngineError> {
-        Ok(Self { cache: CodeCache::new(Engine::new()?, CACHE_BYTES), delivered: Mutex::default() })
+    pub(crate) fn new(layout: Layout) -> Result<Self, EngineError> {
+        Ok(Self { cache: CodeCache::new(Engine::in_layout(layout)?, CACHE_BYTES), delivered: Mutex::default() })
     }
 
     /// Takes code that was brought, if it was wanted. What is wanted is of one boundary, whose items the chain bounds: a bound of

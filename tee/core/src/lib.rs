@@ -44,5 +44,5 @@ pub use seen::Seen;
 pub use serving::{QueryFault, Serving};
 pub use tee::{DeliveryError, Notice, Settings, StartError, Tee};
 pub use world::StateFault;
-// Where whoever has many queries answers them, and how many of them execute at once.
-pub use phala_vm::{Executors, MAX_QUERIES_AT_ONCE};
+// Where whoever has many queries answers them, how many of them execute at once, and what a machine says of its address space.
+pub use phala_vm::{Executors, Layout, MAX_QUERIES_AT_ONCE};

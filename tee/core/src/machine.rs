@@ -6,6 +6,7 @@
 use phala_crypto::Secret;
 use phala_protocol::ClusterId;
 use phala_state::{ClusterStore, OpenError, StorageKey};
+use phala_vm::Layout;
 
 /// The machine's services. Implementations must not panic.
 pub trait Machine: Send + Sync {
@@ -29,6 +30,11 @@ pub trait Machine: Send + Sync {
 
     /// Opens, or makes, the store of `cluster`.
     fn open_store(&self, cluster: ClusterId, key: StorageKey) -> Result<ClusterStore, OpenError>;
+
+    /// How its engine for contracts is laid out, from start to end. Contracts do the same in each.
+    fn layout(&self) -> Layout {
+        Layout::Wide
+    }
 }
 
 /// The machine did not do what was asked: the operator's to mend, and worth trying again.

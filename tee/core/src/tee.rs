@@ -27,7 +27,7 @@ use phala_protocol::{
     relay::{Delivery, InboxItems, KeyInquiry, Outgoing, TeeStatus},
     storage, AccountId, ClusterId, Epoch, Hash, WorkerId,
 };
-use phala_vm::EngineError;
+use phala_vm::{EngineError, Layout};
 use std::sync::Arc;
 
 /// Blocks after which evidence that still waits to be registered is made anew.
@@ -264,7 +264,9 @@ impl Tee {
         let identity = Arc::new(Identity::open(&*machine, &settings.genesis)?);
         let part = match settings.role {
             // A gatekeeper executes no contract, and needs none of the address space that the engine reserves.
-            Role::Worker => Part::Worker(Box::new(Cluster::new(settings.cluster, Arc::new(Codes::new()?)))),
+            Role::Worker => {
+                Part::Worker(Box::new(Cluster::new(settings.cluster, Arc::new(Codes::new(machine.layout())?))))
+            }
             Role::Gatekeeper => Part::Gatekeeper(Box::new(Gate::open(&chain, &*machine, settings.lone_root)?)),
         };
         let (roots, registered) = (Roots::unknown(), Shown::Nothing);
@@ -274,6 +276,14 @@ impl Tee {
     /// The TEE's identity.
     pub fn identity(&self) -> WorkerId {
         self.identity.id()
+    }
+
+    /// How its engine for contracts is laid out; none for a gatekeeper, which has no engine.
+    pub fn layout(&self) -> Option<Layout> {
+        match &self.part {
+            Part::Worker(_) => Some(self.machine.layout()),
+            Part::Gatekeeper(_) => None,
+        }
     }
 
     /// Number and hash of the finalised block it has verified.

@@ -26,7 +26,7 @@ mod polynomial;
 mod statements;
 mod stored;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use ceremony::{Ceremony, CeremonyError, ParcelRefusal, Turn, View};
 pub use package::{package_bytes, PackageError, SHARE_BYTES};

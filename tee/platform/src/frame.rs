@@ -68,16 +68,17 @@ pub enum FrameError {
 
 /// One quote among a driver's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Frame<'a> {
-    pub(crate) kind: QuoteKind,
-    /// Without padding.
-    pub(crate) quote: &'a [u8],
+pub struct Frame<'a> {
+    /// Which kind it says it is.
+    pub kind: QuoteKind,
+    /// Its bytes, without padding.
+    pub quote: &'a [u8],
     /// What it says it is about.
-    pub(crate) report_data: [u8; 64],
+    pub report_data: [u8; 64],
 }
 
-/// Finds the quote at the start of `bytes`.
-pub(crate) fn frame(bytes: &[u8]) -> Result<Frame<'_>, FrameError> {
+/// Finds the quote at the start of `bytes`, which a driver gave. For whoever has the bytes by other ways than [`crate::Quote`].
+pub fn frame(bytes: &[u8]) -> Result<Frame<'_>, FrameError> {
     let version = u16::from_le_bytes(array(bytes, 0)?);
     let tee = u32::from_le_bytes(array(bytes, 4)?);
     let (kind, body, length, report_data) = match (version, tee) {
@@ -118,16 +119,25 @@ mod tests {
     const SGX: &[u8] = include_bytes!("../../../testing/vectors/attest/sgx_v3.bin");
     const TDX4: &[u8] = include_bytes!("../../../testing/vectors/attest/tdx_v4.bin");
     const TDX5: &[u8] = include_bytes!("../../../testing/vectors/attest/tdx_v5.bin");
+    /// With three thousand zeros behind it, as configfs-tsm gives it.
+    const TDX4_PADDED: &[u8] = include_bytes!("../../../testing/vectors/attest/tdx_v4_cos.bin");
 
     #[test]
     fn finds_the_quotes_that_genuine_machines_made() {
-        for (bytes, kind) in [(SGX, QuoteKind::SgxV3), (TDX4, QuoteKind::TdxV4), (TDX5, QuoteKind::TdxV5)] {
+        for (bytes, kind) in [
+            (SGX, QuoteKind::SgxV3),
+            (TDX4, QuoteKind::TdxV4),
+            (TDX4_PADDED, QuoteKind::TdxV4),
+            (TDX5, QuoteKind::TdxV5),
+        ] {
             let found = frame(bytes).unwrap();
             assert_eq!(found.kind, kind);
-            assert!(found.quote.ends_with(b"-----END CERTIFICATE-----\n\0"), "{kind:?}");
+            // Some of Intel's libraries count the zero behind the certificates to them, and some do not.
+            let certificates = found.quote.strip_suffix(b"\0").unwrap_or(found.quote);
+            assert!(certificates.ends_with(b"-----END CERTIFICATE-----\n"), "{kind:?}");
             assert_eq!(frame(found.quote).unwrap(), found, "{kind:?}: nothing is cut off twice");
         }
-        for bytes in [SGX, TDX4, TDX5] {
+        for bytes in [SGX, TDX4, TDX4_PADDED, TDX5] {
             // The verifier reads the same.
             let found = frame(bytes).unwrap();
             assert_eq!(found.quote, phala_attest::canonical_quote(bytes).unwrap());

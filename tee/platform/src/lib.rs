@@ -12,6 +12,7 @@
 //! | secrets over a restart | [`SealedFiles`] under `_sgx_mrenclave` | [`Readmission`]: none |
 //! | entropy | `getrandom(2)`, which Gramine answers from RDRAND inside the enclave | `getrandom(2)`, which Linux seeds from RDRAND |
 //! | clock | the host's | the host's |
+//! | page tables of a process | the host's | its own |
 //!
 //! Who controls the inputs: everything under the given directories is the host's on hardware without a confidential file
 //! system. A lying driver cannot forge a quote, since the verifier checks it; a lying key file makes sealing worthless,
@@ -33,7 +34,7 @@ mod technology;
 
 pub use clock::{Clock, HostClock};
 pub use entropy::{Entropy, EntropyError, KernelEntropy};
-pub use frame::{FrameError, QuoteKind};
+pub use frame::{frame, Frame, FrameError, QuoteKind};
 pub use keep::{Keep, KeepError, Readmission, SealedFiles};
 pub use quote::{ConfigfsTsm, Gramine, Provider, Quote, QuoteError, Quoted};
 pub use seal::{KeyFileSeal, Seal, SealError};

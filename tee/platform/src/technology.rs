@@ -80,6 +80,16 @@ impl Technology {
         }
     }
 
+    /// Whether the page tables of a process are the TEE's own, and its address space as large as the processor's: a fault is then what the
+    /// process did and nothing else, and guard pages guard. Those of an enclave are the host's. It can make any access fault, and
+    /// Gramine without EDMM leaves every page of the enclave readable and writable, whatever `mprotect(2)` was asked for.
+    pub const fn has_own_page_tables(self) -> bool {
+        match self {
+            Self::SgxGramine => false,
+            Self::TdxGuest => true,
+        }
+    }
+
     /// Its name in logs.
     pub const fn name(self) -> &'static str {
         match self {
@@ -145,12 +155,14 @@ mod tests {
         let sgx = tree(&[GRAMINE]);
         let found = Technology::detect(sgx.path()).unwrap();
         assert_eq!(found, Technology::SgxGramine);
+        assert!(!found.has_own_page_tables());
         assert_eq!(found.sealing_key(sgx.path()), Some(sgx.path().join("dev/attestation/keys/_sgx_mrenclave")));
         assert!(matches!(found.quotes(sgx.path()), Ok(Quotes::Gramine(_))));
 
         let tdx = tree(&[TSM, TDX]);
         let found = Technology::detect(tdx.path()).unwrap();
         assert_eq!(found, Technology::TdxGuest);
+        assert!(found.has_own_page_tables());
         assert_eq!(found.sealing_key(tdx.path()), None);
         assert!(matches!(found.quotes(tdx.path()), Ok(Quotes::Tsm(_))));
         assert!(matches!(Technology::SgxGramine.quotes(tdx.path()), Err(QuoteError::NoInterface(_))));

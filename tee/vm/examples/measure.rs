@@ -1,6 +1,6 @@
 //! Prints what a unit of gas is worth in time, for each kind of work, and how long the worst code takes to compile.
 //!
-//! `cargo run --release -p phala-vm --example measure`. The gas schedule is right when no line is much slower than
+//! `cargo run --release -p phala-vm --example measure`, and `-- compact` behind it for an enclave's engine. The gas schedule is right when no line is much slower than
 //! the first: then the gas limit of a command bounds its time, whatever it does.
 #![allow(
     clippy::expect_used,
@@ -10,7 +10,9 @@
 )]
 
 use phala_protocol::ids::{AccountId, ClusterId, ContractId};
-use phala_vm::{execute, BlockContext, CodeCache, CompiledContract, Engine, Entry, Fault, Request, World};
+use phala_vm::{
+    execute, limits, BlockContext, CodeCache, CompiledContract, Engine, Entry, Fault, Layout, Request, World,
+};
 use std::{sync::Arc, time::Instant};
 
 const CONTRACT: ContractId = ContractId([1; 32]);
@@ -62,7 +64,9 @@ fn run(contract: &CompiledContract, gas_limit: u64, world: &Arc<Empty>) -> (u64,
 }
 
 fn main() {
-    let engine = Engine::new().expect("the engine starts");
+    let is_compact = std::env::args().nth(1).is_some_and(|layout| layout == "compact");
+    let engine = Engine::in_layout(if is_compact { Layout::Compact } else { Layout::Wide }).expect("the engine starts");
+    println!("layout: {}", engine.layout().name());
     println!("{:<28} {:>12} {:>10}", "work", "gas", "ns/gas");
     for (name, body) in [
         ("add", "(local.set $a (i32.add (local.get $a) (i32.xor (local.get $a) (local.get $i))))".repeat(20)),
@@ -107,13 +111,15 @@ fn main() {
         ("straight lines", "(local.set $a (i32.add (local.get $a) (i32.mul (local.get $a) (local.get $i))))"),
         ("stores", "(i64.store (local.get $a) (i64.load (local.get $i)))"),
         ("branches", "(if (local.get $a) (then (local.set $a (i32.const 1))) (else (local.set $i (i32.const 2))))"),
+        ("bare branches", "(if (local.get $a) (then))"),
         ("loops", "(loop (local.set $a (i32.add (local.get $a) (local.get $i))) (br_if 0 (local.get $a)))"),
         ("floats", "(local.set $f (f64.mul (local.get $f) (f64.nearest (f64.sqrt (local.get $f)))))"),
         ("calls", "(call $empty)"),
     ] {
         let empty = guest("").len();
         let one = guest(unit).len() - empty;
-        let body = unit.repeat(65_000 / one);
+        let most = if unit.contains("(loop") { limits::MAX_LOOPS as usize } else { usize::MAX };
+        let body = unit.repeat((65_000 / one).min(most));
         let function = format!("(func (local $i i32) (local $a i32) (local $f f64) {body})");
         let text = format!(
             r#"(module (memory (export "memory") 1) (func $empty) {}

@@ -10,10 +10,11 @@
 use crate::{
     engine::CompiledContract,
     gas,
-    limits::{MAX_CALL_DEPTH, MAX_INPUT_BYTES, MAX_MEMORY_PAGES, MAX_STACK_BYTES, MAX_TABLE_ELEMENTS},
+    limits::{MAX_CALL_DEPTH, MAX_INPUT_BYTES, MAX_MEMORY_PAGES, MAX_TABLE_ELEMENTS},
     module::MEMORY_EXPORT,
     outcome::{classify, Execution, Fault, Outcome, Trap},
     overlay::Overlay,
+    rewrite::{NATIVE_FRAME_BYTES, NATIVE_STACK_BYTES, OVERFLOWED},
     world::{BlockContext, Entry, Request, World},
 };
 use phala_protocol::ids::{Balance, ContractId};
@@ -22,14 +23,15 @@ use std::{
     panic::{catch_unwind, AssertUnwindSafe},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
-use wasmtime::{Memory, ResourceLimiter, Store};
+use wasmtime::{Global, Memory, ResourceLimiter, Store};
 
 /// Native stack of the engine's own frames between two contracts on the call stack; unoptimised builds need most of
 /// it.
 const HOST_STACK_BYTES: usize = 256 * 1024;
 
-/// Native stack of the thread that executes. Each contract on the call stack gets its own [`MAX_STACK_BYTES`].
-const THREAD_STACK_BYTES: usize = MAX_CALL_DEPTH * (MAX_STACK_BYTES + HOST_STACK_BYTES);
+/// Native stack of the thread that executes. Each contract on the call stack gets its own [`NATIVE_STACK_BYTES`], and one frame beyond it: an
+/// enclave has no guard page that would catch it. Address space, of which next to nothing is touched.
+const THREAD_STACK_BYTES: usize = MAX_CALL_DEPTH * (NATIVE_STACK_BYTES + NATIVE_FRAME_BYTES + HOST_STACK_BYTES);
 
 /// What the pinned engine says of growth beyond what a 32-bit memory can address; a test asserts it.
 const BEYOND_ADDRESS_SPACE: &str = "memory growth exceeds memory type's limits";
@@ -183,13 +185,24 @@ fn enter(contract: &CompiledContract, frame: Frame, entry: Entry, fuel: u64) -> 
     let mut store = Store::new(contract.instance().module().engine(), frame);
     store.limiter(|frame| &mut frame.limiter);
     store.set_fuel(fuel).map_err(Fault::engine)?;
+    let mut stack: Option<Global> = None;
     let returned = contract.instance().instantiate(&mut store).and_then(|instance| {
+        stack = instance.get_global(&mut store, contract.stack_export());
         store.data_mut().memory = instance.get_memory(&mut store, MEMORY_EXPORT);
         instance.get_typed_func::<(), u32>(&mut store, entry.export())?.call(&mut store, ())
     });
     let code = match returned {
         Ok(code) => code,
-        Err(error) => return Ok((classify(error)?, 0)),
+        Err(error) => {
+            let outcome = classify(error)?;
+            // A function that found too little of the stack left says so, and then does what a panic does.
+            let has_overflowed =
+                stack.is_some_and(|stack| stack.get(&mut store).i32().is_some_and(|left| left == OVERFLOWED));
+            return Ok(match outcome {
+                Outcome::Trapped(Trap::Unreachable) if has_overflowed => (Outcome::Trapped(Trap::StackOverflow), 0),
+                outcome => (outcome, 0),
+            });
+        }
     };
     // The last straight line of code may have overrun the limit without a check; so may the pages it grew.
     let left = store.get_fuel().map_err(Fault::engine)?.saturating_sub(store.data().limiter.owed);

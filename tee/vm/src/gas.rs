@@ -6,6 +6,7 @@
 //! command ran out of gas. Contracts control what is executed, never what it costs. Prices cover the worst case of work
 //! that a contract can cause: CPU, page faults, disk reads, bytes of published state.
 
+use wasmparser::Operator;
 use wasmtime::{OperatorCost, VariableOperatorCost};
 
 /// Crossing from a contract into the engine, charged for every host function before anything else.
@@ -178,6 +179,52 @@ pub(crate) fn operators() -> OperatorCost {
     cost
 }
 
+/// The schedule as the engine charges it, for code that [`crate::rewrite`] has been through: operators that it adds are free, and a `nop` is
+/// a unit of gas. Where a contract has such an operator itself, [`carried`] says how many `nop`s stand before it.
+pub(crate) fn charged() -> OperatorCost {
+    let mut cost = operators();
+    for added in [
+        &mut cost.LocalGet,
+        &mut cost.LocalSet,
+        &mut cost.LocalTee,
+        &mut cost.GlobalGet,
+        &mut cost.GlobalSet,
+        &mut cost.I32Const,
+        &mut cost.I32Sub,
+        &mut cost.I32LtU,
+        &mut cost.Select,
+        &mut cost.If,
+        &mut cost.Block,
+        &mut cost.Unreachable,
+        &mut cost.End,
+    ] {
+        *added = 0;
+    }
+    cost.Nop = 1;
+    cost
+}
+
+/// What `operator` costs by the `schedule` and the engine does not charge for it.
+pub(crate) fn carried(schedule: &OperatorCost, operator: &Operator<'_>) -> u8 {
+    match operator {
+        Operator::LocalGet { .. } => schedule.LocalGet,
+        Operator::LocalSet { .. } => schedule.LocalSet,
+        Operator::LocalTee { .. } => schedule.LocalTee,
+        Operator::GlobalGet { .. } => schedule.GlobalGet,
+        Operator::GlobalSet { .. } => schedule.GlobalSet,
+        Operator::I32Const { .. } => schedule.I32Const,
+        Operator::I32Sub => schedule.I32Sub,
+        Operator::I32LtU => schedule.I32LtU,
+        Operator::Select => schedule.Select,
+        Operator::If { .. } => schedule.If,
+        Operator::Block { .. } => schedule.Block,
+        Operator::Unreachable => schedule.Unreachable,
+        Operator::End => schedule.End,
+        Operator::Nop => schedule.Nop,
+        _ => 0,
+    }
+}
+
 /// What calling into a module's fresh instance costs before its first operator runs. `code_bytes`, `data_bytes` and
 /// `table_elements` are those of the module; its pages are charged when the memory is made.
 pub(crate) fn start(code_bytes: usize, data_bytes: u64, table_elements: u64) -> u64 {
@@ -193,7 +240,7 @@ pub(crate) fn sized(flat: u64, per_byte: u64, bytes: usize) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use phala_protocol::{hash::blake2_256, ids::to_hex};
 
@@ -240,5 +287,78 @@ mod tests {
     fn no_loop_is_free() {
         let cost = operators();
         assert!(cost.Loop > 0 && cost.Br > 0 && cost.BrIf > 0 && cost.BrTable > 0 && cost.Call > 0);
+    }
+
+    /// Every operator that reads or writes memory.
+    pub(crate) const ACCESSES: [&str; 23] = [
+        "i32.load",
+        "i64.load",
+        "f32.load",
+        "f64.load",
+        "i32.load8_s",
+        "i32.load8_u",
+        "i32.load16_s",
+        "i32.load16_u",
+        "i64.load8_s",
+        "i64.load8_u",
+        "i64.load16_s",
+        "i64.load16_u",
+        "i64.load32_s",
+        "i64.load32_u",
+        "i32.store",
+        "i64.store",
+        "f32.store",
+        "f64.store",
+        "i32.store8",
+        "i32.store16",
+        "i64.store8",
+        "i64.store16",
+        "i64.store32",
+    ];
+
+    /// An operator is charged by the engine, or carried by `nop`s before it: never both, and never neither.
+    #[test]
+    fn whatever_the_engine_does_not_charge_is_carried() {
+        let (schedule, charged) = (operators(), charged());
+        let memarg = wasmparser::MemArg { align: 0, max_align: 0, offset: 0, memory: 0 };
+        for (operator, price, engine) in [
+            (Operator::LocalGet { local_index: 0 }, schedule.LocalGet, charged.LocalGet),
+            (Operator::LocalSet { local_index: 0 }, schedule.LocalSet, charged.LocalSet),
+            (Operator::LocalTee { local_index: 0 }, schedule.LocalTee, charged.LocalTee),
+            (Operator::GlobalGet { global_index: 0 }, schedule.GlobalGet, charged.GlobalGet),
+            (Operator::GlobalSet { global_index: 0 }, schedule.GlobalSet, charged.GlobalSet),
+            (Operator::I32Const { value: 0 }, schedule.I32Const, charged.I32Const),
+            (Operator::I32Sub, schedule.I32Sub, charged.I32Sub),
+            (Operator::I32LtU, schedule.I32LtU, charged.I32LtU),
+            (Operator::Select, schedule.Select, charged.Select),
+            (Operator::If { blockty: wasmparser::BlockType::Empty }, schedule.If, charged.If),
+            (Operator::Block { blockty: wasmparser::BlockType::Empty }, schedule.Block, charged.Block),
+            (Operator::Unreachable, schedule.Unreachable, charged.Unreachable),
+            (Operator::End, schedule.End, charged.End),
+            (Operator::I32Add, schedule.I32Add, charged.I32Add),
+            (Operator::I32Load { memarg }, schedule.I32Load, charged.I32Load),
+            (Operator::Call { function_index: 0 }, schedule.Call, charged.Call),
+            (Operator::Return, schedule.Return, charged.Return),
+        ] {
+            assert_eq!(u32::from(carried(&schedule, &operator)) + u32::from(engine), u32::from(price), "{operator:?}");
+        }
+        // All that differs is what the list above names.
+        let mut back = charged;
+        back.Nop = schedule.Nop;
+        for (operator, price) in [
+            (&mut back.LocalGet, schedule.LocalGet),
+            (&mut back.LocalSet, schedule.LocalSet),
+            (&mut back.LocalTee, schedule.LocalTee),
+            (&mut back.GlobalGet, schedule.GlobalGet),
+            (&mut back.GlobalSet, schedule.GlobalSet),
+            (&mut back.I32Const, schedule.I32Const),
+            (&mut back.I32Sub, schedule.I32Sub),
+            (&mut back.I32LtU, schedule.I32LtU),
+            (&mut back.Select, schedule.Select),
+            (&mut back.If, schedule.If),
+        ] {
+            *operator = price;
+        }
+        assert_eq!(back, schedule);
     }
 }

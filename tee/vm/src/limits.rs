@@ -33,6 +33,15 @@ pub const MAX_NESTING: u32 = 256;
 pub const MAX_BRANCH_TARGETS: u32 = 1_024;
 /// Targets of all `br_table` of one module.
 pub const MAX_BRANCH_TARGETS_TOTAL: u32 = 65_536;
+/// Loops of one function: the compiler's time grows faster than their number.
+pub const MAX_LOOPS: u32 = 1_024;
+/// Loops of one module.
+pub const MAX_LOOPS_TOTAL: u32 = 16_384;
+/// Divisions, remainders and truncations of a float to an integer of one function. Where no fault is taken, each is up to three comparisons,
+/// and a truncation a call: a hundred times as much code as the byte that it is, and 26 KiB of the compiler's memory.
+pub const MAX_CHECKED_ARITHMETIC: u32 = 4_096;
+/// The same of one module.
+pub const MAX_CHECKED_ARITHMETIC_TOTAL: u32 = 32_768;
 /// Bytes of the custom section `phala.metadata`.
 pub const MAX_METADATA_BYTES: usize = 16 * 1024;
 /// Custom sections.
@@ -40,8 +49,10 @@ pub const MAX_CUSTOM_SECTIONS: u32 = 32;
 
 /// Pages (64 KiB) of linear memory: 16 MiB.
 pub const MAX_MEMORY_PAGES: u64 = 256;
-/// Bytes of native stack that one contract's frames may use.
+/// Bytes of stack that one contract's frames may use, as its code is charged for them and not as a compiler lays them out.
 pub const MAX_STACK_BYTES: usize = 512 * 1024;
+/// Bytes that the frame of one function may be charged.
+pub const MAX_FRAME_BYTES: usize = 256 * 1024;
 /// Contracts on the call stack, the first included.
 pub const MAX_CALL_DEPTH: usize = 8;
 

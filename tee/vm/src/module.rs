@@ -6,7 +6,7 @@
 //! compiling it is bounded work. A deployer controls every byte. Does not compile, and reads no custom section:
 //! metadata is for clients.
 
-use crate::{imports, limits::*};
+use crate::{imports, limits::*, rewrite};
 use phala_protocol::ids::CodeHash;
 use wasmparser::{
     ExternalKind, FuncToValidate, FuncValidatorAllocations, FunctionBody, Operator, Parser, Payload, TypeRef, ValType,
@@ -23,7 +23,7 @@ pub const IMPORT_MODULE: &str = "phala";
 pub const MEMORY_EXPORT: &str = "memory";
 
 /// What `wasm32v1-none` emits. Fewer features are less compiler to trust.
-const FEATURES: WasmFeatures = WasmFeatures::WASM1;
+pub(crate) const FEATURES: WasmFeatures = WasmFeatures::WASM1;
 
 /// Code that passed every check of this module.
 #[derive(Clone, Copy, Debug)]
@@ -132,6 +132,30 @@ fn within(what: &'static str, found: impl Into<u64>, limit: impl Into<u64>) -> R
     Ok(())
 }
 
+/// Whether an operator on numbers may trap, which costs comparisons where no fault is taken.
+fn is_checked_arithmetic(operator: &Operator<'_>) -> bool {
+    use Operator as O;
+    matches!(
+        operator,
+        O::I32DivS
+            | O::I32DivU
+            | O::I32RemS
+            | O::I32RemU
+            | O::I64DivS
+            | O::I64DivU
+            | O::I64RemS
+            | O::I64RemU
+            | O::I32TruncF32S
+            | O::I32TruncF32U
+            | O::I32TruncF64S
+            | O::I32TruncF64U
+            | O::I64TruncF32S
+            | O::I64TruncF32U
+            | O::I64TruncF64S
+            | O::I64TruncF64U
+    )
+}
+
 /// What has been counted so far.
 #[derive(Default)]
 struct Check {
@@ -143,6 +167,8 @@ struct Check {
     entries: [bool; imports::ENTRIES.len()],
     custom_sections: u32,
     branch_targets: u32,
+    loops: u32,
+    checked_arithmetic: u32,
     data_bytes: u64,
     element_items: u64,
     table_elements: u64,
@@ -289,10 +315,26 @@ impl Check {
             locals = locals.saturating_add(group?.0.into());
             within("locals of a function", locals, MAX_LOCALS)?;
         }
-        let mut nesting = 0u32;
+        let (mut nesting, mut loops, mut checked) = (0u32, 0u32, 0u32);
         let mut operators = body.get_operators_reader()?;
         while !operators.eof() {
-            match operators.read()? {
+            let operator = operators.read()?;
+            if matches!(operator, Operator::Loop { .. }) {
+                (loops, self.loops) = (loops.saturating_add(1), self.loops.saturating_add(1));
+                within("loops of a function", loops, MAX_LOOPS)?;
+                within("loops of the module", self.loops, MAX_LOOPS_TOTAL)?;
+            }
+            if is_checked_arithmetic(&operator) {
+                (checked, self.checked_arithmetic) =
+                    (checked.saturating_add(1), self.checked_arithmetic.saturating_add(1));
+                within("divisions and truncations of a function", checked, MAX_CHECKED_ARITHMETIC)?;
+                within(
+                    "divisions and truncations of the module",
+                    self.checked_arithmetic,
+                    MAX_CHECKED_ARITHMETIC_TOTAL,
+                )?;
+            }
+            match operator {
                 Operator::Block { .. } | Operator::Loop { .. } | Operator::If { .. } => {
                     nesting = nesting.saturating_add(1);
                     within("nested blocks", nesting, MAX_NESTING)?;
@@ -306,6 +348,7 @@ impl Check {
                 _ => {}
             }
         }
+        within("stack of a function", rewrite::frame_bytes(body, locals)?, MAX_FRAME_BYTES as u64)?;
         let mut validator = function.into_validator(allocations);
         validator.validate(body)?;
         Ok(validator.into_allocations())

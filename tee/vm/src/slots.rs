@@ -9,9 +9,9 @@
 //! waits for a query. A slot is all zeros whoever had it before: its first bytes are written over, the others given back to the
 //! kernel, and no page is left out because the kernel says that nobody wrote to it.
 //!
-//! What it takes is address space and not memory: [`RESERVED_GIB`], which a limit on the process's address space (`RLIMIT_AS`) or an
-//! enclave may not have. Then there is no engine: a worker that made mappings one by one instead would be slower by a factor that nobody
-//! is told of, and would fail in the middle of its work instead of at its start.
+//! What it takes is address space and not memory: [`crate::Layout::reserved_bytes`], which a limit on the process's address space (`RLIMIT_AS`)
+//! or an enclave may not have. Then there is no engine: a worker that made mappings one by one instead would be slower by a factor that
+//! nobody is told of, and would fail in the middle of its work instead of at its start.
 //!
 //! Contracts control how long they execute, within their gas.
 
@@ -28,26 +28,23 @@ pub const MAX_QUERIES_AT_ONCE: usize = 4;
 const MAX_COMMANDS_AT_ONCE: usize = 1;
 
 /// Instances that can be alive at once.
-const SLOTS: u32 = ((MAX_QUERIES_AT_ONCE + MAX_COMMANDS_AT_ONCE) * MAX_CALL_DEPTH) as u32;
-
-/// Address space of one memory: all that a 32-bit pointer reaches, so that no access needs a check.
-pub(crate) const SLOT_BYTES: u64 = 4 << 30;
-/// Address space behind it, and before the first: what a pointer and a constant offset reach together.
-pub(crate) const GUARD_BYTES: u64 = 32 << 20;
-/// Address space of all slots, in GiB, rounded up.
-pub(crate) const RESERVED_GIB: u64 = (SLOTS as u64 * (SLOT_BYTES + GUARD_BYTES) + GUARD_BYTES).div_ceil(1 << 30);
+pub(crate) const SLOTS: u32 = ((MAX_QUERIES_AT_ONCE + MAX_COMMANDS_AT_ONCE) * MAX_CALL_DEPTH) as u32;
 
 /// Bytes of a slot that are zeroed by writing to them, and so stay in memory: what a small contract touches. They are 10 MiB of all
 /// slots at most.
 const KEPT_MEMORY_BYTES: usize = 256 << 10;
 /// The same of a table.
 const KEPT_TABLE_BYTES: usize = 64 << 10;
+/// Entries that the slot of a table has room for: one more than a table has. An index over the limit is that one's where a processor runs
+/// past the comparison ([`crate::rewrite`]); there is nothing between two slots, and it would be the first of another contract's table.
+const TABLE_SLOT_ELEMENTS: usize = MAX_TABLE_ELEMENTS as usize + 1;
 /// The engine's own data of an instance. A module at every limit of [`crate::limits`] needs 0.3 MiB, most of it for functions that a
 /// table may hold; a test has such a one.
 const INSTANCE_BYTES: usize = 1 << 20;
 
 /// The engine's pool. Two of its options stay off: to ask the kernel which pages were written to, and to leave the others as they are,
-/// would make emptiness the kernel's word; and protection keys are not of every processor.
+/// would make emptiness the kernel's word; and protection keys are not of every processor. The same in every layout: how far slots lie
+/// apart is not the pool's to say.
 pub(crate) fn pool() -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_core_instances(SLOTS);
@@ -56,7 +53,7 @@ pub(crate) fn pool() -> PoolingAllocationConfig {
     pool.max_memories_per_module(1);
     pool.max_tables_per_module(1);
     pool.max_memory_size((MAX_MEMORY_PAGES as usize) << 16);
-    pool.table_elements(MAX_TABLE_ELEMENTS as usize);
+    pool.table_elements(TABLE_SLOT_ELEMENTS);
     pool.max_core_instance_size(INSTANCE_BYTES);
     pool.linear_memory_keep_resident(KEPT_MEMORY_BYTES);
     pool.table_keep_resident(KEPT_TABLE_BYTES);

@@ -108,6 +108,9 @@ pub(crate) struct RunArguments {
     /// Requests that one address may make of the public listener at once
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
     pub burst: u32,
+    /// Lay the engine for contracts out as in an SGX enclave wherever this runs: for tests of that. Contracts do the same, and take longer
+    #[arg(long)]
+    pub compact_engine: bool,
     #[command(flatten)]
     pub machine: MachineArguments,
 }

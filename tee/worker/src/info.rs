@@ -55,6 +55,10 @@ pub(crate) fn info(service: &Service) -> Result<Value, Stopped> {
         "operator": service.operator.to_string(),
         "measurement": measurement.map(|measurement| to_hex(&measurement)),
         "assurance": assurance.map(assurance_name),
+        "engine": service.layout.map(|layout| json!({
+            "layout": layout.name(),
+            "reserved_gib": layout.reserved_gib(),
+        })),
         "registered": registration.is_some(),
         "height": height,
         "head": to_hex(&head),

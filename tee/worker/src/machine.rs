@@ -10,7 +10,7 @@ use crate::{
 };
 use codec::Encode;
 use phala_attest::Evidence;
-use phala_core::{Machine, MachineFault};
+use phala_core::{Layout, Machine, MachineFault};
 use phala_crypto::Secret;
 use phala_platform::{
     ConfigfsTsm, Entropy, HostClock, Keep, KernelEntropy, KeyFileSeal, Quote, QuoteError, Quotes, Readmission,
@@ -37,11 +37,14 @@ pub(crate) struct PlatformMachine {
     /// Where nothing is kept over a restart: while this lives, no other process empties the stores.
     _life: Option<File>,
     has_named_key: bool,
+    layout: Layout,
 }
 
 impl PlatformMachine {
-    pub(crate) fn new(arguments: &MachineArguments, data: &Path) -> Result<Self, StartFailure> {
+    /// The machine that is named or found. `compact_engine` asks for an enclave's layout of the engine on any; none is asked for the other.
+    pub(crate) fn new(arguments: &MachineArguments, compact_engine: bool, data: &Path) -> Result<Self, StartFailure> {
         let (technology, quotes) = choose(arguments, Path::new("/"))?;
+        let layout = layout(technology, compact_engine);
         let key = arguments.sealing_key.clone().or_else(|| technology.sealing_key(Path::new("/")));
         let survives = key.is_some();
         let keep: Box<dyn Keep> = match key {
@@ -63,7 +66,7 @@ impl PlatformMachine {
             clock = HostClock::SOURCE,
             "machine"
         );
-        Ok(Self { quotes, keep, stores, _life: life, has_named_key: arguments.sealing_key.is_some() })
+        Ok(Self { quotes, keep, stores, _life: life, has_named_key: arguments.sealing_key.is_some(), layout })
     }
 
     pub(crate) fn quote(&self, report_data: &[u8; 64]) -> Result<Evidence, QuoteError> {
@@ -78,6 +81,15 @@ impl PlatformMachine {
     /// Whether what it keeps is there again after a restart.
     pub(crate) fn survives_restart(&self) -> bool {
         self.keep.survives_restart()
+    }
+}
+
+/// How the engine is laid out: where the host has the page tables no fault may decide anything, and no word of an operator changes that.
+fn layout(technology: Technology, compact_engine: bool) -> Layout {
+    if compact_engine || !technology.has_own_page_tables() {
+        Layout::Compact
+    } else {
+        Layout::Wide
     }
 }
 
@@ -143,6 +155,10 @@ impl Machine for PlatformMachine {
         let path = self.stores.join(format!("cluster-{cluster}.store"));
         ClusterStore::open(path, key, Box::new(StoreEntropy), Options::default())
     }
+
+    fn layout(&self) -> Layout {
+        self.layout
+    }
 }
 
 /// The kernel's entropy for a store.
@@ -169,6 +185,45 @@ pub(crate) fn claimed_measurement(evidence: &Evidence) -> Result<Hash, phala_att
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
+
+    #[test]
+    fn an_enclave_has_the_compact_engine_whatever_its_operator_says() {
+        for compact_engine in [false, true] {
+            assert_eq!(layout(Technology::SgxGramine, compact_engine), Layout::Compact);
+        }
+        assert_eq!(layout(Technology::TdxGuest, false), Layout::Wide);
+        assert_eq!(layout(Technology::TdxGuest, true), Layout::Compact);
+    }
+
+    /// Bytes that a manifest's setting says: a number and a unit.
+    fn bytes(manifest: &str, setting: &str) -> u64 {
+        let value = manifest.lines().find_map(|line| line.strip_prefix(setting)).unwrap();
+        let value = value.trim_start_matches([' ', '=']).trim_matches('"');
+        let (number, unit) = value.split_at(value.len() - 1);
+        number.parse::<u64>().unwrap()
+            << match unit {
+                "G" => 30,
+                "M" => 20,
+                other => panic!("{other}"),
+            }
+    }
+
+    /// An enclave has room for the engine and for all that the page says the rest of the worker needs.
+    #[test]
+    fn the_engine_fits_the_enclave_of_the_manifest() {
+        let manifest = include_str!("../../../deploy/sgx/phala-worker.manifest.template");
+        let page = include_str!("../../../deploy/sgx/README.md");
+        let size = bytes(manifest, "sgx.enclave_size");
+        let rest = (2u64 << 30) + bytes(manifest, "sys.brk.max_size");
+        assert!(page.contains("| everything else | 2 GiB |"));
+        assert!(Layout::Compact.reserved_bytes() + rest <= size, "{}", Layout::Compact.reserved_bytes());
+        assert!(Layout::Wide.reserved_bytes() > size, "then an enclave needs no layout of its own");
+        let stated = format!(
+            "| slots of the contract engine | {:.2} GiB |",
+            Layout::Compact.reserved_bytes() as f64 / (1u64 << 30) as f64
+        );
+        assert!(page.contains(&stated), "{stated}");
+    }
 
     #[test]
     fn a_second_start_takes_nothing_from_a_first_that_runs() {

@@ -115,7 +115,7 @@ async fn serve(arguments: RunArguments) -> Result<(), StartFailure> {
     survive_file_size_limit()?;
     let data = arguments.data.clone();
     std::fs::create_dir_all(&data).map_err(|source| StartFailure::Data { path: data.clone(), source })?;
-    let machine = Arc::new(PlatformMachine::new(&arguments.machine, &data)?);
+    let machine = Arc::new(PlatformMachine::new(&arguments.machine, arguments.compact_engine, &data)?);
     let anchor = args::read_anchor(&arguments.anchor)?;
     let settings = Settings {
         genesis: arguments.genesis.0,
@@ -134,6 +134,9 @@ async fn serve(arguments: RunArguments) -> Result<(), StartFailure> {
         return Err(StartFailure::ForgetfulGatekeeper);
     }
     info!(identity = %tee.identity(), role = ?arguments.role, "started");
+    if let Some(layout) = tee.layout() {
+        info!(layout = layout.name(), reserved_gib = layout.reserved_gib(), "engine for contracts");
+    }
     if tee.is_development() {
         warn!(
             "INSECURE: this is a development network; its evidence may be simulated, and its secrets protect nothing"

@@ -6,7 +6,7 @@
 
 use crate::{limits::Limits, metrics::Metrics, snapshot::Snapshot};
 use phala_attest::Subject;
-use phala_core::{DeliveryError, Notice, Seen, SuspensionRefusal, Tee};
+use phala_core::{DeliveryError, Layout, Notice, Seen, SuspensionRefusal, Tee};
 use phala_protocol::{
     attestation::Role,
     brake::{SignedSuspension, SuspensionRequest},
@@ -25,6 +25,8 @@ pub(crate) struct Service {
     pub metrics: Metrics,
     pub operator: AccountId,
     pub role: Role,
+    /// Of the engine for contracts; none without one.
+    pub layout: Option<Layout>,
     pub limits: Limits,
 }
 
@@ -36,8 +38,8 @@ pub(crate) struct Stopped;
 impl Service {
     pub(crate) fn new(tee: Tee, operator: AccountId, role: Role, limits: Limits) -> Self {
         let present = Mutex::new(Arc::new(Snapshot::of(&tee)));
-        let (seen, metrics) = (Seen::default(), Metrics::default());
-        Self { tee: Mutex::new(tee), present, seen, metrics, operator, role, limits }
+        let (seen, metrics, layout) = (Seen::default(), Metrics::default(), tee.layout());
+        Self { tee: Mutex::new(tee), present, seen, metrics, operator, role, layout, limits }
     }
 
     /// What the relayer should fetch and carry next. Waits for a delivery that is under way: it would be out of date.

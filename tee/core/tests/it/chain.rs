@@ -30,7 +30,7 @@ pub const CLUSTER: ClusterId = ClusterId(0);
 pub const FEE: u128 = 100_000_000;
 /// Gas class of every instantiation.
 pub const CONSTRUCTOR_CLASS: GasClass = GasClass::Medium;
-/// Blocks of an epoch.
+/// Blocks of an epoch unless a test says otherwise.
 pub const EPOCH_LENGTH: BlockNumber = 60;
 const BLOCK_MS: u64 = 6_000;
 
@@ -47,6 +47,8 @@ pub struct MockChain {
     /// A root whose delay is over with the next block.
     made: Option<RootRecord>,
     pub cluster: Option<ClusterRecord>,
+    /// Blocks of an epoch, from the cluster's creation on.
+    pub epoch_length: BlockNumber,
     pub head: Head,
     pub items: Vec<Item>,
     boundaries: BTreeMap<BlockNumber, BoundaryRecord>,
@@ -89,6 +91,7 @@ impl MockChain {
             next_root: None,
             made: None,
             cluster: None,
+            epoch_length: EPOCH_LENGTH,
             head: Head::empty(CLUSTER),
             items: Vec::new(),
             boundaries: BTreeMap::new(),
@@ -172,6 +175,7 @@ impl MockChain {
             let (now, count) = (self.number(), self.head.count);
             self.announcements.clear();
             self.rekeys.clear();
+            let length = self.epoch_length;
             self.change_cluster(|record| {
                 assert_eq!(record.next_epoch(), epoch);
                 record.era_before = if record.epoch == 0 { era } else { record.era };
@@ -181,7 +185,7 @@ impl MockChain {
                 record.opened_count = count;
                 record.envelope_key = key;
                 // The length comes back when the cluster has gone over.
-                record.epoch_length = if record.era_before == era { EPOCH_LENGTH } else { 0 };
+                record.epoch_length = if record.era_before == era { length } else { 0 };
             });
         }
         self.end_to_go_over();
@@ -245,7 +249,7 @@ impl MockChain {
             opened_count: 0,
             final_count: 0,
             bound_epoch: 0,
-            epoch_length: EPOCH_LENGTH,
+            epoch_length: self.epoch_length,
             envelope_key: Vec::new(),
             replicas,
         };

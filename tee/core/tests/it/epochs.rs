@@ -10,9 +10,11 @@ use codec::Encode;
 use phala_core::QueryFault;
 use phala_protocol::{
     query::{AnswerContent, QueryRequest},
+    relay::Outgoing,
     result::Outcome,
     ContractId, Epoch,
 };
+use std::collections::BTreeSet;
 
 fn executed(network: &Network, account: &mut Account, nonce: u64) -> Epoch {
     match account.ask_reply(network, nonce) {
@@ -140,6 +142,36 @@ fn a_worker_that_was_down_takes_over_the_store_of_the_epoch_before() {
     assert_eq!(kept(&network, &mut alice, contract), [KEEP, 2]);
     assert_eq!(network.chain.cluster.as_ref().unwrap().bound_epoch, 2);
     open_epoch(&mut network, 3);
+}
+
+/// It cannot know of which epoch its store is before it has opened it. The others have bound the open epoch meanwhile, so that of the one
+/// before gatekeepers give the storage key alone.
+#[test]
+fn a_worker_whose_store_is_closed_asks_for_both_epochs_keys_at_once() {
+    let mut network = Network::ready(35, 3);
+    network.deploy(&mut Account::new(1), &code(), vec![KEEP, 1]);
+    let slow = WORKER + 2;
+    network.run(3);
+    network.nodes[slow].tee = None;
+    open_epoch(&mut network, 2);
+    network.start(slow);
+    let asked = |network: &Network| -> BTreeSet<Epoch> {
+        let outgoing = network.nodes[slow].tee().status().outgoing.into_iter();
+        let epoch = |item: Outgoing| {
+            if let Outgoing::AskKeys(inquiry) = item {
+                Some(inquiry.request.request.epoch)
+            } else {
+                None
+            }
+        };
+        outgoing.filter_map(epoch).collect()
+    };
+    network.run_until(|network| !asked(network).is_empty());
+    let first = asked(&network);
+    assert!(first.contains(&1) && first.contains(&2), "{first:?}");
+    network.run_until(|network| network.nodes[slow].tee().serving().is_some());
+    assert_eq!(network.chain.epoch(), 2);
+    assert!(!asked(&network).contains(&1), "its store is of the open epoch");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use codec::Encode;
 use phala_attest::Evidence;
-use phala_core::{Machine, MachineFault};
+use phala_core::{Layout, Machine, MachineFault};
 use phala_crypto::Secret;
 use phala_insecure_tee::InsecureMachine;
 use phala_light_client::testing::TestRandom;
@@ -46,17 +46,20 @@ pub struct MemoryMachine {
     random: Seeded,
     kept: Mutex<BTreeMap<String, Vec<u8>>>,
     folder: TempDir,
+    layout: Layout,
     /// Nothing can be kept or forgotten.
     pub disk_full: AtomicBool,
 }
 
 impl MemoryMachine {
+    /// Every second one is laid out as an enclave, so that replicas of one cluster differ in that.
     pub fn new(seed: u64) -> Arc<Self> {
         Arc::new(Self {
             simulated: InsecureMachine::new(&format!("machine {seed}"), b"phala-worker", START).unwrap(),
             random: Seeded(Arc::new(Mutex::new(TestRandom::new(seed)))),
             kept: Mutex::default(),
             folder: TempDir::new().unwrap(),
+            layout: if seed.is_multiple_of(2) { Layout::Compact } else { Layout::Wide },
             disk_full: AtomicBool::new(false),
         })
     }
@@ -124,5 +127,9 @@ impl Machine for MemoryMachine {
     fn open_store(&self, cluster: ClusterId, key: StorageKey) -> Result<ClusterStore, OpenError> {
         let path = self.folder.path().join(format!("cluster-{cluster}.redb"));
         ClusterStore::open(path, key, Box::new(self.random.clone()), Options::default())
+    }
+
+    fn layout(&self) -> Layout {
+        self.layout
     }
 }

@@ -23,6 +23,8 @@ fn results(network: &Network, index: usize) -> Vec<SignedResult> {
 #[test]
 fn replicas_fed_different_batches_reach_the_same_results() {
     let mut network = Network::ready(60, 2);
+    let layout = |index: usize| network.nodes[index].tee().layout();
+    assert_ne!(layout(WORKER), layout(WORKER + 1), "one is laid out as an enclave");
     let (mut alice, mut bob) = (Account::new(1), Account::new(2));
     let token = network.deploy(&mut alice, cargo::token(), ("create", 1_000u128).encode());
     network.nodes[WORKER].batch = 1;

@@ -358,6 +358,7 @@ impl Ceremony {
                 }
                 taken
             }
+            ParcelKind::Identities => Err(ParcelRefusal::WrongAddressee),
         }
     }
 
@@ -375,7 +376,7 @@ impl Ceremony {
         let taken = opened.map_err(ParcelRefusal::from).and_then(|content| match kind {
             ParcelKind::Package => self.accept_package(from, content.expose()),
             ParcelKind::Share => self.accept_share(from, content.expose()),
-            ParcelKind::Delivery => Err(ParcelRefusal::NotDelivered),
+            ParcelKind::Delivery | ParcelKind::Identities => Err(ParcelRefusal::NotDelivered),
         });
         if taken.is_err() {
             self.wrong.insert((from, kind), wrong.saturating_add(1));
@@ -564,6 +565,7 @@ impl Ceremony {
             ParcelKind::Package => self.dealt.package.clone(),
             ParcelKind::Share => shares.expose().to_vec(),
             ParcelKind::Delivery => [&shares.expose()[..], &self.dealt.package[..]].concat(),
+            ParcelKind::Identities => return Err(CeremonyError::Failed),
         });
         let header = ParcelHeader { era: self.era, attempt: self.attempt, from: self.index, to, kind };
         let parcel = seal_parcel(&self.genesis, view.identity, peer.key(), header, content.expose(), view.entropy)

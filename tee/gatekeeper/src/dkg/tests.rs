@@ -29,32 +29,32 @@ use phala_protocol::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
-const GENESIS: Hash = [7; 32];
-const NOW: u64 = 1_790_000_000;
+pub(crate) const GENESIS: Hash = [7; 32];
+pub(crate) const NOW: u64 = 1_790_000_000;
 const SEATS: u16 = 4;
 const UNTIL: u32 = 100;
 
-fn identity(index: u16) -> IdentityKey {
+pub(crate) fn identity(index: u16) -> IdentityKey {
     IdentityKey::from_seed(&Secret::new([index as u8; 32]))
 }
 
-fn id(index: u16) -> WorkerId {
+pub(crate) fn id(index: u16) -> WorkerId {
     WorkerId(identity(index).public())
 }
 
-fn receiving(index: u16) -> DecapsulationKey {
+pub(crate) fn receiving(index: u16) -> DecapsulationKey {
     DecapsulationKey::from_seed(&Secret::new([index as u8 + 100; 32]))
 }
 
 /// An introduction, and everything that it is judged by.
-struct Case {
+pub(crate) struct Case {
     machine: InsecureMachine,
     introduction: Introduction,
     facts: Facts,
 }
 
 impl Case {
-    fn new(index: u16) -> Self {
+    pub(crate) fn new(index: u16) -> Self {
         let machine = InsecureMachine::new(&format!("gatekeeper {index}"), b"the binary", NOW).unwrap();
         let encryption_key = receiving(index).public_key().to_vec();
         let registration = Registration {
@@ -116,7 +116,7 @@ impl Case {
         self.facts.worker.as_mut().unwrap()
     }
 
-    fn verified(&self, index: u16) -> VerifiedPeer {
+    pub(crate) fn verified(&self, index: u16) -> VerifiedPeer {
         verify_introduction(&id(index), &self.introduction, &self.facts, &mut Verifier::default()).ok().unwrap()
     }
 

@@ -3,24 +3,14 @@
 //! Guarantees: what [`Group::from_encoding`] returns is of prime order, not the identity, and the only point with that encoding. Anyone may
 //! control the bytes.
 
-use codec::Encode;
+use core::ops::Add;
 use curve25519_dalek::{
     edwards::{CompressedEdwardsY, EdwardsPoint},
     ristretto::{CompressedRistretto, RistrettoPoint},
     scalar::Scalar,
     traits::{Identity, VartimeMultiscalarMul},
 };
-
-/// Which group: part of everything that is hashed, so that nothing of one key serves a key of the other group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode)]
-pub enum Scheme {
-    /// The group of RFC 8032.
-    #[codec(index = 0)]
-    Ed25519,
-    /// The group of RFC 9496, in which sr25519 keys live.
-    #[codec(index = 1)]
-    Ristretto255,
-}
+pub use phala_protocol::identities::Scheme;
 
 mod sealed {
     pub trait Sealed {}
@@ -29,7 +19,9 @@ mod sealed {
 }
 
 /// A point of a group of identities; nothing else implements it.
-pub trait Group: sealed::Sealed + Copy + PartialEq + Identity + VartimeMultiscalarMul<Point = Self> {
+pub trait Group:
+    sealed::Sealed + Copy + PartialEq + Identity + Add<Output = Self> + VartimeMultiscalarMul<Point = Self>
+{
     /// Which group.
     const SCHEME: Scheme;
 

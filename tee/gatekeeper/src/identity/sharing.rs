@@ -68,12 +68,29 @@ impl<G: Group> KeyRecord<G> {
         self.holders.iter().map(|(index, share)| (*index, share.to_encoding())).collect()
     }
 
+    /// A holder's public share, encoded.
+    pub fn encoded_share(&self, index: u16) -> Option<[u8; 32]> {
+        self.holders.get(&index).map(G::to_encoding)
+    }
+
     pub(super) fn point(&self) -> &G {
         &self.key
     }
 
     pub(super) fn public_share(&self, index: u16) -> Option<&G> {
         self.holders.get(&index)
+    }
+
+    /// The record of the key that is `offset` away from this one, and whose holders added it to their shares: the same polynomial, moved.
+    pub(super) fn shifted(&self, offset: &Scalar) -> Self {
+        let by = G::base_times(offset);
+        let holders = self.holders.iter().map(|(index, share)| (*index, *share + by)).collect();
+        Self { threshold: self.threshold, key: self.key + by, holders }
+    }
+
+    /// Whether key and public shares are such as [`verify_key_record`] takes.
+    pub(super) fn has_no_identity(&self) -> bool {
+        self.key != G::identity() && self.holders.values().all(|share| *share != G::identity())
     }
 
     /// The record of the key that `commitments` commit the polynomial of, for holders 1 to `holders`.

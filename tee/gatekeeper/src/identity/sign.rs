@@ -30,15 +30,15 @@
 //! }
 //! ```
 //!
-//! Only what is [`Authorised`] is signed, and nothing outside this crate's tests makes such a thing. Guarantees: a wrong or missing part
-//! names its signer. Peers and hosts control commitments and parts.
+//! Only what is [`Authorised`] is signed, and as the contract that sent it. Guarantees: a wrong or missing part
+//! names its signer. Peers and hosts control commitments and parts. Who signs together, and when, is [`super::session`]'s.
 
 use super::{
+    authorise::Authorised,
     group::Group,
     sharing::{IdentityShare, KeyRecord},
     sr25519::{marked, Schnorrkel},
 };
-use codec::{Decode, Encode};
 use curve25519_dalek::{edwards::EdwardsPoint, ristretto::RistrettoPoint};
 use frost_core::{
     aggregate_custom,
@@ -51,7 +51,11 @@ use phala_crypto::{
     signature::{ed25519, sr25519},
     Secret,
 };
-use phala_protocol::domain;
+use phala_protocol::{
+    domain,
+    identities::signing::{NonceCommitments, PartialSignature},
+    ContractId, Hash,
+};
 use std::collections::BTreeMap;
 
 /// A group whose keys sign.
@@ -80,57 +84,67 @@ impl Signs for RistrettoPoint {
     }
 }
 
-/// A message that may be signed as a contract.
-///
-/// What makes one will be the check that the message is an egress item of a final result, by the gatekeeper's own head. What leaves
-/// clusters so far goes to our own chain, which needs no signature: so nothing makes one, and no gatekeeper signs anything. `[not yet]`
-///
-/// ```compile_fail,E0423
-/// let _ = phala_gatekeeper::identity::Authorised(b"pay me".to_vec());
-/// ```
-pub struct Authorised(Vec<u8>);
-
-#[cfg(test)]
-impl Authorised {
-    pub(super) fn for_a_test(message: &[u8]) -> Self {
-        Self(message.to_vec())
-    }
-}
-
-/// A signer's commitments to the nonces of one signature, as they travel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
-pub struct NonceCommitments {
-    /// The signer's index.
-    pub index: u16,
-    /// Commitment to the hiding nonce.
-    pub hiding: [u8; 32],
-    /// Commitment to the binding nonce.
-    pub binding: [u8; 32],
-}
-
-/// A signer's part of one signature, as it travels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
-pub struct PartialSignature {
-    /// The signer's index.
-    pub index: u16,
-    /// A canonical scalar.
-    pub part: [u8; 32],
-}
-
 /// The nonces of one signature: used once, never stored.
 pub struct Nonces<G: Signs = EdwardsPoint>(round1::SigningNonces<G::Suite>);
 
-/// A holder that signs.
+/// A holder that signs as one contract, with what the contract's offset makes of its share of the network's key.
 pub struct Signer<G: Signs = EdwardsPoint> {
+    share: ShareSigner<G>,
+    genesis: Hash,
+    contract: ContractId,
+}
+
+impl<G: Signs> Signer<G> {
+    /// A signer as `contract` of the chain with this genesis, with its own share of the network's key.
+    pub fn new(
+        network: &KeyRecord<G>,
+        share: &IdentityShare<G>,
+        genesis: &Hash,
+        contract: &ContractId,
+    ) -> Result<Self, SignError> {
+        let index = share.index();
+        if network.public_share(index) != Some(&share.public()) {
+            return Err(SignError::NoSuchHolder(index));
+        }
+        let record = network.derived(genesis, contract).map_err(|_| SignError::NoKey)?;
+        let share = ShareSigner::new(record, &share.derived(genesis, &network.key(), contract))?;
+        Ok(Self { share, genesis: *genesis, contract: *contract })
+    }
+
+    /// The contract's key.
+    pub fn record(&self) -> &KeyRecord<G> {
+        &self.share.record
+    }
+
+    /// First round: commits to the nonces of one signature. `entropy` must be fresh.
+    pub fn commit(&mut self, entropy: Secret<[u8; 32]>) -> Result<(Nonces<G>, NonceCommitments), SignError> {
+        self.share.commit(entropy)
+    }
+
+    /// Second round: this signer's part, with `commitments` of at least a threshold of holders, its own among them.
+    pub fn sign(
+        &self,
+        nonces: Nonces<G>,
+        commitments: &[NonceCommitments],
+        message: &Authorised,
+    ) -> Result<PartialSignature, SignError> {
+        if *message.genesis() != self.genesis || *message.contract() != self.contract {
+            return Err(SignError::OtherContract);
+        }
+        self.share.sign(nonces, commitments, &message.payload(G::SCHEME))
+    }
+}
+
+/// A holder with a share of a key, which signs whatever it is given: nothing outside of this module has one.
+pub(super) struct ShareSigner<G: Signs> {
     key: KeyPackage<G::Suite>,
     record: KeyRecord<G>,
     index: u16,
     commitments: u64,
 }
 
-impl<G: Signs> Signer<G> {
-    /// A signer of the key of `record`, with its own share of it.
-    pub fn new(record: KeyRecord<G>, share: &IdentityShare<G>) -> Result<Self, SignError> {
+impl<G: Signs> ShareSigner<G> {
+    pub(super) fn new(record: KeyRecord<G>, share: &IdentityShare<G>) -> Result<Self, SignError> {
         let index = share.index();
         if record.public_share(index) != Some(&share.public()) {
             return Err(SignError::NoSuchHolder(index));
@@ -144,8 +158,7 @@ impl<G: Signs> Signer<G> {
         Ok(Self { key, record, index, commitments: 0 })
     }
 
-    /// First round: commits to the nonces of one signature. `entropy` must be fresh.
-    pub fn commit(&mut self, entropy: Secret<[u8; 32]>) -> Result<(Nonces<G>, NonceCommitments), SignError> {
+    pub(super) fn commit(&mut self, entropy: Secret<[u8; 32]>) -> Result<(Nonces<G>, NonceCommitments), SignError> {
         self.commitments = self.commitments.wrapping_add(1);
         let mut stream = EntropyBuilder::new(domain::IDENTITY_NONCE, entropy.expose())
             .bind(&self.record.key())
@@ -161,14 +174,13 @@ impl<G: Signs> Signer<G> {
         Ok((Nonces(nonces), NonceCommitments { index: self.index, hiding, binding }))
     }
 
-    /// Second round: this signer's part, with `commitments` of at least a threshold of holders, its own among them.
-    pub fn sign(
+    pub(super) fn sign(
         &self,
         nonces: Nonces<G>,
         commitments: &[NonceCommitments],
-        message: &Authorised,
+        message: &[u8],
     ) -> Result<PartialSignature, SignError> {
-        let package = signing_package(&self.record, commitments, &message.0)?;
+        let package = signing_package(&self.record, commitments, message)?;
         let part = round2::sign(&package, &nonces.0, &self.key).map_err(|_| SignError::OwnCommitment)?;
         let part: [u8; 32] = part.serialize().try_into().map_err(|_| SignError::Part(self.index))?;
         Ok(PartialSignature { index: self.index, part })
@@ -289,6 +301,12 @@ pub enum SignError {
     /// Parts that are wrong, by signer.
     #[error("parts of signers {0:?} are wrong")]
     Wrong(Vec<u16>),
+    /// The message is another contract's, or another chain's; the caller's fault.
+    #[error("message is not of the contract that this signer signs as")]
+    OtherContract,
+    /// The network's key and the contract's offset cancel, which happens to nobody.
+    #[error("contract has no key")]
+    NoKey,
     /// All parts are right, and yet the signature is not; a consistent record leaves no such case.
     #[error("signature does not verify under the identity's key")]
     Refused,

@@ -1,12 +1,17 @@
 //! A key stays when its holders change, whoever lies about it is named, and it signs what everyone verifies.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::disallowed_methods, reason = "tests")]
 
+mod custody;
+mod derive;
+mod generate;
+
 use super::{
     aggregate, open_share,
     sharing::{evaluate, lagrange},
-    verify_key_record, Authorised, DealerFault, Dealing, EdwardsPoint, Group, IdentityShare, KeyRecord,
-    NonceCommitments, Nonces, Package, PartialSignature, RecordError, ReshareError, Resharing, RistrettoPoint, Session,
-    ShareError, SignError, Signer, Signs, SubShare, VerifiedPackage, VerifiedSubShare,
+    sign::ShareSigner,
+    verify_key_record, DealerFault, Dealing, EdwardsPoint, Group, IdentityShare, KeyRecord, NonceCommitments, Nonces,
+    Package, PartialSignature, RecordError, ReshareError, Resharing, RistrettoPoint, Session, ShareError, SignError,
+    Signs, SubShare, VerifiedPackage, VerifiedSubShare,
 };
 use codec::Encode;
 use curve25519_dalek::scalar::Scalar;
@@ -102,20 +107,22 @@ fn insecure_key_of<G: Group>(shares: &[&IdentityShare<G>]) -> [u8; 32] {
 }
 
 /// Who committed, with the nonces, and what they committed to.
-type FirstRound<G> = (Vec<(Signer<G>, Nonces<G>)>, Vec<NonceCommitments>);
+type FirstRound<G> = (Vec<(ShareSigner<G>, Nonces<G>)>, Vec<NonceCommitments>);
 
 fn committed<G: Signs>(key: &Shared<G>, positions: &[usize]) -> FirstRound<G> {
     let first = |position: &usize| {
-        let mut signer = Signer::new(key.record.clone(), &key.shares[*position]).unwrap();
+        let mut signer = ShareSigner::new(key.record.clone(), &key.shares[*position]).unwrap();
         let (nonces, commitments) = signer.commit(Secret::new([*position as u8; 32])).unwrap();
         ((signer, nonces), commitments)
     };
     positions.iter().map(first).unzip()
 }
 
-fn parts<G: Signs>(signers: Vec<(Signer<G>, Nonces<G>)>, commitments: &[NonceCommitments]) -> Vec<PartialSignature> {
-    let message = Authorised::for_a_test(MESSAGE);
-    signers.into_iter().map(|(signer, nonces)| signer.sign(nonces, commitments, &message).unwrap()).collect()
+fn parts<G: Signs>(
+    signers: Vec<(ShareSigner<G>, Nonces<G>)>,
+    commitments: &[NonceCommitments],
+) -> Vec<PartialSignature> {
+    signers.into_iter().map(|(signer, nonces)| signer.sign(nonces, commitments, MESSAGE).unwrap()).collect()
 }
 
 fn signature<G: Signs>(key: &Shared<G>, positions: &[usize]) -> [u8; 64] {
@@ -178,9 +185,8 @@ fn an_account_of_the_chain_signs_by_a_threshold_and_a_wrong_part_names_its_signe
     // An account signs hashes, as the chain's own messages are.
     let message = *b"as long as the hashes we sign...";
     let (signers, commitments) = committed(&key, &[1, 2, 3]);
-    let authorised = Authorised::for_a_test(&message);
     let parts: Vec<_> =
-        signers.into_iter().map(|(signer, nonces)| signer.sign(nonces, &commitments, &authorised).unwrap()).collect();
+        signers.into_iter().map(|(signer, nonces)| signer.sign(nonces, &commitments, &message).unwrap()).collect();
     let signature = aggregate(&key.record, &commitments, &parts, &message).unwrap();
     assert!(sr25519::verify_all(&[Claim { public: account, message, signature }]));
 }
@@ -420,7 +426,7 @@ fn commitments_that_are_too_few_repeated_or_of_strangers_are_not_signed() {
         let (signers, mut commitments) = committed(&key, &[0, 1, 2]);
         let (signer, nonces) = signers.into_iter().next().unwrap();
         change(&mut commitments);
-        signer.sign(nonces, &commitments, &Authorised::for_a_test(MESSAGE)).err()
+        signer.sign(nonces, &commitments, MESSAGE).err()
     };
     assert_eq!(refusal(&|_| {}), None);
     assert_eq!(refusal(&|list| list.truncate(2)), Some(SignError::TooFew { have: 2, need: 3 }));
@@ -432,13 +438,13 @@ fn commitments_that_are_too_few_repeated_or_of_strangers_are_not_signed() {
     assert_eq!(refusal(&|list| list[0].index = 4), Some(SignError::OwnCommitment));
     // A share of another key is none of this one's.
     let stranger = insecure_split::<EdwardsPoint>(12, 3, 4);
-    assert_eq!(Signer::new(key.record.clone(), &stranger.shares[1]).err(), Some(SignError::NoSuchHolder(2)));
+    assert_eq!(ShareSigner::new(key.record.clone(), &stranger.shares[1]).err(), Some(SignError::NoSuchHolder(2)));
 }
 
 #[test]
 fn nonces_never_repeat_within_a_signer_even_with_constant_entropy() {
     let key = insecure_split::<EdwardsPoint>(13, 2, 3);
-    let mut signer = Signer::new(key.record.clone(), &key.shares[0]).unwrap();
+    let mut signer = ShareSigner::new(key.record.clone(), &key.shares[0]).unwrap();
     let mut commit = || signer.commit(Secret::new([5; 32])).unwrap().1;
     let mut seen: Vec<[u8; 32]> = Vec::new();
     for _ in 0..20 {
@@ -447,7 +453,7 @@ fn nonces_never_repeat_within_a_signer_even_with_constant_entropy() {
         seen.extend([hiding, binding]);
     }
     // Nor do those of another holder of the same entropy.
-    let mut other = Signer::new(key.record.clone(), &key.shares[1]).unwrap();
+    let mut other = ShareSigner::new(key.record.clone(), &key.shares[1]).unwrap();
     assert!(!seen.contains(&other.commit(Secret::new([5; 32])).unwrap().1.hiding));
 }
 

@@ -158,6 +158,20 @@ fn refuses_what_makes_compiling_slow() {
     assert_eq!(over_limit(&with(&targets)), "branch targets");
     let table = format!("(func (br_table {} (i32.const 0)))", "0 ".repeat(limits::MAX_BRANCH_TARGETS as usize));
     assert_eq!(over_limit(&with(&table.repeat(80))), "branch targets of the module");
+    let loops = |count: u32| format!("(func {}) ", "(loop) ".repeat(count as usize));
+    assert_eq!(over_limit(&with(&loops(limits::MAX_LOOPS + 1))), "loops of a function");
+    let most = (limits::MAX_LOOPS_TOTAL / limits::MAX_LOOPS) as usize;
+    assert_eq!(over_limit(&with(&loops(limits::MAX_LOOPS).repeat(most + 1))), "loops of the module");
+    let code = wat::parse_str(with(&loops(limits::MAX_LOOPS).repeat(most))).unwrap();
+    assert!(verify_module(&code).is_ok());
+    for unit in ["(drop (i32.trunc_f64_s (f64.const 1)))", "(drop (i64.rem_u (i64.const 1) (i64.const 1)))"] {
+        let checked = |count: u32| format!("(func {}) ", unit.repeat(count as usize));
+        let over = over_limit(&with(&checked(limits::MAX_CHECKED_ARITHMETIC + 1)));
+        assert_eq!(over, "divisions and truncations of a function");
+        let most = (limits::MAX_CHECKED_ARITHMETIC_TOTAL / limits::MAX_CHECKED_ARITHMETIC) as usize;
+        let over = over_limit(&with(&checked(limits::MAX_CHECKED_ARITHMETIC).repeat(most + 1)));
+        assert_eq!(over, "divisions and truncations of the module");
+    }
     let long = format!("(func {})", "nop ".repeat(limits::MAX_FUNCTION_BYTES));
     assert_eq!(over_limit(&with(&long)), "bytes of a function");
     let parameters = format!("(func (param {}))", "i32 ".repeat(limits::MAX_PARAMETERS + 1));

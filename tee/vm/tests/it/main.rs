@@ -5,6 +5,7 @@ mod calls;
 mod cargo;
 mod code;
 mod execution;
+mod layouts;
 mod payout;
 mod slots;
 mod support;

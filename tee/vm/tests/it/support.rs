@@ -2,7 +2,7 @@
 
 use phala_protocol::ids::{AccountId, ClusterId, ContractId};
 use phala_vm::{
-    execute, BlockContext, CompiledContract, Engine, Entry, Execution, Fault, Outcome, Request, World, Writes,
+    execute, BlockContext, CompiledContract, Engine, Entry, Execution, Fault, Layout, Outcome, Request, World, Writes,
 };
 use std::{
     collections::BTreeMap,
@@ -20,12 +20,23 @@ pub fn engine() -> &'static Engine {
     ENGINE.get_or_init(|| Engine::new().unwrap())
 }
 
+/// An engine of each layout.
+pub fn engine_in(layout: Layout) -> &'static Engine {
+    static COMPACT: OnceLock<Engine> = OnceLock::new();
+    match layout {
+        Layout::Wide => engine(),
+        Layout::Compact => COMPACT.get_or_init(|| Engine::in_layout(Layout::Compact).unwrap()),
+    }
+}
+
 /// Contracts and their state. Clones share it.
 #[derive(Clone, Default)]
 pub struct Memory(Arc<Mutex<Contents>>);
 
 #[derive(Default)]
 struct Contents {
+    /// Where code is compiled, if not by [`engine`].
+    engine: Option<&'static Engine>,
     storage: BTreeMap<(ContractId, Vec<u8>), Vec<u8>>,
     code: BTreeMap<ContractId, Arc<CompiledContract>>,
     broken: bool,
@@ -46,6 +57,13 @@ impl World for Memory {
 }
 
 impl Memory {
+    /// An empty world whose contracts run in `layout`.
+    pub fn in_layout(layout: Layout) -> Self {
+        let world = Self::default();
+        world.0.lock().unwrap().engine = Some(engine_in(layout));
+        world
+    }
+
     /// A world with one contract.
     pub fn with(wat: &str) -> Self {
         let world = Self::default();
@@ -58,7 +76,9 @@ impl Memory {
     }
 
     pub fn install_code(&self, contract: ContractId, code: &[u8]) {
-        self.0.lock().unwrap().code.insert(contract, Arc::new(engine().compile(code).unwrap()));
+        let engine = self.0.lock().unwrap().engine.unwrap_or_else(engine);
+        let code = Arc::new(engine.compile(code).unwrap());
+        self.0.lock().unwrap().code.insert(contract, code);
     }
 
     pub fn break_storage(&self) {

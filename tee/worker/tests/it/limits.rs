@@ -12,6 +12,7 @@ fn limits_of_body_rate_and_origin_hold_and_are_stated() {
     let info = ask(worker.public, "GET", "/v1/info", &[("origin", "https://example.org")], b"");
     assert_eq!((info.status, info.header("access-control-allow-origin")), (200, Some("*")));
     assert_eq!(info.header("access-control-allow-credentials"), None);
+    assert_eq!(info.json()["engine"]["layout"], "wide");
     let limits = &info.json()["limits"];
     assert_eq!((limits["burst"].as_f64(), limits["requests_per_second"].as_f64()), (Some(40.0), Some(5.0)));
 

@@ -103,6 +103,16 @@ fn limited(start: &Command) -> Command {
     limited
 }
 
+/// An enclave's layout of the engine, in a process that has less address space than the other one reserves.
+#[test]
+fn a_worker_runs_with_an_enclaves_engine_where_the_other_has_no_room_and_says_so() {
+    let folder = TempDir::new().unwrap();
+    let log = started(limited(&on_tdx(folder.path(), true, "worker")).arg("--compact-engine"));
+    assert!(log.contains("layout=\"compact\" reserved_gib=2"), "{log}");
+    let log = started(&mut on_tdx(folder.path(), true, "worker"));
+    assert!(log.contains("layout=\"wide\""), "{log}");
+}
+
 /// The engine's slots are address space, which a limit may forbid: then nothing slower, or smaller, takes their place.
 #[test]
 fn a_process_without_address_space_for_contracts_says_so_and_does_not_start() {
