@@ -24,6 +24,7 @@ const BENCHMARKS: &[Program] = &[
     ("attest", "phala-bench-attest", "phala-bench-attest"),
     ("keys", "phala-bench-keys", "phala-bench-keys"),
     ("profile", "phala-bench-tee", "phala-bench-tee"),
+    ("weights", "phala-bench-weights", "phala-bench-weights"),
 ];
 
 /// `cargo xtask campaign NAME`: full n; the results are committed under `docs/campaigns/`.

@@ -119,4 +119,8 @@ fn the_machines_image_is_named_by_its_command_line_and_takes_nothing_in() {
     let run = file("tdx/run");
     assert!(run.contains("confidential-guest-support=tdx0") && run.contains("\"sept-ve-disable\":true"));
     assert!(!run.contains("debug"), "a debuggable machine");
+    // What the firmware measures into RTMR1 is the image's alone: it starts first, and no device brings a program of its own.
+    assert!(run.contains("drive=system,bootindex=0 ") && run.contains("romfile= "));
+    // One day of the archive, by a version that knows the setting.
+    assert!(set.iter().any(|line| line.starts_with("Snapshot=")) && set.contains(&"MinimumVersion=27"));
 }

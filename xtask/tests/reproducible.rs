@@ -136,6 +136,61 @@ fn a_program_that_holds_where_it_was_built_is_refused() {
     assert!(output.stdout.is_empty());
 }
 
+/// The entry of the allow-list that the pallet's tests take, of a commit of its own.
+const ENTRY: &str = include_str!("../../testing/vectors/attest/allow_measurement.json");
+/// That commit, as an entry names it.
+const SOURCE: &str = "0x0123456789abcdef0123456789abcdef01234567000000000000000000000000";
+/// What the recorded genuine quote measures to, which the command line computes from the quote's fields and prints.
+const MEASUREMENT: &str = include_str!("../../testing/vectors/attest/tdx_v4.measurement");
+
+#[test]
+fn the_entry_that_is_printed_is_the_one_that_the_allow_list_takes() {
+    let folder = tempfile::tempdir().unwrap();
+    let tree = folder.path().join("tree");
+    program(&tree, HONEST);
+    fs::write(tree.join("Cargo.toml"), MANIFEST.replace("0.0.0", "1.2.3")).unwrap();
+    assert!(cargo().args(["generate-lockfile", "--offline"]).current_dir(&tree).status().unwrap().success());
+    // A checkout of its own, with the script in it.
+    fs::create_dir(tree.join("scripts")).unwrap();
+    for name in ["measure", "toolchain"] {
+        let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts").join(name);
+        fs::copy(ours, tree.join("scripts").join(name)).unwrap();
+    }
+    let git = |words: &[&str]| {
+        let output = Command::new("git")
+            .args(["-c", "user.name=nobody", "-c", "user.email=nobody@example.org", "-c", "commit.gpgsign=false"])
+            .args(words)
+            .current_dir(&tree)
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .env("GIT_CONFIG_SYSTEM", "/dev/null")
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    git(&["init", "--quiet"]);
+    git(&["add", "."]);
+    git(&["commit", "--quiet", "--message", "tiny"]);
+    let commit = git(&["rev-parse", "HEAD"]);
+
+    let measurement = format!("0x{}", MEASUREMENT.trim());
+    let output = Command::new(tree.join("scripts/measure"))
+        .args(["--package", "tiny", "--not-before", "20000", "--measurement", &measurement])
+        .env("CARGO_TARGET_DIR", folder.path().join("target"))
+        .output()
+        .unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    let said = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<&str> = said.lines().collect();
+    let [program, entry] = lines.as_slice() else { panic!("{said}") };
+    assert!(program.contains(&format!("\"commit\":\"{commit}\"")), "{program}");
+    let source = format!("0x{commit}{}", "0".repeat(64 - commit.len()));
+    assert_eq!(entry.matches(&source).count(), 2, "{entry}");
+    assert_eq!(entry.replace(&source, SOURCE), ENTRY.trim_end());
+    assert!(!errors.contains("notBefore is 0"), "{errors}");
+}
+
 /// `scripts/measure` with these words, called from `folder`.
 fn called(folder: &Path, words: &[&str]) -> Output {
     let script = fs::canonicalize(Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/measure")).unwrap();

@@ -7,8 +7,9 @@
 //!
 //! Guarantees: each of these has words that say what to do, and all have an exit code of their own; what the database's log holds is there
 //! when the node is started again. A write beyond the file-size limit (`RLIMIT_FSIZE`) is an error of that write, not the end of the process.
-//! The operator controls disk and threshold. Does not: free room, help where all of the threshold is taken within a second, or keep
-//! changes that the database took and had not written to its log when it closed.
+//! The operator controls disk and threshold. Does not: free room, help where all of the threshold is taken within a second (the tables grow by
+//! `set_len`, which allocates nothing, so that only the database itself could allocate before it writes), or keep changes that the database
+//! took and had not written to its log when it closed.
 
 use sc_client_api::AuxStore;
 use std::{

@@ -175,3 +175,6 @@ pub fn verify_built() -> Result<(), String> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

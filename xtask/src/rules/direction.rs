@@ -1,10 +1,14 @@
 //! Who may depend on whom, from the dependencies that manifests declare.
 //!
 //! `common/` is for every zone; `chain/`, `tee/` and `host/` never import each other; a contract sees the SDK only;
-//! nothing that ships reaches `testing/` or `fuzz/`; the TEE links no FRAME; only the node links the client library `sc-*`.
+//! nothing that ships reaches `testing/` or `fuzz/`; the TEE links no FRAME; only the node links the client library `sc-*`, beside the
+//! benchmark that executes the runtime as the node does.
 
 use super::Finding;
 use crate::workspace::{zone_of, Crate, Dependency, Kind, Workspace};
+
+/// Who may link `sc-*`: the node, and what measures the runtime under its executor.
+const LINK_THE_CLIENT: [&str; 2] = ["chain/node", "testing/bench/weights"];
 
 /// Also the zones' names: a crate anywhere else is a finding.
 const ZONES: [&str; 8] = ["common", "chain", "tee", "host", "contracts", "testing", "fuzz", "xtask"];
@@ -50,8 +54,8 @@ fn ours(krate: &Crate, folder: &str, kind: Kind) -> Option<&'static str> {
 
 fn theirs(krate: &Crate, dependency: &Dependency) -> Option<&'static str> {
     let name = dependency.name.as_str();
-    if name.starts_with("sc-") && krate.folder != "chain/node" {
-        return Some("only chain/node uses sc-* crates");
+    if name.starts_with("sc-") && !LINK_THE_CLIENT.contains(&krate.folder.as_str()) {
+        return Some("only chain/node and testing/bench/weights use sc-* crates");
     }
     let frame = name.starts_with("frame-") || name.starts_with("pallet-");
     if frame && krate.zone() == "tee" && dependency.kind != Kind::Dev {
@@ -117,6 +121,8 @@ mod tests {
         assert_eq!(findings("tee/core", fixture::theirs("pallet-balances", Kind::Normal)).len(), 1);
         assert_eq!(findings("host/cli", fixture::theirs("sc-service", Kind::Dev)).len(), 1);
         assert_eq!(findings("chain/node", fixture::theirs("sc-service", Kind::Normal)), []);
+        assert_eq!(findings("testing/bench/weights", fixture::theirs("sc-executor", Kind::Normal)), []);
+        assert_eq!(findings("testing/bench/chain", fixture::theirs("sc-executor", Kind::Normal)).len(), 1);
         assert_eq!(findings("chain/runtime", fixture::theirs("frame-support", Kind::Normal)), []);
     }
 

@@ -48,10 +48,20 @@ impl<T: Config> Pallet<T> {
         if Self::is_barred(Appraisals::<T>::get(worker).as_ref()) {
             return Some(Absence::Barred);
         }
-        let grace = CurrentWindows::<T>::get().lapse_grace;
-        let late = record.valid_until.saturating_add(grace) <= Self::now_seconds();
         let admitted = Self::ensure_admitted(&record.measurement, role).is_ok();
-        (record.role != role || late || !admitted).then_some(Absence::Lapsed)
+        (record.role != role || Self::is_late(&record) || !admitted).then_some(Absence::Lapsed)
+    }
+
+    /// Whether a TEE has no registration in `role`, or one that lapsed longer ago than the grace. What governance or the brake decides is
+    /// not asked: that is another reason, see [`Self::absence`].
+    pub fn has_lapsed(worker: &WorkerId, role: Role) -> bool {
+        Workers::<T>::get(worker).is_none_or(|record| record.role != role || Self::is_late(&record))
+    }
+
+    /// Whether a registration lapsed longer ago than the grace.
+    fn is_late(record: &WorkerRecord) -> bool {
+        let grace = CurrentWindows::<T>::get().lapse_grace;
+        record.valid_until.saturating_add(grace) <= Self::now_seconds()
     }
 
     /// Whether governance or the brake has taken from a TEE its part in decisions: its registration is gone, its root, vendor,

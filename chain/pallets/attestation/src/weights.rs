@@ -1,7 +1,8 @@
 //! Weights of the attestation pallet's calls.
 //!
-//! Estimates: P-256 in WASM costs about a millisecond a verification; the counts are those of `phala-attest`. SPECIFICATION marks
-//! them `[not yet]` benchmarked. The submitter controls only sizes, which are bounded.
+//! A body that begins with `Measured` is of `cargo xtask bench weights`, which measures the runtime's WASM in the states it names, and is
+//! explained in `docs/bench/weights.md`. The others are estimates: P-256 in WASM costs about a millisecond a verification; the counts are
+//! those of `phala-attest`. The submitter controls only sizes, which are bounded.
 
 use frame_support::weights::{constants::ParityDbWeight, Weight};
 
@@ -71,11 +72,11 @@ impl WeightInfo for () {
     }
 
     fn record_root(seats: u32) -> Weight {
-        Weight::from_parts(30_000_000, 8_000).saturating_add(ParityDbWeight::get().reads_writes(11, 2)).saturating_add(
-            // Each seat's signature; its registration, measurement, listing and appraisal. The bans, the terms, the cap, the mark, the
-            // time and the block are read once.
-            Weight::from_parts(85_000_000, 700)
-                .saturating_add(ParityDbWeight::get().reads(4))
+        Weight::from_parts(30_000_000, 8_000).saturating_add(ParityDbWeight::get().reads_writes(12, 2)).saturating_add(
+            // Each seat's signature; its registration, measurement, listing, appraisal and advisories. The bans, the terms, the cap, the
+            // policy on advisories, the mark, the time and the block are read once, and decoded each time.
+            Weight::from_parts(130_000_000, 1_200)
+                .saturating_add(ParityDbWeight::get().reads(5))
                 .saturating_mul(seats.into()),
         )
     }

@@ -1,7 +1,8 @@
 //! Weights of the beacon pallet's calls and hooks.
 //!
-//! Estimates from the operations each does, at the reference costs of the runtime's database and some five times the native cost of the
-//! curve's operations, for they run in the runtime's WASM; SPECIFICATION marks them `[not yet]` benchmarked. A record has at most a
+//! A body that begins with `Measured` is of `cargo xtask bench weights`, which measures the runtime's WASM in the states it names, and is
+//! explained in `docs/bench/weights.md`. The others are estimates from the operations each does, at the reference costs of the runtime's
+//! database and some five times the native cost of the curve's operations, for they run in the runtime's WASM. A record has at most a
 //! hundred holders.
 
 use frame_support::weights::{constants::ParityDbWeight, Weight};

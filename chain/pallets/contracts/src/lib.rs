@@ -3,7 +3,8 @@
 //! Guarantees: an epoch opens only when more than half of a cluster's replicas announced the same envelope key, at the beginning
 //! of a block, and never while the epoch before has items without a final result; a result is final only when more than half of
 //! the replicas signed the same one, in the order of the inbox's boundaries, each continuing the commitment of the one before;
-//! a replica that falls behind, disagrees or lapses is named by an event, and final results wait for those behind, within a bound;
+//! a replica that falls behind, disagrees or lapses is named by an event, and final results wait for those behind, within a bound; one that
+//! lapses for longer than the registry's grace loses its assignment by itself, while as many votes decide without it;
 //! what a replica that is shut out has signed decides nothing any more, and the next epoch, whose keys it does not get, is due at once;
 //! each epoch's keys are of one era's root, and it is counted which clusters need a former one; a cluster that is closed is so for good.
 //!
@@ -21,6 +22,7 @@ mod clusters;
 mod code;
 mod drawing;
 mod egress;
+mod lapses;
 mod results;
 mod rolls;
 mod standing;
@@ -122,6 +124,16 @@ pub mod pallet {
         pub next: u32,
         /// Clusters that are still to be looked at; none when nobody was shut out, and no hand-over began, since all were.
         pub left: u32,
+    }
+
+    /// A replica whose registration is gone, or lapsed longer ago than the registry's grace.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, TypeInfo)]
+    pub struct LapsedReplica {
+        /// Who.
+        pub worker: WorkerId,
+        /// Since which block it may go; none while fewer votes would decide without it, while those who remain do not decide, or while
+        /// the brake holds.
+        pub since: Option<BlockNumber>,
     }
 
     /// Boundaries that one result of a submission makes final at most: its own, and one that waited for it.
@@ -241,6 +253,14 @@ pub mod pallet {
     /// How far the clusters have been looked through for replicas that are shut out and keys of a former root.
     #[pallet::storage]
     pub type Search<T> = StorageValue<_, SearchPlace, ValueQuery>;
+
+    /// Replicas that have lapsed and are still assigned.
+    #[pallet::storage]
+    pub type LapsedReplicas<T> = StorageMap<_, Blake2_128Concat, ClusterId, Vec<LapsedReplica>, ValueQuery>;
+
+    /// The cluster that is looked at next for replicas that have lapsed.
+    #[pallet::storage]
+    pub type WatchedCluster<T> = StorageValue<_, u32, ValueQuery>;
 
     /// Code by hash.
     #[pallet::storage]
@@ -422,6 +442,14 @@ pub mod pallet {
             /// The item.
             sequence: u64,
         },
+        /// A replica's registration is gone, or lapsed longer ago than the registry's grace. It is dropped an hour of 6 s blocks after it may
+        /// be, unless it attests again; where fewer votes would then decide, it keeps its place until governance assigns others.
+        ReplicaLapsed {
+            /// The cluster.
+            cluster: ClusterId,
+            /// Who.
+            worker: WorkerId,
+        },
     }
 
     #[pallet::error]
@@ -486,13 +514,15 @@ pub mod pallet {
         /// suspension beside, while a replica is barred or the brake was on within the hour. So it is not shown that anything is lost.
         /// Assign replicas to have others serve it, or wait. What is overdue may be so because gatekeepers are away, or a long item runs.
         StillOpening,
+        /// The replica has lapsed, but the others do not decide either: many of them have lapsed, or are lost. Wait until they attest again.
+        OthersAway,
     }
 
     #[pallet::hooks]
     impl<T: Config> Hooks<BlockNumberFor<T>> for Pallet<T> {
         fn on_initialize(_: BlockNumberFor<T>) -> Weight {
             // What opens now may be an epoch whose keys a replica got before it was shut out: looked at after it has opened.
-            Self::open_epochs().saturating_add(Self::look_at_clusters())
+            Self::open_epochs().saturating_add(Self::look_at_clusters()).saturating_add(Self::watch_replicas())
         }
     }
 
@@ -598,7 +628,7 @@ pub mod pallet {
         }
 
         /// Drops a replica that is lost, whose registration is gone or lapsed longer ago than the registry's grace, or that is shut out;
-        /// anyone may. Refused when fewer votes than before would then decide.
+        /// anyone may. Refused when fewer votes than before would then decide, and of one that lapsed while the others are too few to.
         #[pallet::call_index(8)]
         #[pallet::weight(<T as Config>::WeightInfo::drop_replica())]
         pub fn drop_replica(origin: OriginFor<T>, cluster: ClusterId, worker: WorkerId) -> DispatchResult {

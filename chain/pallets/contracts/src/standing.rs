@@ -5,8 +5,8 @@
 //! signed it: for [`FINAL_RESULTS_KEPT`] boundaries at least, and for [`Config::MaxReplicaLag`] at most. A replica that is behind by more
 //! is *lost*, by an event and for everyone to read: it cannot confirm what it is asked to execute, whatever it is shown. A
 //! replica that signed otherwise than the majority has *dissented*; it stopped for good, and nothing is kept for it. Anyone may have
-//! a lost, lapsed or shut out replica dropped while that leaves the number of votes that decide as it is; who serves instead is
-//! governance's explicit assignment.
+//! a lost, lapsed or shut out replica dropped while that leaves the number of votes that decide as it is, a lapsed one only while the others
+//! decide - and that goes by itself in the end (`lapses.rs`) -; who serves instead is governance's explicit assignment.
 //!
 //! Guarantees: bounded work and bounded state a result, and no replica stops counting in silence. Replicas control what they
 //! sign; a replica can keep at most [`Config::MaxReplicaLag`] results in state, and no replica can have another one dropped.
@@ -113,11 +113,21 @@ impl<T: Config> Pallet<T> {
         record.replicas.retain(|replica| *replica != worker);
         // Or whoever keeps honest replicas from attesting would decide alone in the end.
         ensure!(record.majority() == majority && !record.replicas.is_empty(), Error::<T>::MajorityWouldFall);
+        // Or anybody could take the first that lapsed off each cluster in an outage, while nobody can attest (`lapses.rs`).
+        let decides = reason != DropReason::Lapsed || Self::who_decide(cluster, &record) >= majority;
+        ensure!(decides, Error::<T>::OthersAway);
+        Self::take_off(cluster, record, worker, reason);
+        Ok(())
+    }
+
+    /// Takes a replica off its cluster, with what it announced, bound and confirmed. Whether fewer votes would then decide is the caller's
+    /// to ask.
+    pub(crate) fn take_off(cluster: ClusterId, mut record: ClusterRecord, worker: WorkerId, reason: DropReason) {
+        record.replicas.retain(|replica| *replica != worker);
         Announcements::<T>::mutate(cluster, |announced| announced.retain(|announcement| announcement.worker != worker));
         RekeyVotes::<T>::mutate(cluster, |votes| votes.retain(|(who, _)| *who != worker));
         Standings::<T>::mutate(cluster, |standings| standings.retain(|standing| standing.worker != worker));
         Clusters::<T>::insert(cluster, record);
         Self::deposit_event(Event::ReplicaDropped { cluster, worker, reason });
-        Ok(())
     }
 }

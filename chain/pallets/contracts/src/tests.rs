@@ -5,6 +5,7 @@ mod closing;
 mod drawing;
 mod egress;
 mod hand_over;
+mod lapses;
 mod results;
 mod rolls;
 mod standing;

@@ -1,7 +1,8 @@
 //! Weights of the contracts pallet's calls.
 //!
-//! Estimates from the operations each call does, at the reference costs of the runtime's database, deliberately on the high side;
-//! SPECIFICATION marks them `[not yet]` benchmarked. Nobody controls the inputs but the caller, by their number and size.
+//! A body that begins with `Measured` is of `cargo xtask bench weights`, which measures the runtime's WASM in the states it names, and is
+//! explained in `docs/bench/weights.md`. The others are estimates from the operations each call does, at the reference costs of the
+//! runtime's database, deliberately on the high side. Nobody controls the inputs but the caller, by their number and size.
 
 use frame_support::weights::{constants::ParityDbWeight, Weight};
 
@@ -29,6 +30,8 @@ pub trait WeightInfo {
     fn close_cluster() -> Weight;
     /// `on_initialize` when `number` clusters are looked at for replicas that are shut out and for keys of a former root.
     fn look_at_clusters(number: u32) -> Weight;
+    /// `on_initialize` when `number` clusters are looked at for replicas that have lapsed.
+    fn watch_replicas(number: u32) -> Weight;
 }
 
 /// One Ed25519 verification by the host function.
@@ -37,11 +40,11 @@ const SIGNATURE: Weight = Weight::from_parts(60_000_000, 0);
 impl WeightInfo for () {
     fn assign(replicas: u32) -> Weight {
         Weight::from_parts(30_000_000, 4_000)
-            .saturating_add(Weight::from_parts(15_000_000, 800).saturating_mul(replicas.into()))
-            // Of each replica its registration, measurement, listing and appraisal; the bans, the terms, the cap, the mark, the time, the
-            // block, and the clusters of the era that comes once.
+            .saturating_add(Weight::from_parts(60_000_000, 1_300).saturating_mul(replicas.into()))
+            // Of each replica its registration, measurement, listing, appraisal and advisories; the bans, the terms, the cap, the policy on
+            // advisories, the mark, the time, the block, and the clusters of the era that comes once.
             .saturating_add(
-                ParityDbWeight::get().reads_writes(10u64.saturating_add(4u64.saturating_mul(replicas.into())), 5),
+                ParityDbWeight::get().reads_writes(11u64.saturating_add(5u64.saturating_mul(replicas.into())), 5),
             )
             .saturating_add(coming_era())
     }
@@ -50,7 +53,7 @@ impl WeightInfo for () {
         // Reads and writes the announcements of up to 15 replicas, 1,220 bytes each with the era.
         Weight::from_parts(80_000_000, 24_000)
             .saturating_add(SIGNATURE)
-            .saturating_add(ParityDbWeight::get().reads_writes(13, 2))
+            .saturating_add(ParityDbWeight::get().reads_writes(15, 2))
             .saturating_add(coming_era())
             .saturating_add(standing_of_all())
     }
@@ -87,15 +90,16 @@ impl WeightInfo for () {
     }
 
     fn submit_results(number: u32, finalised: u32) -> Weight {
-        // Each result: cluster, worker, measurement, listing, appraisal, boundary or final result, votes of up to 15 replicas or standings,
-        // a dispute and when one was settled, and the standing of all who voted, asked once more than boundaries become final. The bans, the terms, the cap, the mark, the time and the block once.
-        Weight::from_parts(10_000_000, 4_000)
-            .saturating_add(ParityDbWeight::get().reads(6))
+        // Each result: cluster, worker, measurement, listing, appraisal, advisories, boundary or final result, votes of up to 15 replicas or
+        // standings, a dispute and when one was settled, and the standing of all who voted, asked once more than boundaries become final.
+        // The bans, the terms, the cap, the policy on advisories, the mark, the time and the block once.
+        Weight::from_parts(10_000_000, 7_000)
+            .saturating_add(ParityDbWeight::get().reads(7))
             .saturating_add(
                 Weight::from_parts(100_000_000, 12_000)
                     .saturating_add(SIGNATURE)
                     .saturating_add(standing_of_all())
-                    .saturating_add(ParityDbWeight::get().reads_writes(12, 3))
+                    .saturating_add(ParityDbWeight::get().reads_writes(13, 3))
                     .saturating_mul(number.into()),
             )
             .saturating_add(finalise().saturating_mul(finalised.into()))
@@ -104,14 +108,17 @@ impl WeightInfo for () {
     fn submit_rekey(finalised: u32) -> Weight {
         Weight::from_parts(100_000_000, 12_000)
             .saturating_add(SIGNATURE)
-            .saturating_add(ParityDbWeight::get().reads_writes(15, 3))
+            .saturating_add(ParityDbWeight::get().reads_writes(17, 3))
             // Of those who voted for the binding, and of those whose results are looked at and do not become final.
             .saturating_add(standing_of_all().saturating_mul(2))
             .saturating_add(finalise().saturating_mul(finalised.into()))
     }
 
     fn drop_replica() -> Weight {
-        Weight::from_parts(65_000_000, 28_000).saturating_add(ParityDbWeight::get().reads_writes(12, 4))
+        // Of one that lapsed: what makes each of the others active, their advisories too, and terms, cap, bans and advisories.
+        Weight::from_parts(65_000_000, 28_000)
+            .saturating_add(standing_of_all())
+            .saturating_add(ParityDbWeight::get().reads_writes(31, 4))
     }
 
     fn draw_cluster(replicas: u32, registrations: u32, clusters: u32) -> Weight {
@@ -121,8 +128,8 @@ impl WeightInfo for () {
             .saturating_add(Weight::from_parts(40_000_000, 8_000))
             .saturating_add(ParityDbWeight::get().reads(10))
             .saturating_add(
-                Weight::from_parts(25_000_000, 900)
-                    .saturating_add(ParityDbWeight::get().reads(5))
+                Weight::from_parts(65_000_000, 1_400)
+                    .saturating_add(ParityDbWeight::get().reads(6))
                     .saturating_mul(registrations.into()),
             )
             .saturating_add(
@@ -148,6 +155,17 @@ impl WeightInfo for () {
             Weight::from_parts(300_000_000, 28_000)
                 .saturating_add(standing_of_all())
                 .saturating_add(ParityDbWeight::get().reads_writes(6, 6))
+                .saturating_mul(number.into()),
+        )
+    }
+
+    fn watch_replicas(number: u32) -> Weight {
+        // The place, the number of clusters, the windows, the brake, the time, the block, the terms, the cap, the bans and the advisories
+        // once. Each: cluster, of up to 15 replicas the registration and the four other entries that make it active, standings, who had
+        // lapsed; of one that goes cluster, announcements of 1,220 bytes each, bindings and standings.
+        ParityDbWeight::get().reads_writes(10, 1).saturating_add(
+            Weight::from_parts(250_000_000, 64_000)
+                .saturating_add(ParityDbWeight::get().reads_writes(80, 5))
                 .saturating_mul(number.into()),
         )
     }

@@ -3,13 +3,14 @@
 //! An item is taken in the order of its cluster's sequences, with a proof against the root that a *final* result commits, when the
 //! dissent window after that result is over and no replica of the cluster has signed otherwise. It is attempted once. What came of it is
 //! an event, and is kept for the newest [`EGRESS_FATES_KEPT`] of a cluster. Transfers are paid out of the contract's account
-//! ([`ContractId::account`]), to which anyone may send funds; messages to elsewhere only stand in an event, under the item's id.
+//! ([`ContractId::account`]), to which anyone may send funds; messages to elsewhere only stand in an event, under the item's id. A message
+//! that has left is signed by gatekeepers as its contract; anyone may leave such a signature here, for whoever carries the message on.
 //!
 //! Guarantees: no sequence of a cluster is taken twice, whatever relayers repeat; a cluster pays out of its own contracts' accounts and no
 //! others, and not more in a period than its limit; what fails is recorded with its reason, holds up nothing after it, and is never tried
 //! again. An item that comes too early, while its cluster is disputed, or when the period's limit is used up, waits, and so does what
 //! comes after it. When governance settles a dispute against the majority, what was final until then fails, messages too. Who brings items
-//! of which all are taken pays nothing for it.
+//! of which all are taken pays nothing for it. A signature that is kept holds, under the key of the contract that sent the message.
 //!
 //! Replicas control which items there are, by majority; relayers control when they come. Does not: tell the contract what came of an
 //! item, or give it what was sent to its account; judge a dispute (governance does); keep a contract's account alive, which loses what is
@@ -45,10 +46,11 @@ pub mod pallet {
         },
     };
     use frame_system::pallet_prelude::*;
-    use phala_crypto::merkle;
+    use phala_crypto::{egress::verify_signature, merkle};
     use phala_pallet_contracts as contracts;
     use phala_protocol::{
         egress::{EgressAction, EgressFailure, EgressFate, EgressItem, EgressOutcome, EgressRoot, ProvedEgress},
+        identities::{signing::EgressSignature, IdentityPoints, Scheme},
         ids::{AccountId, Balance, BlockNumber, ClusterId, ContractId},
         limits::{EGRESS_FATES_KEPT, MAX_EGRESS_PER_TAKE},
         Hash,
@@ -71,6 +73,8 @@ pub mod pallet {
         type GovernanceOrigin: EnsureOrigin<Self::RuntimeOrigin>;
         /// What transfers pay in.
         type Currency: Mutate<Self::AccountId> + Inspect<Self::AccountId, Balance = Balance>;
+        /// The network's two public keys, of which contracts' follow; none while there are no identities.
+        type Identities: Get<Option<IdentityPoints>>;
         /// Blocks after a result became final in which a replica may still show that it signed otherwise, before anything of the
         /// result leaves its cluster.
         #[pallet::constant]
@@ -92,6 +96,14 @@ pub mod pallet {
     /// What became of the newest items, by cluster and sequence.
     #[pallet::storage]
     pub type Fates<T> = StorageMap<_, Blake2_128Concat, (ClusterId, u64), EgressFate>;
+
+    /// Which contracts sent the messages that left, by cluster and sequence, as long as their fates are kept.
+    #[pallet::storage]
+    pub type Senders<T> = StorageMap<_, Blake2_128Concat, (ClusterId, u64), ContractId>;
+
+    /// Signatures of contracts under messages that left, by cluster, sequence and scheme, as long as the messages' fates are kept.
+    #[pallet::storage]
+    pub type Signatures<T> = StorageMap<_, Blake2_128Concat, (ClusterId, u64, Scheme), EgressSignature>;
 
     /// What clusters may pay out in a period, where governance has set it, in 10^-12 PHA.
     #[pallet::storage]
@@ -132,6 +144,15 @@ pub mod pallet {
             /// What.
             payload: Vec<u8>,
         },
+        /// A message that left has its contract's signature.
+        Signed {
+            /// The item's id.
+            id: Hash,
+            /// The contract.
+            contract: ContractId,
+            /// The scheme; the signature stands in the state.
+            scheme: Scheme,
+        },
         /// Governance set what a cluster may pay out in a period.
         LimitSet {
             /// The cluster.
@@ -171,6 +192,14 @@ pub mod pallet {
         NotDisputed,
         /// A counter is exhausted.
         Overflow,
+        /// There is no message with that sequence that has left, or its fate is not kept any more.
+        NotLeft,
+        /// The message has a signature of that scheme.
+        AlreadySigned,
+        /// The network has no identities.
+        NoIdentities,
+        /// The signature is not one of the message's contract under the message.
+        BadSignature,
     }
 
     #[pallet::call]
@@ -224,6 +253,30 @@ pub mod pallet {
             Self::deposit_event(Event::Settled { cluster, void });
             Ok(())
         }
+
+        /// Leaves a contract's signature under a message that has left its cluster; anyone may, and the first that is valid is kept, for
+        /// nothing. It is kept as long as the message's fate.
+        #[pallet::call_index(3)]
+        #[pallet::weight(<T as Config>::WeightInfo::attach_signature())]
+        pub fn attach_signature(
+            origin: OriginFor<T>,
+            cluster: ClusterId,
+            sequence: u64,
+            scheme: Scheme,
+            signature: [u8; 64],
+        ) -> DispatchResultWithPostInfo {
+            ensure_signed(origin)?;
+            let place = (cluster, sequence, scheme);
+            ensure!(!Signatures::<T>::contains_key(place), Error::<T>::AlreadySigned);
+            let contract = Senders::<T>::get((cluster, sequence)).ok_or(Error::<T>::NotLeft)?;
+            let EgressFate { id, .. } = Fates::<T>::get((cluster, sequence)).ok_or(Error::<T>::NotLeft)?;
+            let network = *T::Identities::get().ok_or(Error::<T>::NoIdentities)?.of(scheme);
+            let signed = verify_signature(&Self::genesis(), scheme, &network, &contract, id, signature)
+                .map_err(|_| Error::<T>::BadSignature)?;
+            Signatures::<T>::insert(place, signed);
+            Self::deposit_event(Event::Signed { id, contract, scheme });
+            Ok(Pays::No.into())
+        }
     }
 
     impl<T: Config> Pallet<T> {
@@ -248,14 +301,28 @@ pub mod pallet {
                 if void { EgressOutcome::Failed(EgressFailure::Voided) } else { Self::attempt(id, item, now)? };
             Next::<T>::insert(cluster, next.checked_add(1).ok_or(Error::<T>::Overflow)?);
             Fates::<T>::insert((cluster, sequence), EgressFate { id, block: now, outcome });
+            if outcome == EgressOutcome::Left {
+                Senders::<T>::insert((cluster, sequence), contract);
+            }
             if let Some(old) = sequence.checked_sub(EGRESS_FATES_KEPT) {
-                Fates::<T>::remove((cluster, old));
+                Self::forget(cluster, old);
             }
             if index.checked_add(1) == Some(count) {
                 contracts::Pallet::<T>::forget_egress_root(cluster, block);
             }
             Self::deposit_event(Event::Taken { id, cluster, sequence, contract, outcome });
             Ok(true)
+        }
+
+        /// Forgets what became of an item, and its signatures.
+        fn forget(cluster: ClusterId, sequence: u64) {
+            Fates::<T>::remove((cluster, sequence));
+            // Nothing else has signatures.
+            if Senders::<T>::take((cluster, sequence)).is_some() {
+                for scheme in [Scheme::Ed25519, Scheme::Ristretto255] {
+                    Signatures::<T>::remove((cluster, sequence, scheme));
+                }
+            }
         }
 
         /// Does what a proved item asks for, once. An error is a reason to wait, and has done nothing.

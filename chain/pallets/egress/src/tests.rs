@@ -13,6 +13,7 @@ use phala_pallet_contracts::{Clusters, Disputed, EgressRoots, Instances};
 use phala_protocol::{
     chain_state::{ClusterRecord, ContractRecord},
     egress::{empty_root, EgressAction, EgressFailure, EgressItem, EgressOutcome, EgressRoot, ProvedEgress},
+    identities::{IdentityPoints, Scheme},
     limits::EGRESS_FATES_KEPT,
     storage, AccountId, ClusterId, CodeHash, ContractId, Hash, WorkerId,
 };
@@ -20,6 +21,8 @@ use sp_runtime::{
     traits::{Dispatchable, IdentityLookup},
     AccountId32, BuildStorage, DispatchError,
 };
+
+mod signatures;
 
 #[frame_support::runtime]
 mod runtime {
@@ -107,9 +110,14 @@ const WINDOW: u32 = 5;
 const PERIOD: u32 = 100;
 const LIMIT: u128 = 1_000;
 
+parameter_types! {
+    pub static Identities: Option<IdentityPoints> = None;
+}
+
 impl crate::Config for Test {
     type GovernanceOrigin = frame_system::EnsureRoot<AccountId32>;
     type Currency = Balances;
+    type Identities = Identities;
     type DissentWindow = ConstU32<WINDOW>;
     type PeriodLength = ConstU32<PERIOD>;
     type PeriodLimit = ConstU128<LIMIT>;
@@ -197,6 +205,11 @@ fn storage_keys_are_the_ones_that_others_read() {
     assert_eq!(Fates::<Test>::hashed_key_for((CLUSTER, 7)), storage::egress_fate_key(CLUSTER, 7));
     assert_eq!(EgressRoots::<Test>::hashed_key_for((CLUSTER, 7)), storage::egress_root_key(CLUSTER, 7));
     assert_eq!(Disputed::<Test>::hashed_key_for(CLUSTER), storage::disputed_key(CLUSTER));
+    assert_eq!(Voided::<Test>::hashed_key_for(CLUSTER), storage::egress_voided_key(CLUSTER));
+    for scheme in [Scheme::Ed25519, Scheme::Ristretto255] {
+        let key = storage::egress_signature_key(CLUSTER, 7, scheme);
+        assert_eq!(Signatures::<Test>::hashed_key_for((CLUSTER, 7, scheme)), key);
+    }
     assert_eq!(empty_root(), merkle::root::<Hash>(&[]), "what the contracts pallet takes for no items");
 }
 

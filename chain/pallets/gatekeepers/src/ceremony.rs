@@ -1,8 +1,9 @@
 //! The course of a ceremony: start, phases, attempts, end.
 //!
 //! Guarantees: a phase ends in the block after its last, or after all that take part said what it asks; what follows is what
-//! [`phala_protocol::ceremony::end_phase`] says, and dealers that it convicts are punished; a ceremony that took the absent back
-//! [`MOST_READMISSIONS`] times is given up, which counts as an absence; no attempt's number is used twice in an era.
+//! [`phala_protocol::ceremony::end_phase`] says, and dealers that it convicts are punished; a ceremony that took the absent back, or failed
+//! and left out nobody, [`MOST_READMISSIONS`] times is given up, which counts as an absence of whoever is absent; no attempt's number is used
+//! twice in an era.
 //! A block moves a ceremony by one phase at most. Governance and elections start, governance cancels, seats' statements and time move.
 
 use crate::{
@@ -13,7 +14,7 @@ use frame_support::{ensure, pallet_prelude::DispatchResult, weights::Weight};
 use phala_pallet_attestation::Workers;
 use phala_protocol::{
     ceremony::{end_phase, faults, threshold_of, CeremonyRecord, Fault, Next as Follows, Phase, MAX_SEATS},
-    ids::WorkerId,
+    ids::{BlockNumber, WorkerId},
 };
 
 impl<T: Config> Pallet<T> {
@@ -21,6 +22,7 @@ impl<T: Config> Pallet<T> {
     pub(crate) fn begin_ceremony(gatekeepers: &[WorkerId]) -> Result<u32, Error<T>> {
         ensure!(!Ceremony::<T>::exists(), Error::<T>::UnderWay);
         ensure!(!Next::<T>::exists(), Error::<T>::HandOverPending);
+        ensure!(!IdentityCeremony::<T>::exists(), Error::<T>::IdentitiesUnderWay);
         ensure!(gatekeepers.len() >= LEAST_SEATS, Error::<T>::TooFewSeats);
         ensure!(gatekeepers.len() <= MAX_SEATS, Error::<T>::TooManySeats);
         let mut elected = Vec::with_capacity(gatekeepers.len());
@@ -68,6 +70,7 @@ impl<T: Config> Pallet<T> {
                 Self::advance(record);
             }
         }
+        weight.saturating_accrue(Self::identities_at_block());
         weight.saturating_add(Self::hand_over(now))
     }
 
@@ -78,6 +81,9 @@ impl<T: Config> Pallet<T> {
         }
         let before = record.clone();
         let ended = end_phase(&mut record);
+        // With too few that committed, whoever did not is asked again without having been left out. Where an attempt failed and nobody is at
+        // fault, more lied than may, and could go on for ever.
+        let again = ended.next == Follows::Begin(Phase::Commit) && ended.left_out.is_empty();
         for dealer in ended.convicted {
             if let Some(seat) = record.seat(dealer) {
                 Self::convict(era, attempt, &seat.gatekeeper, Offence::WrongShare, Vec::new());
@@ -89,8 +95,6 @@ impl<T: Config> Pallet<T> {
                 Self::deposit_event(Event::LeftOut { era, attempt, gatekeeper, fault });
             }
         }
-        // With too few that committed, whoever did not is asked again without having been left out.
-        let again = before.phase == Phase::Commit && ended.next == Follows::Begin(Phase::Commit);
         if (again || ended.readmitted > 0) && ended.next != Follows::Abandoned {
             let times = Readmissions::<T>::get();
             if times >= MOST_READMISSIONS {
@@ -145,16 +149,20 @@ impl<T: Config> Pallet<T> {
         record.complaints.retain(|complaint| !former.contains(&complaint.accuser));
     }
 
-    /// The present block is the first of the phase.
-    fn begin_phase(mut record: CeremonyRecord, phase: Phase) {
+    /// Blocks of a phase that begins now.
+    pub(crate) fn phase_length(phase: Phase) -> BlockNumber {
         let policy = CurrentPolicy::<T>::get();
-        let length = match phase {
+        match phase {
             Phase::Commit => policy.commit,
             Phase::Share => policy.share,
             Phase::Deliver => policy.deliver,
             Phase::Settle => policy.settle,
-        };
-        record.begin(phase, Self::now(), length);
+        }
+    }
+
+    /// The present block is the first of the phase.
+    fn begin_phase(mut record: CeremonyRecord, phase: Phase) {
+        record.begin(phase, Self::now(), Self::phase_length(phase));
         Due::<T>::put(record.until.saturating_add(1));
         let CeremonyRecord { era, attempt, until, .. } = record;
         Self::deposit_event(Event::PhaseBegan { era, attempt, phase, until });

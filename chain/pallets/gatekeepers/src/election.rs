@@ -2,7 +2,8 @@
 //!
 //! Guarantees, except on a development network whose root is none or a lone gatekeeper's: only validators with a gatekeeper are
 //! elected, four at least; the elected set takes over only after its gatekeepers made their root, with as many as that root needs;
-//! until then staking plans no era, so that the present set keeps its seats, its exposure and its bonds, for as long as it takes.
+//! until then staking plans no era, so that the present set keeps its seats, its exposure and its bonds, for as long as it takes; and no set is
+//! elected while identities are made or handed over.
 //! Whoever withdraws from a set that waits is fined, and a set that is given up takes its root with it, unless clusters go over to that
 //! already. Staking asks through the runtime's election provider; who stands is the validators' own choice, who wins the nominators'.
 
@@ -35,7 +36,7 @@ impl<T: Config> Pallet<T> {
             Planned::<T>::kill();
             Self::deposit_event(Event::PlanDropped { era });
         }
-        if under_way.is_some() || Next::<T>::exists() {
+        if under_way.is_some() || Next::<T>::exists() || IdentityCeremony::<T>::exists() {
             return Election::Withheld;
         }
         Election::Candidates

@@ -6,7 +6,8 @@
 //! root is recorded only when every seat that takes part, a threshold at least, confirmed the same share list and the same beacon key; the
 //! threshold counts all elected seats; the root that answers is replaced only by the next era's, and not before governance's delay is over and no
 //! cluster needs a former one; once clusters go over to a root nothing takes it away; no set is elected whose gatekeepers have not made
-//! their root (where that is asked for: see [`Pallet::election`]).
+//! their root (where that is asked for: see [`Pallet::election`]); the keys that contracts' identities follow from change hands by a record
+//! that those who receive them confirmed, and stay the same.
 //!
 //! Validators choose their gatekeeper, and those behind more than half of the seats of the root that answers the committee of the brake;
 //! gatekeepers' TEEs sign statements, anyone carries them, governance starts and cancels. Does not: see a secret, know whether an honest
@@ -19,6 +20,7 @@ extern crate alloc;
 mod ceremony;
 mod committee;
 mod election;
+mod identities;
 mod roots;
 mod seats;
 mod statements;
@@ -34,8 +36,8 @@ pub use weights::WeightInfo;
 /// Seats of a ceremony at least: with fewer, the threshold is all of them, and one machine that is down stops the network.
 pub const LEAST_SEATS: usize = 4;
 
-/// Times that a ceremony begins again with those that were absent because too few were left. Then it is given up: seats that are silent
-/// together could keep it up for ever.
+/// Times that a ceremony begins again with those that were absent because too few were left, or because an attempt failed and left out nobody.
+/// Then it is given up: seats that are silent together, or confirm two lists, could keep it up for ever.
 pub const MOST_READMISSIONS: u32 = 5;
 
 /// Eras for which it is remembered who had which seat, and equivocation can be reported: as long as stakes stay bonded.
@@ -52,6 +54,7 @@ pub mod pallet {
     use phala_protocol::{
         ceremony::{Attachment, CeremonyRecord, Fault, Phase, SignedStatement, MAX_SEATS},
         chain_state::RootRecord,
+        identities::{IdentityCeremonyRecord, IdentityRecord, SignedIdentityStatement},
         ids::{AccountId, BlockNumber, WorkerId},
         Hash,
     };
@@ -92,6 +95,22 @@ pub mod pallet {
     /// An era, and its first attempt that no ceremony has used: a seat that signed for an attempt is never asked again for the same.
     #[pallet::storage]
     pub type NextAttempt<T> = StorageValue<_, (u32, u32), ValueQuery>;
+
+    /// Who holds the keys that contracts' identities follow from, which TEEs read. Absent until they are made.
+    #[pallet::storage]
+    pub type Identity<T> = StorageValue<_, IdentityRecord>;
+
+    /// The ceremony of identities under way, which TEEs read.
+    #[pallet::storage]
+    pub type IdentityCeremony<T> = StorageValue<_, IdentityCeremonyRecord>;
+
+    /// The block in which the phase of the ceremony of identities ends, as [`Due`].
+    #[pallet::storage]
+    pub type IdentityDue<T> = StorageValue<_, BlockNumber>;
+
+    /// An era, and its first attempt that no ceremony of identities has used.
+    #[pallet::storage]
+    pub type NextIdentityAttempt<T> = StorageValue<_, (u32, u32), ValueQuery>;
 
     /// The roots that ceremonies made, by era: the one that answers, and the one that comes.
     #[pallet::storage]
@@ -359,6 +378,97 @@ pub mod pallet {
             /// The policy.
             policy: Policy,
         },
+        /// A ceremony of identities began: the seats of the root that answers make the keys, or receive them.
+        IdentitiesStarted {
+            /// The root's era.
+            era: u32,
+            /// Its first attempt.
+            attempt: u32,
+            /// Shares that will sign.
+            threshold: u16,
+            /// Whether keys are made; otherwise those who hold them hand them over.
+            made: bool,
+        },
+        /// A phase of a ceremony of identities began.
+        IdentitiesPhaseBegan {
+            /// The era.
+            era: u32,
+            /// The attempt.
+            attempt: u32,
+            /// The phase.
+            phase: Phase,
+            /// Its last block, if it is not over before.
+            until: BlockNumber,
+        },
+        /// A dealer or holder of identities made a statement; what it says stands in the ceremony's record.
+        IdentitiesStated {
+            /// The era.
+            era: u32,
+            /// The attempt.
+            attempt: u32,
+            /// Its index, from 1.
+            index: u16,
+            /// Whether it is a dealer's.
+            of_dealer: bool,
+        },
+        /// What stands beside such a statement. TEEs check it against the record.
+        IdentitiesAttached {
+            /// The era.
+            era: u32,
+            /// The attempt.
+            attempt: u32,
+            /// The index of whoever made the statement, from 1.
+            index: u16,
+            /// Whether that is a dealer's.
+            of_dealer: bool,
+            /// What stands beside it.
+            attachment: Attachment,
+        },
+        /// A dealer or holder takes no part in what follows of the ceremony of identities.
+        IdentitiesLeftOut {
+            /// The era.
+            era: u32,
+            /// The attempt that showed it.
+            attempt: u32,
+            /// Which gatekeeper.
+            gatekeeper: WorkerId,
+            /// Why.
+            fault: Fault,
+        },
+        /// All holders that take part confirmed one record: anyone shows it.
+        IdentitiesAgreed {
+            /// The era.
+            era: u32,
+            /// The attempt.
+            attempt: u32,
+            /// Its hash.
+            record: Hash,
+            /// The last block in which it is taken.
+            until: BlockNumber,
+        },
+        /// The set of this era holds the keys, and nobody else.
+        IdentitiesReceived {
+            /// The era.
+            era: u32,
+            /// The attempt.
+            attempt: u32,
+            /// How many hold a share.
+            holders: u32,
+        },
+        /// A ceremony of identities was given up: too few took part too often, or are left. Whoever held the keys holds them.
+        IdentitiesGivenUp {
+            /// The era.
+            era: u32,
+            /// Its last attempt.
+            attempt: u32,
+        },
+        /// Governance cancelled a ceremony of identities. Whoever held the keys holds them.
+        IdentitiesCancelled {
+            /// The era.
+            era: u32,
+            /// Its last attempt.
+            attempt: u32,
+        },
     }
 
     #[pallet::error]
@@ -424,6 +534,18 @@ pub mod pallet {
         HandOverBegan,
         /// The sender's gatekeeper has no seat of the root that answers: only validators whose gatekeepers have elect a committee.
         NotAnElector,
+        /// The dealer answered as many disputes as it may: with more, what it deals would be public.
+        TooManyAnswers,
+        /// Identities are made or handed over: wait for the end of that, or cancel it.
+        IdentitiesUnderWay,
+        /// The seats of the root that answers hold the identities already.
+        IdentitiesHeld,
+        /// There is no root yet whose seats could hold identities: make one.
+        NoRoot,
+        /// The holders have not agreed on a record of identities yet.
+        NotAgreed,
+        /// This is not the record that the holders confirmed, or not of the keys that were handed over.
+        OtherRecord,
     }
 
     #[pallet::hooks]
@@ -530,6 +652,45 @@ pub mod pallet {
         pub fn vote_for_committee(origin: OriginFor<T>, members: Members) -> DispatchResult {
             let who = ensure_signed(origin)?;
             Self::do_vote_for_committee(who, members)
+        }
+
+        /// Starts the ceremony in which the seats of the root that answers make the keys of identities, or receive those that there are,
+        /// which each set begins by itself when its root answers.
+        #[pallet::call_index(16)]
+        #[pallet::weight(<T as Config>::WeightInfo::start(2 * MAX_SEATS as u32))]
+        pub fn start_identities(origin: OriginFor<T>) -> DispatchResult {
+            <T as Config>::GovernanceOrigin::ensure_origin(origin)?;
+            Self::do_start_identities()
+        }
+
+        /// Cancels the ceremony of identities under way. Whoever holds the keys holds them on.
+        #[pallet::call_index(17)]
+        #[pallet::weight(<T as Config>::WeightInfo::govern())]
+        pub fn cancel_identities(origin: OriginFor<T>) -> DispatchResult {
+            <T as Config>::GovernanceOrigin::ensure_origin(origin)?;
+            Self::do_cancel_identities()
+        }
+
+        /// Carries what a dealer or holder of identities says here, with what stands beside it; anyone may. Free when it is taken: each can
+        /// be taken once.
+        #[pallet::call_index(18)]
+        #[pallet::weight(<T as Config>::WeightInfo::state_with(2 * MAX_SEATS as u32, (MAX_SEATS * MAX_SEATS) as u32))]
+        pub fn state_identities(
+            origin: OriginFor<T>,
+            statement: SignedIdentityStatement,
+            attachment: Option<Attachment>,
+        ) -> DispatchResultWithPostInfo {
+            ensure_signed(origin)?;
+            Self::do_state_identities(&statement, attachment)
+        }
+
+        /// Shows the record of identities that the holders agreed on; anyone may. Free when it is that. From then on they hold the keys, and
+        /// nobody else.
+        #[pallet::call_index(19)]
+        #[pallet::weight(<T as Config>::WeightInfo::show())]
+        pub fn show_identities(origin: OriginFor<T>, record: IdentityRecord) -> DispatchResultWithPostInfo {
+            ensure_signed(origin)?;
+            Self::do_show_identities(record)
         }
     }
 

@@ -7,7 +7,8 @@
 //! Guarantees: `Attestation::Root` is replaced by the root of the next era only, after the policy's delay, and when no cluster needs a
 //! former one; until then both answer, and no third one is begun. Once clusters go over to a root neither governance nor an election
 //! drops it, for some have keys of it alone. That workers re-key to it is theirs to do: while those of a cluster do not, the former root
-//! stays, and the next election waits. The beacon key that was made with a root is awaited, dropped and in use as the root is.
+//! stays, and the next election waits. The beacon key that was made with a root is awaited, dropped and in use as the root is; identities
+//! are handed over when it answers.
 
 use crate::{pallet::*, Beacon, Clusters, HandOver, Misdeed, Offence, Punish, WeightInfo};
 use alloc::vec::Vec;
@@ -139,6 +140,7 @@ impl<T: Config> Pallet<T> {
             }
             T::Beacon::active(era);
             Self::deposit_event(Event::RootActive { era });
+            return <T as Config>::WeightInfo::activate().saturating_add(Self::hand_identities_over());
         } else {
             T::Clusters::hand_over();
             Self::deposit_event(Event::HandOverBegan { era, clusters });

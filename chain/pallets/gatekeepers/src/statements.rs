@@ -31,6 +31,7 @@ impl<T> From<Refused> for Error<T> {
             Refused::WrongAttachment => Self::WrongAttachment,
             Refused::TooLate => Self::TooLate,
             Refused::BadShare => Self::BadShare,
+            Refused::TooManyAnswers => Self::TooManyAnswers,
         }
     }
 }

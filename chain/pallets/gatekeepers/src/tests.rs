@@ -6,6 +6,7 @@ mod course;
 mod election;
 mod faults;
 mod hostile;
+mod identities;
 mod roots;
 mod seats;
 

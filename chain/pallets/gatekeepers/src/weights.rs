@@ -1,8 +1,8 @@
 //! Weights of the gatekeepers pallet's calls and hooks.
 //!
-//! Estimates from the operations each does, at the reference costs of the runtime's database, deliberately on the high side;
-//! SPECIFICATION marks them `[not yet]` benchmarked. A ceremony's size is bounded by its seats, and its complaints by a third of their
-//! square.
+//! A body that begins with `Measured` is of `cargo xtask bench weights`, which measures the runtime's WASM in the states it names, and is
+//! explained in `docs/bench/weights.md`. The others are estimates from the operations each does, at the reference costs of the runtime's
+//! database, deliberately on the high side. A ceremony's size is bounded by its seats, and its complaints by their square.
 
 use crate::MOST_COMPLAINTS;
 use frame_support::weights::{constants::ParityDbWeight, Weight};
@@ -24,6 +24,8 @@ pub trait WeightInfo {
     fn govern() -> Weight;
     /// `vote_for_committee`.
     fn vote_for_committee() -> Weight;
+    /// `show_identities`.
+    fn show() -> Weight;
     /// `on_initialize` when nothing is due.
     fn idle() -> Weight;
     /// `on_initialize` when a phase of `seats` seats and `complaints` complaints ends, beyond [`Self::idle`].
@@ -41,10 +43,11 @@ pub trait WeightInfo {
 /// One Ed25519 verification by the host function.
 const SIGNATURE: Weight = Weight::from_parts(60_000_000, 0);
 
-/// What is read to know whether a gatekeeper is active: its registration, measurement, listing and appraisal.
-const ACTIVE_EACH: u64 = 4;
-/// And once, for however many: the bans, the terms, the cap, the mark, the time and the block.
-const ACTIVE_ONCE: u64 = 6;
+/// What is read to know whether a gatekeeper is active: its registration, measurement, listing, appraisal and advisories.
+const ACTIVE_EACH: u64 = 5;
+/// And once, for however many: the bans, the terms, the cap, the policy on advisories, the mark, the time and the block. Bans and policy are
+/// decoded for each.
+const ACTIVE_ONCE: u64 = 7;
 
 /// The ceremony's record, decoded and encoded: 197 bytes and what it rejected for each seat, 103 bytes for each complaint.
 fn record(seats: u32, complaints: u32) -> Weight {
@@ -71,7 +74,7 @@ impl WeightInfo for () {
         // comes, policy, attempts and seats of eras, the plan and who is kept out.
         record(seats, 0)
             .saturating_add(
-                Weight::from_parts(30_000_000, 1_200)
+                Weight::from_parts(70_000_000, 1_700)
                     .saturating_add(ParityDbWeight::get().reads(ACTIVE_EACH.saturating_add(3)))
                     .saturating_mul(seats.into()),
             )
@@ -113,8 +116,16 @@ impl WeightInfo for () {
         Weight::from_parts(250_000_000, 75_000).saturating_add(ParityDbWeight::get().reads_writes(6, 4))
     }
 
+    fn show() -> Weight {
+        // The ceremony, and two records of identities of up to 9,900 bytes, of which both are hashed.
+        record(2 * MAX_SEATS as u32, (MAX_SEATS * MAX_SEATS) as u32)
+            .saturating_add(Weight::from_parts(100_000_000, 22_000))
+            .saturating_add(ParityDbWeight::get().reads_writes(3, 4))
+    }
+
     fn idle() -> Weight {
-        Weight::from_parts(5_000_000, 200).saturating_add(ParityDbWeight::get().reads(2))
+        // What is due of either ceremony, and the root that waits.
+        Weight::from_parts(5_000_000, 200).saturating_add(ParityDbWeight::get().reads(3))
     }
 
     fn advance(seats: u32, complaints: u32) -> Weight {
@@ -136,12 +147,15 @@ impl WeightInfo for () {
     fn activate() -> Weight {
         // Of both roots, of which the one that answers may have a thousand seats; what waits, and the search through the clusters.
         // The beacon's schedule, its period that was due, which values are kept, and the former era's key.
-        Weight::from_parts(110_000_000, 48_000).saturating_add(ParityDbWeight::get().reads_writes(16, 9))
+        Weight::from_parts(110_000_000, 48_000)
+            .saturating_add(ParityDbWeight::get().reads_writes(16, 9))
+            // Whether each seat of the root that clusters begin to go over to is active.
+            .saturating_add(Self::candidate().saturating_mul(MAX_SEATS as u64))
     }
 
     fn candidate() -> Weight {
         // Its binding, and what makes its gatekeeper active; what is read once is the start's.
-        Weight::from_parts(20_000_000, 1_000).saturating_add(ParityDbWeight::get().reads(ACTIVE_EACH.saturating_add(1)))
+        Weight::from_parts(60_000_000, 1_500).saturating_add(ParityDbWeight::get().reads(ACTIVE_EACH.saturating_add(1)))
     }
 
     fn take(validators: u32) -> Weight {
@@ -162,8 +176,9 @@ mod tests {
     #[test]
     fn whether_a_gatekeeper_is_active_is_charged_wherever_it_is_asked() {
         let reads = |number| ParityDbWeight::get().reads(number);
-        let each = reads(ACTIVE_EACH);
-        let all = reads(ACTIVE_EACH.saturating_add(ACTIVE_ONCE));
+        // Registration, measurement, listing, appraisal and advisories; once the bans, the terms, the cap, the policy on advisories, the
+        // mark, the time and the block.
+        let (each, all) = (reads(5), reads(5 + 7));
         for charged in [<() as WeightInfo>::bind(), <() as WeightInfo>::state(4, 0), <() as WeightInfo>::start(1)] {
             assert!(charged.all_gte(all));
         }

@@ -11,7 +11,7 @@ use crate::{
     network, Balance, Balances, Beacon, Contracts, Runtime, RuntimeHoldReason,
 };
 use frame_support::{parameter_types, traits::Get};
-use phala_protocol::{beacon::MadeBeacon, ids::BlockNumber};
+use phala_protocol::{beacon::MadeBeacon, identities::IdentityPoints, ids::BlockNumber};
 
 parameter_types! {
     /// One hybrid opening by one replica: about 80 microseconds of a core.
@@ -65,6 +65,14 @@ impl Get<BlockNumber> for DissentWindow {
     }
 }
 
+/// The network's public keys, of which contracts' follow. They stay, whichever set of gatekeepers holds them.
+pub struct NetworkIdentities;
+impl Get<Option<IdentityPoints>> for NetworkIdentities {
+    fn get() -> Option<IdentityPoints> {
+        phala_pallet_gatekeepers::Identity::<Runtime>::get().map(|record| record.keys)
+    }
+}
+
 /// Shows the newest value of the beacon to whoever draws from it.
 pub struct NewestBeacon;
 impl phala_pallet_contracts::LatestBeacon for NewestBeacon {
@@ -111,6 +119,7 @@ impl phala_pallet_beacon::Config for Runtime {
 impl phala_pallet_egress::Config for Runtime {
     type GovernanceOrigin = GovernanceOrigin;
     type Currency = Balances;
+    type Identities = NetworkIdentities;
     type DissentWindow = DissentWindow;
     type PeriodLength = EpochLength;
     type PeriodLimit = EgressLimit;
@@ -124,7 +133,7 @@ mod tests {
     use frame_support::dispatch::DispatchClass;
     use phala_pallet_beacon::{Latest, Values, WeightInfo};
     use phala_pallet_contracts::LatestBeacon;
-    use phala_protocol::beacon::BeaconValue;
+    use phala_protocol::{beacon::BeaconValue, identities::IdentityRecord};
 
     #[test]
     fn a_value_of_the_beacon_is_due_every_600_blocks_and_every_20_on_a_development_network() {
@@ -140,6 +149,17 @@ mod tests {
         let most = RuntimeBlockWeights::get().get(DispatchClass::Normal).max_extrinsic.unwrap();
         assert!(most.all_gte(<() as WeightInfo>::most()));
         assert!(most.all_gte(<() as WeightInfo>::publish_key(100)));
+    }
+
+    #[test]
+    fn signatures_of_contracts_count_under_the_keys_that_gatekeepers_were_recorded_with() {
+        sp_io::TestExternalities::default().execute_with(|| {
+            assert_eq!(NetworkIdentities::get(), None);
+            let keys = IdentityPoints { ed25519: [1; 32], sr25519: [2; 32] };
+            let record = IdentityRecord { era: 1, threshold: 3, keys, holders: Vec::new() };
+            phala_pallet_gatekeepers::Identity::<Runtime>::put(record);
+            assert_eq!(NetworkIdentities::get(), Some(keys));
+        });
     }
 
     #[test]

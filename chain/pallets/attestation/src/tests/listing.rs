@@ -56,6 +56,88 @@ fn outside_a_development_network_a_measurement_waits_and_names_its_source() {
     });
 }
 
+/// What `scripts/measure` prints, but for the commit: a test beside the script holds the two together.
+const PRINTED: &str = include_str!("../../../../../testing/vectors/attest/allow_measurement.json");
+/// What `phala attest measurement` prints of the recorded genuine quote, after `0x`.
+const MEASURED: &str = include_str!("../../../../../testing/vectors/attest/tdx_v4.measurement");
+
+/// `snake_case` as a client of the chain's metadata writes it.
+fn camel_case(name: &str) -> String {
+    let mut words = name.split('_');
+    let first = words.next().unwrap().to_owned();
+    words.fold(first, |text, word| text + &word[..1].to_uppercase() + &word[1..])
+}
+
+/// What the metadata says of the fields of a type, as a client writes their names.
+fn fields_of<T: scale_info::TypeInfo>() -> Vec<String> {
+    let scale_info::TypeDef::Composite(fields) = T::type_info().type_def else { panic!("it has no fields") };
+    fields.fields.iter().map(|field| camel_case(field.name.unwrap())).collect()
+}
+
+fn hash(text: &serde_json::Value) -> [u8; 32] {
+    hex::decode(text.as_str().unwrap().strip_prefix("0x").unwrap()).unwrap().try_into().unwrap()
+}
+
+#[test]
+fn the_entry_that_measure_prints_is_listed_with_its_fields() {
+    let printed: serde_json::Value = serde_json::from_str(PRINTED).unwrap();
+    let name = printed["call"].as_str().unwrap().strip_prefix("attestation.").unwrap();
+    let calls = <Call<Test> as frame_support::traits::GetCallName>::get_call_names();
+    assert!(calls.iter().any(|call| camel_case(call) == name), "{name}");
+    let [measurement, listing] = printed["arguments"].as_array().unwrap().as_slice() else { panic!("{printed}") };
+    // By name and completely, as a client maps an object to the call's argument.
+    let mut named: Vec<String> = listing.as_object().unwrap().keys().cloned().collect();
+    let mut known = fields_of::<Listing>();
+    named.sort_unstable();
+    known.sort_unstable();
+    assert_eq!(named, known);
+    let number = |value: &serde_json::Value| value.as_u64().unwrap();
+    let version: Vec<u16> = listing["version"].as_array().unwrap().iter().map(|part| number(part) as u16).collect();
+    assert!(listing["role"].is_null() && listing["sunset"].is_null());
+    let taken = Listing {
+        source: hash(&listing["source"]),
+        version: Version(version[0], version[1], version[2]),
+        role: None,
+        not_before: number(&listing["notBefore"]) as u32,
+        sunset: None,
+    };
+    assert_eq!((hash(&printed["measurement"]), hash(&printed["source"])), (hash(measurement), taken.source));
+    assert_eq!(hex::encode(hash(measurement)), MEASURED.trim(), "what the command line prints of a quote");
+    assert_eq!((version.len(), hex::encode(&taken.source[20..])), (3, "00".repeat(12)), "a commit, and zeros");
+
+    // Outside a development network, where everything in it is asked for.
+    network(false).execute_with(|| {
+        let call = RuntimeCall::Attestation(Call::allow_measurement { measurement: hash(measurement), listing: taken });
+        assert_ok!(sp_runtime::traits::Dispatchable::dispatch(call, RuntimeOrigin::root()));
+        assert_eq!(Listings::<Test>::get(hash(measurement)), Some(taken));
+        let entry = Measurements::<Test>::get(hash(measurement)).unwrap();
+        assert_eq!((entry.source, entry.listed_at), (taken.source, BLOCK));
+        assert_eq!((entry.not_before, entry.sunset), (taken.not_before, None));
+    });
+}
+
+#[test]
+fn what_is_listed_again_is_listed_at_the_block_that_does_it() {
+    network(false).execute_with(|| {
+        let sourced = || {
+            let due = System::block_number() + MEASUREMENT_DELAY_BLOCKS;
+            Listing { source: [3; 32], ..listing(due, None) }
+        };
+        let listed_at = || Measurements::<Test>::get([1; 32]).map(|entry| entry.listed_at);
+        assert_ok!(list([1; 32], sourced()));
+        // Taken off and put back within fewer blocks than gatekeepers may be away for, or put in place of itself.
+        for (after, is_removed) in [(1, true), (3_599, true), (3_600, false)] {
+            System::set_block_number(BLOCK + after);
+            if is_removed {
+                assert_ok!(Attestation::remove_measurement(RuntimeOrigin::root(), [1; 32]));
+                assert_eq!(listed_at(), None);
+            }
+            assert_ok!(list([1; 32], sourced()));
+            assert_eq!(listed_at(), Some(BLOCK + after));
+        }
+    });
+}
+
 #[test]
 fn a_measurement_joins_in_its_role_only() {
     ready(|machine| {

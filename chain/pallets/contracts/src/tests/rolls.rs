@@ -1,7 +1,7 @@
 //! Replicas that are shut out: the next epoch opens at once and without them.
 
 use super::*;
-use crate::rolls::LOOKED_AT_PER_BLOCK;
+use crate::{lapses::WATCHED_PER_BLOCK, rolls::LOOKED_AT_PER_BLOCK};
 use phala_attest::{ConfidenceLevel, Origin, Root, Subject, TcbStatus, Vendor};
 use phala_pallet_attestation::{Appraisal, Appraisals, Hardware};
 
@@ -237,7 +237,9 @@ fn a_block_looks_at_a_bounded_number_of_clusters_and_passes_over_none() {
             assert_ok!(Contracts::create_cluster(RuntimeOrigin::root(), replicas.clone()));
         }
         let weight = |looked_at| {
-            <() as WeightInfo>::open_epochs(0).saturating_add(<() as WeightInfo>::look_at_clusters(looked_at))
+            <() as WeightInfo>::open_epochs(0)
+                .saturating_add(<() as WeightInfo>::look_at_clusters(looked_at))
+                .saturating_add(<() as WeightInfo>::watch_replicas(WATCHED_PER_BLOCK))
         };
         let rolling = || Rolls::<Test>::iter().count() as u32;
         suspend();

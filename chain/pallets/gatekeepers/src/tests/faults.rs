@@ -216,6 +216,23 @@ fn when_no_list_prevails_nobody_is_blamed() {
 }
 
 #[test]
+fn attempts_in_which_no_list_prevails_are_given_up_like_those_of_the_silent() {
+    started(4).execute_with(|| {
+        for attempt in 0..=MOST_READMISSIONS {
+            assert_eq!(stand(), (attempt, Phase::Commit));
+            to_share();
+            confirm([1, 2]);
+            for index in [3, 4] {
+                assert_ok!(say(index, Statement::Confirm(Confirmed { share_list: [6; 32], ..KEYS })));
+            }
+            next();
+        }
+        assert!(!Ceremony::<Test>::exists() && Readmissions::<Test>::get() == 0);
+        assert!(happened(Event::CeremonyAbandoned { era: 0, attempt: MOST_READMISSIONS }) && punished().is_empty());
+    });
+}
+
+#[test]
 fn a_ceremony_with_fewer_left_than_a_threshold_for_good_is_abandoned() {
     sharing(4).execute_with(|| {
         // Three seats convict the two dealers that they can: more than a root can lack.
