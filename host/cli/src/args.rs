@@ -8,7 +8,9 @@ mod beacon;
 mod brake;
 mod gatekeeper;
 
-pub use attest::{AttestCommand, AttestVerifyArgs, CollateralCommand, CollateralFetchArgs, WorkerCheckArgs};
+pub use attest::{
+    AttestCommand, AttestImageArgs, AttestVerifyArgs, CollateralCommand, CollateralFetchArgs, WorkerCheckArgs,
+};
 pub use beacon::{BeaconCommand, BeaconVerifyArgs};
 pub use brake::{BrakeCommand, BrakePullArgs};
 pub use gatekeeper::{GatekeeperCommand, SuspendArgs, TranscriptArgs, VerifyTranscriptArgs};
@@ -513,6 +515,18 @@ pub struct RelayerRunArgs {
     /// The platform's collateral as its vendor or simulator gives it; renewed when the file changes; can be repeated
     #[arg(long = "collateral", value_name = "FILE")]
     pub collaterals: Vec<PathBuf>,
+    /// Fetch the collateral of the platforms that are served here or registered on the chain from this service, before it ends and when
+    /// there is newer: Intel's, which is https://api.trustedservices.intel.com, or a PCCS such as https://127.0.0.1:8081. None is trusted;
+    /// can be repeated, and all are asked
+    #[arg(long, value_name = "URL")]
+    pub pccs: Vec<String>,
+    /// PEM of the only certificate authorities that may vouch for the https:// services of --pccs [default: those that the operating system
+    /// trusts]
+    #[arg(long, value_name = "FILE", requires = "pccs")]
+    pub ca_certificate: Option<PathBuf>,
+    /// Where what --pccs gave is kept [default: $PHALA_HOME/collateral]
+    #[arg(long, value_name = "DIR", requires = "pccs")]
+    pub collateral_folder: Option<PathBuf>,
     /// The account that pays, and operates TEEs that name no other
     #[arg(long)]
     pub from: String,

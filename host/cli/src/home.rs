@@ -1,8 +1,8 @@
 //! Where the command keeps what it keeps, and where the programs it starts are.
 //!
 //! `$PHALA_HOME` (`~/.phala`): `accounts/` encrypted keys, `sessions/` open sessions, `pending/` commands whose reply was not seen yet,
-//! `dev/` the development network, `last` the folder of the network that was started last. Caches lie elsewhere ([`cache`]). Programs
-//! are looked for beside this one, as it was called and as it lies on the disk.
+//! `collateral/` what a relayer fetched, `dev/` the development network, `last` the folder of the network that was started last. Caches lie
+//! elsewhere ([`cache`]). Programs are looked for beside this one, as it was called and as it lies on the disk.
 //!
 //! Guarantees: a file is replaced whole and durably; what is private is its owner's alone from its first byte on; what lies under a
 //! name that somebody else may have planted - a link, a file of theirs - is neither followed nor written to nor read as private.

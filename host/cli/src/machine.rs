@@ -91,13 +91,8 @@ impl Way {
     /// What to run where nothing is missing.
     const fn next(self) -> &'static str {
         match self {
-            Self::TdxGuest => "a worker finds its TEE by itself: `phala worker run`",
-            Self::SgxEnclave => {
-                "run a gatekeeper, which finds its TEE by itself; a worker does not start inside an SGX enclave yet"
-            }
-            Self::SgxHost => {
-                "run a gatekeeper under Gramine: deploy/sgx; a worker does not start inside an SGX enclave yet"
-            }
+            Self::TdxGuest | Self::SgxEnclave => "a worker finds its TEE by itself: `phala worker run`",
+            Self::SgxHost => "run a worker or a gatekeeper under Gramine: deploy/sgx",
             Self::TdxHost => "run the worker's virtual machine: deploy/tdx; a worker runs inside it, not here",
         }
     }

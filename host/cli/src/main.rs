@@ -12,6 +12,7 @@ mod dev;
 mod error;
 mod evidence;
 mod home;
+mod launch;
 mod machine;
 mod network;
 mod output;

@@ -17,6 +17,8 @@
 //! | [`deadline`] | one end for all that a command waits for |
 //! | [`query`] | sealed queries to one attested worker |
 //! | [`beacon`] | values of the beacon, with what shows them offline |
+//! | [`egress`] | signatures of contracts under what they sent |
+//! | [`provisioning`] | what a provisioning service answers, as collateral |
 //! | [`receipt`], [`verify`] | what proves a reply offline, and the proof's verdict |
 #![forbid(unsafe_code)]
 
@@ -27,9 +29,11 @@ pub mod beacon;
 pub mod chain;
 pub mod command;
 pub mod deadline;
+pub mod egress;
 mod entropy;
 pub mod error;
 pub mod network;
+pub mod provisioning;
 pub mod query;
 pub mod receipt;
 pub mod verify;

@@ -2,7 +2,7 @@
 //!
 //! Guarantees: a TEE whose operator endpoint answers is brought forward to the chain's finalised head with everything it asks for, block
 //! by block; what it has for the chain is submitted until it is there; a relayer that is stopped at any point loses nothing, because
-//! it keeps nothing: TEEs repeat what has not arrived. Nothing that a node or TEE answers makes it panic or stop.
+//! it keeps nothing but collateral that it fetched, and can fetch again: TEEs repeat what has not arrived. Nothing that a node or TEE answers makes it panic or stop.
 //!
 //! It is trusted by nobody. Node and TEEs check all that it carries; the only secrets in it are the operators' accounts, which pay. Who
 //! controls its inputs: the node, the TEEs' hosts, and whoever reaches the port on which it takes letters of other relayers, if it is
@@ -18,19 +18,22 @@ mod mail;
 mod operator;
 mod outbox;
 mod peers;
+pub mod provisioning;
 mod rates;
 mod refusal;
 mod registrations;
 mod tee;
 
+pub use collateral::alarm::is_alarming;
 pub use peers::check_peer;
 
 use attachments::Attachments;
-use collateral::Collaterals;
+use collateral::{fetching::Fetching, Collaterals};
 use link::NodeLink;
 use mail::Mail;
 use peers::Peers;
 use phala_client::{Account, ClientError, ErrorCode};
+use provisioning::Service;
 use registrations::Registrations;
 use std::{
     future::Future,
@@ -64,6 +67,17 @@ impl TeeEndpoint {
     }
 }
 
+/// Where a relayer fetches collateral by itself.
+#[derive(Clone, Debug)]
+pub struct FetchConfig {
+    /// Provisioning services, Intel's own or such as answer as it does; none is trusted, and each is asked.
+    pub services: Vec<String>,
+    /// PEM of the only certificate authorities that may vouch for the `https` ones; those of the operating system if none is given.
+    pub authorities: Option<PathBuf>,
+    /// The folder in which what was fetched is kept; made if it is not there.
+    pub folder: PathBuf,
+}
+
 /// What a relayer needs.
 #[derive(Debug)]
 pub struct RelayerConfig {
@@ -78,6 +92,8 @@ pub struct RelayerConfig {
     pub governance: Option<Account>,
     /// Files of SCALE `phala_attest::Collateral`, one for each platform model; read again when they change.
     pub collateral: Vec<PathBuf>,
+    /// Where collateral is fetched of the platforms that are served here or registered. None: files only.
+    pub fetch: Option<FetchConfig>,
     /// How long to wait for a new head before asking TEEs again.
     pub poll_interval: Duration,
     /// Where other relayers' letters to these TEEs are taken; whoever reaches it may send some. None: nowhere.
@@ -96,6 +112,7 @@ impl RelayerConfig {
             operator,
             governance: None,
             collateral: Vec::new(),
+            fetch: None,
             poll_interval: Duration::from_millis(250),
             listen: None,
             peers: Vec::new(),
@@ -129,6 +146,7 @@ pub async fn run(config: RelayerConfig, shutdown: impl Future<Output = ()>) -> R
     let (peers, letters) = Peers::new(&config.peers)?;
     let mail = Arc::new(Mail::new(peers::addresses(&config.peers).await).expecting(served.len(), Instant::now()));
     let peers = Arc::new(peers);
+    let fetching = config.fetch.map(fetching).transpose()?;
     let listener = match config.listen {
         Some(address) => Some(listen(address).await?),
         None => None,
@@ -155,6 +173,10 @@ pub async fn run(config: RelayerConfig, shutdown: impl Future<Output = ()>) -> R
         let shared = shared.clone();
         async move { shared.collaterals.keep_fresh(&shared).await }
     });
+    if let Some(fetching) = fetching {
+        let shared = shared.clone();
+        tasks.spawn(async move { fetching.run(&shared).await });
+    }
     tasks.spawn(async move { peers.carry_all(letters).await });
     if let Some(listener) = listener {
         tasks.spawn(letters::serve(listener, mail, letters::Bounds::default()));
@@ -167,6 +189,18 @@ pub async fn run(config: RelayerConfig, shutdown: impl Future<Output = ()>) -> R
     shutdown.await;
     tracing::info!("stopped relaying");
     Ok(())
+}
+
+/// The job that fetches collateral.
+fn fetching(config: FetchConfig) -> Result<Fetching, ClientError> {
+    let mut services = Vec::with_capacity(config.services.len());
+    for url in &config.services {
+        // An authority vouches for what speaks TLS; of a service in clear it says nothing, and is no mistake beside others.
+        let speaks_tls = url.to_ascii_lowercase().starts_with("https://");
+        services.push(Service::new(url, config.authorities.as_deref().filter(|_| speaks_tls))?);
+        tracing::info!(service = url, folder = %config.folder.display(), "fetching collateral");
+    }
+    Ok(Fetching::new(services, config.folder))
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, ClientError> {

@@ -183,7 +183,7 @@ async fn submit(
     for item in due {
         let call = match item {
             Outgoing::Register { registration, evidence } => {
-                shared.collaterals.submit_newer(shared).await;
+                shared.collaterals.submit_before_registration(shared).await;
                 ChainCall::register(registration, evidence)
             }
             Outgoing::AnnounceKey { cluster, era, epoch, public_key, signature } => {

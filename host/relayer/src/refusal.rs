@@ -85,7 +85,7 @@ fn judge(error: &SubmitError) -> Whose {
     }
 }
 
-/// When what was refused is tried again, by hash of its bytes.
+/// When what was refused is tried again, by hash: of its bytes, or of what they are about where somebody else chooses the bytes.
 #[derive(Debug, Default)]
 pub(crate) struct Waits(BTreeMap<Hash, Wait>);
 

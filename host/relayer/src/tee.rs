@@ -117,6 +117,7 @@ async fn round(
         ));
     }
     let arrived = shared.mail.open(status.identity, status.genesis);
+    shared.collaterals.note_served(status);
     take(shared, status, outgoing);
 
     let mut assembled = match assemble(&chain, status).await {

@@ -1,6 +1,9 @@
 //! The arguments of `phala attest` and `phala worker check`.
 
-use crate::evidence::{self, RootArgument};
+use crate::{
+    evidence::{self, RootArgument},
+    launch::PageOrder,
+};
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
@@ -20,11 +23,69 @@ pub enum AttestCommand {
         /// What `attest show --json` prints, or an object with its names and values in hexadecimal
         file: PathBuf,
     },
+    /// Compute what a TDX machine measures that starts from these files, and say what of it rests on whose word
+    Image(AttestImageArgs),
     /// Verify a quote by collateral at a time, and print every check with what it looked at
     Verify(AttestVerifyArgs),
     /// What Intel signs about its platforms, and evidence is verified with
     #[command(subcommand)]
     Collateral(CollateralCommand),
+}
+
+/// `phala attest image`.
+#[derive(Clone, Debug, Args)]
+pub struct AttestImageArgs {
+    /// The firmware, whole: OVMF that is built for TDX
+    #[arg(long, value_name = "FILE")]
+    pub firmware: PathBuf,
+    /// The disk that the machine starts from: for RTMR1 and RTMR2
+    #[arg(long, value_name = "FILE", conflicts_with = "uki")]
+    pub image: Option<PathBuf>,
+    /// The unified kernel image alone: for RTMR2; RTMR1 has the disk's partition table too
+    #[arg(long, value_name = "FILE")]
+    pub uki: Option<PathBuf>,
+    /// The machine's memory, such as 16G, as QEMU's -m has it: for the memory map in RTMR0
+    #[arg(long, value_name = "SIZE", value_parser = memory)]
+    pub memory: Option<u64>,
+    /// In which order the hypervisor adds and extends the pages of the firmware
+    #[arg(long, value_enum, default_value_t = PageOrder::Interleaved)]
+    pub page_order: PageOrder,
+    /// The event log of a machine that started so, as in /sys/firmware/acpi/tables/data/CCEL: RTMR0 is taken from it, and what is computed has to
+    /// be in it
+    #[arg(long, value_name = "FILE", requires = "memory", conflicts_with = "rtmr0")]
+    pub event_log: Option<PathBuf>,
+    /// RTMR0, on your word
+    #[arg(long, value_name = "HEX", value_parser = bytes::<48>)]
+    pub rtmr0: Option<[u8; 48]>,
+    /// TDATTRIBUTES [default: those of deploy/tdx/run, SEPT_VE_DISABLE and no other]
+    #[arg(long, value_name = "HEX", value_parser = bytes::<8>, default_value = "0000001000000000", hide_default_value = true)]
+    pub td_attributes: [u8; 8],
+    /// XFAM of the machine's generation of processors: `td.xfam` of `attest show`
+    #[arg(long, value_name = "HEX", value_parser = bytes::<8>)]
+    pub xfam: Option<[u8; 8]>,
+    /// MRCONFIGID [default: zeros, as of deploy/tdx/run]
+    #[arg(long, value_name = "HEX", value_parser = bytes::<48>)]
+    pub mr_config_id: Option<[u8; 48]>,
+}
+
+/// A number of bytes as QEMU's `-m` has it.
+fn memory(text: &str) -> Result<u64, String> {
+    let (number, unit) = match text.strip_suffix(['G', 'g']) {
+        Some(number) => (number, 1 << 30),
+        None => (text.strip_suffix(['M', 'm']).unwrap_or(text), 1 << 20),
+    };
+    let bytes = number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
+    bytes
+        .filter(|bytes| (1..1 << 46).contains(bytes))
+        .ok_or_else(|| "no size of memory such as 16G or 2048M".to_owned())
+}
+
+/// Exactly so many bytes in hexadecimal.
+fn bytes<const LENGTH: usize>(text: &str) -> Result<[u8; LENGTH], String> {
+    let mut bytes = [0; LENGTH];
+    hex::decode_to_slice(text.strip_prefix("0x").unwrap_or(text), &mut bytes)
+        .map_err(|error| format!("not {LENGTH} bytes in hexadecimal: {error}"))?;
+    Ok(bytes)
 }
 
 /// `phala attest verify`.

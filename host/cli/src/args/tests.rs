@@ -116,6 +116,13 @@ fn lines_about_machines_and_evidence_are_read() {
     assert!(parse("phala attest verify q --collateral c --at now --event-log l").is_ok());
     assert!(parse("phala attest show q").is_ok() && parse("phala attest measurement f").is_ok());
     assert!(parse("phala attest collateral import c --from alice").is_ok());
+    let cli =
+        parse("phala attest image --firmware f --image i --memory 16G --event-log l --xfam e702060000000000").unwrap();
+    let Command::Attest(AttestCommand::Image(image)) = cli.command else { panic!() };
+    assert_eq!((image.memory, image.td_attributes), (Some(16 << 30), [0, 0, 0, 0x10, 0, 0, 0, 0]));
+    for bad in ["--image i --uki u", "--event-log l", "--memory 0", "--memory 16T", "--xfam e7", "--page-order any"] {
+        assert!(parse(&format!("phala attest image --firmware f {bad}")).is_err(), "{bad}");
+    }
     let fetch = "phala attest collateral fetch --pccs http://127.0.0.1:1 --ca platform --out f --fmspc";
     assert!(parse(&format!("{fetch} b0c06f000000")).is_ok());
     for bad in ["b0c06f00000", "b0c06f00000g", "b0c06f000000&x=1"] {
@@ -171,6 +178,21 @@ fn gatekeepers_are_one_or_four_and_have_commands_of_their_own() {
     let Command::Relayer(RelayerCommand::Run(args)) = cli.command else { panic!() };
     assert_eq!(args.tees, ["http://a:1", "http://b:2,bob-stash"]);
     assert_eq!((args.listen, args.peers.len()), (None, 0), "it has nothing to do with other relayers unless told to");
+    assert!(args.pccs.is_empty(), "nor with any service");
+}
+
+#[test]
+fn a_relayer_fetches_collateral_from_the_services_that_are_named() {
+    let run = |flags: &str| match parse(&format!("phala relayer run --from alice --tee http://a:1 {flags}")) {
+        Ok(Cli { command: Command::Relayer(RelayerCommand::Run(args)), .. }) => Some(args),
+        _ => None,
+    };
+    let args = run("--pccs https://a:8081 --pccs http://b --ca-certificate ca.pem --collateral-folder kept").unwrap();
+    assert_eq!(args.pccs, ["https://a:8081", "http://b"]);
+    assert_eq!((args.ca_certificate, args.collateral_folder), (Some("ca.pem".into()), Some("kept".into())));
+    for flags in ["--ca-certificate ca.pem", "--collateral-folder kept", "--pccs"] {
+        assert!(run(flags).is_none(), "{flags}");
+    }
 }
 
 #[test]

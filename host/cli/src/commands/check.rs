@@ -1,6 +1,6 @@
 //! `phala worker check`: which TEE this machine has, what is missing and the fix, and what its evidence is worth.
 //!
-//! Changes nothing. Exits with 0 if a worker, or in an SGX enclave a gatekeeper, could run here now, and as `environment` if not. What evidence says is judged by the same
+//! Changes nothing. Exits with 0 if a worker could run here now, and as `environment` if not. What evidence says is judged by the same
 //! verifier that the chain uses, by the collateral that the operator gives; without collateral nothing is said of it. Which confidence
 //! level it has is decided by the rules of the network that is named, or by those that a network begins with.
 

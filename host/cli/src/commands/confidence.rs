@@ -9,6 +9,7 @@ use phala_attest::{
     confidence_of, AdvisoryPolicy, Assurance, Bans, ConfidenceLevel, Origin, PolicyTerms, VerifiedCollateral,
     VerifiedReport,
 };
+use phala_client::Network;
 use phala_protocol::{ids::BlockNumber, storage};
 use serde_json::{json, Value};
 
@@ -46,10 +47,14 @@ impl Rules {
         if global.network.is_none() {
             return Ok(Self::defaults());
         }
-        let connected = network::connect(global).await?;
+        Self::read(&network::connect(global).await?.network).await
+    }
+
+    /// Those that are proved in the newest finalised state of a network.
+    async fn read(network: &Network) -> Result<Self, CliError> {
         let keys = [storage::TERMS, storage::ADVISORIES, storage::BANS, storage::EVALUATION_CAP, storage::DEVELOPMENT];
         let keys = keys.map(|key| key.to_vec());
-        let proved = connected.network.read(&keys).await?;
+        let proved = network.read(&keys).await?;
         let [terms, advisories, bans, cap, development] = &keys;
         // As the chain asks it when it registers: no root is trusted for it.
         let development = proved.get(development)?.unwrap_or(false);
@@ -198,9 +203,16 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
     use super::*;
     use crate::evidence::{collateral, evidence};
+    use codec::Encode;
+    use jsonrpsee::{server::Server, types::ErrorObjectOwned, RpcModule};
     use phala_attest::{
         verify_collateral, verify_evidence, AcceptedStatuses, Ban, Policy, Subject, TrustAnchor, Vendor,
     };
+
+    use phala_client::network::Pin;
+    use phala_light_client::testing::TestChain;
+    use phala_protocol::ids::to_hex;
+    use std::net::Ipv4Addr;
 
     const QUOTE: &[u8] = include_bytes!("../../../../testing/vectors/attest/tdx_v4.bin");
     const COLLATERAL: &[u8] = include_bytes!("../../../../testing/vectors/attest/tdx_v4.collateral.json");
@@ -270,6 +282,71 @@ mod tests {
         let (level, refused) = judged(&|rules| rules.bans.put(ban(100), 0).unwrap());
         assert!(level == Some(5) && refused.unwrap().contains("revoked or suspended"));
         assert_eq!(judged(&|rules| rules.bans.put(ban(101), 0).unwrap()), (Some(5), None), "not yet in force");
+    }
+
+    /// A chain whose newest block, the first, has these values in its state.
+    fn chain(state: &[(storage::Prefix, Vec<u8>)]) -> TestChain {
+        let mut chain = TestChain::new(7, 4, []);
+        chain.build_block(state.iter().map(|(key, value)| (key.to_vec(), Some(value.clone()))));
+        chain
+    }
+
+    /// The rules that are read from a node which finalises one chain, and shows proofs of the state of another.
+    async fn read(mut finalised: TestChain, shown: &TestChain) -> Result<Rules, CliError> {
+        let keys = [storage::TERMS, storage::ADVISORIES, storage::BANS, storage::EVALUATION_CAP, storage::DEVELOPMENT];
+        let keys: Vec<&[u8]> = keys.iter().map(|key| &key[..]).collect();
+        let nodes: Vec<String> = shown.read_proof(1, &keys).iter().map(|node| to_hex(node)).collect();
+        let pin = Pin { genesis: finalised.genesis_hash(), anchor: finalised.anchor() };
+        let (genesis, proof) = (to_hex(&pin.genesis), to_hex(&finalised.proof(0, 1).encode()));
+        let server = Server::builder().build((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let url = format!("ws://{}", server.local_addr().unwrap());
+        let mut module = RpcModule::new(());
+        let said = |value: &Value| Ok::<_, ErrorObjectOwned>(value.clone());
+        let (genesis, proof, nodes) = (json!(genesis), json!(proof), json!({"at": genesis, "proof": nodes}));
+        module.register_method("chain_getBlockHash", move |_, _, _| said(&genesis)).unwrap();
+        module.register_method("phala_finalityProof", move |_, _, _| said(&proof)).unwrap();
+        module.register_method("state_getReadProof", move |_, _, _| said(&nodes)).unwrap();
+        let _running = server.start(module);
+        Rules::read(&Network::connect(&url, pin).await?).await
+    }
+
+    #[tokio::test]
+    async fn the_rules_are_those_that_a_node_proves_and_no_others() {
+        let (report, collateral) = genuine(LATER, AFTER);
+        let latest = collateral.latest_evaluation_number();
+        let forbidden = report.advisories()[..1].to_vec().try_into().unwrap();
+        let advisories = AdvisoryPolicy { forbidden, ..AdvisoryPolicy::default() };
+        let mut bans = Bans::default();
+        bans.put(Ban { subject: Subject::Vendor(Vendor::IntelTdx), from: 1, until: None }, 0).unwrap();
+        // In the form in which the chain's pallets keep them.
+        let governed = [
+            (storage::TERMS, LENIENT.encode()),
+            (storage::ADVISORIES, advisories.encode()),
+            (storage::BANS, bans.encode()),
+            (storage::EVALUATION_CAP, (latest - 1).encode()),
+        ];
+        let rules = read(chain(&governed), &chain(&governed)).await.unwrap();
+        assert_eq!((rules.terms, &rules.advisories, &rules.bans), (LENIENT, &advisories, &bans));
+        assert_eq!((rules.cap, rules.block), (Some(latest - 1), Some(1)));
+        let found = Confidence::of(&report, &collateral, &rules);
+        assert!(found.level().is_none() && found.refused().unwrap().contains(&report.advisories()[0].id()));
+        assert!(found.to_text().contains("the network's rules in block 1"));
+        // Each of the others decides too.
+        for (left_out, why) in [(1..2, "revoked or suspended"), (1..3, "over the cap")] {
+            let mut fewer = governed.to_vec();
+            fewer.drain(left_out);
+            let rules = read(chain(&fewer), &chain(&fewer)).await.unwrap();
+            assert!(Confidence::of(&report, &collateral, &rules).refused().unwrap().contains(why), "{why}");
+        }
+        // Of a chain whose governance has said nothing: what the runtime begins with.
+        let rules = read(chain(&[]), &chain(&[])).await.unwrap();
+        assert_eq!((rules.terms, rules.cap), (PolicyTerms::STRICT, None));
+        let marked = [(storage::DEVELOPMENT, true.encode())];
+        assert_eq!(read(chain(&marked), &chain(&marked)).await.unwrap().cap, Some(u32::MAX));
+        // A node that shows milder rules than the chain has finalised is not believed.
+        let milder = [(storage::TERMS, LENIENT.encode())];
+        let error = read(chain(&governed), &chain(&milder)).await.unwrap_err();
+        assert_eq!((error.code.as_str(), error.exit_code()), ("unverified", 7), "{}", error.message);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::{
     home, network,
     output::note,
 };
-use phala_relayer::{RelayerConfig, TeeEndpoint};
+use phala_relayer::{FetchConfig, RelayerConfig, TeeEndpoint};
 use std::{os::unix::process::CommandExt, process::Command};
 
 /// Becomes the node.
@@ -62,6 +62,13 @@ pub async fn relayer(global: &Global, command: RelayerCommand) -> Result<(), Cli
         config.governance = Some(accounts::signer(global, &connected.network, sudo).await?);
     }
     config.collateral = args.collaterals;
+    if !args.pccs.is_empty() {
+        let folder = match args.collateral_folder {
+            Some(folder) => folder,
+            None => home::folder()?.join("collateral"),
+        };
+        config.fetch = Some(FetchConfig { services: args.pccs, authorities: args.ca_certificate, folder });
+    }
     config.listen = args.listen;
     config.peers = args.peers;
     if config.listen.is_none() && !config.peers.is_empty() {

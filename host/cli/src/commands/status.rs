@@ -114,7 +114,7 @@ fn collateral(model: &PlatformModel, (valid_until, alarm): (u64, bool), now: u64
         "authority": phala_protocol::ids::to_hex(&model.authority),
         "valid_until": valid_until,
         "valid_for_seconds": valid_until.saturating_sub(now),
-        "alarm": alarm || valid_until <= now,
+        "alarm": phala_relayer::is_alarming(valid_until, alarm, now),
     })
 }
 
@@ -175,7 +175,7 @@ fn text(json: &Value, roots: &[String]) -> String {
     let kept = json.get("collateral").and_then(Value::as_array).into_iter().flatten();
     for ending in kept.filter(|item| item.get("alarm") == Some(&Value::Bool(true))) {
         parts.push(format!(
-            "collateral of {} ends in {} s, and machines are not admitted without: `phala attest collateral fetch`, then `import`",
+            "collateral of {} ends in {} s, and machines are not admitted without: `phala attest collateral fetch`, then `import`, or a relayer with --pccs",
             get(ending, "model"),
             get(ending, "valid_for_seconds")
         ));

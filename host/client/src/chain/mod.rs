@@ -14,7 +14,7 @@ mod submit;
 pub use calls::ChainCall;
 pub use errors::{PalletError, SubmitError};
 pub(crate) use read::decode as read_record;
-pub use read::{map_key, FinalisedHeads, HeadRef, InboxAnswer, JustifiedBlock};
+pub use read::{map_key, short_map_key, FinalisedHeads, HeadRef, InboxAnswer, JustifiedBlock};
 pub use submit::{Attempted, ChainEvent, Included, Until, SHORT_LIFETIME_BLOCKS};
 
 use crate::{ClientError, ErrorCode};

@@ -287,6 +287,15 @@ pub fn map_key(pallet: &str, item: &str, key: &[u8]) -> Vec<u8> {
     full
 }
 
+/// Key of an entry of a `Twox64Concat` map of any pallet, for what `phala_protocol::storage` does not name.
+pub fn short_map_key(pallet: &str, item: &str, key: &[u8]) -> Vec<u8> {
+    let mut full = sp_crypto_hashing::twox_128(pallet.as_bytes()).to_vec();
+    full.extend_from_slice(&sp_crypto_hashing::twox_128(item.as_bytes()));
+    full.extend_from_slice(&sp_crypto_hashing::twox_64(key));
+    full.extend_from_slice(key);
+    full
+}
+
 pub(crate) fn decode<T: Decode>(mut value: &[u8]) -> Result<T, ClientError> {
     T::decode_all(&mut value).map_err(|_| malformed())
 }

@@ -1,10 +1,11 @@
 //! Which evidence our own collateral proves, on simulated machines.
 #![allow(clippy::unwrap_used, reason = "tests")]
 use super::*;
+use codec::Encode;
 use phala_insecure_tee::InsecureMachine;
 use phala_protocol::{
     attestation::{Assurance, Registration, Role},
-    AccountId, WorkerId,
+    AccountId,
 };
 
 const GENESIS: Hash = [7; 32];

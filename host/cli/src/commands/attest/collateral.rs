@@ -12,12 +12,13 @@ use crate::{
     output::{assurance, assurance_line, Output},
 };
 use codec::Encode;
-use phala_attest::{verify_collateral, Collateral, DevelopmentGenesis, TrustAnchor, VerifiedCollateral};
+use phala_attest::{verify_collateral, Collateral, DevelopmentGenesis, TrustAnchor, Vendor, VerifiedCollateral};
 use phala_client::{
     chain::{map_key, ChainCall},
     ClientError, ErrorCode, Until,
 };
 use phala_protocol::{attestation::Assurance, ids::to_hex, Hash};
+use phala_relayer::provisioning::{PckAuthority, Service, ServiceError, Wanted};
 use serde_json::json;
 use std::path::Path;
 
@@ -30,7 +31,8 @@ pub async fn run(global: &Global, command: CollateralCommand, output: Output) ->
 }
 
 async fn fetch(args: &CollateralFetchArgs, output: Output) -> Result<(), CliError> {
-    let collateral = super::fetch::fetch(args).await?;
+    let service = Service::new(&args.pccs, args.ca_certificate.as_deref()).map_err(unusable)?;
+    let collateral = service.collateral(&wanted(args)?).await?;
     let verified = verify(&collateral, None, now())?;
     home::write_whole(&args.out, &collateral.encode())?;
     let json = json!({
@@ -50,6 +52,25 @@ async fn fetch(args: &CollateralFetchArgs, output: Output) -> Result<(), CliErro
         )
     });
     Ok(())
+}
+
+/// The machine's fault, where it has no authority that could vouch for a service; else that of the command line.
+fn unusable(error: ServiceError) -> CliError {
+    match error {
+        ServiceError::NoAuthority => CliError::environment(error.to_string())
+            .with_hint("install the package ca-certificates, or name one with --ca-certificate FILE"),
+        ServiceError::Client(error) => error.into(),
+    }
+}
+
+/// What the arguments ask a service for.
+fn wanted(args: &CollateralFetchArgs) -> Result<Wanted, CliError> {
+    let mut fmspc = [0; 6];
+    hex::decode_to_slice(&args.fmspc, &mut fmspc)
+        .map_err(|error| CliError::invalid(format!("the model is not 12 hexadecimal digits: {error}")))?;
+    let vendor = if args.tee == "sgx" { Vendor::IntelSgx } else { Vendor::IntelTdx };
+    let authority = if args.ca == "processor" { PckAuthority::Processor } else { PckAuthority::Platform };
+    Ok(Wanted { vendor, fmspc, authority })
 }
 
 async fn import(global: &Global, file: &Path, from: &str, output: Output) -> Result<(), CliError> {
@@ -118,6 +139,24 @@ mod tests {
     const COLLATERAL: &[u8] = include_bytes!("../../../../../testing/vectors/attest/tdx_v4.collateral.json");
     /// A day after it was issued.
     const THEN: u64 = 1_750_414_563;
+
+    #[test]
+    fn a_service_is_asked_for_what_the_arguments_name() {
+        let args = |tee: &str, ca: &str| CollateralFetchArgs {
+            pccs: String::new(),
+            ca_certificate: None,
+            fmspc: "B0C06F000000".to_owned(),
+            ca: ca.to_owned(),
+            tee: tee.to_owned(),
+            out: "unused".into(),
+        };
+        let fmspc = [0xb0, 0xc0, 0x6f, 0, 0, 0];
+        for (tee, vendor) in [("tdx", Vendor::IntelTdx), ("sgx", Vendor::IntelSgx)] {
+            for (ca, authority) in [("platform", PckAuthority::Platform), ("processor", PckAuthority::Processor)] {
+                assert_eq!(wanted(&args(tee, ca)).unwrap(), Wanted { vendor, fmspc, authority });
+            }
+        }
+    }
 
     #[test]
     fn only_what_the_chain_would_take_is_submitted() {

@@ -33,7 +33,9 @@ impl Row {
     }
 
     fn to_text(&self) -> String {
-        let readable = !self.data.is_empty() && self.data.iter().all(|byte| (0x20..0x7f).contains(byte));
+        // Boot loaders end their text with a zero, which is shown.
+        let said = self.data.strip_suffix(&[0u8]).unwrap_or(&self.data);
+        let readable = !said.is_empty() && said.iter().all(|byte| (0x20..0x7f).contains(byte));
         let data = match std::str::from_utf8(&self.data) {
             Ok(text) if readable => format!("{text:?}"),
             _ => shown(&self.data),
@@ -102,6 +104,9 @@ pub mod tests {
 
     const QUOTE: &[u8] = include_bytes!("../../../../../testing/vectors/attest/tdx_v4.bin");
     const SGX: &[u8] = include_bytes!("../../../../../testing/vectors/attest/sgx_v3.bin");
+    /// What a genuine machine's driver answered, and the log that its Linux served.
+    const COS: &[u8] = include_bytes!("../../../../../testing/vectors/attest/tdx_v4_cos.bin");
+    const COS_LOG: &[u8] = include_bytes!("../../../../../testing/vectors/attest/tdx_v4_cos.event-log");
     /// Where RTMR2 of a TDX quote of version 4 stands: behind the header, the fields before the registers, and two of these.
     const RTMR2: usize = 48 + 328 + 2 * 48;
 
@@ -150,6 +155,39 @@ pub mod tests {
         assert_eq!((&json["replays"], &json["reason"]), (&json!(true), &Value::Null));
         assert_eq!(json["events"][0]["data_is_measured"], true);
         assert_eq!(json["events"][1]["digest"], "07".repeat(48));
+    }
+
+    #[test]
+    fn the_log_of_a_genuine_machine_leads_to_the_registers_of_its_quote() {
+        let quote = evidence(COS).unwrap();
+        let log = EventLog::of(COS_LOG, &quote).unwrap();
+        assert_eq!(log.fault(), None);
+        let text = log.to_text("this quote");
+        assert!(text.ends_with("event log: 43 events lead to the registers of this quote"), "{text}");
+        assert!(text.contains("measured  \"Calling EFI Application from Boot Option\""), "{text}");
+        assert!(text.contains(r#"hearsay   "/syslinux/vmlinuz.A\0""#), "{text}");
+        // A boot loader hashes a command, and writes beside the hash that it is one.
+        let json = log.to_json();
+        assert_eq!((&json["replays"], json["events"].as_array().unwrap().len()), (&json!(true), 43));
+        let said = hex::encode("kernel_cmdline: /syslinux/vmlinuz.A ");
+        let line = json["events"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|event| event["data"].as_str().is_some_and(|data| data.starts_with(&said)));
+        let line = line.unwrap();
+        assert_eq!((&line["register"], &line["data_is_measured"]), (&json!(2), &json!(false)));
+
+        // The same log with that event's digest altered, and beside another machine's quote.
+        let digest = hex::decode(line["digest"].as_str().unwrap()).unwrap();
+        let at = COS_LOG.windows(digest.len()).position(|window| window == digest).unwrap();
+        let mut altered = COS_LOG.to_vec();
+        altered[at] ^= 1;
+        let altered = EventLog::of(&altered, &quote).unwrap();
+        assert_eq!(altered.fault(), Some(EventLogFault::Replay(2)));
+        assert!(altered.to_text("this quote").ends_with("events do not replay to rtmr2"));
+        let other = EventLog::of(COS_LOG, &evidence(QUOTE).unwrap()).unwrap();
+        assert_eq!(other.fault(), Some(EventLogFault::Replay(0)));
     }
 
     #[test]

@@ -1,11 +1,10 @@
-//! `phala attest`: shows evidence, verifies it with a transcript, and renews collateral.
+//! `phala attest`: shows evidence, verifies it with a transcript, computes measurements, and renews collateral.
 
 mod collateral;
 mod events;
-mod fetch;
 mod fields;
+mod image;
 mod measurement;
-mod service;
 mod transcript;
 mod verify;
 
@@ -47,6 +46,7 @@ pub async fn run(global: &Global, command: AttestCommand, output: Output) -> Res
             output.data(&json!({"measurement": measurement}), || measurement.clone());
             Ok(())
         }
+        AttestCommand::Image(args) => image::run(&args, output),
         AttestCommand::Verify(args) => verify::run(&args, output),
         AttestCommand::Collateral(command) => collateral::run(global, command, output).await,
     }

@@ -8,7 +8,6 @@
 //!
 //! The service, and whoever stands between when there is no TLS, controls every byte of an answer.
 
-use crate::{error::CliError, evidence::read};
 use http_body_util::{BodyExt, Empty};
 use hyper::{body::Bytes, Uri};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -16,31 +15,56 @@ use hyper_util::{
     client::legacy::{connect::HttpConnector, Client},
     rt::TokioExecutor,
 };
-use phala_client::ErrorCode;
+use phala_client::{ClientError, ErrorCode};
 use rustls::{
     crypto::ring::default_provider,
     pki_types::{pem::PemObject, CertificateDer},
     ClientConfig, RootCertStore,
 };
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{fs::File, io::Read, path::Path, sync::Arc, time::Duration};
 
+/// Bytes of the longest file of certificate authorities.
+const MAX_AUTHORITIES_BYTES: u64 = 1024 * 1024;
 /// Bytes of the longest answer: several times the longest revocation list that was seen.
-pub const MAX_ANSWER_BYTES: usize = 512 * 1024;
+pub(super) const MAX_ANSWER_BYTES: usize = 512 * 1024;
 /// Bytes of the longest head of an answer, in which an escaped chain stands.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// For a whole answer, from the connection to its last byte.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// An answer: its body, and the header that was asked for.
-pub struct Answer {
+pub(super) struct Answer {
     /// Its bytes.
     pub body: Vec<u8>,
     /// The bytes of the header; empty when none was asked for.
     pub header: Vec<u8>,
 }
 
+/// Why there is no client for a service.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// The operating system has no authority that could vouch for an `https` service.
+    #[error("this machine trusts no certificate authority")]
+    NoAuthority,
+    /// The address or the file of authorities is none.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+}
+
+impl From<ServiceError> for ClientError {
+    fn from(error: ServiceError) -> Self {
+        match error {
+            ServiceError::NoAuthority => {
+                Self::new(ErrorCode::Invalid, error.to_string()).with_hint("install the package ca-certificates")
+            }
+            ServiceError::Client(error) => error,
+        }
+    }
+}
+
 /// A client for one service.
 pub struct Service {
+    base: String,
     http: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
     /// Whether it speaks TLS.
     secure: bool,
@@ -49,26 +73,27 @@ pub struct Service {
 
 impl Service {
     /// A client for the service at `base`. `authorities` is a PEM file of the only certificate authorities to trust, for `https` alone.
-    pub fn new(base: &str, authorities: Option<&Path>) -> Result<Self, CliError> {
+    pub fn new(base: &str, authorities: Option<&Path>) -> Result<Self, ServiceError> {
+        let base = base.trim_end_matches('/');
         let address = base.parse::<Uri>();
-        let address = address.map_err(|error| CliError::invalid(format!("{base} is no address: {error}")))?;
+        let address = address.map_err(|error| invalid(format!("{base} is no address: {error}")))?;
         let secure = match (address.scheme_str(), address.host()) {
             (Some("https"), Some(_)) => true,
             (Some("http"), Some(_)) => false,
-            _ => return Err(CliError::invalid(format!("{base} is no address that begins with https:// or http://"))),
+            _ => return Err(invalid(format!("{base} is no address that begins with https:// or http://")).into()),
         };
         let roots = match (secure, authorities) {
             (true, Some(file)) => roots_of(file)?,
             (true, None) => roots_of_system()?,
             (false, None) => RootCertStore::empty(),
             (false, Some(_)) => {
-                return Err(CliError::invalid("a certificate authority is of use with https:// only")
-                    .with_hint("name the service by https://, or leave --ca-certificate out"))
+                let error = invalid("a certificate authority is of use with https:// only");
+                return Err(error.with_hint("name the service by https://, or leave the authority out").into());
             }
         };
         let tls = ClientConfig::builder_with_provider(Arc::new(default_provider()))
             .with_safe_default_protocol_versions()
-            .map_err(|error| CliError::new(ErrorCode::Internal, format!("cannot speak TLS: {error}")))?
+            .map_err(|error| ClientError::new(ErrorCode::Internal, format!("cannot speak TLS: {error}")))?
             .with_root_certificates(roots)
             .with_no_client_auth();
         let connector = HttpsConnectorBuilder::new().with_tls_config(tls);
@@ -77,25 +102,36 @@ impl Service {
         let http = Client::builder(TokioExecutor::new())
             .http1_max_buf_size(MAX_HEAD_BYTES)
             .build(connector.enable_http1().build());
-        Ok(Self { http, secure, timeout: TIMEOUT })
+        Ok(Self { base: base.to_owned(), http, secure, timeout: TIMEOUT })
+    }
+
+    /// The same, which waits for less time.
+    #[cfg(test)]
+    pub(crate) fn within(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
+    }
+
+    /// Its address, as it was named.
+    pub fn base(&self) -> &str {
+        &self.base
     }
 
     /// The answer to an address, with the first of `headers` that is there; none is asked for where there are none.
-    pub async fn get(&self, url: &str, headers: &[&str]) -> Result<Answer, CliError> {
+    pub(super) async fn get(&self, url: &str, headers: &[&str]) -> Result<Answer, ClientError> {
         match tokio::time::timeout(self.timeout, self.answer(url, headers)).await {
             Ok(answer) => answer,
             Err(_) => Err(self.unreachable(url, &format!("no answer within {} seconds", self.timeout.as_secs()))),
         }
     }
 
-    async fn answer(&self, url: &str, headers: &[&str]) -> Result<Answer, CliError> {
+    async fn answer(&self, url: &str, headers: &[&str]) -> Result<Answer, ClientError> {
         let address = url.parse::<Uri>();
-        let address = address.map_err(|error| CliError::invalid(format!("{url} is no address: {error}")))?;
+        let address = address.map_err(|error| invalid(format!("{url} is no address: {error}")))?;
         let response = self.http.get(address).await;
         let mut response = response.map_err(|error| self.unreachable(url, &reasons(&error)))?;
         if !response.status().is_success() {
             let code = if response.status().as_u16() == 404 { ErrorCode::NotFound } else { ErrorCode::Unreachable };
-            return Err(CliError::new(code, format!("{url} answers {}", response.status())));
+            return Err(ClientError::new(code, format!("{url} answers {}", response.status())));
         }
         let header =
             headers.iter().find_map(|name| response.headers().get(*name)).map(|value| value.as_bytes().to_vec());
@@ -115,29 +151,35 @@ impl Service {
         Ok(Answer { body, header })
     }
 
-    fn unreachable(&self, url: &str, why: &str) -> CliError {
+    fn unreachable(&self, url: &str, why: &str) -> ClientError {
         let hint = if self.secure {
-            "is this the address of a PCCS? --ca-certificate FILE names the authority of one with a private certificate"
+            "is this the address of a PCCS? One with a private certificate needs its authority named: --ca-certificate FILE"
         } else {
             "is this the address of a PCCS?"
         };
-        CliError::new(ErrorCode::Unreachable, format!("{url} does not answer: {why}")).with_hint(hint)
+        ClientError::new(ErrorCode::Unreachable, format!("{url} does not answer: {why}")).with_hint(hint)
     }
 }
 
 /// An answer that is not what a service gives.
-pub fn malformed(what: &str) -> CliError {
-    CliError::new(ErrorCode::Unverified, what.to_owned()).with_hint("is this the address of a PCCS?")
+pub(super) fn malformed(what: &str) -> ClientError {
+    ClientError::new(ErrorCode::Unverified, what.to_owned()).with_hint("is this the address of a PCCS?")
+}
+
+fn invalid(why: impl Into<String>) -> ClientError {
+    ClientError::new(ErrorCode::Invalid, why)
 }
 
 /// The authorities in a PEM file.
-fn roots_of(file: &Path) -> Result<RootCertStore, CliError> {
+fn roots_of(file: &Path) -> Result<RootCertStore, ClientError> {
     let wrong = |why: &str| {
-        CliError::invalid(format!("{} holds no certificate authority: {why}", file.display())).with_hint(
+        invalid(format!("{} holds no certificate authority: {why}", file.display())).with_hint(
             "PEM of the authority that signed the service's certificate, or of that certificate if it signed itself",
         )
     };
-    let pem = read(file)?;
+    let mut pem = Vec::new();
+    let read = File::open(file).and_then(|file| file.take(MAX_AUTHORITIES_BYTES).read_to_end(&mut pem));
+    read.map_err(|error| invalid(format!("cannot read {}: {error}", file.display())))?;
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(&pem) {
         let certificate = certificate.map_err(|error| wrong(&error.to_string()))?;
@@ -150,13 +192,12 @@ fn roots_of(file: &Path) -> Result<RootCertStore, CliError> {
 }
 
 /// The authorities that the operating system trusts, or those that `SSL_CERT_FILE` and `SSL_CERT_DIR` name.
-fn roots_of_system() -> Result<RootCertStore, CliError> {
+fn roots_of_system() -> Result<RootCertStore, ServiceError> {
     let mut roots = RootCertStore::empty();
     // A store may hold what this TLS cannot read; it takes what it can.
     let (taken, _) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if taken == 0 {
-        return Err(CliError::environment("this machine trusts no certificate authority")
-            .with_hint("install the package ca-certificates, or name one with --ca-certificate FILE"));
+        return Err(ServiceError::NoAuthority);
     }
     Ok(roots)
 }
@@ -181,19 +222,23 @@ mod tests {
     use super::*;
     use std::{net::TcpListener, thread};
 
+    fn refused(base: &str, authorities: Option<&Path>) -> ClientError {
+        Service::new(base, authorities).err().unwrap().into()
+    }
+
     #[test]
     fn only_what_names_a_service_is_an_address() {
         for bad in ["ftp://pccs.example", "pccs.example:8081", "https://", "/sgx", "", "https://a b"] {
-            assert_eq!(Service::new(bad, None).err().unwrap().code.as_str(), "invalid", "{bad}");
+            assert_eq!(refused(bad, None).code.as_str(), "invalid", "{bad}");
         }
         let file = tempfile::NamedTempFile::new().unwrap();
-        let in_clear = Service::new("http://127.0.0.1:1", Some(file.path())).err().unwrap();
+        let in_clear = refused("http://127.0.0.1:1", Some(file.path()));
         assert!(in_clear.message.contains("https"), "{}", in_clear.message);
         for (text, why) in
             [("", "no certificate"), ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "")]
         {
             std::fs::write(file.path(), text).unwrap();
-            let error = Service::new("https://127.0.0.1:1", Some(file.path())).err().unwrap();
+            let error = refused("https://127.0.0.1:1", Some(file.path()));
             assert_eq!(error.code.as_str(), "invalid");
             assert!(error.message.contains(why) && error.message.contains("authority"), "{}", error.message);
         }
@@ -214,7 +259,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());
         let silent = thread::spawn(move || listener.accept().unwrap());
-        let service = Service { timeout: Duration::from_millis(300), ..Service::new(&url, None).unwrap() };
+        let service = Service::new(&url, None).unwrap().within(Duration::from_millis(300));
         let error = service.get(&url, &[]).await.err().unwrap();
         assert_eq!(error.code.as_str(), "unreachable");
         assert!(error.message.contains("no answer within"), "{}", error.message);
