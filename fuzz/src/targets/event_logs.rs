@@ -12,6 +12,13 @@ fn event(register: u32, kind: u32, digest: u8, data: &[u8]) -> Vec<u8> {
     [&bytes, data].concat()
 }
 
+/// The log of a genuine machine, without what is not used of its area.
+fn genuine() -> Vec<u8> {
+    let area = include_bytes!("../../../testing/vectors/attest/tdx_v4_cos.event-log");
+    let end = area.iter().rposition(|byte| *byte != 0xff).map_or(0, |last| last + 1);
+    area[..end].to_vec()
+}
+
 /// A log as firmware writes it.
 pub static EVENT_LOGS: Target = Target {
     name: "event-logs",
@@ -25,7 +32,7 @@ pub static EVENT_LOGS: Target = Target {
         let events =
             [event(1, 1, 1, b"variable"), event(4, 13, 2, b""), event(2, 3, 3, b"nothing"), event(1, 4, 4, &[0; 4])];
         let log = [&first[..], &events.concat()].concat();
-        vec![first, [&log[..], &[0xff; 40]].concat(), [&log[..], &[0; 40]].concat(), log]
+        vec![first, [&log[..], &[0xff; 40]].concat(), [&log[..], &[0; 40]].concat(), log, genuine()]
     }),
     check: |bytes| {
         let (decoded, peak) = measured(|| decode_event_log(bytes));

@@ -8,14 +8,18 @@ pub mod chain;
 pub mod crypto;
 pub mod disk;
 pub mod documents;
+pub mod drivers;
 pub mod event_logs;
+pub mod identities;
 pub mod identity;
 pub mod keys;
 pub mod protocol;
+pub mod provisioning;
 pub mod quotes;
 pub mod receipts;
 pub mod scale;
 pub mod sdk;
+pub mod signing;
 pub mod tee;
 pub mod values;
 pub mod wasm;
@@ -23,7 +27,7 @@ pub mod wasm;
 use crate::Target;
 
 /// All of them.
-pub static TARGETS: [&Target; 47] = [
+pub static TARGETS: [&Target; 51] = [
     &scale::RECORDS,
     &protocol::CALLS,
     &protocol::ENVELOPES,
@@ -40,12 +44,14 @@ pub static TARGETS: [&Target; 47] = [
     &quotes::QUOTES,
     &quotes::SIGNED_QUOTES,
     &quotes::SIGNED_BYTES,
+    &drivers::DRIVER_FRAMES,
     &event_logs::EVENT_LOGS,
     &certificates::COLLATERAL,
     &certificates::VERIFIED_COLLATERAL,
     &certificates::EXTENSIONS,
     &documents::DOCUMENTS,
     &documents::DATES,
+    &provisioning::ANSWERS,
     &crypto::SIGNATURES,
     &crypto::POINTS,
     &crypto::MERKLE,
@@ -60,6 +66,8 @@ pub static TARGETS: [&Target; 47] = [
     &ceremony::CEREMONIES,
     &beacon::BEACON,
     &identity::IDENTITY,
+    &identities::IDENTITIES,
+    &signing::SIGNING,
     &wasm::MODULES,
     &wasm::PROGRAMS,
     &disk::STORES,

@@ -8,8 +8,8 @@ use phala_attest as attest;
 use phala_crypto::transcript;
 use phala_light_client as light_client;
 use phala_protocol::{
-    attestation, beacon, call, ceremony, chain_state, egress, envelope, finality, gas, ids, inbox, keys, query, relay,
-    result,
+    attestation, beacon, call, ceremony, chain_state, egress, envelope, finality, gas, identities, identities::signing,
+    ids, inbox, keys, query, relay, result,
 };
 use std::sync::LazyLock;
 
@@ -58,6 +58,9 @@ types! {
     query: Answer AnswerContent Query QueryHeader QueryKey QueryRefusal QueryRequest SealedAnswer SignedQuery;
     relay: Delivery InboxCursor InboxItems KeyInquiry Outgoing PlacedAttachment TeeStatus;
     result: Boundary ClusterResult ContractEvent Failure Outcome Rekey Reply SignedRekey SignedResult;
+    identities: DealerRecord HolderRecord IdentityCeremonyRecord IdentityHolder IdentityPoints IdentityRecord IdentityStatement Scheme
+        SignedIdentityStatement;
+    signing: EgressSignature NonceCommitments PartialSignature SigningMessage SigningSession;
     attest: AcceptedStatuses Advisory AdvisoryPolicy Appraisal Ban Bans CertificateFault Collateral CollateralRefusal ConfidenceLevel
         DocumentFault Evidence Origin PlatformModel PolicyTerms Refusal Root SignerRole Subject TcbStatus Vendor VerifiedCollateral;
     light_client: Checkpoint;

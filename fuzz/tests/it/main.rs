@@ -49,12 +49,14 @@ targets! {
     quotes => targets::quotes::QUOTES;
     signed_quotes => targets::quotes::SIGNED_QUOTES;
     signed_bytes => targets::quotes::SIGNED_BYTES;
+    driver_frames => targets::drivers::DRIVER_FRAMES;
     event_logs => targets::event_logs::EVENT_LOGS;
     collateral => targets::certificates::COLLATERAL;
     verified_collateral => targets::certificates::VERIFIED_COLLATERAL;
     extensions => targets::certificates::EXTENSIONS;
     documents => targets::documents::DOCUMENTS;
     dates => targets::documents::DATES;
+    provisioning_answers => targets::provisioning::ANSWERS;
     signatures => targets::crypto::SIGNATURES;
     points => targets::crypto::POINTS;
     merkle => targets::crypto::MERKLE;
@@ -69,6 +71,8 @@ targets! {
     ceremonies => targets::ceremony::CEREMONIES;
     beacon => targets::beacon::BEACON;
     identity => targets::identity::IDENTITY;
+    identities => targets::identities::IDENTITIES;
+    signing => targets::signing::SIGNING;
     modules => targets::wasm::MODULES;
     programs => targets::wasm::PROGRAMS;
     stores => targets::disk::STORES;

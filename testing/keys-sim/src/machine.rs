@@ -115,7 +115,7 @@ impl Machine {
             match parcel.header.kind {
                 ParcelKind::Package => package = content,
                 ParcelKind::Share => drop(shares.insert(to, content)),
-                ParcelKind::Delivery => {}
+                ParcelKind::Delivery | ParcelKind::Identities => {}
             }
         }
         Dealt { package, shares }

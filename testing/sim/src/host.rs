@@ -2,7 +2,7 @@
 
 use crate::{client::Asked, machine::SimMachine};
 use phala_core::{ClusterError, DeliveryError, Seen, Settings, StartError, Tee};
-use phala_protocol::{finality::GenesisAnchor, ids::BlockNumber};
+use phala_protocol::{finality::GenesisAnchor, ids::BlockNumber, Epoch, WorkerId};
 use phala_state::OpenError;
 use std::sync::Arc;
 
@@ -49,8 +49,11 @@ pub struct Host {
     pub attacked: bool,
     /// The host overwrote a part of the disk.
     pub damaged: bool,
-    /// The store is of an epoch whose keys nobody gets any more.
-    pub outdated: bool,
+    /// The epoch of the store's keys, once a process failed to open it for being older than those that anybody gets. Epochs only go on:
+    /// it stays so until the disk is another one, or opens after all.
+    pub stored: Option<Epoch>,
+    /// The TEE that runs or last ran here.
+    pub identity: Option<WorkerId>,
     /// The head when it was last looked at, in this process.
     pub height: BlockNumber,
     /// Times it was started after it ran once.
@@ -76,7 +79,8 @@ impl Host {
             faults: 0,
             attacked: false,
             damaged: false,
-            outdated: false,
+            stored: None,
+            identity: None,
             height: 0,
             restarts: 0,
         }
@@ -87,10 +91,11 @@ impl Host {
         self.tee = None;
         self.machine.disk.kill();
         self.seen = Seen::default();
-        (self.height, self.outdated, self.faults) = (0, false, 0);
+        (self.height, self.faults) = (0, 0);
         self.restarts += 1;
         match Tee::start(self.settings.clone(), anchor, self.machine.clone()) {
             Ok(tee) => {
+                self.identity = Some(tee.identity());
                 self.tee = Some(tee);
                 self.outcome = Outcome::Taken;
             }
@@ -109,11 +114,9 @@ impl Host {
 
     /// Remembers what became of a delivery.
     pub fn note(&mut self, result: &Result<(), DeliveryError>) {
-        self.outdated = matches!(
-            result,
-            Err(DeliveryError::Cluster(_, ClusterError::Open(OpenError::Generation { stored, given })))
-                if stored.saturating_add(1) < *given
-        );
+        if let Err(DeliveryError::Cluster(_, ClusterError::Open(OpenError::Generation { stored, given }))) = result {
+            self.stored = Some(*stored).filter(|stored| stored.saturating_add(1) < *given);
+        }
         self.outcome = match result {
             Ok(()) => Outcome::Taken,
             Err(error) if error.is_the_relayers() => Outcome::Refused(format!("{error:?}")),

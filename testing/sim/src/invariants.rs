@@ -13,6 +13,7 @@ use crate::{
     canary::{Canaries, SUPPLY},
     client::ACCOUNTS,
     host::{Host, Outcome},
+    majority::{self, Departure, Loss, Place},
     model::{Expected, ExpectedReply, Model},
     pallets::CLUSTER,
     world::World,
@@ -27,7 +28,7 @@ use phala_protocol::{
     query::{AnswerContent, QueryRefusal, QueryRequest},
     relay::Outgoing,
     result::{reply_leaf, ClusterResult, Outcome as ReplyOutcome, Reply},
-    Epoch, Hash,
+    Epoch, Hash, WorkerId,
 };
 
 /// Something that must never happen, happened.
@@ -134,7 +135,8 @@ pub fn invariant_nothing_runs_ahead_of_finality(world: &World, index: usize) -> 
 pub fn invariant_heads_only_grow(world: &mut World, index: usize) -> Check {
     let host = &mut world.hosts[index];
     if let Some(executed) = executed(host).filter(|executed| *executed > 0) {
-        host.executed = executed;
+        // Its store is open.
+        (host.executed, host.stored) = (executed, None);
     }
     let height = host.tee.as_ref().map_or(0, |tee| tee.head().0);
     let before = std::mem::replace(&mut host.height, height);
@@ -287,13 +289,19 @@ pub fn invariant_honest_deliveries_are_not_blamed(world: &World, index: usize) -
 /// Whether a replica can never go on by the protocol's own rules: the next item it needs is of an epoch whose keys nobody gets any
 /// more, its store is two epochs old, or its host damaged the disk.
 fn is_left_behind(world: &World, index: usize) -> bool {
+    let record = world.node.cluster_at(world.node.finalised());
+    record.is_some_and(|record| was_left_behind(world, index, record.epoch, record.is_closing()))
+}
+
+/// The same at the time at which this epoch was open, with or without results of the one before to come.
+fn was_left_behind(world: &World, index: usize, open: Epoch, closing: bool) -> bool {
     let host = &world.hosts[index];
-    let Some(record) = world.node.cluster_at(world.node.finalised()) else { return false };
     // By what was seen executed into its disk, not by what a process says that may be stuck before it opened its store.
     let next = world.node.items_to(world.node.finalised()).get(host.executed as usize);
-    let epoch = next.and_then(|item| world.node.cluster_at(item.header.block)).map_or(record.epoch, |then| then.epoch);
-    let passed = epoch + u32::from(record.is_closing()) < record.epoch;
-    host.outdated || passed || (host.damaged && matches!(host.outcome, Outcome::Fault(_)))
+    let epoch = next.and_then(|item| world.node.cluster_at(item.header.block)).map_or(open, |then| then.epoch);
+    let passed = epoch + u32::from(closing) < open;
+    let outdated = host.stored.is_some_and(|stored| stored.saturating_add(1) < open);
+    outdated || passed || (host.damaged && matches!(host.outcome, Outcome::Fault(_)))
 }
 
 fn is_replica(world: &World, index: usize) -> bool {
@@ -308,12 +316,27 @@ fn has_caught_up(world: &World, index: usize) -> bool {
     health.is_some_and(|health| health.executed == total && health.pending == 0 && health.serving)
 }
 
-/// Whether the cluster lost its majority, and would still have it had no host attacked a disk.
-fn is_halted_by_hosts(world: &World) -> bool {
-    let replicas: Vec<_> = (1..world.hosts.len()).filter(|index| is_replica(world, *index)).collect();
-    let lost: Vec<_> = replicas.iter().filter(|index| is_left_behind(world, **index)).collect();
-    let attacked = lost.iter().any(|index| world.hosts[**index].attacked);
-    attacked && replicas.len() - lost.len() < replicas.len() / 2 + 1
+/// Why the cluster lost its majority, if that is no defect.
+fn lost_majority(world: &World) -> Option<Loss> {
+    let replicas = world.node.pallets.cluster.as_ref().map(|record| record.replicas.as_slice()).unwrap_or_default();
+    let host_of = |id: &WorkerId| (1..world.hosts.len()).find(|index| world.hosts[*index].identity == Some(*id));
+    let now: Vec<_> = replicas
+        .iter()
+        .filter_map(host_of)
+        .map(|index| Place { left_behind: is_left_behind(world, index), attacked: world.hosts[index].attacked })
+        .collect();
+    // The one that made the set what it is: an abandoned block may have had another.
+    let departure = world.departed.iter().rfind(|change| change.after == replicas).map(|change| {
+        let behind = |id: &WorkerId| {
+            let index = host_of(id)?;
+            Some(was_left_behind(world, index, change.epoch, change.closing))
+        };
+        Departure {
+            before: change.before.iter().filter_map(behind).collect(),
+            after: change.after.iter().filter_map(behind).collect(),
+        }
+    });
+    majority::lost(&now, departure.as_ref())
 }
 
 fn is_chain_settled(world: &World) -> bool {
@@ -335,7 +358,7 @@ pub(crate) fn is_settled(world: &World) -> bool {
 }
 
 /// Within a bound after the last fault everything accepted is answered, epochs go on, and every replica that was not put out of
-/// action by its host, or left behind while it was away, has caught up and serves.
+/// action by its host, or left behind while it was away, has caught up and serves. A cluster may lose its majority as `majority.rs` says.
 pub fn invariant_liveness(world: &mut World) -> Check {
     for index in 1..world.hosts.len() {
         if is_replica(world, index) && !has_caught_up(world, index) && is_left_behind(world, index) {
@@ -345,8 +368,8 @@ pub fn invariant_liveness(world: &mut World) -> Check {
     if is_settled(world) {
         return Ok(());
     }
-    if is_halted_by_hosts(world) {
-        world.count("= clusters halted by their hosts");
+    if let Some(loss) = lost_majority(world) {
+        world.count(loss.name());
         return Ok(());
     }
     let hosts = world.hosts.iter().enumerate().map(|(index, host)| {

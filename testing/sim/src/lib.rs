@@ -31,6 +31,7 @@ pub mod generator;
 pub mod host;
 pub mod invariants;
 pub mod machine;
+pub mod majority;
 pub mod model;
 pub mod node;
 pub mod pallets;

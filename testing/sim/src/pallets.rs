@@ -201,6 +201,12 @@ impl Pallets {
         self.cluster.as_ref().map_or(0, |record| record.epoch)
     }
 
+    /// The epoch that was decided to open with the next block.
+    pub fn decided_epoch(&self) -> Option<Epoch> {
+        let coming = self.coming_era();
+        self.opening.as_ref().filter(|(era, ..)| Some(*era) == coming).map(|(_, epoch, _)| *epoch)
+    }
+
     fn is_active(&self, worker: &WorkerId, role: Role) -> bool {
         let now = self.time_ms / 1_000;
         self.workers.get(worker).is_some_and(|record| record.role == role && record.valid_until > now)

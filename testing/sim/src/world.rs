@@ -49,6 +49,18 @@ const PATIENCE: u32 = 2;
 /// What happened how often.
 pub type Counts = BTreeMap<&'static str, u64>;
 
+/// What a replica left.
+pub(crate) struct Departed {
+    /// The replicas with it.
+    pub before: Vec<WorkerId>,
+    /// And without.
+    pub after: Vec<WorkerId>,
+    /// The epoch that was open, or was decided to open with the next block.
+    pub epoch: Epoch,
+    /// Whether the epoch before still waited for results, so that its keys were given.
+    pub closing: bool,
+}
+
 /// The network.
 pub struct World {
     seed: u64,
@@ -68,6 +80,8 @@ pub struct World {
     insecure_first: Option<KeyShare>,
     /// What replicas announced, by era and epoch.
     pub announced: BTreeMap<(u32, Epoch), Vec<u8>>,
+    /// Every departure of a replica, of abandoned blocks too.
+    pub(crate) departed: Vec<Departed>,
     /// Items of abandoned blocks.
     lost: Vec<Item>,
     /// Every result that any TEE signed, by boundary and signer.
@@ -118,6 +132,7 @@ impl World {
             roots: Vec::new(),
             insecure_first: None,
             announced: BTreeMap::new(),
+            departed: Vec::new(),
             lost: Vec::new(),
             results: BTreeMap::new(),
             rekeys: BTreeMap::new(),
@@ -269,14 +284,14 @@ impl World {
                 if let Some((copy, executed)) = copy {
                     host.kill();
                     host.machine.disk.replace(copy);
-                    (host.attacked, host.executed) = (true, executed);
+                    (host.attacked, host.executed, host.stored) = (true, executed, None);
                 }
             }
             Action::Wipe { tee: index } => {
                 let host = &mut self.hosts[tee(index)];
                 host.kill();
                 host.machine.disk.replace(Vec::new());
-                (host.attacked, host.damaged, host.executed) = (true, false, 0);
+                (host.attacked, host.damaged, host.executed, host.stored) = (true, false, 0, None);
             }
             Action::Damage { tee: index, salt } => {
                 let host = &mut self.hosts[tee(index)];
@@ -286,7 +301,7 @@ impl World {
                 let length = (1 + chance.below(64) as usize).min(bytes.len() - from);
                 chance.fill(&mut bytes[from..from + length]);
                 host.machine.disk.replace(bytes);
-                (host.attacked, host.damaged) = (true, true);
+                (host.attacked, host.damaged, host.stored) = (true, true, None);
             }
             Action::Full { tee: index, changes } => {
                 self.hosts[tee(index)].machine.disk.fail_after(changes, ErrorKind::StorageFull);
@@ -592,9 +607,8 @@ impl World {
 
     fn assign(&mut self, index: usize, member: bool) {
         let Some(id) = self.hosts[index].tee.as_ref().map(|tee| tee.identity()) else { return };
-        let Some(mut replicas) = self.node.pallets.cluster.as_ref().map(|record| record.replicas.clone()) else {
-            return;
-        };
+        let Some(record) = self.node.pallets.cluster.clone() else { return };
+        let mut replicas = record.replicas.clone();
         if replicas.contains(&id) == member {
             return;
         }
@@ -602,8 +616,16 @@ impl World {
         if member {
             replicas.push(id);
         }
-        if self.node.pallets.assign(replicas) {
+        if self.node.pallets.assign(replicas.clone()) {
             self.hosts[index].attacked = true;
+            // An epoch that opens closes the one before first.
+            let (epoch, closing) = match self.node.pallets.decided_epoch() {
+                Some(decided) if decided > record.epoch => (decided, true),
+                _ => (record.epoch, record.is_closing()),
+            };
+            if !member {
+                self.departed.push(Departed { before: record.replicas, after: replicas, epoch, closing });
+            }
         }
     }
 

@@ -97,8 +97,8 @@ impl Network {
         self.members.iter().map(|member| member.id).collect()
     }
 
-    /// Makes the keys of `era`, root and beacon; also gives the first seat in them.
-    pub fn run(&self, era: u32) -> Result<(Cost, Seat)> {
+    /// Makes the keys of `era`, root and beacon; also gives all seats, by index from 1.
+    pub fn run(&self, era: u32) -> Result<(Cost, Vec<Seat>)> {
         let threshold = u16::try_from(threshold_of(self.members.len()))?;
         let mut record = CeremonyRecord {
             era,
@@ -163,11 +163,15 @@ impl Network {
             record.seats.iter().all(|seat| seat.confirmed == Some(keys)),
             "the seats did not confirm the same keys"
         );
-        let first = Seat::from_secret_bytes(&first.to_secret_bytes())?;
+        let made = seated.iter().map(|seat| -> Result<Seat> {
+            let seat = seat.ceremony.seat().context("a seat has no share")?;
+            Ok(Seat::from_secret_bytes(&seat.to_secret_bytes())?)
+        });
+        let made = made.collect::<Result<Vec<Seat>>>()?;
         cost.record_bytes = record.encoded_size();
         cost.seconds = seated.iter().map(|seat| seat.seconds).sum();
         cost.busiest = seated.iter().map(|seat| seat.seconds).fold(0.0, f64::max);
-        Ok((cost, first))
+        Ok((cost, made))
     }
 
     /// One seat verifies all others' introductions, as before its first attempt.

@@ -28,7 +28,7 @@ use phala_insecure_tee::InsecureMachine;
 use phala_keys_sim::members::GENESIS;
 use phala_protocol::{
     attestation::{encryption_key_hash, Assurance, Listing, Registration, Role, Version},
-    chain_state::{AllowedMeasurement, ClusterRecord, WorkerRecord},
+    chain_state::{AllowedMeasurement, ClusterRecord, RootRecord, WorkerRecord},
     ids::BlockNumber,
     keys::{KeyAnswer, KeyPurpose, KeyRequest, SignedKeyRequest},
     relay::KeyInquiry,
@@ -40,12 +40,13 @@ use std::hint::black_box;
 const WORKERS: u32 = 100_000;
 /// Workers that ask in turn while it is measured.
 const ASKERS: u8 = 16;
-const HEAD: BlockNumber = 100;
+/// The gatekeepers' finalised head.
+pub const HEAD: BlockNumber = 100;
 const EPOCH: Epoch = 5;
 const ROUNDS: usize = 5;
 
 /// A worker of the network.
-struct Asker {
+pub struct Asker {
     identity: IdentityKey,
     receiving: DecapsulationKey,
     measurement: [u8; 32],
@@ -54,13 +55,26 @@ struct Asker {
 }
 
 /// A request, with what the chain says of who asks.
-struct Asked {
-    inquiry: KeyInquiry,
-    facts: Facts,
+pub struct Asked {
+    /// The request, with the worker's evidence.
+    pub inquiry: KeyInquiry,
+    /// What the gatekeeper's chain says.
+    pub facts: Facts,
+}
+
+/// What the chain says of roots and cluster when a request arrives.
+pub struct Moment {
+    /// The root that is asked.
+    pub root: RootRecord,
+    /// The era whose root gives the next epochs' keys.
+    pub coming_era: u32,
+    /// The cluster that is asked about.
+    pub cluster: ClusterRecord,
 }
 
 impl Asker {
-    fn new(number: u8, machine: &InsecureMachine) -> Result<Self> {
+    /// Worker `number`, on `machine`.
+    pub fn new(number: u8, machine: &InsecureMachine) -> Result<Self> {
         let identity = IdentityKey::from_seed(&Secret::new([number; 32]));
         let receiving = DecapsulationKey::from_seed(&Secret::new([!number; 32]));
         let shown = |block| -> Result<(Registration, Vec<u8>)> {
@@ -80,54 +94,55 @@ impl Asker {
         Ok(Self { identity, receiving, measurement: machine.measurement(), shown })
     }
 
-    /// A request that is to be answered with all four keys of `epoch`, with one of the two pieces of evidence.
-    fn ask(
-        &self,
-        seat: &Seat,
-        seats: &[WorkerId],
-        epoch: Epoch,
-        shown: &(Registration, Vec<u8>),
-        collateral: &[u8],
-    ) -> Result<Asked> {
-        let gatekeeper = *seats.first().context("no seats")?;
-        let (registration, evidence) = shown;
-        let worker = registration.identity;
+    /// Who it is.
+    pub fn id(&self) -> WorkerId {
+        WorkerId(self.identity.public())
+    }
+
+    /// What answers are sealed to.
+    pub fn receiving(&self) -> &DecapsulationKey {
+        &self.receiving
+    }
+
+    /// A request to a gatekeeper for the keys of an epoch of an era.
+    pub fn sign(&self, gatekeeper: WorkerId, era: u32, epoch: Epoch) -> SignedKeyRequest {
         let request = KeyRequest {
             genesis: GENESIS,
-            worker,
+            worker: self.id(),
             gatekeeper,
             cluster: ClusterId(3),
-            era: seat.era(),
+            era,
             epoch,
             nonce: [5; 32],
         };
+        SignedKeyRequest {
+            request,
+            encryption_key: self.receiving.public_key().to_vec(),
+            signature: self.identity.sign(&request.signing_payload()),
+        }
+    }
+
+    /// The request with the first of the two pieces of evidence, and what the chain says meanwhile.
+    pub fn inquire(&self, signed: SignedKeyRequest, moment: Moment, collateral: &[u8]) -> Asked {
+        let [shown, _] = &self.shown;
+        self.inquire_by(signed, moment, shown, collateral)
+    }
+
+    fn inquire_by(
+        &self,
+        signed: SignedKeyRequest,
+        moment: Moment,
+        shown: &(Registration, Vec<u8>),
+        collateral: &[u8],
+    ) -> Asked {
+        let (registration, evidence) = shown;
+        let gatekeeper = signed.request.gatekeeper;
         let inquiry = KeyInquiry {
-            request: SignedKeyRequest {
-                request,
-                encryption_key: self.receiving.public_key().to_vec(),
-                signature: self.identity.sign(&request.signing_payload()),
-            },
+            request: signed,
             registration: *registration,
             evidence: evidence.clone(),
             collateral: collateral.to_vec(),
         };
-        let root = seat.root_record(seats.to_vec());
-        let cluster = ClusterRecord {
-            era: root.era,
-            era_before: root.era,
-            epoch,
-            opened_at: 80,
-            opened_count: 4,
-            final_count: 4,
-            bound_epoch: epoch,
-            epoch_length: 600,
-            envelope_key: Vec::new(),
-            replicas: vec![worker],
-        };
-        ensure!(
-            KeyPurpose::ALL.into_iter().all(|purpose| cluster.may_have(epoch, purpose, HEAD)),
-            "the rules give no key for every purpose; the floor counts all"
-        );
         let facts = Facts {
             genesis: GENESIS,
             gatekeeper,
@@ -137,9 +152,9 @@ impl Asker {
             terms: PolicyTerms { accepted: AcceptedStatuses::UP_TO_DATE, minimum_tcb_evaluation_number: 0 },
             advisories: AdvisoryPolicy::default(),
             bans: Bans::default(),
-            coming_era: Some(root.era),
-            root: Some(root),
-            cluster: Some(cluster),
+            coming_era: Some(moment.coming_era),
+            root: Some(moment.root),
+            cluster: Some(moment.cluster),
             worker: Some(WorkerRecord {
                 role: Role::Worker,
                 operator: registration.operator,
@@ -161,12 +176,44 @@ impl Asker {
             evaluation_cap: None,
             seen_since: None,
         };
-        Ok(Asked { inquiry, facts })
+        Asked { inquiry, facts }
+    }
+
+    /// A request that is to be answered with all four keys of `epoch`, with one of the two pieces of evidence.
+    fn ask(
+        &self,
+        seat: &Seat,
+        seats: &[WorkerId],
+        epoch: Epoch,
+        shown: &(Registration, Vec<u8>),
+        collateral: &[u8],
+    ) -> Result<Asked> {
+        let gatekeeper = *seats.first().context("no seats")?;
+        let root = seat.root_record(seats.to_vec());
+        let cluster = ClusterRecord {
+            era: root.era,
+            era_before: root.era,
+            epoch,
+            opened_at: 80,
+            opened_count: 4,
+            final_count: 4,
+            bound_epoch: epoch,
+            epoch_length: 600,
+            envelope_key: Vec::new(),
+            replicas: vec![self.id()],
+        };
+        ensure!(
+            KeyPurpose::ALL.into_iter().all(|purpose| cluster.may_have(epoch, purpose, HEAD)),
+            "the rules give no key for every purpose; the floor counts all"
+        );
+        let signed = self.sign(gatekeeper, seat.era(), epoch);
+        let moment = Moment { coming_era: root.era, root, cluster };
+        Ok(self.inquire_by(signed, moment, shown, collateral))
     }
 }
 
 /// One answer, from the request's arrival on.
-fn answer(seat: &Seat, asked: &Asked, verifier: &mut Verifier) -> Result<KeyAnswer> {
+pub fn answer(seat: &Seat, asked: &Asked, verifier: &mut Verifier) -> Result<KeyAnswer> {
     let Asked { inquiry, facts } = asked;
     let signed = verify_request(inquiry.clone(), &facts.genesis, &facts.gatekeeper)?;
     Ok(seat.answer(&signed, facts, verifier, &[11; 32], &[12; ENTROPY_BYTES])?)

@@ -11,6 +11,10 @@
 //! | `keys.dkg_bytes.nN` | SCALE bytes of the parcels that one seat sends, each once. Baseline: the packages and shares in them |
 //! | `keys.dkg_chain_bytes.nN` | SCALE bytes of all seats' signed statements. Baseline: the chain's record when all have confirmed |
 //! | `keys.identity_reshare_s.nN` | one stable identity from N holders to N others, summed over both sets; without sealing |
+//! | `keys.handover_s.nN` | a network of one cluster with three replicas goes from a root of N seats to the next one of N: the ceremony of the next root (as `keys.dkg_s`), and the answers of the seats of both to every replica, for the open epoch of the former root and two of the next: 9 N answers. Summed over the seats. Baseline: N times the floor of a seat, and 9 N times the floor of an answer |
+//! | `keys.handover_answers_s.nN` | of that, the answers; a seat of the next root has seen no evidence of the replicas before |
+//! | `keys.handover_worker_s.nN` | one replica in it: signing 3 N requests, opening and verifying a threshold of answers for each epoch, combining four keys of each, and the envelope key pair; the mean of three |
+//! | `keys.handover_bytes.nN` | SCALE bytes of the ceremony's parcels, each once, of the requests with evidence and collateral, and of the answers |
 //! | `keys.epoch_per_s` | requests a second that a seat answers to workers that asked it before, by the same evidence, for another epoch: the request's signature and `Seat::answer`. Baseline: the floor, which is the scalar multiplications of four evaluations and their proofs: 8 of a point, 4 of the base |
 //! | `keys.epoch_floor_ratio` | `keys.epoch_per_s` / its baseline; aim at least 0.5 |
 //! | `keys.first_answer_per_s` | the same, to workers whose evidence it has not seen, by collateral that it has. Baseline: the floor |
@@ -23,12 +27,13 @@
 //! | `keys.network_epoch_bytes` | bytes of those requests, with evidence and collateral, and of their answers |
 //!
 //! `n` is how often it was done: the median is printed of ceremonies, resharings, and of five rounds of requests. `--quick` runs the same
-//! on a small scale, for a smoke test. Not measured: handing a network over to the next era, which no process does yet.
+//! on a small scale, for a smoke test.
 #![forbid(unsafe_code)]
 
 mod ceremony;
 mod epoch;
 mod floor;
+mod handover;
 mod measure;
 mod reshare;
 
@@ -57,25 +62,27 @@ fn main() -> Result<()> {
     let mut answering = None;
     for (of, runs) in ceremonies {
         let network = Network::new(*of)?;
-        let seat = dkg(&network, *of, *runs)?;
+        let made = dkg(&network, *of, *runs)?;
         if *of == seats {
-            answering = Some((seat, network.ids()));
+            answering = Some((made, network));
         }
     }
     let runs = if quick { 1 } else { 11 };
     let times = (0..runs).map(|_| reshare::run(seats)).collect::<Result<Vec<f64>>>()?;
     print(&format!("keys.identity_reshare_s.n{seats}"), median(times), "s", None, runs);
-    let (seat, ids) = answering.context("no ceremony of the seats that answer")?;
-    epoch::measure(&seat, &ids, if quick { 5 } else { 1_000 })
+    let (made, network) = answering.context("no ceremony of the seats that answer")?;
+    let seat = made.first().context("a root without seats")?;
+    handover::measure(&network, &made, seat.era() + 1, if quick { 1 } else { 3 })?;
+    epoch::measure(seat, &network.ids(), if quick { 5 } else { 1_000 })
 }
 
-/// Runs a network's ceremony; gives the first seat of the last root.
-fn dkg(network: &Network, seats: u16, runs: usize) -> Result<Seat> {
+/// Runs a network's ceremony; gives all seats of the last root.
+fn dkg(network: &Network, seats: u16, runs: usize) -> Result<Vec<Seat>> {
     let (mut costs, mut last) = (Vec::new(), None);
     for era in (1u32..).take(runs) {
-        let (cost, seat) = network.run(era)?;
+        let (cost, made) = network.run(era)?;
         costs.push(cost);
-        last = Some(seat);
+        last = Some(made);
     }
     let floor = floor::seat(seats.into());
     let of = |what: fn(&Cost) -> f64| median(costs.iter().map(what).collect());

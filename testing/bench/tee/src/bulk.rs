@@ -52,6 +52,7 @@ pub fn balance_key(account: &AccountId) -> Vec<u8> {
 /// The cursor of phala-core's boundaries before the first one, field by field. Were its format another, the worker would refuse it.
 fn empty_cursor(cluster: ClusterId) -> Vec<u8> {
     let (last, epoch, closed): (Option<Boundary>, Epoch, Option<(Boundary, Hash)>) = (None, 0, None);
-    let (pending, kept): (Vec<SignedResult>, (u64, u64)) = (Vec::new(), (0, 0));
-    (Head::empty(cluster), last, epoch, closed, pending, kept).encode()
+    let pending: Vec<SignedResult> = Vec::new();
+    let (kept, egress) = ((0u64, 0u64), (0u64, 0u64));
+    (Head::empty(cluster), last, epoch, closed, pending, kept, egress).encode()
 }

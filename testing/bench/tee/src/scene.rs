@@ -20,10 +20,14 @@ use phala_protocol::{
     call::{signing_payload, Call, CallPurpose, SignedCall},
     envelope::{public_key_hash, EnvelopeKind, SizeClass},
     gas::GasClass,
+    ids::BlockNumber,
     relay::Delivery,
     AccountId, CodeHash, ContractId,
 };
 use std::{path::Path, process::Command, sync::OnceLock};
+
+/// Blocks of an epoch, as networks ship: an hour of blocks of 6 s.
+const EPOCH_LENGTH: BlockNumber = 600;
 
 /// The sample token's WASM, built as its author does.
 pub fn token() -> &'static [u8] {
@@ -87,6 +91,7 @@ impl Scene {
         *network.worker().machine.fill.lock().unwrap() = Some(Fill { contract: token, accounts: ids.clone() });
         network.run_until(|network| network.nodes.iter().all(|node| node.tee().registration().is_some()));
         let worker = network.worker().id();
+        network.chain.epoch_length = EPOCH_LENGTH;
         network.chain.create_cluster(vec![worker]);
         network.run_until(|network| network.worker().tee().status().inboxes[0].ready);
         let created = network.deploy(&mut owner, self::token(), ("create", u128::MAX / 2).encode());
@@ -156,5 +161,18 @@ impl Scene {
         let mut owner = client::Account::new(1);
         owner.next_nonce = 1;
         assert_eq!(owner.balance(&self.network, self.token), u128::MAX / 2);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::measure::DiskWait;
+
+    #[test]
+    fn a_filled_store_is_one_that_a_worker_goes_on_from() {
+        let mut scene = Scene::new(7, 20, 4);
+        scene.boundary(4, &mut Stopwatch::new(DiskWait::default()));
+        scene.check(4);
     }
 }

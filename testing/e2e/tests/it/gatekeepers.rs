@@ -6,17 +6,20 @@
 //! says: each further time takes an era, and repeats what was done, without kills. Elections begin the ceremonies by themselves: an era
 //! of its chain is six sessions of ten blocks. What is asked of gatekeepers is what their processes say of themselves, and what is asked
 //! of roots and clusters what the chain proves.
-//! Not here: disputes and deliveries on chain, which no honest seat needs while parcels arrive; `phala-keys-sim` drops them.
+//! With `PHALA_LONG` two more ceremonies follow, of seats that no parcel reaches from the other host: what they lack they complain of and
+//! get on chain, one is killed while it is delivered and one while it is settled. They take six minutes, most of it phases that last.
+//! Not here: disputes, which no honest seat has a reason for; `phala-keys-sim` has liars.
 
 use crate::outside_contract::{made_and_built, Diary};
 use phala_e2e::{
     alone, phala,
-    processes::{self, Place, Stopped},
+    processes::{self, ByHand, Place, Stopped},
     raw_http::{ask, host_of},
     signal, wait_until, Network,
 };
 use serde_json::Value;
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
@@ -36,6 +39,8 @@ const MADE_WITHIN: Duration = Duration::from_secs(150);
 const HANDED_OVER_WITHIN: Duration = Duration::from_secs(120);
 /// For a process that was killed to do its work again.
 const BACK_WITHIN: Duration = Duration::from_secs(90);
+/// For a phase of 100 blocks, and one of 50 after it.
+const PHASES_WITHIN: Duration = Duration::from_secs(180);
 /// For two epochs of one cluster when none is hurried.
 const EPOCHS_WITHIN: Duration = Duration::from_secs(90);
 
@@ -243,6 +248,13 @@ fn gatekeepers_make_roots_hand_over_and_lose_one_while_commands_go_on() {
     at("one that stays down");
     two_operators_pull_the_brake(&story);
     at("the brake");
+    if std::env::var_os("PHALA_LONG").is_some() {
+        wait_until("the one that was down to be back", BACK_WITHIN, || story.told(3).is_some());
+        a_root_of_deliveries_alone_survives_a_kill(&story);
+        at("a ceremony without parcels through a kill in Deliver");
+        a_ceremony_that_settles_survives_a_kill(&story);
+        at("a ceremony without parcels through a kill in Settle");
+    }
     assert_eq!(story.balance("bob"), sent);
     assert_eq!(story.network.stop(), Some(0));
 }
@@ -300,6 +312,90 @@ fn a_ceremony_waits_for(story: &Story, gatekeeper: usize, witness: usize) -> (u6
         });
     }
     panic!("three ceremonies were under way when a gatekeeper was to stand still");
+}
+
+/// Two hosts that have never heard of each other: the network's own relayers stand still, and in their places run two that neither take nor
+/// bring letters. Statements reach the chain, and the chain its TEEs, as ever.
+struct WithoutMail {
+    _by_hand: Vec<ByHand>,
+    _own: Vec<Stopped>,
+}
+
+impl WithoutMail {
+    fn begin(story: &Story) -> Self {
+        let (mut by_hand, mut own) = (Vec::new(), Vec::new());
+        for relayer in ["relayer-0", "relayer-1"] {
+            let id = story.id(relayer);
+            let mut words = processes::arguments(id);
+            for flag in ["--listen", "--peer"] {
+                let at = words.iter().position(|word| word == flag).expect("the two know each other");
+                words.drain(at..at + 2);
+            }
+            own.push(Stopped::new(id));
+            let log = story.network.base.join("logs").join(format!("{relayer}-without-mail.log"));
+            by_hand.push(ByHand::start(&words, &log));
+        }
+        Self { _by_hand: by_hand, _own: own }
+    }
+}
+
+/// Who is on the host of gatekeeper 0; the two others are on the other one.
+const BESIDE: usize = 2;
+
+/// Begins a ceremony whose parcels stay on their host from before any share is sent. Returns its era.
+fn a_ceremony_without_mail(story: &Story) -> (u64, WithoutMail) {
+    let (era, _, still) = a_ceremony_waits_for(story, BESIDE, 1);
+    let cut = WithoutMail::begin(story);
+    drop(still);
+    (era, cut)
+}
+
+/// Waits until more than one seat has complained.
+fn complaints_stand(story: &Story, era: u64) {
+    wait_until(&format!("complaints of era {era}"), PHASES_WITHIN, || {
+        let ceremony = story.network.phala(&["gatekeeper", "status"]).data()["ceremony"].clone();
+        let complaints = ceremony["complaints"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let accusers: BTreeSet<u64> = complaints.iter().filter_map(|complaint| complaint["accuser"].as_u64()).collect();
+        ceremony["era"] == era && accusers.len() >= 2
+    });
+}
+
+/// Kills a gatekeeper that says that it is in this phase of the ceremony, and waits until it is back.
+fn killed_in(story: &Story, gatekeeper: usize, era: u64, phase: &str) {
+    wait_until(&format!("the phase {phase} of era {era}"), PHASES_WITHIN, || {
+        story.phase(gatekeeper, era).as_deref() == Some(phase)
+    });
+    let before = story.id(&name(gatekeeper));
+    signal(before, "-KILL");
+    wait_until(&format!("{} to be started again", name(gatekeeper)), BACK_WITHIN, || {
+        processes::ids(&story.network.base).get(&name(gatekeeper)).is_some_and(|id| *id != before)
+            && story.told(gatekeeper).is_some()
+    });
+}
+
+/// Every seat lacks the shares of the two on the other host, and gets them on chain. One that owes two and lacks two is killed meanwhile.
+fn a_root_of_deliveries_alone_survives_a_kill(story: &Story) {
+    let (era, cut) = a_ceremony_without_mail(story);
+    complaints_stand(story, era);
+    killed_in(story, 0, era, "deliver");
+    wait_until(&format!("a root of era {era} out of deliveries"), MADE_WITHIN * 2, || story.newest() >= era);
+    drop(cut);
+    story.rotated(era);
+    story.former_seats_are_gone(era, &[0, 1, 2, 3]);
+}
+
+/// One stands still while what it owes is to be delivered, so that the others have to settle, and one of those is killed meanwhile. Whoever
+/// delivered nothing is left out, and the others make the root in another attempt.
+fn a_ceremony_that_settles_survives_a_kill(story: &Story) {
+    let (era, cut) = a_ceremony_without_mail(story);
+    wait_until("shares to stay where they are", PHASE_WITHIN, || story.phase(0, era).as_deref() == Some("share"));
+    let silent = Stopped::new(story.id(&name(0)));
+    complaints_stand(story, era);
+    killed_in(story, BESIDE, era, "settle");
+    drop(silent);
+    drop(cut);
+    story.rotated(era);
+    story.former_seats_are_gone(era, &[0, 1, 2, 3]);
 }
 
 /// A worker that has nothing in memory gets the keys of the present root, and reads what was written under former ones.

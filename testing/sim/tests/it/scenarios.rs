@@ -3,28 +3,33 @@
 //! What a scenario expects on its way stands in its text; at its end everything comes to rest and is audited.
 #![allow(clippy::disallowed_methods, reason = "reads the scenarios")]
 
-use phala_sim::{run, Scenario};
+use phala_sim::{majority::Loss, run, Action, Scenario};
 use std::path::{Path, PathBuf};
 
 const RELAYER: [&str; 3] = ["relayer_drops_items", "relayer_reorders_and_duplicates", "relayer_withholds"];
 const FINALITY: [&str; 2] = ["relayer_forges_finality", "relayer_forks"];
 const REWOUND: [&str; 2] = ["disk_rewound", "disk_rewound_over_an_epoch"];
 const DISK: [&str; 2] = ["disk_full", "power_cuts"];
-const DOWNTIME: [&str; 2] = ["all_down_for_longer_than_an_epoch", "one_down_for_longer_than_an_epoch"];
+const DOWNTIME: [&str; 3] =
+    ["all_down_for_longer_than_an_epoch", "one_down_for_longer_than_an_epoch", "starts_shortly_before_an_epoch_opens"];
 const KEYS: [&str; 2] = ["gatekeeper_restarts", "keys_are_lost_on_their_way"];
 const ROOTS: [&str; 3] =
     ["goes_over_to_another_root", "goes_over_while_one_is_away", "goes_over_without_an_ex_replica"];
-const OTHERS: [&str; 3] = ["clock_jumps", "poison", "replica_leaves_and_comes_back"];
+const DEPARTURE: &str = "leaves_while_another_is_left_behind";
+const OTHERS: [&str; 4] = ["clock_jumps", DEPARTURE, "poison", "replica_leaves_and_comes_back"];
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios")
 }
 
+fn read(name: &str) -> Scenario {
+    let text = std::fs::read_to_string(folder().join(format!("{name}.txt"))).unwrap();
+    text.parse().unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
 fn end_well(names: &[&str]) {
     for name in names {
-        let text = std::fs::read_to_string(folder().join(format!("{name}.txt"))).unwrap();
-        let scenario: Scenario = text.parse().unwrap_or_else(|error| panic!("{name}: {error}"));
-        let ran = run(&scenario);
+        let ran = run(&read(name));
         assert_eq!(ran.violation, None, "{name}:\n{}", ran.story.join("\n"));
     }
 }
@@ -72,6 +77,22 @@ fn every_kind_of_poison_gets_its_reply_and_what_follows_executes() {
 #[test]
 fn a_replica_that_lost_its_place_takes_the_cluster_up_where_it_was() {
     end_well(&["replica_leaves_and_comes_back"]);
+}
+
+/// Counted as what it is, and not at all where nobody leaves: then everything is answered.
+#[test]
+fn a_departure_may_leave_a_cluster_of_which_one_was_left_behind_without_a_majority() {
+    let mut scenario = read(DEPARTURE);
+    let ran = run(&scenario);
+    assert_eq!(ran.violation, None, "{}", ran.story.join("\n"));
+    assert!(ran.counts.get(Loss::Departure.name()).is_some_and(|count| *count > 0), "{:?}", ran.counts);
+    assert_eq!(ran.counts.get(Loss::Hosts.name()), None);
+
+    scenario.actions.retain(|action| !matches!(action, Action::Leave { .. } | Action::ExpectSilent { tee: 3 }));
+    let ran = run(&scenario);
+    assert_eq!(ran.violation, None, "{}", ran.story.join("\n"));
+    assert_eq!(ran.counts.get(Loss::Departure.name()), None);
+    assert!(ran.counts.get("= replicas left behind").is_some_and(|count| *count > 0), "{:?}", ran.counts);
 }
 
 #[test]
