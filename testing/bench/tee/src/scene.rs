@@ -27,7 +27,7 @@ use phala_protocol::{
 use std::{path::Path, process::Command, sync::OnceLock};
 
 /// Blocks of an epoch, as networks ship: an hour of blocks of 6 s.
-const EPOCH_LENGTH: BlockNumber = 600;
+pub const EPOCH_LENGTH: BlockNumber = 600;
 
 /// The sample token's WASM, built as its author does.
 pub fn token() -> &'static [u8] {
