@@ -43,6 +43,7 @@
 //! Guarantees: the rules are functions of the record alone, the same wherever a record is judged. Everything here
 //! is an allegation until the finalised chain or the seat's own check confirms it.
 
+pub(crate) mod complaints;
 mod message;
 mod record;
 mod rules;

@@ -136,6 +136,8 @@ domains! {
     IDENTITY_SIGNING = "PHALA/identity/signing/v1";
     /// The list of commitments that signers sign together.
     IDENTITY_LIST = "PHALA/identity/list/v1";
+    /// What one holder sends another in a signing session.
+    IDENTITY_LETTER = "PHALA/identity/letter/v1";
     /// What one attempt to reshare an identity is bound to.
     IDENTITY_SESSION = "PHALA/identity/session/v1";
     /// Hash of a dealer's package when an identity is reshared.

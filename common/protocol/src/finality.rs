@@ -5,10 +5,10 @@
 
 use crate::limits;
 use alloc::vec::Vec;
-use codec::{Compact, Decode, Encode};
+use codec::{Compact, Decode, DecodeWithMemTracking, Encode};
 
 /// A header and the justification that finalises it, both in the chain's SCALE encoding.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking)]
 pub struct FinalityFragment {
     /// The encoded header.
     pub header: Vec<u8>,
@@ -46,7 +46,7 @@ impl FinalityProof {
 }
 
 /// What pins a chain: its genesis header (by hash) and the proof of its first authorities. Made when the network is created.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking)]
 pub struct GenesisAnchor {
     /// The encoded genesis header.
     pub header: Vec<u8>,

@@ -11,7 +11,11 @@ use crate::{
     beacon::{BeaconPartial, BeaconRecord, Period},
     ceremony::{Attachment, Introduction, Parcel, SignedStatement},
     chain_state::RootRecord,
-    egress::ProvedEgress,
+    egress::{EgressItem, ProvedEgress},
+    identities::{
+        signing::{EgressSignature, SigningLetter},
+        IdentityRecord, SignedIdentityStatement,
+    },
     ids::{BlockNumber, ClusterId, CodeHash, Epoch, WorkerId},
     inbox::Head,
     keys::{KeyAnswer, SignedKeyRequest},
@@ -21,7 +25,7 @@ use crate::{
 use alloc::vec::Vec;
 use codec::{Decode, DecodeWithMemLimit, DecodeWithMemTracking, Encode};
 
-/// Bytes of one delivery.
+/// Bytes of one delivery, and of a status: a relayer takes no longer one.
 pub const MAX_DELIVERY_BYTES: usize = 16 * 1024 * 1024;
 /// Bytes of memory of one delivery. An empty part is one byte on the wire and 24 in memory; honest parts have hundreds.
 const MAX_DELIVERY_MEMORY: usize = MAX_DELIVERY_BYTES * 5 / 4;
@@ -47,6 +51,11 @@ pub struct TeeStatus {
     pub wanted_codes: Vec<CodeHash>,
     /// Era and attempt of the key ceremony that a gatekeeper takes part in: what stands on chain beside statements of it is wanted.
     pub attempt: Option<(u32, u32)>,
+    /// The same of the ceremony of identities that a gatekeeper takes part in, as dealer, holder or both.
+    pub identity_attempt: Option<(u32, u32)>,
+    /// Ids of the messages whose signing a gatekeeper has begun or waits to begin, if it holds shares of identities: others that have left,
+    /// and that the chain lacks a signature of, are wanted. None where it holds no share.
+    pub signing: Option<Vec<Hash>>,
     /// What it has for chain and gatekeepers; repeated until it sees that it arrived.
     pub outgoing: Vec<Outgoing>,
 }
@@ -157,6 +166,35 @@ pub enum Outgoing {
     /// To the chain: what a contract sends out of its cluster. Items of one cluster stand in the order of their sequences.
     #[codec(index = 13)]
     Egress(ProvedEgress),
+    /// To the chain: a statement of this gatekeeper in the ceremony of identities.
+    #[codec(index = 14)]
+    StateIdentity {
+        /// The statement.
+        statement: SignedIdentityStatement,
+        /// What stands beside it, if anything does.
+        attachment: Option<Attachment>,
+    },
+    /// To the chain: the record that all holders confirmed.
+    #[codec(index = 15)]
+    ShowIdentities(IdentityRecord),
+    /// To another gatekeeper: a message of a signing session.
+    #[codec(index = 16)]
+    Sign {
+        /// To whom.
+        to: WorkerId,
+        /// The message.
+        letter: SigningLetter,
+    },
+    /// To the chain: a contract's signature under a message that has left.
+    #[codec(index = 17)]
+    AttachSignature {
+        /// The cluster that sent it.
+        cluster: ClusterId,
+        /// Its place among what the cluster sent.
+        sequence: u64,
+        /// The signature.
+        signature: EgressSignature,
+    },
 }
 
 /// A request for keys with the evidence that the gatekeeper verifies itself.
@@ -188,7 +226,7 @@ pub struct PlacedAttachment {
     pub era: u32,
     /// The attempt.
     pub attempt: u32,
-    /// Index of the seat that made the statement, from 1.
+    /// Index of the seat that made the statement, from 1; in a ceremony of identities of the dealer or holder.
     pub index: u16,
     /// What stands beside it.
     pub attachment: Attachment,
@@ -216,6 +254,12 @@ pub struct Delivery {
     pub parcels: Vec<Parcel>,
     /// What stands on chain beside statements of the attempt that the status names.
     pub attachments: Vec<PlacedAttachment>,
+    /// The same of the ceremony of identities.
+    pub identity_attachments: Vec<PlacedAttachment>,
+    /// Messages that have left their clusters and lack a signature, as their events say them.
+    pub messages: Vec<EgressItem>,
+    /// Messages of signing sessions to this gatekeeper.
+    pub letters: Vec<SigningLetter>,
 }
 
 impl Delivery {

@@ -6,10 +6,10 @@
 //! whoever keeps the record does, before. Seats control what they state, and through it only what the record says of themselves.
 
 use super::{
-    delivery_hash, package_hash, Attachment, CeremonyRecord, Complaint, Confirmed, ParcelHeader, ParcelKind, Phase,
-    Statement, MAX_ATTACHMENT_BYTES,
+    complaints::accusers_key, package_hash, Attachment, CeremonyRecord, Complaint, Confirmed, ParcelHeader, ParcelKind,
+    Phase, Statement, MAX_ATTACHMENT_BYTES,
 };
-use crate::{attestation::encryption_key_hash, ids::BlockNumber, Hash};
+use crate::{ids::BlockNumber, Hash};
 
 /// What a statement is taken under, beside the record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,11 +107,6 @@ pub fn take(
     }
 }
 
-/// The position of a complaint of (accuser, dealer).
-fn position(record: &CeremonyRecord, pair: (u16, u16)) -> Option<usize> {
-    record.complaints.iter().position(|known| (known.accuser, known.dealer) == pair)
-}
-
 fn commit(record: &mut CeremonyRecord, index: u16, package: Hash) -> Result<(), Refused> {
     let seat = record.seat_mut(index).ok_or(Refused::NoSuchSeat)?;
     if seat.package.is_some() {
@@ -132,21 +127,12 @@ fn complain(
     if dealer == accuser || !record.takes_part(dealer) {
         return Err(Refused::NoSuchDealer);
     }
-    let repeated = position(record, (accuser, dealer)).is_some();
+    let repeated = record.complaints.iter().any(|known| (known.accuser, known.dealer) == (accuser, dealer));
     let seat = record.seat_mut(accuser).ok_or(Refused::NoSuchSeat)?;
     if seat.confirmed.is_some() || repeated {
         return Err(Refused::AlreadyStated);
     }
-    let known = match (seat.key, key) {
-        (Some(known), None) => known,
-        (known, Some(Attachment::Key(bytes))) if bytes.len() <= MAX_ATTACHMENT_BYTES => {
-            Some(encryption_key_hash(bytes))
-                .filter(|hash| *hash == known.unwrap_or(circumstances.key))
-                .ok_or(Refused::WrongAttachment)?
-        }
-        _ => return Err(Refused::WrongAttachment),
-    };
-    seat.key = Some(known);
+    seat.key = Some(accusers_key(seat.key, key, circumstances.key)?);
     record.complaints.push(Complaint::new(accuser, dealer));
     Ok(())
 }
@@ -162,36 +148,15 @@ fn deliver(
     if record.is_last_call(circumstances.now) {
         return Err(Refused::TooLate);
     }
-    let position = position(record, (accuser, dealer)).ok_or(Refused::NoSuchComplaint)?;
     let key = record.seat(accuser).and_then(|seat| seat.key).ok_or(Refused::NoSuchComplaint)?;
     let (era, attempt) = (record.era, record.attempt);
     let header = ParcelHeader { era, attempt, from: dealer, to: accuser, kind: ParcelKind::Delivery };
-    let complaint = record.complaints.get_mut(position).ok_or(Refused::NoSuchComplaint)?;
-    if complaint.delivered.is_some() {
-        return Err(Refused::AlreadyStated);
-    }
-    let Some(Attachment::Parcel(parcel)) = sealed else { return Err(Refused::WrongAttachment) };
-    let bytes = parcel.encapsulated.len().saturating_add(parcel.body.len());
-    if bytes > MAX_ATTACHMENT_BYTES || parcel.header != header || delivery_hash(&key, parcel) != hash {
-        return Err(Refused::WrongAttachment);
-    }
-    complaint.delivered = Some(hash);
-    Ok(())
+    Complaint::find(&mut record.complaints, (accuser, dealer))?.deliver(&header, &key, hash, sealed)
 }
 
-/// Names what was delivered, so that what a seat says of a fork's parcel is nothing here.
 fn dispute(record: &mut CeremonyRecord, pair: (u16, u16), hash: Hash) -> Result<(), Refused> {
     let confirmed = record.seat(pair.0).is_some_and(|seat| seat.confirmed.is_some());
-    let position = position(record, pair).ok_or(Refused::NoSuchComplaint)?;
-    let complaint = record.complaints.get_mut(position).ok_or(Refused::NoSuchComplaint)?;
-    if complaint.delivered != Some(hash) {
-        return Err(Refused::NoSuchDelivery);
-    }
-    if confirmed || complaint.disputed {
-        return Err(Refused::AlreadyStated);
-    }
-    complaint.disputed = true;
-    Ok(())
+    Complaint::find(&mut record.complaints, pair)?.dispute(hash, confirmed)
 }
 
 /// Before the last call only: a wrong answer in the last block would go unrejected, and its accuser would be the one left out. The
@@ -212,9 +177,10 @@ fn answer(
     let answered = record.complaints.iter().any(|known| known.dealer == dealer && known.answer.is_some());
     let committed = record.seat(dealer).and_then(|seat| seat.package).ok_or(Refused::NoSuchSeat)?;
     let (era, attempt) = (record.era, record.attempt);
-    let position = position(record, (accuser, dealer)).ok_or(Refused::NoSuchComplaint)?;
-    let complaint = record.complaints.get_mut(position).filter(|complaint| complaint.disputed);
-    let complaint = complaint.ok_or(Refused::NoSuchComplaint)?;
+    let complaint = Complaint::find(&mut record.complaints, (accuser, dealer))?;
+    if !complaint.disputed {
+        return Err(Refused::NoSuchComplaint);
+    }
     if complaint.answer.is_some() {
         return Err(Refused::AlreadyStated);
     }
@@ -260,7 +226,11 @@ fn confirm(record: &mut CeremonyRecord, index: u16, keys: Confirmed) -> Result<(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ceremony::Parcel, ids::WorkerId};
+    use crate::{
+        attestation::encryption_key_hash,
+        ceremony::{delivery_hash, Parcel},
+        ids::WorkerId,
+    };
     use alloc::vec::Vec;
 
     const COMMIT: Statement = Statement::Commit { package: [1; 32] };

@@ -25,7 +25,7 @@
 //!
 //! Seats control what they state, and through it only what the record says of themselves.
 
-use super::{tolerated, CeremonyRecord, Confirmed, Fault, Phase, SeatRecord};
+use super::{complaints, tolerated, CeremonyRecord, Confirmed, Fault, Phase, SeatRecord};
 use alloc::{
     collections::{BTreeMap, BTreeSet},
     vec::Vec,
@@ -168,44 +168,18 @@ fn participants(record: &CeremonyRecord) -> impl Iterator<Item = (u16, &SeatReco
 
 /// Dealers that a threshold of seats rejected.
 fn convicted(record: &CeremonyRecord) -> BTreeSet<u16> {
-    let mut rejections = BTreeMap::<u16, usize>::new();
-    for dealer in record.seats.iter().flat_map(|seat| &seat.rejected) {
-        let count = rejections.entry(*dealer).or_default();
-        *count = count.saturating_add(1);
-    }
-    let enough = usize::from(record.threshold);
-    rejections.into_iter().filter(|(_, count)| *count >= enough).map(|(dealer, _)| dealer).collect()
+    complaints::convicted(record.seats.iter().flat_map(|seat| &seat.rejected), record.threshold)
 }
 
 /// Dealers that delivered nothing, or did not answer a dispute, except of seats that confirmed afterwards: what they lacked came.
 fn silent(record: &CeremonyRecord) -> BTreeMap<u16, Reason> {
-    let lacks = |accuser| record.seat(accuser).is_some_and(|seat| seat.confirmed.is_none());
-    let mut silent = BTreeMap::new();
-    for complaint in record.complaints.iter().filter(|complaint| lacks(complaint.accuser)) {
-        if complaint.delivered.is_none() {
-            silent.insert(complaint.dealer, Reason::NotDelivered);
-        } else if complaint.disputed && complaint.answer.is_none() {
-            silent.entry(complaint.dealer).or_insert(Reason::NotAnswered);
-        }
-    }
-    silent
+    complaints::silent(&record.complaints, |accuser| record.seat(accuser).is_some_and(|seat| seat.confirmed.is_none()))
 }
 
 /// The one share list that more seats confirmed than may lie.
 fn prevailing(record: &CeremonyRecord) -> Option<Confirmed> {
-    let mut lists = BTreeMap::<Confirmed, usize>::new();
-    for (_, seat) in participants(record) {
-        if let Some(list) = seat.confirmed {
-            let count = lists.entry(list).or_default();
-            *count = count.saturating_add(1);
-        }
-    }
-    let may_lie = tolerated(record.seats.len());
-    let mut proved = lists.into_iter().filter(|(_, count)| *count > may_lie).map(|(list, _)| list);
-    match (proved.next(), proved.next()) {
-        (Some(list), None) => Some(list),
-        _ => None,
-    }
+    let confirmed = participants(record).filter_map(|(_, seat)| seat.confirmed);
+    complaints::prevailing(confirmed, tolerated(record.seats.len()))
 }
 
 /// Leaves out whoever is at fault.

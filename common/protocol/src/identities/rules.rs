@@ -8,10 +8,9 @@
 
 use super::{dealing_hash, IdentityCeremonyRecord, IdentityRecord, IdentityStatement};
 use crate::{
-    attestation::encryption_key_hash,
     ceremony::{
-        delivery_hash, is_canonical, tolerated, Attachment, Circumstances, Complaint, ParcelHeader, ParcelKind, Phase,
-        Refused, MAX_ATTACHMENT_BYTES,
+        complaints::accusers_key, is_canonical, tolerated, Attachment, Circumstances, Complaint, ParcelHeader,
+        ParcelKind, Phase, Refused, MAX_ATTACHMENT_BYTES,
     },
     Hash,
 };
@@ -66,11 +65,6 @@ fn takes_part(record: &IdentityCeremonyRecord, index: u16, statement: &IdentityS
     part.then_some(()).ok_or(Refused::TakesNoPart)
 }
 
-/// The position of a complaint of (accuser, dealer).
-fn position(record: &IdentityCeremonyRecord, pair: (u16, u16)) -> Option<usize> {
-    record.complaints.iter().position(|known| (known.accuser, known.dealer) == pair)
-}
-
 /// Whether this holder says something of another gatekeeper that deals.
 fn is_of_another(record: &IdentityCeremonyRecord, holder: u16, dealer: u16) -> bool {
     let dealing = record.dealing().find(|known| known.index == dealer);
@@ -97,21 +91,12 @@ fn complain(
     if !is_of_another(record, accuser, dealer) {
         return Err(Refused::NoSuchDealer);
     }
-    let repeated = position(record, (accuser, dealer)).is_some();
+    let repeated = record.complaints.iter().any(|known| (known.accuser, known.dealer) == (accuser, dealer));
     let holder = record.holder_mut(accuser).ok_or(Refused::NoSuchSeat)?;
     if holder.confirmed.is_some() || repeated {
         return Err(Refused::AlreadyStated);
     }
-    let known = match (holder.key, key) {
-        (Some(known), None) => known,
-        (known, Some(Attachment::Key(bytes))) if bytes.len() <= MAX_ATTACHMENT_BYTES => {
-            Some(encryption_key_hash(bytes))
-                .filter(|hash| *hash == known.unwrap_or(circumstances.key))
-                .ok_or(Refused::WrongAttachment)?
-        }
-        _ => return Err(Refused::WrongAttachment),
-    };
-    holder.key = Some(known);
+    holder.key = Some(accusers_key(holder.key, key, circumstances.key)?);
     record.complaints.push(Complaint::new(accuser, dealer));
     Ok(())
 }
@@ -127,36 +112,15 @@ fn deliver(
     if record.is_last_call(circumstances.now) {
         return Err(Refused::TooLate);
     }
-    let position = position(record, (accuser, dealer)).ok_or(Refused::NoSuchComplaint)?;
     let key = record.holder(accuser).and_then(|holder| holder.key).ok_or(Refused::NoSuchComplaint)?;
     let (era, attempt) = (record.era, record.attempt);
     let header = ParcelHeader { era, attempt, from: dealer, to: accuser, kind: ParcelKind::Identities };
-    let complaint = record.complaints.get_mut(position).ok_or(Refused::NoSuchComplaint)?;
-    if complaint.delivered.is_some() {
-        return Err(Refused::AlreadyStated);
-    }
-    let Some(Attachment::Parcel(parcel)) = sealed else { return Err(Refused::WrongAttachment) };
-    let bytes = parcel.encapsulated.len().saturating_add(parcel.body.len());
-    if bytes > MAX_ATTACHMENT_BYTES || parcel.header != header || delivery_hash(&key, parcel) != hash {
-        return Err(Refused::WrongAttachment);
-    }
-    complaint.delivered = Some(hash);
-    Ok(())
+    Complaint::find(&mut record.complaints, (accuser, dealer))?.deliver(&header, &key, hash, sealed)
 }
 
-/// Names what was delivered, so that what a holder says of a fork's parcel is nothing here.
 fn dispute(record: &mut IdentityCeremonyRecord, pair: (u16, u16), hash: Hash) -> Result<(), Refused> {
     let confirmed = record.holder(pair.0).is_some_and(|holder| holder.confirmed.is_some());
-    let position = position(record, pair).ok_or(Refused::NoSuchComplaint)?;
-    let complaint = record.complaints.get_mut(position).ok_or(Refused::NoSuchComplaint)?;
-    if complaint.delivered != Some(hash) {
-        return Err(Refused::NoSuchDelivery);
-    }
-    if confirmed || complaint.disputed {
-        return Err(Refused::AlreadyStated);
-    }
-    complaint.disputed = true;
-    Ok(())
+    Complaint::find(&mut record.complaints, pair)?.dispute(hash, confirmed)
 }
 
 /// Before the last call only: a wrong answer in the last block would go unrejected, and its accuser would be the one left out. The
@@ -179,9 +143,10 @@ fn answer(
     let most = tolerated(record.holders.len());
     let committed = record.dealer(dealer).and_then(|dealer| dealer.package).ok_or(Refused::NoSuchSeat)?;
     let (era, attempt) = (record.era, record.attempt);
-    let position = position(record, (accuser, dealer)).ok_or(Refused::NoSuchComplaint)?;
-    let complaint = record.complaints.get_mut(position).filter(|complaint| complaint.disputed);
-    let complaint = complaint.ok_or(Refused::NoSuchComplaint)?;
+    let complaint = Complaint::find(&mut record.complaints, (accuser, dealer))?;
+    if !complaint.disputed {
+        return Err(Refused::NoSuchComplaint);
+    }
     if complaint.answer.is_some() {
         return Err(Refused::AlreadyStated);
     }
@@ -276,7 +241,8 @@ pub fn show(
 mod tests {
     use super::*;
     use crate::{
-        ceremony::{Parcel, LAST_CALL_BLOCKS},
+        attestation::encryption_key_hash,
+        ceremony::{delivery_hash, Parcel, LAST_CALL_BLOCKS},
         identities::{IdentityHolder, IdentityPoints},
         ids::{BlockNumber, WorkerId},
     };

@@ -28,7 +28,7 @@ pub const MAX_SIGNING_MESSAGE_BYTES: usize = 1 + SESSION_BYTES + 2 + NONCE_COMMI
 const SESSION_BYTES: usize = 1 + 32 + 32 + 4;
 
 /// One attempt to sign one item. Nothing of one serves another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode, MaxEncodedLen)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen)]
 pub struct SigningSession {
     /// Under which kind of key.
     pub scheme: Scheme,
@@ -41,7 +41,7 @@ pub struct SigningSession {
 }
 
 /// A signer's commitments to the nonces of one signature, as they travel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, MaxEncodedLen)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen)]
 pub struct NonceCommitments {
     /// The signer's index.
     pub index: u16,
@@ -52,7 +52,7 @@ pub struct NonceCommitments {
 }
 
 /// A signer's part of one signature, as it travels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, MaxEncodedLen)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen)]
 pub struct PartialSignature {
     /// The signer's index.
     pub index: u16,
@@ -60,8 +60,8 @@ pub struct PartialSignature {
     pub part: [u8; 32],
 }
 
-/// What one holder says to another, in a channel that says who speaks.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+/// What one holder says to another: in a [`SigningLetter`], which says who speaks.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking)]
 pub enum SigningMessage {
     /// To the coordinator: commitments to nonces that are used in this session alone.
     #[codec(index = 0)]
@@ -89,6 +89,26 @@ pub enum SigningMessage {
         /// The part.
         part: PartialSignature,
     },
+}
+
+/// A message as it travels between gatekeepers, under its sender's identity key. There is nothing secret in it.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking)]
+pub struct SigningLetter {
+    /// Index of the holder that speaks.
+    pub from: u16,
+    /// Index of the holder that is spoken to.
+    pub to: u16,
+    /// The message; its session names the sharing, and so who has which index.
+    pub message: SigningMessage,
+    /// Ed25519 by the sender over [`Self::signing_payload`].
+    pub signature: [u8; 64],
+}
+
+impl SigningLetter {
+    /// The 32 bytes that the sender signs: no letter of it serves another recipient, chain or session.
+    pub fn signing_payload(&self, genesis: &Hash) -> Hash {
+        hash_value(domain::IDENTITY_LETTER, &(genesis, self.from, self.to, &self.message))
+    }
 }
 
 /// Bytes are no message between holders; the sender's fault.

@@ -18,7 +18,7 @@
 
 use super::{DealerRecord, HolderRecord, IdentityCeremonyRecord, MOST_READMISSIONS};
 use crate::{
-    ceremony::{tolerated, Fault, Phase, Reason},
+    ceremony::{complaints, tolerated, Fault, Phase, Reason},
     Hash,
 };
 use alloc::{
@@ -158,42 +158,20 @@ pub fn faults(record: &IdentityCeremonyRecord) -> Faults {
 
 /// Dealers that a threshold of holders rejected.
 fn convicted(record: &IdentityCeremonyRecord) -> BTreeSet<u16> {
-    let mut rejections = BTreeMap::<u16, usize>::new();
-    for dealer in record.holders.iter().flat_map(|holder| &holder.rejected) {
-        let count = rejections.entry(*dealer).or_default();
-        *count = count.saturating_add(1);
-    }
-    let enough = usize::from(record.threshold);
-    rejections.into_iter().filter(|(_, count)| *count >= enough).map(|(dealer, _)| dealer).collect()
+    complaints::convicted(record.holders.iter().flat_map(|holder| &holder.rejected), record.threshold)
 }
 
 /// Dealers that delivered nothing, or did not answer a dispute, except of holders that confirmed afterwards: what they lacked came.
 fn silent(record: &IdentityCeremonyRecord) -> BTreeMap<u16, Reason> {
-    let lacks = |accuser| record.holder(accuser).is_some_and(|holder| holder.confirmed.is_none());
-    let mut silent = BTreeMap::new();
-    for complaint in record.complaints.iter().filter(|complaint| lacks(complaint.accuser)) {
-        if complaint.delivered.is_none() {
-            silent.insert(complaint.dealer, Reason::NotDelivered);
-        } else if complaint.disputed && complaint.answer.is_none() {
-            silent.entry(complaint.dealer).or_insert(Reason::NotAnswered);
-        }
-    }
-    silent
+    complaints::silent(&record.complaints, |accuser| {
+        record.holder(accuser).is_some_and(|holder| holder.confirmed.is_none())
+    })
 }
 
 /// The one hash that more holders confirmed than may lie.
 fn prevailing(record: &IdentityCeremonyRecord) -> Option<Hash> {
-    let mut hashes = BTreeMap::<Hash, usize>::new();
-    for hash in record.receiving().filter_map(|(_, holder)| holder.confirmed) {
-        let count = hashes.entry(hash).or_default();
-        *count = count.saturating_add(1);
-    }
-    let may_lie = tolerated(record.holders.len());
-    let mut proved = hashes.into_iter().filter(|(_, count)| *count > may_lie).map(|(hash, _)| hash);
-    match (proved.next(), proved.next()) {
-        (Some(hash), None) => Some(hash),
-        _ => None,
-    }
+    let confirmed = record.receiving().filter_map(|(_, holder)| holder.confirmed);
+    complaints::prevailing(confirmed, tolerated(record.holders.len()))
 }
 
 /// Leaves out whoever is at fault.

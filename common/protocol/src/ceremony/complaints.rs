@@ -1,0 +1,104 @@
+//! What complaints, rejections and confirmations are worth: in a ceremony of roots and in one of identities alike.
+//!
+//! Guarantees: functions of what they are given; what is refused changes nothing. Who may speak, and when, the rules of each ceremony say
+//! before. Seats control what is in a complaint, and through it only what the record says of themselves.
+
+use super::{delivery_hash, Attachment, Complaint, ParcelHeader, Reason, Refused, MAX_ATTACHMENT_BYTES};
+use crate::{attestation::encryption_key_hash, Hash};
+use alloc::collections::{BTreeMap, BTreeSet};
+
+impl Complaint {
+    /// The one of (accuser, dealer) in `complaints`.
+    pub(crate) fn find(complaints: &mut [Self], pair: (u16, u16)) -> Result<&mut Self, Refused> {
+        complaints.iter_mut().find(|known| (known.accuser, known.dealer) == pair).ok_or(Refused::NoSuchComplaint)
+    }
+
+    /// Takes what the dealer delivers: the parcel of this `header` that is `sealed` to `key`, whose hash it states.
+    pub(crate) fn deliver(
+        &mut self,
+        header: &ParcelHeader,
+        key: &Hash,
+        hash: Hash,
+        sealed: Option<&Attachment>,
+    ) -> Result<(), Refused> {
+        if self.delivered.is_some() {
+            return Err(Refused::AlreadyStated);
+        }
+        let Some(Attachment::Parcel(parcel)) = sealed else { return Err(Refused::WrongAttachment) };
+        let bytes = parcel.encapsulated.len().saturating_add(parcel.body.len());
+        if bytes > MAX_ATTACHMENT_BYTES || parcel.header != *header || delivery_hash(key, parcel) != hash {
+            return Err(Refused::WrongAttachment);
+        }
+        self.delivered = Some(hash);
+        Ok(())
+    }
+
+    /// Takes a dispute of what was delivered, named by its `hash`, so that what a seat says of a fork's parcel is nothing here. Not of an
+    /// accuser that `confirmed`.
+    pub(crate) fn dispute(&mut self, hash: Hash, confirmed: bool) -> Result<(), Refused> {
+        if self.delivered != Some(hash) {
+            return Err(Refused::NoSuchDelivery);
+        }
+        if confirmed || self.disputed {
+            return Err(Refused::AlreadyStated);
+        }
+        self.disputed = true;
+        Ok(())
+    }
+}
+
+/// The hash of an accuser's key: the one that is `known`, or that of the key which its first complaint brings, if that is `registered`.
+/// It may bring the known one again.
+pub(crate) fn accusers_key(
+    known: Option<Hash>,
+    brought: Option<&Attachment>,
+    registered: Hash,
+) -> Result<Hash, Refused> {
+    match (known, brought) {
+        (Some(known), None) => Ok(known),
+        (known, Some(Attachment::Key(bytes))) if bytes.len() <= MAX_ATTACHMENT_BYTES => {
+            Some(encryption_key_hash(bytes))
+                .filter(|hash| *hash == known.unwrap_or(registered))
+                .ok_or(Refused::WrongAttachment)
+        }
+        _ => Err(Refused::WrongAttachment),
+    }
+}
+
+/// Dealers that so many as the threshold `rejected`; nobody rejects one twice.
+pub(crate) fn convicted<'a>(rejected: impl Iterator<Item = &'a u16>, threshold: u16) -> BTreeSet<u16> {
+    let mut rejections = BTreeMap::<u16, usize>::new();
+    for dealer in rejected {
+        let count = rejections.entry(*dealer).or_default();
+        *count = count.saturating_add(1);
+    }
+    let enough = usize::from(threshold);
+    rejections.into_iter().filter(|(_, count)| *count >= enough).map(|(dealer, _)| dealer).collect()
+}
+
+/// Dealers that delivered nothing, or did not answer a dispute, to an accuser that still `lacks` something.
+pub(crate) fn silent(complaints: &[Complaint], lacks: impl Fn(u16) -> bool) -> BTreeMap<u16, Reason> {
+    let mut silent = BTreeMap::new();
+    for complaint in complaints.iter().filter(|complaint| lacks(complaint.accuser)) {
+        if complaint.delivered.is_none() {
+            silent.insert(complaint.dealer, Reason::NotDelivered);
+        } else if complaint.disputed && complaint.answer.is_none() {
+            silent.entry(complaint.dealer).or_insert(Reason::NotAnswered);
+        }
+    }
+    silent
+}
+
+/// The one thing that more `confirmed` than may lie.
+pub(crate) fn prevailing<T: Copy + Ord>(confirmed: impl Iterator<Item = T>, may_lie: usize) -> Option<T> {
+    let mut counts = BTreeMap::<T, usize>::new();
+    for one in confirmed {
+        let count = counts.entry(one).or_default();
+        *count = count.saturating_add(1);
+    }
+    let mut proved = counts.into_iter().filter(|(_, count)| *count > may_lie).map(|(one, _)| one);
+    match (proved.next(), proved.next()) {
+        (Some(one), None) => Some(one),
+        _ => None,
+    }
+}
