@@ -5,11 +5,17 @@
 
 use codec::DecodeAll;
 use phala_attest::{AdvisoryPolicy, Bans, DevelopmentGenesis, PolicyTerms};
+use phala_gatekeeper::identity::{verify_authorised, Authorised, NotAuthorised};
 use phala_light_client::{
     encode_proof, verify_anchor, verify_storage, AnchorError, FinalityError, GenesisAnchor, LightClient, ProofError,
     VerifiedStorage,
 };
-use phala_protocol::{chain_state::AllowedMeasurement, ids::BlockNumber, storage, Hash};
+use phala_protocol::{
+    chain_state::AllowedMeasurement,
+    egress::EgressItem,
+    ids::{to_hex, BlockNumber},
+    storage, Hash,
+};
 
 /// The chain as a TEE knows it.
 pub struct Chain {
@@ -54,9 +60,19 @@ impl Chain {
         Ok(Records(verify_storage(self.client.head(), proof)?))
     }
 
+    /// Whether `item` may be signed as its contract, by the head's `records`.
+    pub(crate) fn authorise(&self, records: &Records<'_>, item: &EgressItem) -> Result<Authorised, NotAuthorised> {
+        verify_authorised(&self.client, &records.0, item)
+    }
+
     /// Hash of the genesis block.
     pub fn genesis(&self) -> &Hash {
         self.client.genesis()
+    }
+
+    /// What names this chain in what a machine keeps.
+    pub(crate) fn name(&self) -> String {
+        to_hex(self.genesis().get(..8).unwrap_or_default())
     }
 
     /// Number and hash of the head.

@@ -1,4 +1,5 @@
-//! The gatekeeper's role: its seats by era, the inquiries it has to answer, and its part in the key ceremony and in the beacon.
+//! The gatekeeper's role: its seats by era, the inquiries it has to answer, its part in the key ceremony and in the beacon, and its
+//! shares of identities, which it receives, hands over and signs with.
 //!
 //! | file | what |
 //! |---|---|
@@ -6,20 +7,30 @@
 //! | `seats.rs` | the seats by era, in memory and sealed |
 //! | `ceremony.rs` | this gatekeeper's part in the ceremony under way |
 //! | `peers.rs` | the other gatekeepers of it, verified here |
+//! | `arrivals.rs` | what a delivery brings for an attempt |
 //! | `beacon.rs` | the era's beacon key, and the periods that are due |
+//! | `custodian.rs` | the shares of identities, in memory and sealed |
+//! | `identities.rs` | this gatekeeper's part in the ceremony of identities under way |
+//! | `signing.rs` | messages that have left, which it signs with other holders |
 //! | `brake.rs` | suspensions that its operator has it sign |
 //!
 //! Guarantees: whatever is judged is judged by records that are proved against this TEE's own finalised head, and one proof shows all of
 //! them. A part that fails keeps none of the others from its work. The host controls which proofs arrive, and whether sealing succeeds.
 
+mod arrivals;
 mod beacon;
 mod brake;
 mod ceremony;
+mod custodian;
+mod identities;
 mod inquiries;
 mod peers;
 mod seats;
+mod signing;
 
 pub use brake::SuspensionRefusal;
+pub use custodian::CustodyHealth;
+pub use identities::{IdentityAttemptHealth, IdentityPart};
 
 use crate::{
     chain::{Chain, ChainError, Records, Shown},
@@ -30,22 +41,29 @@ use crate::{
     rules::{Allowance, Rules},
     tee::{DeliveryError, Notice},
 };
+use arrivals::MAX_OF_ONE_DELIVERY;
 use beacon::Beacon;
 use brake::Brake;
 use ceremony::Ceremonies;
+use custodian::Custodian;
+use identities::Identities;
 use inquiries::Inquiries;
 use phala_attest::Subject as Suspended;
 use phala_gatekeeper::Facts;
 use phala_protocol::{
     attestation::Registration,
     brake::{SignedSuspension, SuspensionRequest},
-    ceremony::{Introduction, Parcel, Phase},
+    ceremony::{Introduction, Parcel, ParcelKind, Phase},
     chain_state::{RootRecord, WorkerRecord},
+    egress::EgressItem,
+    identities::signing::SigningLetter,
     ids::BlockNumber,
     relay::{KeyInquiry, Outgoing, PlacedAttachment},
     storage, Hash, WorkerId,
 };
 use seats::Seats;
+use signing::Signing;
+use std::collections::BTreeSet;
 
 /// How a gatekeeper stands. Nothing secret.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -54,6 +72,12 @@ pub struct GateHealth {
     pub seats: Vec<SeatHealth>,
     /// The attempt of a key ceremony that it takes part in.
     pub attempt: Option<AttemptHealth>,
+    /// The shares of identities that it holds.
+    pub identities: Option<CustodyHealth>,
+    /// The attempt of a ceremony of identities that it takes part in.
+    pub identity_attempt: Option<IdentityAttemptHealth>,
+    /// Messages that it signs as contracts, or that wait for it to.
+    pub signing: usize,
 }
 
 /// A seat.
@@ -150,6 +174,9 @@ pub(crate) struct Gate {
     inquiries: Inquiries,
     seats: Seats,
     ceremonies: Ceremonies,
+    custodian: Custodian,
+    identities: Identities,
+    signing: Signing,
     beacon: Beacon,
     /// Since when it has itself seen what is listed.
     listed: Listed,
@@ -159,11 +186,15 @@ pub(crate) struct Gate {
 impl Gate {
     /// Restores what this machine keeps.
     pub(crate) fn open(chain: &Chain, machine: &dyn Machine, lone_root: bool) -> Result<Self, MachineFault> {
+        let custodian = Custodian::open(chain, machine)?;
         Ok(Self {
             lone_root,
             inquiries: Inquiries::default(),
             seats: Seats::open(chain, machine)?,
             ceremonies: Ceremonies::open(chain, machine)?,
+            identities: Identities::open(chain, machine, custodian.held())?,
+            custodian,
+            signing: Signing::default(),
             beacon: Beacon::default(),
             listed: Listed::open(chain, machine)?,
             brake: Brake::default(),
@@ -176,17 +207,33 @@ impl Gate {
 
     /// How it stands.
     pub(crate) fn health(&self) -> GateHealth {
-        GateHealth { seats: self.seats.health(), attempt: self.ceremonies.health() }
+        GateHealth {
+            seats: self.seats.health(),
+            attempt: self.ceremonies.health(),
+            identities: self.custodian.health(),
+            identity_attempt: self.identities.health(),
+            signing: self.signing.len(),
+        }
     }
 
     /// Era and attempt of the ceremony that it takes part in.
     pub(crate) fn attempt(&self) -> Option<(u32, u32)> {
-        self.health().attempt.map(|attempt| (attempt.era, attempt.attempt))
+        self.ceremonies.health().map(|attempt| (attempt.era, attempt.attempt))
+    }
+
+    /// Era and attempt of the ceremony of identities that it takes part in.
+    pub(crate) fn identity_attempt(&self) -> Option<(u32, u32)> {
+        self.identities.health().map(|attempt| (attempt.era, attempt.attempt))
+    }
+
+    /// Ids of the messages that it signs, or that wait for it to; none where it holds no shares.
+    pub(crate) fn signing(&self) -> Option<Vec<Hash>> {
+        self.custodian.held().map(|_| self.signing.items())
     }
 
     /// Whether it has to show evidence of its own to others.
     pub(crate) fn introduces(&self) -> bool {
-        self.ceremonies.introduces()
+        !self.ceremonies.introduce().is_empty() || !self.identities.introduce().is_empty()
     }
 
     /// Takes inquiries that are for this gatekeeper and signed by the worker that they name; the others are refused at once.
@@ -200,14 +247,27 @@ impl Gate {
         self.inquiries.take(inquiries, genesis, gatekeeper, notices);
     }
 
-    /// Takes what other gatekeepers and the chain have for this one, until the delivery's proof is looked at.
+    /// Takes what other gatekeepers and the chain have for this one in the two kinds of ceremonies, until the delivery's proof is looked
+    /// at.
     pub(crate) fn receive(
         &mut self,
-        introductions: Vec<Introduction>,
+        mut introductions: Vec<Introduction>,
         parcels: Vec<Parcel>,
         attachments: Vec<PlacedAttachment>,
+        identity_attachments: Vec<PlacedAttachment>,
     ) {
-        self.ceremonies.receive(introductions, parcels, attachments);
+        introductions.truncate(MAX_OF_ONE_DELIVERY);
+        let (of_identities, of_root): (Vec<_>, Vec<_>) =
+            parcels.into_iter().partition(|parcel| parcel.header.kind == ParcelKind::Identities);
+        self.ceremonies.receive(&introductions, of_root, attachments);
+        self.identities.receive(&introductions, of_identities, identity_attachments);
+    }
+
+    /// Takes messages that have left, and other holders' letters, until the delivery's proof is looked at: where it holds shares.
+    pub(crate) fn receive_messages(&mut self, messages: Vec<EgressItem>, letters: Vec<SigningLetter>, genesis: &Hash) {
+        if self.custodian.held().is_some() {
+            self.signing.receive(messages, letters, genesis);
+        }
     }
 
     /// What has to be proved, beside the roots.
@@ -216,6 +276,8 @@ impl Gate {
         keys.push(storage::ceremony_key());
         keys.extend(self.inquiries.wanted_keys());
         keys.extend(self.ceremonies.wanted_keys());
+        keys.extend(self.identities.wanted_keys());
+        keys.extend(self.signing.wanted_keys());
         keys.extend(self.beacon.wanted_keys(&self.seats));
         keys.extend(self.listed.wanted_keys());
         keys.extend(self.brake.wanted_keys());
@@ -241,9 +303,25 @@ impl Gate {
         };
         let answered = self.answer(records, sight, rules.as_ref(), notices);
         let took_part = self.ceremonies.observe(records, sight, rules.as_ref(), &self.listed, &mut self.seats, notices);
+        let identified = self.observe_identities(records, sight, rules.as_ref(), notices);
         let judged = listed.and(ruled).and(answered).map_err(DeliveryError::from);
         let settled = settled.map_err(DeliveryError::from);
-        judged.and(settled).and(took_part).and(evaluated).and(counted.map_err(DeliveryError::from))
+        let done = judged.and(settled).and(took_part).and(evaluated);
+        done.and(counted.map_err(DeliveryError::from)).and(identified)
+    }
+
+    /// Shares first: what signs and hands over is of the record that this head shows.
+    fn observe_identities(
+        &mut self,
+        records: &Records<'_>,
+        sight: &Sight<'_>,
+        rules: Option<&Rules>,
+        notices: &mut Vec<Notice>,
+    ) -> Result<(), DeliveryError> {
+        let kept = self.custodian.observe(records, sight, notices);
+        let signed = self.signing.observe(records, sight, self.custodian.held(), notices);
+        let took_part = self.identities.observe(records, sight, rules, &self.listed, &mut self.custodian, notices);
+        kept.and(signed).and(took_part)
     }
 
     /// Answers inquiries, if the proof shows what they are judged by.
@@ -293,7 +371,10 @@ impl Gate {
         attested: Option<&(Registration, Vec<u8>)>,
     ) -> Vec<Outgoing> {
         let mut outgoing = self.inquiries.outgoing();
-        outgoing.extend(self.ceremonies.outgoing(identity, attested));
+        outgoing.extend(self.ceremonies.outgoing());
+        outgoing.extend(self.identities.outgoing());
+        outgoing.extend(self.introductions(identity, attested));
+        outgoing.extend(self.signing.outgoing());
         outgoing.extend(self.beacon.outgoing());
         let lone = self.seats.lone().filter(|_| registered && self.lone_root && roots.none_recorded());
         if let Some(seat) = lone {
@@ -302,5 +383,21 @@ impl Gate {
             outgoing.push(Outgoing::RecordRoot { root, signature });
         }
         outgoing
+    }
+
+    /// Who this gatekeeper is, for those that seal to it: one of each, whatever they seal.
+    fn introductions(&self, identity: &Identity, attested: Option<&(Registration, Vec<u8>)>) -> Vec<Outgoing> {
+        let Some((registration, evidence)) = attested else { return Vec::new() };
+        let all: BTreeSet<&WorkerId> = self.ceremonies.introduce().iter().chain(self.identities.introduce()).collect();
+        let introduction = |to: &WorkerId| Outgoing::Introduce {
+            to: *to,
+            introduction: Introduction {
+                registration: *registration,
+                encryption_key: identity.receiving().public_key().to_vec(),
+                evidence: evidence.clone(),
+                collateral: Vec::new(),
+            },
+        };
+        all.into_iter().map(introduction).collect()
     }
 }

@@ -24,6 +24,7 @@ mod identity;
 mod listed;
 mod machine;
 mod nonces;
+mod notice;
 mod replies;
 mod roots;
 mod rules;
@@ -37,7 +38,9 @@ pub use boundary::BoundaryError;
 pub use chain::{Chain, ChainError};
 pub use cluster::{ClusterError, ClusterHealth};
 pub use command::ExecutionFault;
-pub use gate::{AttemptHealth, GateHealth, SeatHealth, SuspensionRefusal};
+pub use gate::{
+    AttemptHealth, CustodyHealth, GateHealth, IdentityAttemptHealth, IdentityPart, SeatHealth, SuspensionRefusal,
+};
 pub use identity::Identity;
 pub use machine::{Machine, MachineFault};
 pub use seen::Seen;

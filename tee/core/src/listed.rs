@@ -31,7 +31,7 @@ pub(crate) struct Listed {
 impl Listed {
     /// What this machine remembers of `chain`; nothing, if it keeps nothing or what another version kept.
     pub(crate) fn open(chain: &Chain, machine: &dyn Machine) -> Result<Self, MachineFault> {
-        let name = format!("{NAME}-{}", phala_protocol::ids::to_hex(chain.genesis().get(..8).unwrap_or_default()));
+        let name = format!("{NAME}-{}", chain.name());
         let kept = machine.kept(&name)?;
         let sightings = kept.and_then(|bytes| Sightings::from_bytes(bytes.expose())).unwrap_or_default();
         Ok(Self { name, sightings, ..Self::default() })

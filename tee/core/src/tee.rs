@@ -3,6 +3,7 @@
 //! Guarantees: a delivery is processed in one order - finality, records, keys, store, code, items - and each step uses only what the
 //! steps before it verified; an error in one part leaves what the earlier parts achieved. The host controls every delivery.
 
+pub use crate::notice::Notice;
 use crate::{
     boundary::BoundaryError,
     chain::{Chain, ChainError, Records, Shown},
@@ -15,7 +16,6 @@ use crate::{
     serving::Serving,
 };
 use phala_attest::Subject;
-use phala_gatekeeper::{dkg::CeremonyError, Refusal};
 use phala_light_client::{encode_proof, AnchorError, GenesisAnchor};
 use phala_protocol::{
     attestation::{Registration, Role},
@@ -25,7 +25,7 @@ use phala_protocol::{
     inbox::{Item, ItemDecodeError},
     keys::KeyAnswer,
     relay::{Delivery, InboxItems, KeyInquiry, Outgoing, TeeStatus},
-    storage, AccountId, ClusterId, Epoch, Hash, WorkerId,
+    storage, AccountId, ClusterId, Hash, WorkerId,
 };
 use phala_vm::{EngineError, Layout};
 use std::sync::Arc;
@@ -48,116 +48,6 @@ pub struct Settings {
     pub cluster: ClusterId,
     /// Whether a gatekeeper makes the only seat of the root by itself: on a development network, and while the chain has no root.
     pub lone_root: bool,
-}
-
-/// What happened, for the log. Nothing secret.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Notice {
-    /// The chain knows the TEE.
-    Registered,
-    /// The keys of an epoch are here.
-    EpochKeys {
-        /// The cluster.
-        cluster: ClusterId,
-        /// The epoch.
-        epoch: Epoch,
-    },
-    /// A boundary was executed and committed.
-    Executed {
-        /// The cluster.
-        cluster: ClusterId,
-        /// The boundary's block.
-        block: BlockNumber,
-        /// Its items.
-        items: usize,
-    },
-    /// A result became final.
-    ResultFinal {
-        /// The cluster.
-        cluster: ClusterId,
-        /// The boundary's block.
-        block: BlockNumber,
-        /// Items covered so far.
-        count: u64,
-    },
-    /// The chain's final result is not this worker's.
-    Diverged {
-        /// The cluster.
-        cluster: ClusterId,
-        /// The boundary's block.
-        block: BlockNumber,
-    },
-    /// Governance has closed a worker's cluster for good. Its keys leave memory, and its state once the chain has taken what final results
-    /// sent; the sealed file stays on the disk.
-    ClusterClosed {
-        /// The cluster.
-        cluster: ClusterId,
-    },
-    /// The gatekeeper gave a worker its keys.
-    KeysGiven {
-        /// The worker.
-        worker: WorkerId,
-        /// The cluster.
-        cluster: ClusterId,
-        /// The epoch.
-        epoch: Epoch,
-    },
-    /// The gatekeeper refused a worker.
-    KeysRefused {
-        /// The worker.
-        worker: WorkerId,
-        /// Why.
-        refusal: Refusal,
-    },
-    /// The gatekeeper takes part in an attempt of a key ceremony.
-    CeremonyBegun {
-        /// The era whose root is made.
-        era: u32,
-        /// The attempt.
-        attempt: u32,
-        /// The gatekeeper's index, from 1.
-        index: u16,
-    },
-    /// The gatekeeper takes no part in an attempt, or no longer.
-    CeremonyFailed {
-        /// The era.
-        era: u32,
-        /// The attempt.
-        attempt: u32,
-        /// Why.
-        error: CeremonyError,
-    },
-    /// Another seat's introduction was refused.
-    PeerRefused {
-        /// The gatekeeper that it names.
-        peer: WorkerId,
-        /// Why.
-        refusal: Refusal,
-    },
-    /// The gatekeeper holds its share of the root of an attempt, sealed, and confirms it.
-    CeremonyConfirmed {
-        /// The era.
-        era: u32,
-        /// The attempt.
-        attempt: u32,
-    },
-    /// The chain has recorded a root that a seat of this gatekeeper is of.
-    RootRecorded {
-        /// The era.
-        era: u32,
-    },
-    /// Another root was recorded than the one that a seat of this gatekeeper is of; the seat is gone.
-    SeatDropped {
-        /// The era.
-        era: u32,
-        /// The attempt that made it, unless it was a development network's lone one.
-        attempt: Option<u32>,
-    },
-    /// An era is over; the seat is gone, and answers nothing any more.
-    SeatRetired {
-        /// The era.
-        era: u32,
-    },
 }
 
 /// Why a delivery, or a part of it, was not taken.
@@ -376,14 +266,27 @@ impl Tee {
         notices: &mut Vec<Notice>,
         watch: &mut dyn FnMut(&Self),
     ) -> Result<(), DeliveryError> {
-        let Delivery { finality, proof, items, codes, answers, inquiries, introductions, parcels, attachments } =
-            delivery;
+        let Delivery {
+            finality,
+            proof,
+            items,
+            codes,
+            answers,
+            inquiries,
+            introductions,
+            parcels,
+            attachments,
+            identity_attachments,
+            messages,
+            letters,
+        } = delivery;
         if !finality.is_empty() {
             self.chain.advance(&finality, &draw(&*self.machine)?)?;
         }
         if let Part::Gatekeeper(gate) = &mut self.part {
             gate.inquire(inquiries, self.chain.genesis(), &self.identity.id(), notices);
-            gate.receive(introductions, parcels, attachments);
+            gate.receive(introductions, parcels, attachments, identity_attachments);
+            gate.receive_messages(messages, letters, self.chain.genesis());
         }
         if proof.is_empty() {
             return if items.is_empty() { Ok(()) } else { Err(DeliveryError::NoProof) };
@@ -530,7 +433,8 @@ impl Tee {
         if let (true, Some((registration, evidence))) = (self.must_register(), self.attested.as_ref()) {
             outgoing.push(Outgoing::Register { registration: *registration, evidence: evidence.clone() });
         }
-        let (mut inboxes, mut wanted_codes, mut attempt) = (Vec::new(), Vec::new(), None);
+        let (mut inboxes, mut wanted_codes) = (Vec::new(), Vec::new());
+        let (mut attempt, mut identity_attempt, mut signing) = (None, None, None);
         match &self.part {
             Part::Worker(cluster) => {
                 let mut notices = Vec::new();
@@ -543,7 +447,7 @@ impl Tee {
             }
             Part::Gatekeeper(gate) => {
                 wanted_keys.extend(gate.wanted_keys());
-                attempt = gate.attempt();
+                (attempt, identity_attempt, signing) = (gate.attempt(), gate.identity_attempt(), gate.signing());
                 let registered = matches!(self.registered, Shown::Value(_));
                 let attested = self.attested.as_ref();
                 outgoing.extend(gate.outgoing(&self.chain, &self.identity, &self.roots, registered, attested));
@@ -561,6 +465,8 @@ impl Tee {
             inboxes,
             wanted_codes,
             attempt,
+            identity_attempt,
+            signing,
             outgoing,
         }
     }

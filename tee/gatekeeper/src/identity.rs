@@ -23,9 +23,8 @@
 //! signs as the contract for ever; resharing makes shares of two sets useless together, and relies on old holders to drop theirs.
 //!
 //! Guarantees: sans-IO, deterministic given entropy; each misbehaviour that can be shown names its holder. Peers and hosts control
-//! every message; only `verify_*` make facts of them.
-//!
-//! `[not yet]`: a gatekeeper's process that holds shares, and signs with them.
+//! every message; only `verify_*` make facts of them. The process that takes part, keeps shares and signs is `phala-core`'s
+//! (`tee/core/src/gate/{identities,custodian,signing}.rs`).
 
 mod authorise;
 pub mod ceremony;

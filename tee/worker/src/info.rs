@@ -108,7 +108,7 @@ pub(crate) fn health(service: &Service) -> Result<(bool, Value), Stopped> {
     Ok((healthy, detail))
 }
 
-/// Which seats a gatekeeper holds, and the key ceremony that it takes part in.
+/// Which seats a gatekeeper holds and the key ceremony that it takes part in; the same of identities, and how many messages it signs.
 fn gatekeeper(health: &GateHealth) -> Value {
     let seats: Vec<_> = health.seats.iter().map(|seat| json!({ "era": seat.era, "recorded": seat.recorded })).collect();
     let ceremony = health.attempt.map(|attempt| {
@@ -120,7 +120,23 @@ fn gatekeeper(health: &GateHealth) -> Value {
             "confirmed": attempt.confirmed,
         })
     });
-    json!({ "seats": seats, "ceremony": ceremony })
+    let identity_ceremony = health.identity_attempt.map(|attempt| {
+        json!({
+            "era": attempt.era,
+            "attempt": attempt.attempt,
+            "dealer": attempt.dealer,
+            "holder": attempt.holder,
+            "phase": phase(attempt.phase),
+            "confirmed": attempt.confirmed,
+        })
+    });
+    json!({
+        "seats": seats,
+        "ceremony": ceremony,
+        "identities": health.identities.map(|held| json!({ "era": held.era, "index": held.index })),
+        "identity_ceremony": identity_ceremony,
+        "signing": health.signing,
+    })
 }
 
 fn phase(phase: Phase) -> &'static str {

@@ -6,7 +6,7 @@
 
 use crate::{limits::Limits, metrics::Metrics, snapshot::Snapshot};
 use phala_attest::Subject;
-use phala_core::{DeliveryError, Layout, Notice, Seen, SuspensionRefusal, Tee};
+use phala_core::{DeliveryError, IdentityPart, Layout, Notice, Seen, SuspensionRefusal, Tee};
 use phala_protocol::{
     attestation::Role,
     brake::{SignedSuspension, SuspensionRequest},
@@ -133,6 +133,35 @@ impl Service {
                 info!(era, attempt, "dropped a seat: another root of its era is recorded")
             }
             Notice::SeatRetired { era } => info!(era, "retired: the seat of an era that is over is gone"),
+            Notice::IdentitiesBegun { era, attempt, dealer, holder } => {
+                info!(era, attempt, dealer, holder, "takes part in a ceremony of identities")
+            }
+            Notice::IdentitiesFailed { era, attempt, part, error } => {
+                let part = match part {
+                    IdentityPart::Dealer => "dealer",
+                    IdentityPart::Holder => "holder",
+                };
+                warn!(era, attempt, part, %error, "takes no part in a ceremony of identities")
+            }
+            Notice::IdentitiesConfirmed { era, attempt } => {
+                info!(era, attempt, "has and confirms its shares of identities")
+            }
+            Notice::IdentitiesReceived { era } => info!(era, "holds shares of identities; former ones are dropped"),
+            Notice::IdentitiesDropped { era } => {
+                info!(era, "another set holds the identities; the shares that were here are dropped")
+            }
+            Notice::IdentitiesLost { era } => {
+                warn!(era, "is recorded as a holder of identities, and has no shares of that era, or no more")
+            }
+            Notice::MessageSigned { cluster, sequence, scheme } => {
+                info!(%cluster, sequence, ?scheme, "put a contract's signature together")
+            }
+            Notice::SigningEnded { cluster, sequence, reason } => {
+                warn!(%cluster, sequence, %reason, "signs a contract's message no more")
+            }
+            Notice::SignatureSpoiled { gatekeeper } => {
+                warn!(%gatekeeper, "sent a wrong part of a signature; it is left out of those that are led here")
+            }
         }
     }
 }

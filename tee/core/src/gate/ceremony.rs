@@ -10,10 +10,14 @@
 //! The host controls when records and messages arrive and what of the sealed is put back: see `phala_gatekeeper::dkg` for what an old
 //! state does. Peers control introductions and parcels; of one delivery so many are looked at.
 
-use super::{peers::Peers, seats::Seats, AttemptHealth, Sight};
+use super::{
+    arrivals::{Arrival, Arrivals},
+    peers::Peers,
+    seats::Seats,
+    AttemptHealth, Sight,
+};
 use crate::{
     chain::{Chain, Records, Shown},
-    identity::Identity,
     listed::Listed,
     machine::{draw_secret, Machine, MachineFault},
     rules::Rules,
@@ -23,16 +27,11 @@ use codec::{Decode, Encode};
 use phala_crypto::Secret;
 use phala_gatekeeper::dkg::{Ceremony, CeremonyError, Turn, View};
 use phala_protocol::{
-    attestation::Registration,
-    ceremony::{Attachment, CeremonyRecord, Introduction, Parcel, Phase},
+    ceremony::{CeremonyRecord, Introduction, Parcel, Phase},
     ids::BlockNumber,
     relay::{Outgoing, PlacedAttachment},
     storage, WorkerId,
 };
-
-/// Introductions, parcels and attachments that are looked at of one delivery, of each: the largest ceremony has two parcels, a delivery and
-/// a package of each of 99 seats.
-const MAX_OF_ONE_DELIVERY: usize = 512;
 
 /// What a sealed state begins with: the newest era whose root was recorded while this gatekeeper took part, and the head at which it first
 /// saw the attempt. The attempt follows, if there is one.
@@ -62,8 +61,7 @@ pub(super) struct Ceremonies {
     /// That an era is over is not sealed yet.
     unsealed: bool,
     peers: Peers,
-    parcels: Vec<Parcel>,
-    attachments: Vec<PlacedAttachment>,
+    arrivals: Arrivals,
     under_way: Option<UnderWay>,
     /// What failed, as it was said.
     failed: Option<(u32, u32, CeremonyError)>,
@@ -74,7 +72,7 @@ pub(super) struct Ceremonies {
 impl Ceremonies {
     /// The attempt that this machine keeps for `chain`; none, if it keeps none or what another version kept.
     pub(super) fn open(chain: &Chain, machine: &dyn Machine) -> Result<Self, MachineFault> {
-        let name = format!("ceremony-{}", phala_protocol::ids::to_hex(chain.genesis().get(..8).unwrap_or_default()));
+        let name = format!("ceremony-{}", chain.name());
         let kept = machine.kept(&name)?;
         let (over, own) = kept.as_ref().map_or((None, None), |bytes| {
             let mut rest = bytes.expose().as_slice();
@@ -88,8 +86,7 @@ impl Ceremonies {
             over,
             unsealed: false,
             peers: Peers::default(),
-            parcels: Vec::new(),
-            attachments: Vec::new(),
+            arrivals: Arrivals::default(),
             under_way: None,
             failed: None,
             confirmed: None,
@@ -100,31 +97,22 @@ impl Ceremonies {
         self.under_way.as_ref().map(|under_way| under_way.health)
     }
 
-    /// Whether it has to show evidence of its own to others.
-    pub(super) fn introduces(&self) -> bool {
-        self.under_way.as_ref().is_some_and(|under_way| !under_way.introduce.is_empty())
+    /// To whom this gatekeeper introduces itself.
+    pub(super) fn introduce(&self) -> &[WorkerId] {
+        self.under_way.as_ref().map(|under_way| under_way.introduce.as_slice()).unwrap_or_default()
     }
 
     /// Takes so many of each; they are looked at when the delivery's proof was, and then forgotten.
     pub(super) fn receive(
         &mut self,
-        mut introductions: Vec<Introduction>,
-        mut parcels: Vec<Parcel>,
-        mut attachments: Vec<PlacedAttachment>,
+        introductions: &[Introduction],
+        parcels: Vec<Parcel>,
+        attachments: Vec<PlacedAttachment>,
     ) {
         let Some(under_way) = self.under_way.as_ref() else { return };
         let AttemptHealth { era, attempt, index, .. } = under_way.health;
-        introductions.truncate(MAX_OF_ONE_DELIVERY);
         self.peers.take(introductions);
-        parcels.retain(|parcel| (parcel.header.era, parcel.header.attempt, parcel.header.to) == (era, attempt, index));
-        parcels.truncate(MAX_OF_ONE_DELIVERY);
-        // A share is taken after its package.
-        parcels.sort_by_key(|parcel| parcel.header.kind);
-        self.parcels = parcels;
-        attachments
-            .retain(|placed| (placed.era, placed.attempt) == (era, attempt) && is_for(&placed.attachment, index));
-        attachments.truncate(MAX_OF_ONE_DELIVERY);
-        self.attachments = attachments;
+        self.arrivals = Arrivals::of((era, attempt), index, parcels, attachments);
     }
 
     pub(super) fn wanted_keys(&self) -> Vec<Vec<u8>> {
@@ -132,21 +120,8 @@ impl Ceremonies {
     }
 
     /// What is to be said and sent now, until a later head shows that it arrived.
-    pub(super) fn outgoing(&self, identity: &Identity, attested: Option<&(Registration, Vec<u8>)>) -> Vec<Outgoing> {
-        let Some(under_way) = self.under_way.as_ref() else { return Vec::new() };
-        let mut outgoing = under_way.outgoing.clone();
-        if let Some((registration, evidence)) = attested {
-            outgoing.extend(under_way.introduce.iter().map(|to| Outgoing::Introduce {
-                to: *to,
-                introduction: Introduction {
-                    registration: *registration,
-                    encryption_key: identity.receiving().public_key().to_vec(),
-                    evidence: evidence.clone(),
-                    collateral: Vec::new(),
-                },
-            }));
-        }
-        outgoing
+    pub(super) fn outgoing(&self) -> Vec<Outgoing> {
+        self.under_way.as_ref().map(|under_way| under_way.outgoing.clone()).unwrap_or_default()
     }
 
     /// Takes part in what the head's record says.
@@ -159,8 +134,7 @@ impl Ceremonies {
         seats: &mut Seats,
         notices: &mut Vec<Notice>,
     ) -> Result<(), DeliveryError> {
-        let parcels = std::mem::take(&mut self.parcels);
-        let attachments = std::mem::take(&mut self.attachments);
+        let arrivals = std::mem::take(&mut self.arrivals);
         let closed = self.close(sight);
         let (record, rules) = match (records.get::<CeremonyRecord>(&storage::ceremony_key())?, rules) {
             (Shown::Absent, _) => {
@@ -192,7 +166,7 @@ impl Ceremonies {
             self.peers.begin(others);
         }
         self.peers.observe(records, sight, rules, listed, since, notices)?;
-        match self.turn(&record, sight, rules, &parcels, &attachments)? {
+        match self.turn(&record, sight, rules, &arrivals)? {
             Ok(turn) => self.seal_and_say(&record, index, turn, sight, seats, notices),
             Err(error) => {
                 self.fail(&record, error, notices);
@@ -292,8 +266,7 @@ impl Ceremonies {
         record: &CeremonyRecord,
         sight: &Sight<'_>,
         rules: &Rules,
-        parcels: &[Parcel],
-        attachments: &[PlacedAttachment],
+        arrivals: &Arrivals,
     ) -> Result<Result<Turn, CeremonyError>, MachineFault> {
         let entropy = draw_secret(sight.machine)?;
         let Some(own) = self.own.as_mut() else { return Ok(Err(CeremonyError::NoSeat)) };
@@ -308,19 +281,14 @@ impl Ceremonies {
             entropy: &entropy,
         };
         let first = own.ceremony.step(&view);
-        if first.is_err() || (parcels.is_empty() && attachments.is_empty()) {
+        if first.is_err() || arrivals.is_empty() {
             return Ok(first);
         }
         // What these refuse changes nothing; what has to be said of it the next step says.
-        for parcel in parcels {
-            let _ = own.ceremony.accept(view.receiving, parcel);
-        }
-        for placed in attachments {
-            let _ = match &placed.attachment {
-                Attachment::Parcel(parcel) => own.ceremony.accept(view.receiving, parcel),
-                Attachment::Package(bytes) => own.ceremony.accept_package(placed.index, bytes),
-                // Whoever complained is sealed to under the key that its evidence binds; the record has the hash of this one.
-                Attachment::Key(_) => Ok(()),
+        for arrival in arrivals.iter() {
+            let _ = match arrival {
+                Arrival::Parcel(parcel) => own.ceremony.accept(view.receiving, parcel),
+                Arrival::Package(dealer, bytes) => own.ceremony.accept_package(dealer, bytes),
             };
         }
         let entropy = draw_secret(sight.machine)?;
@@ -381,14 +349,5 @@ fn too_late(record: &CeremonyRecord, gatekeeper: &WorkerId) -> Option<CeremonyEr
         (Some(_), _) => Some(CeremonyError::Foreign),
         (None, Phase::Commit) => None,
         (None, _) => Some(CeremonyError::NotCommitted),
-    }
-}
-
-/// Whether the seat of `index` can use what stands on chain beside a statement.
-fn is_for(attachment: &Attachment, index: u16) -> bool {
-    match attachment {
-        Attachment::Parcel(parcel) => parcel.header.to == index,
-        Attachment::Package(_) => true,
-        Attachment::Key(_) => false,
     }
 }

@@ -1,9 +1,11 @@
-//! The other seats of an attempt: how they introduce themselves, and which of them are verified.
+//! The other seats of an attempt: how they introduce themselves, and which of them are verified. Of a ceremony of identities they are the
+//! holders that this gatekeeper deals to.
 //!
 //! Guarantees: nobody is verified but by `phala_gatekeeper::verify_introduction`, on facts of this TEE's own finalised head, one proof
 //! showing all of them; anew for each attempt, but for signatures over bytes that were verified before. Introductions are not signed by
 //! whom they name - what holds is the evidence in them - so that anybody can send any: only those that name another seat of the attempt
-//! wait, of each seat so many, and each copy that differs is judged on its own. Does not: keep a relayer from bringing an honest seat's introduction behind as many forged ones each time.
+//! wait, of each seat so many, and each copy that differs is judged on its own. Does not: keep a relayer from bringing an honest seat's
+//! introduction behind as many forged ones each time.
 
 use super::{Sight, Subject};
 use crate::{
@@ -48,18 +50,18 @@ impl Peers {
     }
 
     /// Takes what is of another seat of the attempt that is not verified yet.
-    pub(super) fn take(&mut self, introductions: Vec<Introduction>) {
+    pub(super) fn take(&mut self, introductions: &[Introduction]) {
         for introduction in introductions {
             let peer = introduction.registration.identity;
             let too_long = introduction.encryption_key.len() > MAX_ATTACHMENT_BYTES
                 || introduction.evidence.len() > MAX_EVIDENCE_BYTES as usize
                 || introduction.collateral.len() > MAX_COLLATERAL_BYTES as usize;
-            if too_long || !self.expected.contains(&peer) || self.knows(&peer, &introduction) {
+            if too_long || !self.expected.contains(&peer) || self.knows(&peer, introduction) {
                 continue;
             }
             let waiting = self.waiting.entry(peer).or_default();
-            if waiting.len() < MAX_WAITING_OF_ONE && !waiting.contains(&introduction) {
-                waiting.push(introduction);
+            if waiting.len() < MAX_WAITING_OF_ONE && !waiting.contains(introduction) {
+                waiting.push(introduction.clone());
             }
         }
     }
@@ -154,15 +156,17 @@ mod tests {
     #[test]
     fn only_other_seats_of_the_attempt_have_room_and_each_its_own() {
         let mut peers = Peers::default();
-        peers.take((0..=255).map(|peer| introduction(peer, b"")).collect());
+        let all: Vec<_> = (0..=255).map(|peer| introduction(peer, b"")).collect();
+        peers.take(&all);
         assert!(waiting(&peers).is_empty(), "no attempt");
         peers.begin([2, 3].map(|peer| WorkerId([peer; 32])));
-        peers.take((0..=255).map(|peer| introduction(peer, b"")).collect());
+        peers.take(&all);
         assert_eq!(waiting(&peers), [(2, 1), (3, 1)]);
         // The same again, others in its name, and what is too long to be any.
-        peers.take((0..=255).map(|copy| introduction(2, &[copy; 2])).collect());
-        peers.take(vec![introduction(3, b""); 9]);
-        peers.take(vec![introduction(3, &[0; MAX_EVIDENCE_BYTES as usize + 1])]);
+        let copies: Vec<_> = (0..=255).map(|copy| introduction(2, &[copy; 2])).collect();
+        peers.take(&copies);
+        peers.take(&std::iter::repeat_n(introduction(3, b""), 9).collect::<Vec<_>>());
+        peers.take(&[introduction(3, &[0; MAX_EVIDENCE_BYTES as usize + 1])]);
         assert_eq!(waiting(&peers), [(2, MAX_WAITING_OF_ONE), (3, 1)]);
         peers.begin([WorkerId([4; 32])]);
         assert!(waiting(&peers).is_empty());

@@ -59,7 +59,7 @@ pub(crate) struct Seats {
 impl Seats {
     /// The seats that this machine keeps for `chain`.
     pub(crate) fn open(chain: &Chain, machine: &dyn Machine) -> Result<Self, MachineFault> {
-        let network = phala_protocol::ids::to_hex(chain.genesis().get(..8).unwrap_or_default());
+        let network = chain.name();
         let mut seats = Self { network, ..Self::default() };
         let list = machine.kept(&seats.list_name())?;
         seats.kept = list.and_then(|bytes| List::decode_all(&mut bytes.expose().as_slice()).ok()).unwrap_or_default();

@@ -5,7 +5,9 @@
 
 mod beacon;
 mod brake;
+mod identities;
 mod play;
+mod signing;
 
 use self::play::{Asker, Play};
 use phala_core::{Notice, SeatHealth};

@@ -210,13 +210,17 @@ impl Network {
             Outgoing::Egress(proved) => {
                 self.chain.take_egress(proved);
             }
-            // Of key ceremonies and of the beacon, which are played elsewhere.
+            // Of key ceremonies, identities and the beacon, which are played elsewhere.
             Outgoing::State(_)
             | Outgoing::StateWith { .. }
             | Outgoing::Introduce { .. }
             | Outgoing::Post { .. }
             | Outgoing::BeaconKey(_)
-            | Outgoing::BeaconPartial { .. } => {}
+            | Outgoing::BeaconPartial { .. }
+            | Outgoing::StateIdentity { .. }
+            | Outgoing::ShowIdentities(_)
+            | Outgoing::Sign { .. }
+            | Outgoing::AttachSignature { .. } => {}
         }
     }
 

@@ -4,6 +4,7 @@
 //! a ceremony gives shares        coming: sealed before the gatekeeper confirms them
 //! the chain has their record     held; those held before are dropped in the same step
 //! the chain has another's        dropped, with those that came of no later ceremony: another set holds the keys
+//! their attempt is given up      what was coming is dropped, by whoever sees it on the chain: the record is never the chain's
 //! ```
 //! Guarantees: shares are of use only while the finalised chain's record is theirs; those of a former record are kept until there is
 //! another one, for until then they sign and hand over, and not a head longer. A record of the past - a machine that starts runs through it -
@@ -102,6 +103,16 @@ impl Custody {
         self.held.as_ref()
     }
 
+    /// Whether it has nothing: neither shares that are held, nor some that are coming.
+    pub fn is_empty(&self) -> bool {
+        self.held.is_none() && self.coming.is_none()
+    }
+
+    /// Whether the shares of this record are those that are coming.
+    pub fn expects(&self, record: &IdentityRecord) -> bool {
+        self.coming.as_ref().is_some_and(|coming| coming.record == *record)
+    }
+
     /// Keeps what a ceremony gave until the chain has its record. It replaces what an earlier attempt gave, which is over when a finalised
     /// record shows a later one.
     pub fn expect(&mut self, outcome: &Outcome) -> Result<(), CustodyError> {
@@ -110,6 +121,12 @@ impl Custody {
         let kept = Held::new(outcome.record.clone(), |keys| IdentityShares::open(keys, index, &bytes).ok());
         self.coming = Some(kept.ok_or(CustodyError::Unfit)?);
         Ok(())
+    }
+
+    /// Drops what an attempt gave of which the chain never has the record any more, and says whether there was anything. Where keys are
+    /// handed over, those who confirmed such an attempt could use them as well as those who hold them.
+    pub fn give_up(&mut self) -> bool {
+        self.coming.take().is_some()
     }
 
     /// Looks at the chain's record; `gatekeeper` is this one's identity.

@@ -1,8 +1,13 @@
 //! Four gatekeepers, their chain, and the relayer between them.
 //!
 //! What the chain leaves out, because its own pallets' tests have it: elections, deposits, faults' punishment, the delay of a root. A test
-//! records roots itself.
+//! records roots itself. What the chain does about identities is in `play/identities.rs`.
 
+mod identities;
+
+pub use self::identities::{message, CONTRACT};
+
+use self::identities::Ledger;
 use crate::{
     chain::CLUSTER,
     machine::{MemoryMachine, START},
@@ -33,7 +38,7 @@ use phala_protocol::{
     storage, AccountId, Epoch, Hash, WorkerId,
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{atomic::Ordering::SeqCst, Arc},
 };
 
@@ -93,6 +98,10 @@ pub struct Play {
     pub roots: (Option<RootRecord>, Option<RootRecord>),
     /// The network loses every parcel.
     pub drop_parcels: bool,
+    /// Gatekeepers whose relayers are asleep.
+    pub asleep: BTreeSet<usize>,
+    /// What the chain has of identities, and what is signed with them.
+    pub ledger: Ledger,
     introductions: BTreeMap<WorkerId, Vec<Introduction>>,
     parcels: BTreeMap<WorkerId, Vec<Parcel>>,
     inquiries: BTreeMap<WorkerId, Vec<KeyInquiry>>,
@@ -103,7 +112,12 @@ pub struct Play {
 impl Play {
     /// Four registered gatekeepers, the first of which makes a lone root if so.
     pub fn new(seed: u64, lone_root: bool) -> Self {
-        let machines: Vec<_> = (0..GATEKEEPERS).map(|index| MemoryMachine::new(seed * 100 + index as u64)).collect();
+        Self::of(seed, GATEKEEPERS, lone_root)
+    }
+
+    /// So many registered gatekeepers, the first of which makes a lone root if so.
+    pub fn of(seed: u64, gatekeepers: usize, lone_root: bool) -> Self {
+        let machines: Vec<_> = (0..gatekeepers).map(|index| MemoryMachine::new(seed * 100 + index as u64)).collect();
         let measurement = machines[0].measurement();
         let listing = Listing { source: [0; 32], version: Version(0, 1, 0), role: None, not_before: 0, sunset: None };
         let listed = AllowedMeasurement { source: [0; 32], listed_at: 0, not_before: 0, sunset: None };
@@ -129,6 +143,8 @@ impl Play {
             attached: Vec::new(),
             roots: (None, None),
             drop_parcels: false,
+            asleep: BTreeSet::new(),
+            ledger: Ledger::default(),
             introductions: BTreeMap::new(),
             parcels: BTreeMap::new(),
             inquiries: BTreeMap::new(),
@@ -234,8 +250,10 @@ impl Play {
         self.time_ms += 6_000;
         self.changes.insert(storage::TIMESTAMP_NOW.to_vec(), Some(self.time_ms.encode()));
         self.changes.insert(storage::ceremony_key(), self.ceremony.as_ref().map(Encode::encode));
+        self.changes.extend(self.ledger.written());
         self.blocks.build_block(std::mem::take(&mut self.changes));
         let now = self.number();
+        self.ledger.advance(now);
         let Some(mut record) = self.ceremony.take() else { return };
         if now <= record.until && !is_complete(&record) {
             self.ceremony = Some(record);
@@ -259,7 +277,7 @@ impl Play {
 
     /// A delivery to each gatekeeper, then a block.
     pub fn step(&mut self) {
-        for index in 0..self.nodes.len() {
+        for index in (0..self.nodes.len()).filter(|index| !self.asleep.contains(index)).collect::<Vec<_>>() {
             let taken = self.deliver(index);
             if !self.nodes[index].machine.disk_full.load(SeqCst) {
                 taken.unwrap();
@@ -279,7 +297,7 @@ impl Play {
             }
             self.step();
         }
-        panic!("nothing came of it in 100 steps; ceremony: {:?}", self.ceremony);
+        panic!("nothing came of it in 100 steps; ceremonies: {:?} {:?}", self.ceremony, self.ledger.ceremony);
     }
 
     /// What an honest relayer brings to a gatekeeper now.
@@ -292,6 +310,7 @@ impl Play {
         delivery.inquiries = self.inquiries.remove(&status.identity).unwrap_or_default();
         let of_attempt = self.attached.iter().filter(|placed| status.attempt == Some((placed.era, placed.attempt)));
         delivery.attachments = of_attempt.cloned().collect();
+        self.ledger.deliver(&status, &self.blocks.genesis_hash(), &mut delivery);
         delivery
     }
 
@@ -358,7 +377,7 @@ impl Play {
             }
             Outgoing::BeaconKey(record) => self.beacon_keys.push(record),
             Outgoing::BeaconPartial { era, period, partial } => self.partials.push((era, period, partial)),
-            other => panic!("no gatekeeper says {other:?}"),
+            other => self.carry_of_identities(other),
         }
     }
 

@@ -41,8 +41,10 @@ fn restarted(custody: &Custody) -> Custody {
 fn shares_are_held_when_the_chain_has_their_record_and_dropped_when_it_has_anothers() {
     let (first, second) = (outcome(1), outcome(2));
     let mut custody = Custody::default();
+    assert!(custody.is_empty());
     custody.expect(&first).unwrap();
     assert_eq!(era(&custody), None, "a ceremony alone gives nothing");
+    assert!(!custody.is_empty() && custody.expects(&first.record) && !custody.expects(&second.record));
     custody = restarted(&custody);
     assert_eq!(custody.observe(&OWN, &first.record), Change::Received);
     custody = restarted(&custody);
@@ -62,7 +64,7 @@ fn shares_are_held_when_the_chain_has_their_record_and_dropped_when_it_has_anoth
     assert_eq!((custody.observe(&OWN, &first.record), era(&custody)), (Change::None, Some(2)));
     assert_eq!((custody.observe(&OWN, &others(3)), era(&custody)), (Change::Dropped, None));
     assert_eq!(custody.observe(&OWN, &others(3)), Change::None);
-    assert!(restarted(&custody).held().is_none());
+    assert!(custody.is_empty() && restarted(&custody).is_empty());
 }
 
 #[test]
@@ -78,6 +80,20 @@ fn what_an_attempt_gave_that_came_to_nothing_is_dropped_with_its_era() {
     assert_eq!((custody.observe(&OWN, &second.record), era(&custody)), (Change::Received, Some(2)));
     // A holder whose shares were lost does not keep the former ones for it.
     assert_eq!((custody.observe(&OWN, &outcome(3).record), era(&custody)), (Change::Lost, None));
+}
+
+#[test]
+fn what_an_attempt_gave_that_is_given_up_is_dropped_and_what_is_held_stays() {
+    let (first, second) = (outcome(1), outcome(2));
+    let mut custody = Custody::default();
+    assert!(!custody.give_up());
+    custody.expect(&first).unwrap();
+    assert_eq!(custody.observe(&OWN, &first.record), Change::Received);
+    custody.expect(&second).unwrap();
+    assert!(custody.give_up() && !custody.give_up());
+    assert_eq!((era(&custody), custody.expects(&second.record)), (Some(1), false));
+    let (bytes, given_up) = (custody.to_secret_bytes(), second.shares.to_bytes());
+    assert!(!bytes.expose().windows(64).any(|window| window == given_up.expose()), "nothing of it is sealed any more");
 }
 
 #[test]

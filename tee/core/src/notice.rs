@@ -1,0 +1,186 @@
+//! What happened, for the log.
+//!
+//! Guarantees: nothing secret is in a notice. Chain, host and peers cause them, some as often as they like. Does not log: whoever brings
+//! deliveries does.
+
+use crate::gate::IdentityPart;
+use phala_gatekeeper::{dkg::CeremonyError, identity, Refusal};
+use phala_protocol::{identities::Scheme, ids::BlockNumber, ClusterId, Epoch, WorkerId};
+
+/// What happened, for the log. Nothing secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// The chain knows the TEE.
+    Registered,
+    /// The keys of an epoch are here.
+    EpochKeys {
+        /// The cluster.
+        cluster: ClusterId,
+        /// The epoch.
+        epoch: Epoch,
+    },
+    /// A boundary was executed and committed.
+    Executed {
+        /// The cluster.
+        cluster: ClusterId,
+        /// The boundary's block.
+        block: BlockNumber,
+        /// Its items.
+        items: usize,
+    },
+    /// A result became final.
+    ResultFinal {
+        /// The cluster.
+        cluster: ClusterId,
+        /// The boundary's block.
+        block: BlockNumber,
+        /// Items covered so far.
+        count: u64,
+    },
+    /// The chain's final result is not this worker's.
+    Diverged {
+        /// The cluster.
+        cluster: ClusterId,
+        /// The boundary's block.
+        block: BlockNumber,
+    },
+    /// Governance has closed a worker's cluster for good. Its keys leave memory, and its state once the chain has taken what final results
+    /// sent; the sealed file stays on the disk.
+    ClusterClosed {
+        /// The cluster.
+        cluster: ClusterId,
+    },
+    /// The gatekeeper gave a worker its keys.
+    KeysGiven {
+        /// The worker.
+        worker: WorkerId,
+        /// The cluster.
+        cluster: ClusterId,
+        /// The epoch.
+        epoch: Epoch,
+    },
+    /// The gatekeeper refused a worker.
+    KeysRefused {
+        /// The worker.
+        worker: WorkerId,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// The gatekeeper takes part in an attempt of a key ceremony.
+    CeremonyBegun {
+        /// The era whose root is made.
+        era: u32,
+        /// The attempt.
+        attempt: u32,
+        /// The gatekeeper's index, from 1.
+        index: u16,
+    },
+    /// The gatekeeper takes no part in an attempt, or no longer.
+    CeremonyFailed {
+        /// The era.
+        era: u32,
+        /// The attempt.
+        attempt: u32,
+        /// Why.
+        error: CeremonyError,
+    },
+    /// Another seat's introduction was refused.
+    PeerRefused {
+        /// The gatekeeper that it names.
+        peer: WorkerId,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// The gatekeeper holds its share of the root of an attempt, sealed, and confirms it.
+    CeremonyConfirmed {
+        /// The era.
+        era: u32,
+        /// The attempt.
+        attempt: u32,
+    },
+    /// The chain has recorded a root that a seat of this gatekeeper is of.
+    RootRecorded {
+        /// The era.
+        era: u32,
+    },
+    /// Another root was recorded than the one that a seat of this gatekeeper is of; the seat is gone.
+    SeatDropped {
+        /// The era.
+        era: u32,
+        /// The attempt that made it, unless it was a development network's lone one.
+        attempt: Option<u32>,
+    },
+    /// An era is over; the seat is gone, and answers nothing any more.
+    SeatRetired {
+        /// The era.
+        era: u32,
+    },
+    /// The gatekeeper takes part in an attempt of a ceremony of identities.
+    IdentitiesBegun {
+        /// The era whose set receives the keys.
+        era: u32,
+        /// The attempt.
+        attempt: u32,
+        /// Its index among dealers, if it deals.
+        dealer: Option<u16>,
+        /// Its index among those who receive, if it does.
+        holder: Option<u16>,
+    },
+    /// The gatekeeper takes no part in an attempt of a ceremony of identities as what it is named there, or no longer.
+    IdentitiesFailed {
+        /// The era.
+        era: u32,
+        /// The attempt.
+        attempt: u32,
+        /// As what.
+        part: IdentityPart,
+        /// Why.
+        error: identity::ceremony::CeremonyError,
+    },
+    /// The gatekeeper has its shares of identities of an attempt, sealed, and confirms them.
+    IdentitiesConfirmed {
+        /// The era.
+        era: u32,
+        /// The attempt.
+        attempt: u32,
+    },
+    /// The chain has recorded the set in which this gatekeeper holds shares of identities; former shares are dropped.
+    IdentitiesReceived {
+        /// The era of that set.
+        era: u32,
+    },
+    /// Another set holds the identities: what this gatekeeper had of them is dropped.
+    IdentitiesDropped {
+        /// The era of that set.
+        era: u32,
+    },
+    /// The head has this gatekeeper as a holder of identities of which it has no shares: they are lost, or were dropped since, where the
+    /// head is of the past.
+    IdentitiesLost {
+        /// The era of that set.
+        era: u32,
+    },
+    /// The gatekeeper put a signature of a contract together.
+    MessageSigned {
+        /// The cluster that sent the message.
+        cluster: ClusterId,
+        /// Its place among what the cluster sent.
+        sequence: u64,
+        /// Under which kind of key.
+        scheme: Scheme,
+    },
+    /// What was being signed is not any more.
+    SigningEnded {
+        /// The cluster that sent the message.
+        cluster: ClusterId,
+        /// Its place among what the cluster sent.
+        sequence: u64,
+        /// Why.
+        reason: identity::NotAuthorised,
+    },
+    /// Another holder of identities sends wrong parts of signatures: this gatekeeper leaves it out of those that it coordinates.
+    SignatureSpoiled {
+        /// Which.
+        gatekeeper: WorkerId,
+    },
+}
