@@ -12,7 +12,7 @@ mod standing;
 
 use crate::{self as pallet_attestation, *};
 use codec::{Decode, Encode};
-use frame_support::{assert_noop, assert_ok, derive_impl};
+use frame_support::{assert_noop, assert_ok};
 use phala_attest::{Collateral, ConfidenceLevel, Evidence, PolicyTerms, Subject, Vendor};
 use phala_insecure_tee::{InsecureMachine, InsecureVendor, Processor, QuoteFields, QuoteSigner};
 use phala_protocol::{
@@ -21,39 +21,11 @@ use phala_protocol::{
     AccountId, WorkerId,
 };
 use sp_core::{ed25519, Pair};
-use sp_runtime::{traits::IdentityLookup, AccountId32, BuildStorage, DispatchResult};
+use sp_runtime::{AccountId32, BuildStorage, DispatchResult};
 
-#[frame_support::runtime]
-mod runtime {
-    #[runtime::runtime]
-    #[runtime::derive(
-        RuntimeCall,
-        RuntimeEvent,
-        RuntimeError,
-        RuntimeOrigin,
-        RuntimeTask,
-        RuntimeHoldReason,
-        RuntimeFreezeReason
-    )]
-    pub struct Test;
-
-    #[runtime::pallet_index(0)]
-    pub type System = frame_system;
-    #[runtime::pallet_index(1)]
-    pub type Timestamp = pallet_timestamp;
-    #[runtime::pallet_index(50)]
-    pub type Attestation = pallet_attestation;
+phala_pallet_mock::runtime! {
+    50 Attestation = pallet_attestation,
 }
-
-#[derive_impl(frame_system::config_preludes::TestDefaultConfig)]
-impl frame_system::Config for Test {
-    type Block = frame_system::mocking::MockBlockU32<Test>;
-    type AccountId = AccountId32;
-    type Lookup = IdentityLookup<AccountId32>;
-}
-
-#[derive_impl(pallet_timestamp::config_preludes::TestDefaultConfig)]
-impl pallet_timestamp::Config for Test {}
 
 frame_support::parameter_types! {
     pub static Development: bool = true;

@@ -68,7 +68,7 @@ impl<T: Config> Beacon for Pallet<T> {
     }
 
     fn active(era: u32) {
-        Self::end_period();
+        let _nobody = Self::end_period(false);
         let former = Schedule::<T>::get();
         Schedule::<T>::put(Timetable { era, next: 0, opens: Self::now() });
         if let Some(former) = former {

@@ -10,8 +10,9 @@
 //!
 //! Ceremonies decide the keys, holders' TEEs make partials, anyone carries them and pays. A threshold of holders can know a value before
 //! its period opens; fewer than t can neither know it then nor give it another. n-t+1 of n together see it before it is made, from what the
-//! others gave, and can have it skipped by their silence, which is not punished ([not yet]).
-//! Does not: draw anything, or judge who was silent.
+//! others gave, and can have it skipped by their silence: whoever was silent in a period that ended so is named to
+//! [`Config::OnSilence`], once for each period, which warns and fines.
+//! Does not: draw anything, or judge whether it was the network that was silent. A period that another root cuts short names nobody.
 #![cfg_attr(not(feature = "std"), no_std)]
 #![forbid(unsafe_code)]
 
@@ -33,6 +34,7 @@ pub mod pallet {
     use alloc::vec::Vec;
     use frame_support::{pallet_prelude::*, traits::Get};
     use frame_system::pallet_prelude::*;
+    use phala_pallet_gatekeepers::OnSilence;
     use phala_protocol::{
         beacon::{AwaitedBeacon, BeaconPartial, BeaconRecord, DueBeacon, MadeBeacon, Period},
         ids::BlockNumber,
@@ -72,6 +74,8 @@ pub mod pallet {
         /// Values that are kept, the newest ones, and the keys that they are verified with.
         #[pallet::constant]
         type ValuesKept: Get<u32>;
+        /// Told whose partials a period lacked.
+        type OnSilence: OnSilence;
         /// Weights of the calls.
         type WeightInfo: WeightInfo;
     }

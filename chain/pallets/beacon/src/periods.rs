@@ -1,21 +1,31 @@
 //! Periods: opened by time, closed by a threshold of partials or by the next one.
 //!
 //! Guarantees: one period is due at most, of the key in use; a partial is verified before it is kept, and the value of a threshold of them
-//! again as a whole, as everybody verifies it; state is bounded by the values that are kept. Holders' TEEs make partials, anyone carries
-//! them: what arrives is verified, or refused with nothing changed.
+//! again as a whole, as everybody verifies it; state is bounded by the values that are kept; whoever gave no partial for a period that
+//! ended in its own time without a value is named once. Holders' TEEs make partials, anyone carries them: what arrives is verified, or
+//! refused with nothing changed.
 
 use crate::{keys::refused, pallet::*, WeightInfo};
 use alloc::vec::Vec;
 use frame_support::{
-    dispatch::{DispatchResultWithPostInfo, Pays, PostDispatchInfo},
+    dispatch::{DispatchErrorWithPostInfo, DispatchResultWithPostInfo, Pays, PostDispatchInfo},
     traits::Get,
     weights::Weight,
 };
 use phala_crypto::beacon::{verify_beacon, verify_beacon_record, verify_partial_of};
+use phala_pallet_gatekeepers::OnSilence;
 use phala_protocol::{
     beacon::{BeaconPartial, BeaconRecord, BeaconValue, DueBeacon, MadeBeacon, Period},
     Hash,
 };
+
+/// What a partial that holds is added to, and where.
+struct Place {
+    due: DueBeacon,
+    record: BeaconRecord,
+    gathered: Gathered,
+    position: usize,
+}
 
 impl<T: Config> Pallet<T> {
     /// What is due at the beginning of a block.
@@ -25,7 +35,7 @@ impl<T: Config> Pallet<T> {
             return <T as Config>::WeightInfo::idle();
         };
         let Timetable { era, next: period, .. } = timetable;
-        Self::end_period();
+        let told = Self::end_period(true);
         // Without its key there is nothing to ask, and the last number is never given: none could follow it.
         if let Some(next) = period.checked_add(1).filter(|_| Keys::<T>::contains_key(era)) {
             let opens = now.saturating_add(T::PeriodLength::get().max(1));
@@ -34,34 +44,53 @@ impl<T: Config> Pallet<T> {
             Gathering::<T>::put(Gathered { opened: now, partials: Vec::new() });
             Self::deposit_event(Event::PeriodOpened { era, period });
         }
-        <T as Config>::WeightInfo::open()
+        <T as Config>::WeightInfo::open().saturating_add(told)
     }
 
-    /// Gives up on what is due.
-    pub(crate) fn end_period() {
-        if let Some(DueBeacon { era, period, present }) = Due::<T>::take() {
-            Gathering::<T>::kill();
-            Self::deposit_event(Event::PeriodSkipped { era, period, partials: present.len() as u32 });
-        }
+    /// Gives up on what is due. Those who gave nothing had the period's whole time for it, or another root cut it short.
+    pub(crate) fn end_period(whole: bool) -> Weight {
+        let Some(DueBeacon { era, period, present }) = Due::<T>::take() else { return Weight::zero() };
+        Gathering::<T>::kill();
+        Self::deposit_event(Event::PeriodSkipped { era, period, partials: present.len() as u32 });
+        let key = if whole { Keys::<T>::get(era) } else { None };
+        let Some(record) = key else { return Weight::zero() };
+        let holders = record.holders.iter().map(|holder| holder.index);
+        let silent: Vec<u16> = holders.filter(|index| !present.contains(index)).collect();
+        T::OnSilence::silent(era, period, &silent, record.threshold)
     }
 
-    pub(crate) fn do_submit_partial(era: u32, period: Period, partial: &BeaconPartial) -> DispatchResultWithPostInfo {
+    /// Whether the chain would take this partial in the present block, which is the next one where a pool asks. Not when the period ends
+    /// before that block's transactions.
+    pub fn is_awaited(era: u32, period: Period, partial: &BeaconPartial) -> bool {
+        let open = Schedule::<T>::get().is_some_and(|timetable| Self::now() < timetable.opens);
+        open && Self::place_of(era, period, partial).is_ok()
+    }
+
+    /// Where a partial goes, if it is due and holds; or what its refusal costs.
+    fn place_of(era: u32, period: Period, partial: &BeaconPartial) -> Result<Place, DispatchErrorWithPostInfo> {
         let looked = <T as Config>::WeightInfo::look();
         let refuse = |error: Error<T>| refused(error, looked);
-        let mut due = Due::<T>::get()
+        let due = Due::<T>::get()
             .filter(|due| (due.era, due.period) == (era, period))
             .ok_or_else(|| refuse(Error::<T>::NotDue))?;
         let record = Keys::<T>::get(era).ok_or_else(|| refuse(Error::<T>::NotDue))?;
         let index = partial.index;
         let holder = record.holders.iter().find(|holder| holder.index == index);
         let holder = holder.ok_or_else(|| refuse(Error::<T>::NoSuchHolder))?;
-        let Gathered { opened, mut partials } = Gathering::<T>::get();
-        let Err(position) = partials.binary_search_by_key(&index, |taken| taken.index) else {
+        let gathered = Gathering::<T>::get();
+        let Err(position) = gathered.partials.binary_search_by_key(&index, |taken| taken.index) else {
             return Err(refuse(Error::<T>::AlreadyTaken));
         };
         let verified = <T as Config>::WeightInfo::partial();
         verify_partial_of(&Self::genesis(), era, holder, period, partial)
             .map_err(|_| refused(Error::<T>::BadPartial, verified))?;
+        Ok(Place { due, record, gathered, position })
+    }
+
+    pub(crate) fn do_submit_partial(era: u32, period: Period, partial: &BeaconPartial) -> DispatchResultWithPostInfo {
+        let Place { mut due, record, gathered, position } = Self::place_of(era, period, partial)?;
+        let (index, verified) = (partial.index, <T as Config>::WeightInfo::partial());
+        let Gathered { opened, mut partials } = gathered;
         partials.insert(position, *partial);
         if partials.len() < usize::from(record.threshold) {
             due.present = partials.iter().map(|taken| taken.index).collect();

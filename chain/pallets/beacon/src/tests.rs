@@ -9,58 +9,51 @@ use crate::{self as pallet_beacon, *};
 use codec::Encode;
 use curve25519_dalek::scalar::Scalar;
 use frame_support::{
-    assert_ok, derive_impl,
+    assert_ok,
     dispatch::{DispatchResultWithPostInfo, Pays},
     parameter_types,
     traits::Hooks,
+    weights::Weight,
 };
 use phala_crypto::{
     beacon::{verify_beacon, verify_beacon_record, BeaconShare},
     prf::KeyShare,
     Secret,
 };
-use phala_pallet_gatekeepers::Beacon as _;
+use phala_pallet_gatekeepers::{Beacon as _, OnSilence};
 use phala_protocol::{
     beacon::{AwaitedBeacon, BeaconHolder, BeaconInput, BeaconPartial, BeaconRecord, DueBeacon, Period},
     storage, Hash,
 };
-use sp_runtime::{traits::IdentityLookup, AccountId32, BuildStorage};
+use sp_runtime::{AccountId32, BuildStorage};
 
-#[frame_support::runtime]
-mod runtime {
-    #[runtime::runtime]
-    #[runtime::derive(
-        RuntimeCall,
-        RuntimeEvent,
-        RuntimeError,
-        RuntimeOrigin,
-        RuntimeTask,
-        RuntimeHoldReason,
-        RuntimeFreezeReason
-    )]
-    pub struct Test;
-
-    #[runtime::pallet_index(0)]
-    pub type System = frame_system;
-    #[runtime::pallet_index(54)]
-    pub type Beacon = pallet_beacon;
-}
-
-#[derive_impl(frame_system::config_preludes::TestDefaultConfig)]
-impl frame_system::Config for Test {
-    type Block = frame_system::mocking::MockBlockU32<Test>;
-    type AccountId = AccountId32;
-    type Lookup = IdentityLookup<AccountId32>;
+phala_pallet_mock::runtime! {
+    54 Beacon = pallet_beacon,
 }
 
 parameter_types! {
     pub static PeriodLength: u32 = 20;
     pub static ValuesKept: u32 = 3;
+    /// Who was told to have been silent: era, period, indices, and how many partials were enough.
+    pub static Told: Vec<(u32, Period, Vec<u16>, u16)> = Vec::new();
+}
+
+/// What telling costs.
+const TELLING: Weight = Weight::from_parts(7, 7);
+
+pub struct Ear;
+
+impl OnSilence for Ear {
+    fn silent(era: u32, period: Period, silent: &[u16], enough: u16) -> Weight {
+        Told::mutate(|told| told.push((era, period, silent.to_vec(), enough)));
+        TELLING
+    }
 }
 
 impl crate::Config for Test {
     type PeriodLength = PeriodLength;
     type ValuesKept = ValuesKept;
+    type OnSilence = Ear;
     type WeightInfo = ();
 }
 
@@ -103,6 +96,7 @@ impl InsecureKey {
 fn network() -> sp_io::TestExternalities {
     PeriodLength::set(20);
     ValuesKept::set(3);
+    Told::set(Vec::new());
     let storage = frame_system::GenesisConfig::<Test>::default().build_storage().unwrap();
     let mut network = sp_io::TestExternalities::new(storage);
     network.execute_with(|| {

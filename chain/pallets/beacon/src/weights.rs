@@ -86,8 +86,9 @@ impl WeightInfo for () {
     }
 
     fn open() -> Weight {
-        // The schedule, what is due, whether there is a key; the partials too are written.
-        Weight::from_parts(30_000_000, 4_000).saturating_add(ParityDbWeight::get().reads_writes(3, 3))
+        // The schedule, what is due, the key; the partials too are written. The seats of the era and the gatekeepers' policy, by which
+        // those who were silent are told.
+        Weight::from_parts(80_000_000, 14_000).saturating_add(ParityDbWeight::get().reads_writes(5, 3))
     }
 }
 

@@ -12,7 +12,7 @@ mod standing;
 
 use crate::{self as pallet_contracts, *};
 use frame_support::{
-    assert_noop, assert_ok, derive_impl,
+    assert_noop, assert_ok,
     dispatch::DispatchResultWithPostInfo,
     parameter_types,
     traits::{ConstU128, ConstU32, Hooks},
@@ -33,75 +33,19 @@ use phala_protocol::{
     storage, ClusterId, CodeHash, ContractId, Epoch, Hash, WorkerId,
 };
 use sp_core::{ed25519, Pair};
-use sp_runtime::{traits::IdentityLookup, AccountId32, BuildStorage, DispatchResult};
+use sp_runtime::{AccountId32, BuildStorage, DispatchResult};
 
-#[frame_support::runtime]
-mod runtime {
-    #[runtime::runtime]
-    #[runtime::derive(
-        RuntimeCall,
-        RuntimeEvent,
-        RuntimeError,
-        RuntimeOrigin,
-        RuntimeTask,
-        RuntimeHoldReason,
-        RuntimeFreezeReason
-    )]
-    pub struct Test;
-
-    #[runtime::pallet_index(0)]
-    pub type System = frame_system;
-    #[runtime::pallet_index(1)]
-    pub type Timestamp = pallet_timestamp;
-    #[runtime::pallet_index(2)]
-    pub type Balances = pallet_balances;
-    #[runtime::pallet_index(50)]
-    pub type Attestation = phala_pallet_attestation;
-    #[runtime::pallet_index(51)]
-    pub type Inbox = phala_pallet_inbox;
-    #[runtime::pallet_index(52)]
-    pub type Contracts = pallet_contracts;
+phala_pallet_mock::runtime! {
+    existential_deposit = 1;
+    50 Attestation = phala_pallet_attestation,
+    51 Inbox = phala_pallet_inbox,
+    52 Contracts = pallet_contracts,
 }
-
-#[derive_impl(frame_system::config_preludes::TestDefaultConfig)]
-impl frame_system::Config for Test {
-    type Block = frame_system::mocking::MockBlockU32<Test>;
-    type AccountId = AccountId32;
-    type Lookup = IdentityLookup<AccountId32>;
-    type AccountData = pallet_balances::AccountData<u128>;
-}
-
-#[derive_impl(pallet_timestamp::config_preludes::TestDefaultConfig)]
-impl pallet_timestamp::Config for Test {}
-
-#[derive_impl(pallet_balances::config_preludes::TestDefaultConfig)]
-impl pallet_balances::Config for Test {
-    type Balance = u128;
-    type ExistentialDeposit = ConstU128<1>;
-    type AccountStore = System;
-}
-
-impl phala_pallet_attestation::Config for Test {
-    type InsecureDevelopment = frame_support::traits::ConstBool<true>;
-    type LoneRoot = frame_support::traits::ConstBool<true>;
-    type GovernanceOrigin = frame_system::EnsureRoot<AccountId32>;
-    type BrakeOrigin = frame_system::EnsureRoot<AccountId32>;
-    type OnBarred = Contracts;
-    type WeightInfo = ();
-}
+phala_pallet_mock::attestation!();
+phala_pallet_mock::inbox!(phala_pallet_inbox, Contracts);
 
 parameter_types! {
-    pub FeeReceiver: AccountId32 = AccountId32::new([9; 32]);
     pub static NewestBeacon: Option<MadeBeacon> = None;
-}
-
-impl phala_pallet_inbox::Config for Test {
-    type Currency = Balances;
-    type Clusters = Contracts;
-    type FeeReceiver = FeeReceiver;
-    type OpeningPrice = ConstU128<1_000>;
-    type SessionOpeningPrice = ConstU128<100>;
-    type WeightInfo = ();
 }
 
 /// What a test says is the newest value.

@@ -44,6 +44,7 @@ impl<T: Config> Pallet<T> {
         Elections::<T>::insert(era, Elected { first_attempt: attempt, seats: elected });
         if let Some(forgotten) = era.checked_sub(REMEMBERED_ERAS) {
             Elections::<T>::remove(forgotten);
+            DealtBy::<T>::remove(forgotten);
         }
         let record = CeremonyRecord::new(era, attempt, gatekeepers);
         let seats = gatekeepers.to_vec();
@@ -129,8 +130,7 @@ impl<T: Config> Pallet<T> {
         let CeremonyRecord { era, attempt, .. } = record;
         Self::end_ceremony(era, attempt);
         Self::count_absences(&record);
-        let validators = Elections::<T>::get(era).map(|elected| elected.seats).unwrap_or_default();
-        let seats = record.seats.iter().zip(validators);
+        let seats = record.seats.iter().zip(Self::seats_in(era));
         let absent = seats.filter(|(seat, _)| seat.left_out == Some(Fault::Absent));
         KeptOut::<T>::put(absent.map(|(_, (_, validator))| validator).collect::<Vec<_>>());
         Self::abandon(era, attempt);
@@ -190,8 +190,8 @@ impl<T: Config> Pallet<T> {
         if Convictions::<T>::contains_key(gatekeeper) {
             return;
         }
-        let seats = Elections::<T>::get(era).map(|elected| elected.seats).unwrap_or_default();
-        let Some((_, validator)) = seats.into_iter().find(|(seated, _)| seated == gatekeeper) else { return };
+        let seated = Self::seats_in(era).into_iter().find(|(seated, _)| seated == gatekeeper);
+        let Some((_, validator)) = seated else { return };
         Convictions::<T>::insert(gatekeeper, era);
         Self::unbind(&validator, gatekeeper);
         Self::deposit_event(Event::Convicted { validator: validator.clone(), gatekeeper: *gatekeeper, offence });

@@ -42,8 +42,11 @@ impl<T: Config> Pallet<T> {
 
     /// The validators whose gatekeepers have the seats of a root.
     fn electors(root: &RootRecord) -> Vec<T::AccountId> {
-        let elected = Elections::<T>::get(root.era).map(|elected| elected.seats).unwrap_or_default();
         // One of the same era may have been recorded by hand meanwhile.
-        elected.into_iter().filter(|(gatekeeper, _)| root.seats.contains(gatekeeper)).map(|(_, who)| who).collect()
+        Self::seats_in(root.era)
+            .into_iter()
+            .filter(|(gatekeeper, _)| root.seats.contains(gatekeeper))
+            .map(|(_, who)| who)
+            .collect()
     }
 }

@@ -7,11 +7,12 @@
 //! Guarantees: keys change hands at one place, the record that all holders who take part confirmed, a threshold at least, and whose keys are
 //! those that the chain has; before it those who held them hold them on. A ceremony of identities begins when no root is made or handed over,
 //! so that it delays no epoch key, and none is begun meanwhile: the next election waits, until it ends or is given up. No attempt's number
-//! is used twice in an era. Gatekeepers' TEEs control what is signed, whoever pays carries it. Does not: see a share of an honest dealer that
-//! nobody disputes, see that a former holder forgets its shares, or fine absences.
+//! is used twice in an era. Whoever contradicts itself is convicted as in the ceremony of the root, for as long as its seat is remembered,
+//! and absences cost what [`crate::absences`] says. Gatekeepers' TEEs control what is signed, whoever pays carries it. Does not: see a
+//! share of an honest dealer that nobody disputes, or that a former holder forgets its shares.
 
 use crate::{pallet::*, Offence, WeightInfo, LEAST_SEATS};
-use alloc::{collections::BTreeSet, vec::Vec};
+use alloc::{collections::BTreeSet, vec, vec::Vec};
 use frame_support::{
     dispatch::{DispatchResultWithPostInfo, Pays, PostDispatchInfo},
     ensure,
@@ -26,7 +27,7 @@ use phala_protocol::{
         end_phase, is_complete, show, take, IdentityCeremonyRecord, IdentityNext, IdentityRecord, NotShown,
         SignedIdentityStatement,
     },
-    ids::WorkerId,
+    ids::{AccountId, WorkerId},
 };
 
 impl<T> From<NotShown> for Error<T> {
@@ -68,6 +69,8 @@ impl<T: Config> Pallet<T> {
         for dealer in record.dealers.iter_mut().filter(|dealer| made && convicted(&dealer.gatekeeper)) {
             dealer.left_out = Some(Fault::WrongShare);
         }
+        // Where keys are made, those who deal are those who receive.
+        DealtBy::<T>::insert(era, former.map_or(era, |former| former.era));
         Self::deposit_event(Event::IdentitiesStarted { era, attempt, threshold, made });
         Self::begin_identity_phase(record, Phase::Commit);
         Ok(())
@@ -91,28 +94,78 @@ impl<T: Config> Pallet<T> {
         Ok(())
     }
 
-    pub(crate) fn do_state_identities(
+    /// The ceremony of identities with this statement in it, if it is taken now, and the operator of the gatekeeper that made it. Writes
+    /// nothing.
+    fn with_identity_statement(
         signed: &SignedIdentityStatement,
-        attachment: Option<Attachment>,
-    ) -> DispatchResultWithPostInfo {
+        attachment: Option<&Attachment>,
+    ) -> Result<(IdentityCeremonyRecord, AccountId), Error<T>> {
         let mut record = IdentityCeremony::<T>::get().ok_or(Error::<T>::NoCeremony)?;
         ensure!(signed.era == record.era, Error::<T>::WrongEra);
         ensure!(signed.attempt == record.attempt, Error::<T>::WrongAttempt);
-        let SignedIdentityStatement { era, attempt, index, statement, signature } = *signed;
-        let of_dealer = statement.is_of_dealer();
-        let speaker = if of_dealer {
+        let SignedIdentityStatement { index, statement, .. } = *signed;
+        let speaker = if statement.is_of_dealer() {
             record.dealer(index).map(|dealer| dealer.gatekeeper)
         } else {
             record.holder(index).map(|holder| holder.gatekeeper)
         };
         let gatekeeper = speaker.ok_or(Error::<T>::NoSuchSeat)?;
         let registered = attestation::Pallet::<T>::active(&gatekeeper, Role::Gatekeeper);
-        let key = registered.ok_or(Error::<T>::NotAGatekeeper)?.encryption_key;
-        let genesis = Self::genesis();
-        let payload = signed.signing_payload(&genesis);
-        ensure!(attestation::signed_by(&gatekeeper, &signature, &payload), Error::<T>::BadSignature);
-        let circumstances = Circumstances { genesis, now: Self::now(), key };
-        take(&mut record, index, &statement, attachment.as_ref(), &circumstances).map_err(Error::<T>::from)?;
+        let registered = registered.ok_or(Error::<T>::NotAGatekeeper)?;
+        ensure!(Self::is_identity_signed(signed, &gatekeeper), Error::<T>::BadSignature);
+        let circumstances =
+            Circumstances { genesis: Self::genesis(), now: Self::now(), key: registered.encryption_key };
+        take(&mut record, index, &statement, attachment, &circumstances).map_err(Error::<T>::from)?;
+        Ok((record, registered.operator))
+    }
+
+    fn is_identity_signed(signed: &SignedIdentityStatement, gatekeeper: &WorkerId) -> bool {
+        attestation::signed_by(gatekeeper, &signed.signature, &signed.signing_payload(&Self::genesis()))
+    }
+
+    /// The gatekeeper that says this if the ceremony is of the root that answers, as it is but where governance records another meanwhile.
+    /// Told without the ceremony's record, which may be large.
+    fn speaker_by_root(signed: &SignedIdentityStatement) -> Option<WorkerId> {
+        let former = if signed.statement.is_of_dealer() { Identity::<T>::get() } else { None };
+        let Some(former) = former else {
+            let root = attestation::Root::<T>::get()?;
+            return root.seats.get(usize::from(signed.index).checked_sub(1)?).copied();
+        };
+        former.holders.iter().find(|holder| holder.index == signed.index).map(|holder| holder.gatekeeper)
+    }
+
+    /// As [`Self::is_awaited`], of a statement of a ceremony of identities.
+    pub fn is_identity_awaited(
+        sender: &T::AccountId,
+        signed: &SignedIdentityStatement,
+        attachment: Option<&Attachment>,
+    ) -> bool {
+        Self::is_identity_phase_open()
+            && Self::speaker_by_root(signed).is_some_and(|gatekeeper| Self::is_operator(sender, &gatekeeper))
+            && Self::with_identity_statement(signed, attachment)
+                .is_ok_and(|(_, operator)| operator == Self::account(sender))
+    }
+
+    /// Whether `shown` is the record with which the ceremony of identities ends, and `sender` runs one of its holders now.
+    pub fn is_record_awaited(sender: &T::AccountId, shown: &IdentityRecord) -> bool {
+        let holds = |gatekeeper: WorkerId| shown.holders.iter().any(|holder| holder.gatekeeper == gatekeeper);
+        let awaited = |record: IdentityCeremonyRecord| show(&record, shown, Identity::<T>::get().as_ref()).is_ok();
+        Self::is_identity_phase_open()
+            && Self::seat_of(sender).is_some_and(holds)
+            && IdentityCeremony::<T>::get().is_some_and(awaited)
+    }
+
+    fn is_identity_phase_open() -> bool {
+        IdentityDue::<T>::get().is_some_and(|due| Self::now() < due)
+    }
+
+    pub(crate) fn do_state_identities(
+        signed: &SignedIdentityStatement,
+        attachment: Option<Attachment>,
+    ) -> DispatchResultWithPostInfo {
+        let (record, _) = Self::with_identity_statement(signed, attachment.as_ref())?;
+        let SignedIdentityStatement { era, attempt, index, statement, .. } = *signed;
+        let of_dealer = statement.is_of_dealer();
         if is_complete(&record) {
             IdentityDue::<T>::put(Self::now().saturating_add(1));
         }
@@ -129,11 +182,31 @@ impl<T: Config> Pallet<T> {
         Ok(PostDispatchInfo { actual_weight: Some(weight), pays_fee: Pays::No })
     }
 
+    pub(crate) fn do_report_identities(
+        reporter: T::AccountId,
+        first: &SignedIdentityStatement,
+        second: &SignedIdentityStatement,
+    ) -> DispatchResultWithPostInfo {
+        let SignedIdentityStatement { era, attempt, index, statement, .. } = *first;
+        let same = (second.era, second.attempt, second.index) == (era, attempt, index);
+        // Two that contradict each other are of one kind: a dealer's both, or a holder's.
+        ensure!(same && statement.contradicts(&second.statement), Error::<T>::NotEquivocation);
+        let dealt_by = DealtBy::<T>::get(era).ok_or(Error::<T>::NoSuchSeat)?;
+        let seated_in = if statement.is_of_dealer() { dealt_by } else { era };
+        let (gatekeeper, _) = Self::seat_in(seated_in, index).ok_or(Error::<T>::NoSuchSeat)?;
+        ensure!(!Convictions::<T>::contains_key(gatekeeper), Error::<T>::Convicted);
+        let signed = Self::is_identity_signed(first, &gatekeeper) && Self::is_identity_signed(second, &gatekeeper);
+        ensure!(signed, Error::<T>::BadSignature);
+        Self::convict(seated_in, attempt, &gatekeeper, Offence::Equivocation, vec![reporter]);
+        Ok(Pays::No.into())
+    }
+
     pub(crate) fn do_show_identities(shown: IdentityRecord) -> DispatchResultWithPostInfo {
         let record = IdentityCeremony::<T>::get().ok_or(Error::<T>::NoCeremony)?;
         show(&record, &shown, Identity::<T>::get().as_ref()).map_err(Error::<T>::from)?;
         let (era, attempt, holders) = (record.era, record.attempt, shown.holders.len() as u32);
         Self::end_identities(era, attempt);
+        Self::count_identity_absences(&record, false);
         Identity::<T>::put(shown);
         Self::deposit_event(Event::IdentitiesReceived { era, attempt, holders });
         Ok(Pays::No.into())
@@ -161,6 +234,7 @@ impl<T: Config> Pallet<T> {
         if record.phase == Phase::Settle {
             Self::drop_identity_complaints_under_former_keys(&mut record);
         }
+        let before = record.clone();
         let ended = end_phase(&mut record);
         // Dealers were elected for the era whose set holds the keys, which is this one where keys are made.
         let dealt_by = Identity::<T>::get().map_or(era, |former| former.era);
@@ -196,6 +270,7 @@ impl<T: Config> Pallet<T> {
             }
             IdentityNext::GivenUp => {
                 Self::end_identities(era, attempt);
+                Self::count_identity_absences(&before, true);
                 Self::deposit_event(Event::IdentitiesGivenUp { era, attempt });
             }
         }

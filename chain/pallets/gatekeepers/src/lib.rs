@@ -7,7 +7,8 @@
 //! threshold counts all elected seats; the root that answers is replaced only by the next era's, and not before governance's delay is over and no
 //! cluster needs a former one; once clusters go over to a root nothing takes it away; no set is elected whose gatekeepers have not made
 //! their root (where that is asked for: see [`Pallet::election`]); the keys that contracts' identities follow from change hands by a record
-//! that those who receive them confirmed, and stay the same.
+//! that those who receive them confirmed, and stay the same; who is missing time after time pays a small fine, and not where so many are
+//! missing that the network is the likelier cause (see [`absences`]).
 //!
 //! Validators choose their gatekeeper, and those behind more than half of the seats of the root that answers the committee of the brake;
 //! gatekeepers' TEEs sign statements, anyone carries them, governance starts and cancels. Does not: see a secret, know whether an honest
@@ -17,6 +18,7 @@
 
 extern crate alloc;
 
+pub mod absences;
 mod ceremony;
 mod committee;
 mod election;
@@ -30,7 +32,9 @@ mod types;
 mod weights;
 
 pub use pallet::*;
-pub use types::{Beacon, Clusters, Elected, Election, HandOver, Misdeed, Offence, Plan, Policy, Punish};
+pub use types::{
+    Beacon, Clusters, Elected, Election, HandOver, Misdeed, Offence, OnSilence, Plan, Policy, Punish, SilenceRecord,
+};
 pub use weights::WeightInfo;
 
 /// Seats of a ceremony at least: with fewer, the threshold is all of them, and one machine that is down stops the network.
@@ -46,7 +50,7 @@ pub const REMEMBERED_ERAS: u32 = 28;
 #[allow(clippy::expect_used, reason = "FRAME's macros expand to it")]
 #[frame_support::pallet]
 pub mod pallet {
-    use super::{Beacon, Clusters, Elected, HandOver, Offence, Plan, Policy, Punish, WeightInfo};
+    use super::{Beacon, Clusters, Elected, HandOver, Offence, Plan, Policy, Punish, SilenceRecord, WeightInfo};
     use alloc::vec::Vec;
     use frame_support::{pallet_prelude::*, traits::Get};
     use frame_system::pallet_prelude::*;
@@ -112,6 +116,10 @@ pub mod pallet {
     #[pallet::storage]
     pub type NextIdentityAttempt<T> = StorageValue<_, (u32, u32), ValueQuery>;
 
+    /// The era whose seats deal in the ceremonies of identities of an era: whoever contradicts itself in one had a seat of either.
+    #[pallet::storage]
+    pub type DealtBy<T> = StorageMap<_, Twox64Concat, u32, u32>;
+
     /// The roots that ceremonies made, by era: the one that answers, and the one that comes.
     #[pallet::storage]
     pub type Roots<T> = StorageMap<_, Twox64Concat, u32, RootRecord>;
@@ -155,6 +163,14 @@ pub mod pallet {
     /// Roots made or given up in a row without the validator's gatekeeper, which had a seat.
     #[pallet::storage]
     pub type Absences<T: Config> = StorageMap<_, Blake2_128Concat, T::AccountId, u32, ValueQuery>;
+
+    /// Ceremonies of identities in a row that ended, with a record or without, without the validator's gatekeeper, which was to take part.
+    #[pallet::storage]
+    pub type IdentityAbsences<T: Config> = StorageMap<_, Blake2_128Concat, T::AccountId, u32, ValueQuery>;
+
+    /// Validators whose gatekeepers gave no partial for a period of the beacon that had no value for want of it.
+    #[pallet::storage]
+    pub type Silences<T: Config> = StorageMap<_, Blake2_128Concat, T::AccountId, SilenceRecord>;
 
     /// Votes for a committee of the brake, of the validators whose gatekeepers have seats of the root of this era: one each.
     #[pallet::storage]
@@ -331,6 +347,24 @@ pub mod pallet {
             /// The validator.
             validator: T::AccountId,
             /// Roots in a row; those that were fined for are not counted again.
+            times: u32,
+        },
+        /// Identities were made, handed over or given up without a validator's gatekeeper, which was to take part.
+        AbsentFromIdentities {
+            /// The validator.
+            validator: T::AccountId,
+            /// Ceremonies in a row; those that were fined for are not counted again.
+            times: u32,
+        },
+        /// A period of the beacon had no value, and a validator's gatekeeper gave no partial for it.
+        Silent {
+            /// The validator.
+            validator: T::AccountId,
+            /// The era whose beacon key answers.
+            era: u32,
+            /// The period.
+            period: u32,
+            /// Times since the last fine, as far as they count.
             times: u32,
         },
         /// A set was elected, and waits for its gatekeepers' root.
@@ -691,6 +725,18 @@ pub mod pallet {
         pub fn show_identities(origin: OriginFor<T>, record: IdentityRecord) -> DispatchResultWithPostInfo {
             ensure_signed(origin)?;
             Self::do_show_identities(record)
+        }
+
+        /// Reports a dealer or holder of identities that signed two statements of which only one can be true; anyone may. Free when it is.
+        #[pallet::call_index(20)]
+        #[pallet::weight(<T as Config>::WeightInfo::report())]
+        pub fn report_identity_equivocation(
+            origin: OriginFor<T>,
+            first: SignedIdentityStatement,
+            second: SignedIdentityStatement,
+        ) -> DispatchResultWithPostInfo {
+            let who = ensure_signed(origin)?;
+            Self::do_report_identities(who, &first, &second)
         }
     }
 

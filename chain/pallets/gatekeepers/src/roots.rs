@@ -10,13 +10,12 @@
 //! stays, and the next election waits. The beacon key that was made with a root is awaited, dropped and in use as the root is; identities
 //! are handed over when it answers.
 
-use crate::{pallet::*, Beacon, Clusters, HandOver, Misdeed, Offence, Punish, WeightInfo};
-use alloc::vec::Vec;
+use crate::{pallet::*, Beacon, Clusters, HandOver, WeightInfo};
 use frame_support::{ensure, pallet_prelude::DispatchResult, weights::Weight};
 use phala_pallet_attestation as attestation;
 use phala_protocol::{
     attestation::Role,
-    ceremony::{CeremonyRecord, Confirmed, Fault, MAX_SEATS},
+    ceremony::{CeremonyRecord, Confirmed, MAX_SEATS},
     chain_state::RootRecord,
     ids::{BlockNumber, WorkerId},
 };
@@ -44,36 +43,6 @@ impl<T: Config> Pallet<T> {
         Next::<T>::put(HandOver { era, from });
         T::Beacon::awaited(era, beacon);
         Self::deposit_event(Event::RootMade { era, attempt, share_list, holders, from });
-    }
-
-    /// Fines whoever was missing from as many roots in a row as the policy says; one that was given up is one.
-    pub(crate) fn count_absences(record: &CeremonyRecord) {
-        let CeremonyRecord { era, attempt, .. } = *record;
-        let policy = CurrentPolicy::<T>::get();
-        let validators = Elections::<T>::get(era).map(|elected| elected.seats).unwrap_or_default();
-        for (seat, (_, validator)) in record.seats.iter().zip(validators) {
-            if seat.left_out != Some(Fault::Absent) {
-                Absences::<T>::remove(&validator);
-                continue;
-            }
-            let times = Absences::<T>::get(&validator).saturating_add(1);
-            Self::deposit_event(Event::Absent { validator: validator.clone(), times });
-            if times < policy.absences {
-                Absences::<T>::insert(&validator, times);
-                continue;
-            }
-            Absences::<T>::remove(&validator);
-            if !policy.fine.is_zero() {
-                T::Punish::punish(Misdeed {
-                    offender: validator,
-                    offence: Offence::Absence,
-                    era,
-                    attempt,
-                    fraction: policy.fine,
-                    reporters: Vec::new(),
-                });
-            }
-        }
     }
 
     /// Whether clusters go over to the root of `era`.

@@ -4,6 +4,7 @@
 //! names the validator as its operator; who was convicted is bound to nobody again. Validators control the calls.
 
 use crate::pallet::*;
+use alloc::vec::Vec;
 use frame_support::{ensure, pallet_prelude::DispatchResult};
 use phala_attest::Vendor;
 use phala_pallet_attestation as attestation;
@@ -60,9 +61,28 @@ impl<T: Config> Pallet<T> {
         (record.operator == Self::account(validator)).then_some(gatekeeper)
     }
 
+    /// The gatekeepers that had the seats of an era, by index from 1, and their validators; none of an era that is not remembered.
+    pub(crate) fn seats_in(era: u32) -> Vec<(WorkerId, T::AccountId)> {
+        Elections::<T>::get(era).map(|elected| elected.seats).unwrap_or_default()
+    }
+
+    /// The gatekeeper that had the seat of `index` (from 1) in an era, and its validator.
+    pub(crate) fn seat_in(era: u32, index: u16) -> Option<(WorkerId, T::AccountId)> {
+        Self::seats_in(era).into_iter().nth(usize::from(index).checked_sub(1)?)
+    }
+
+    /// Whether the registry has `who` as the operator of the gatekeeper that had the seat of `index` (from 1) in an era.
+    pub fn operates(who: &T::AccountId, era: u32, index: u16) -> bool {
+        Self::seat_in(era, index).is_some_and(|(gatekeeper, _)| Self::is_operator(who, &gatekeeper))
+    }
+
+    pub(crate) fn is_operator(who: &T::AccountId, gatekeeper: &WorkerId) -> bool {
+        attestation::Workers::<T>::get(gatekeeper).is_some_and(|record| record.operator == Self::account(who))
+    }
+
     /// Whether no vendor would hold a threshold of these gatekeepers' shares.
     pub(crate) fn keeps_quota(gatekeepers: &[WorkerId], threshold: usize) -> bool {
-        let makers: alloc::vec::Vec<_> = gatekeepers
+        let makers: Vec<_> = gatekeepers
             .iter()
             .map(|gatekeeper| {
                 attestation::Appraisals::<T>::get(gatekeeper).map(|appraisal| match appraisal.origin.vendor {

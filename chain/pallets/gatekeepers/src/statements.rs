@@ -3,7 +3,8 @@
 //! Guarantees: a statement counts when its seat is an active gatekeeper, signed it for this chain, era and attempt, and
 //! [`phala_protocol::ceremony::take`] takes it; what is refused changes nothing. What stands beside a statement is kept as a hash in the
 //! record; its bytes are in the block and in its events, and cost no state. Gatekeepers' TEEs control what is signed, whoever pays
-//! carries it.
+//! carries it. Which transactions come first in a block because they carry one that is awaited is the runtime's to say, by
+//! [`Pallet::is_awaited`].
 
 use crate::{pallet::*, Offence, WeightInfo};
 use alloc::vec;
@@ -14,7 +15,7 @@ use frame_support::{
 use phala_pallet_attestation as attestation;
 use phala_protocol::{
     attestation::Role,
-    ceremony::{is_complete, take, Attachment, Circumstances, Refused, SignedStatement},
+    ceremony::{is_complete, take, Attachment, CeremonyRecord, Circumstances, Refused, SignedStatement},
     ids::WorkerId,
 };
 
@@ -37,7 +38,8 @@ impl<T> From<Refused> for Error<T> {
 }
 
 impl<T: Config> Pallet<T> {
-    pub(crate) fn do_state(signed: &SignedStatement, attachment: Option<Attachment>) -> DispatchResultWithPostInfo {
+    /// The ceremony with this statement in it, if it is taken now. Writes nothing.
+    fn with_statement(signed: &SignedStatement, attachment: Option<&Attachment>) -> Result<CeremonyRecord, Error<T>> {
         let mut record = Ceremony::<T>::get().ok_or(Error::<T>::NoCeremony)?;
         ensure!(signed.era == record.era, Error::<T>::WrongEra);
         ensure!(signed.attempt == record.attempt, Error::<T>::WrongAttempt);
@@ -47,8 +49,20 @@ impl<T: Config> Pallet<T> {
         let key = registered.ok_or(Error::<T>::NotAGatekeeper)?.encryption_key;
         ensure!(Self::is_signed(signed, &gatekeeper), Error::<T>::BadSignature);
         let circumstances = Circumstances { genesis: Self::genesis(), now: Self::now(), key };
-        take(&mut record, signed.index, &signed.statement, attachment.as_ref(), &circumstances)
-            .map_err(Error::<T>::from)?;
+        take(&mut record, signed.index, &signed.statement, attachment, &circumstances).map_err(Error::<T>::from)?;
+        Ok(record)
+    }
+
+    /// Whether `sender` is the operator of the seat that made this statement, and the chain would take it in the present block, which is
+    /// the next one where a pool asks. Not when the phase ends before that block's transactions. Whose it is comes first, since nobody pays
+    /// for the answer: the seats of the era are a hundredth of a record with all its complaints.
+    pub fn is_awaited(sender: &T::AccountId, signed: &SignedStatement, attachment: Option<&Attachment>) -> bool {
+        let open = Due::<T>::get().is_some_and(|due| Self::now() < due);
+        open && Self::operates(sender, signed.era, signed.index) && Self::with_statement(signed, attachment).is_ok()
+    }
+
+    pub(crate) fn do_state(signed: &SignedStatement, attachment: Option<Attachment>) -> DispatchResultWithPostInfo {
+        let record = Self::with_statement(signed, attachment.as_ref())?;
         if is_complete(&record) {
             Due::<T>::put(Self::now().saturating_add(1));
         }

@@ -9,12 +9,11 @@ mod hostile;
 mod identities;
 mod roots;
 mod seats;
+mod silences;
 
 use crate::{self as pallet_gatekeepers, *};
 use codec::Encode;
-use frame_support::{
-    assert_noop, assert_ok, derive_impl, dispatch::DispatchResultWithPostInfo, parameter_types, traits::Hooks,
-};
+use frame_support::{assert_noop, assert_ok, dispatch::DispatchResultWithPostInfo, parameter_types, traits::Hooks};
 use phala_pallet_attestation::{EvaluationCap, Listings, Measurements, NextRoot, Root, Workers};
 use phala_protocol::{
     attestation::{encryption_key_hash, Assurance, Listing, Role, Version},
@@ -26,41 +25,12 @@ use phala_protocol::{
     storage, Hash, WorkerId,
 };
 use sp_core::{ed25519, Pair};
-use sp_runtime::{traits::IdentityLookup, AccountId32, BuildStorage, DispatchResult, Perbill};
+use sp_runtime::{AccountId32, BuildStorage, DispatchResult, Perbill};
 
-#[frame_support::runtime]
-mod runtime {
-    #[runtime::runtime]
-    #[runtime::derive(
-        RuntimeCall,
-        RuntimeEvent,
-        RuntimeError,
-        RuntimeOrigin,
-        RuntimeTask,
-        RuntimeHoldReason,
-        RuntimeFreezeReason
-    )]
-    pub struct Test;
-
-    #[runtime::pallet_index(0)]
-    pub type System = frame_system;
-    #[runtime::pallet_index(1)]
-    pub type Timestamp = pallet_timestamp;
-    #[runtime::pallet_index(50)]
-    pub type Attestation = phala_pallet_attestation;
-    #[runtime::pallet_index(53)]
-    pub type Gatekeepers = pallet_gatekeepers;
+phala_pallet_mock::runtime! {
+    50 Attestation = phala_pallet_attestation,
+    53 Gatekeepers = pallet_gatekeepers,
 }
-
-#[derive_impl(frame_system::config_preludes::TestDefaultConfig)]
-impl frame_system::Config for Test {
-    type Block = frame_system::mocking::MockBlockU32<Test>;
-    type AccountId = AccountId32;
-    type Lookup = IdentityLookup<AccountId32>;
-}
-
-#[derive_impl(pallet_timestamp::config_preludes::TestDefaultConfig)]
-impl pallet_timestamp::Config for Test {}
 
 parameter_types! {
     pub static Development: bool = true;

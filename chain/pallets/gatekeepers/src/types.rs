@@ -5,6 +5,7 @@
 
 use alloc::vec::Vec;
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
+use frame_support::weights::Weight;
 use phala_protocol::{
     ceremony::{LAST_CALL_BLOCKS, LEAST_PHASE_BLOCKS},
     ids::{BlockNumber, WorkerId},
@@ -30,9 +31,10 @@ pub struct Policy {
     pub vendor_quota: bool,
     /// The part of a stake that a wrong share or an equivocation costs.
     pub fault: Perbill,
-    /// Roots in a row that are made or given up without a gatekeeper, which has a seat, before its validator is fined: 2 to 100.
+    /// Roots in a row that are made or given up without a gatekeeper, which has a seat, before its validator is fined, and as many
+    /// ceremonies of identities, and periods of the beacon: 2 to 100. See [`crate::absences`].
     pub absences: u32,
-    /// The part of a validator's own stake that the fine is, for absences and for a withdrawal: 1 % at most.
+    /// The part of a validator's own stake that the fine is, for absences and silence and for a withdrawal: 1 % at most.
     pub fine: Perbill,
 }
 
@@ -73,6 +75,17 @@ pub struct Elected<Account> {
     pub first_attempt: u32,
     /// The gatekeepers and their validators, by index from 1.
     pub seats: Vec<(WorkerId, Account)>,
+}
+
+/// How often a validator's gatekeeper was silent when a period of the beacon had no value for want of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode, MaxEncodedLen, TypeInfo)]
+pub struct SilenceRecord {
+    /// The era of the last time.
+    pub era: u32,
+    /// Times since the last fine; those of long ago count no more.
+    pub times: u32,
+    /// The era in which it was fined last. It is not fined twice in one.
+    pub fined_in: Option<u32>,
 }
 
 /// A set that is elected and waits.
@@ -117,6 +130,10 @@ pub enum Offence {
     Absence,
     /// It made itself unelectable while the set that it was elected into waited.
     Withdrawal,
+    /// Identities were made, handed over or given up, ceremony after ceremony, without it.
+    IdentityAbsence,
+    /// Periods of the beacon had no value for want of its partial, time after time.
+    Silence,
 }
 
 /// A punishment.
@@ -126,9 +143,9 @@ pub struct Misdeed<Account> {
     pub offender: Account,
     /// What happened.
     pub offence: Offence,
-    /// In which era's ceremony.
+    /// The era whose seat it had.
     pub era: u32,
-    /// In which attempt.
+    /// In which attempt; of [`Offence::Silence`], in which period.
     pub attempt: u32,
     /// The part of the stake that it costs; never zero.
     pub fraction: Perbill,
@@ -152,6 +169,13 @@ pub trait Beacon {
 
     /// The root of `era` answers from now on, and its beacon key; those of former eras do no more.
     fn active(era: u32);
+}
+
+/// Told of gatekeepers that gave no partial for a period of the beacon.
+pub trait OnSilence {
+    /// A period of `era`, of a beacon key of which `enough` partials make a value, ended in its own time without one, and these seats, by
+    /// their index from 1, had given none. Said once for each period. Returns the weight.
+    fn silent(era: u32, period: u32, silent: &[u16], enough: u16) -> Weight;
 }
 
 /// What the hand-over must know of clusters.

@@ -18,7 +18,7 @@ pub trait WeightInfo {
     fn state(seats: u32, complaints: u32) -> Weight;
     /// `state_with`, in a ceremony of `seats` seats and `complaints` complaints.
     fn state_with(seats: u32, complaints: u32) -> Weight;
-    /// `report_equivocation`.
+    /// `report_equivocation` and `report_identity_equivocation`.
     fn report() -> Weight;
     /// A governance call.
     fn govern() -> Weight;
@@ -34,6 +34,8 @@ pub trait WeightInfo {
     fn wait() -> Weight;
     /// `on_initialize` when clusters begin to go over to a root that waited, or it answers, beyond [`Self::idle`].
     fn activate() -> Weight;
+    /// One seat of the beacon was silent in a period that ended without a value.
+    fn silence() -> Weight;
     /// Whether one candidate of an election has a gatekeeper.
     fn candidate() -> Weight;
     /// A set of `validators` validators that waited takes over or is given up, and whoever withdrew is fined.
@@ -61,6 +63,12 @@ fn punishment() -> Weight {
     Weight::from_parts(400_000_000, 60_000).saturating_add(ParityDbWeight::get().reads_writes(90, 75))
 }
 
+/// A validator pays the policy's fine of its own stake, as it may for an absence: the eras, its exposure's overview, its controller, its
+/// ledger and the list of slashes.
+fn fine() -> Weight {
+    Weight::from_parts(60_000_000, 1_500).saturating_add(ParityDbWeight::get().reads_writes(7, 1))
+}
+
 impl WeightInfo for () {
     fn bind() -> Weight {
         // What makes one active; the conviction, both bindings, those of a former validator.
@@ -71,14 +79,14 @@ impl WeightInfo for () {
 
     fn start(seats: u32) -> Weight {
         // Of each seat both bindings, what makes it active, and the appraisal again. Once the rest of that; ceremony, root and the one that
-        // comes, policy, attempts and seats of eras, the plan and who is kept out.
+        // comes, policy, attempts and seats of eras, which era deals identities, the plan and who is kept out.
         record(seats, 0)
             .saturating_add(
                 Weight::from_parts(70_000_000, 1_700)
                     .saturating_add(ParityDbWeight::get().reads(ACTIVE_EACH.saturating_add(3)))
                     .saturating_mul(seats.into()),
             )
-            .saturating_add(ParityDbWeight::get().reads_writes(ACTIVE_ONCE.saturating_add(8), 8))
+            .saturating_add(ParityDbWeight::get().reads_writes(ACTIVE_ONCE.saturating_add(8), 10))
     }
 
     fn state(seats: u32, complaints: u32) -> Weight {
@@ -97,11 +105,11 @@ impl WeightInfo for () {
     }
 
     fn report() -> Weight {
-        // Two signatures, the seats of an era, the bindings and the conviction.
+        // Two signatures, which era dealt, the seats of an era, the bindings and the conviction.
         SIGNATURE
             .saturating_mul(2)
             .saturating_add(Weight::from_parts(60_000_000, 12_000))
-            .saturating_add(ParityDbWeight::get().reads_writes(6, 3))
+            .saturating_add(ParityDbWeight::get().reads_writes(7, 3))
             .saturating_add(punishment())
     }
 
@@ -117,10 +125,14 @@ impl WeightInfo for () {
     }
 
     fn show() -> Weight {
-        // The ceremony, and two records of identities of up to 9,900 bytes, of which both are hashed.
+        // The ceremony, and two records of identities of up to 9,900 bytes, of which both are hashed. The seats of two eras and the policy;
+        // of each dealer and holder its row of absences, and for fewer than two thirds of them the fine.
+        let asked = 2 * MAX_SEATS as u64;
         record(2 * MAX_SEATS as u32, (MAX_SEATS * MAX_SEATS) as u32)
-            .saturating_add(Weight::from_parts(100_000_000, 22_000))
-            .saturating_add(ParityDbWeight::get().reads_writes(3, 4))
+            .saturating_add(Weight::from_parts(200_000_000, 22_000))
+            .saturating_add(ParityDbWeight::get().reads_writes(8, 4))
+            .saturating_add(ParityDbWeight::get().reads_writes(1, 1).saturating_mul(asked))
+            .saturating_add(fine().saturating_mul(asked))
     }
 
     fn idle() -> Weight {
@@ -134,8 +146,8 @@ impl WeightInfo for () {
             .saturating_mul(2)
             // With the beacon's key that is awaited from now on.
             .saturating_add(ParityDbWeight::get().reads_writes(11, 10))
-            // Of each seat also the key that it has registered, if it complained.
-            .saturating_add(ParityDbWeight::get().reads_writes(2, 1).saturating_mul(seats.into()))
+            // Of each seat also the key that it has registered, if it complained, and its row of absences.
+            .saturating_add(ParityDbWeight::get().reads_writes(3, 2).saturating_mul(seats.into()))
             .saturating_add(punishment().saturating_mul(u64::from(seats / 3)))
     }
 
@@ -151,6 +163,15 @@ impl WeightInfo for () {
             .saturating_add(ParityDbWeight::get().reads_writes(16, 9))
             // Whether each seat of the root that clusters begin to go over to is active.
             .saturating_add(Self::candidate().saturating_mul(MAX_SEATS as u64))
+    }
+
+    fn silence() -> Weight {
+        // Whether its gatekeeper is shut out, the record of its silences, and the fine. Seats and policy are in what a period's end costs.
+        Weight::from_parts(60_000_000, 1_500)
+            .saturating_add(
+                ParityDbWeight::get().reads_writes(ACTIVE_EACH.saturating_add(ACTIVE_ONCE).saturating_add(1), 1),
+            )
+            .saturating_add(fine())
     }
 
     fn candidate() -> Weight {

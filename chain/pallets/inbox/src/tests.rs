@@ -6,7 +6,7 @@ use crate::{
     Pending,
 };
 use codec::{Decode, Encode};
-use frame_support::{assert_noop, assert_ok, derive_impl, parameter_types, traits::ConstU128, BoundedVec};
+use frame_support::{assert_noop, assert_ok, parameter_types, BoundedVec};
 use phala_protocol::{
     envelope::{Envelope, EnvelopeHeader, EnvelopeKind, SizeClass, AEAD_TAG_BYTES, VERSION},
     gas::{GasClass, BACKLOG_LIMIT},
@@ -14,52 +14,15 @@ use phala_protocol::{
     storage, ClusterId, CodeHash, ContractId, Epoch,
 };
 use sp_core::offchain::testing::TestPersistentOffchainDB;
-use sp_runtime::{traits::IdentityLookup, AccountId32, BuildStorage};
+use sp_runtime::{AccountId32, BuildStorage};
 
-#[frame_support::runtime]
-mod runtime {
-    #[runtime::runtime]
-    #[runtime::derive(
-        RuntimeCall,
-        RuntimeEvent,
-        RuntimeError,
-        RuntimeOrigin,
-        RuntimeTask,
-        RuntimeHoldReason,
-        RuntimeFreezeReason
-    )]
-    pub struct Test;
-
-    #[runtime::pallet_index(0)]
-    pub type System = frame_system;
-    #[runtime::pallet_index(1)]
-    pub type Timestamp = pallet_timestamp;
-    #[runtime::pallet_index(2)]
-    pub type Balances = pallet_balances;
-    #[runtime::pallet_index(3)]
-    pub type Inbox = pallet_inbox;
+phala_pallet_mock::runtime! {
+    existential_deposit = 1;
+    3 Inbox = pallet_inbox,
 }
-
-#[derive_impl(frame_system::config_preludes::TestDefaultConfig)]
-impl frame_system::Config for Test {
-    type Block = frame_system::mocking::MockBlockU32<Test>;
-    type AccountId = AccountId32;
-    type Lookup = IdentityLookup<AccountId32>;
-    type AccountData = pallet_balances::AccountData<u128>;
-}
-
-#[derive_impl(pallet_timestamp::config_preludes::TestDefaultConfig)]
-impl pallet_timestamp::Config for Test {}
-
-#[derive_impl(pallet_balances::config_preludes::TestDefaultConfig)]
-impl pallet_balances::Config for Test {
-    type Balance = u128;
-    type ExistentialDeposit = ConstU128<1>;
-    type AccountStore = System;
-}
+phala_pallet_mock::inbox!(pallet_inbox, MockClusters);
 
 parameter_types! {
-    pub FeeReceiver: AccountId32 = AccountId32::new([9; 32]);
     pub static OpenEpoch: Option<Epoch> = Some(3);
     pub static IsClosed: bool = false;
 }
@@ -75,15 +38,6 @@ impl Clusters for MockClusters {
     fn replicas(_: ClusterId) -> u32 {
         1
     }
-}
-
-impl crate::Config for Test {
-    type Currency = Balances;
-    type Clusters = MockClusters;
-    type FeeReceiver = FeeReceiver;
-    type OpeningPrice = ConstU128<1_000>;
-    type SessionOpeningPrice = ConstU128<100>;
-    type WeightInfo = ();
 }
 
 const ALICE: AccountId32 = AccountId32::new([1; 32]);

@@ -113,6 +113,7 @@ impl phala_pallet_contracts::Config for Runtime {
 impl phala_pallet_beacon::Config for Runtime {
     type PeriodLength = BeaconPeriod;
     type ValuesKept = BeaconValuesKept;
+    type OnSilence = crate::Gatekeepers;
     type WeightInfo = ();
 }
 

@@ -119,3 +119,29 @@ fn a_partial_is_charged_before_for_the_key_that_the_chain_has() {
         assert_eq!(submit(1, 0, key.partial(1, 0)).unwrap_err().post_info.actual_weight, Some(charged(1)));
     });
 }
+
+#[test]
+fn a_partial_is_awaited_when_it_would_be_taken_in_the_next_block_and_otherwise_not() {
+    let (mut network, key) = open();
+    network.execute_with(|| {
+        // A pool asks of the block after the newest one.
+        let awaited = |block, era, period, partial: BeaconPartial| {
+            System::set_block_number(block);
+            Beacon::is_awaited(era, period, &partial)
+        };
+        let honest = key.partial(1, 0);
+        assert!(awaited(3, 0, 0, honest) && awaited(21, 0, 0, honest));
+        assert!(!awaited(22, 0, 0, honest), "the period ends before that block's transactions");
+        assert!(!awaited(3, 1, 0, honest) && !awaited(3, 0, 1, honest));
+        assert!(!awaited(3, 0, 0, BeaconPartial { index: 2, ..honest }), "of another holder");
+        assert!(!awaited(3, 0, 0, BeaconPartial { index: 5, ..honest }), "of nobody");
+        let mut wrong = honest;
+        wrong.proof[0] ^= 1;
+        assert!(!awaited(3, 0, 0, wrong));
+        assert_eq!(Due::<Test>::get(), Some(due(0, 0, &[])), "asking changes nothing");
+        give(&key, [1]);
+        assert!(!awaited(3, 0, 0, honest), "it is there");
+        give(&key, 2..=3);
+        assert!(!awaited(3, 0, 0, key.partial(4, 0)), "the value is there");
+    });
+}

@@ -171,3 +171,57 @@ fn the_last_number_of_a_period_is_never_given() {
         assert_eq!((Due::<Test>::get(), Schedule::<Test>::get().unwrap().next), (None, u32::MAX));
     });
 }
+
+#[test]
+fn whoever_gave_nothing_for_a_period_without_a_value_is_named_once() {
+    let (mut network, key) = open();
+    network.execute_with(|| {
+        give(&key, [2, 3]);
+        at(21);
+        assert!(Told::get().is_empty(), "its last block");
+        System::set_block_number(22);
+        let weight = Beacon::on_initialize(22);
+        assert_eq!(Told::get(), [(0, 0, vec![1, 4], THRESHOLD)]);
+        assert_eq!(weight, <() as WeightInfo>::open().saturating_add(TELLING));
+        // Nobody gives anything for the next one, and nothing is said of the first again.
+        at(41);
+        assert_eq!(Told::get().len(), 1);
+        at(42);
+        assert_eq!(Told::get()[1..], [(0, 1, vec![1, 2, 3, 4], THRESHOLD)]);
+    });
+}
+
+#[test]
+fn a_period_that_has_its_value_or_is_cut_short_names_nobody() {
+    let (mut network, key) = open();
+    network.execute_with(|| {
+        // The fourth is not asked any more, and so was not silent.
+        give(&key, 1..=3);
+        at(22);
+        give(&key, [1]);
+        show(&insecure_key(1, 2));
+        Beacon::active(1);
+        assert!(happened(Event::PeriodSkipped { era: 0, period: 1, partials: 1 }));
+        at(23);
+        assert!(Told::get().is_empty());
+    });
+}
+
+#[test]
+fn a_chain_that_stood_still_gives_holders_all_blocks_of_the_period() {
+    let (mut network, key) = open();
+    network.execute_with(|| {
+        // Periods are of blocks: however long none was made, none of them is over.
+        at(3);
+        assert_eq!(Due::<Test>::get(), Some(due(0, 0, &[])));
+        give(&key, 1..=3);
+        assert_eq!((Latest::<Test>::get(), Told::get().len()), (Some((0, 0)), 0));
+        // A period that opened late is as long as any.
+        at(60);
+        assert_eq!(Due::<Test>::get(), Some(due(0, 1, &[])));
+        at(79);
+        assert!(Told::get().is_empty());
+        at(80);
+        assert_eq!(Told::get(), [(0, 1, vec![1, 2, 3, 4], THRESHOLD)]);
+    });
+}

@@ -210,3 +210,38 @@ fn what_is_charged_before_covers_the_largest_ceremony() {
     let charged = call.get_dispatch_info().call_weight;
     assert_eq!((charged, MOST_COMPLAINTS), (<() as WeightInfo>::state(100, 9_900), 9_900));
 }
+
+#[test]
+fn a_statement_is_awaited_of_its_seats_operator_and_when_the_next_block_would_take_it() {
+    started(4).execute_with(|| {
+        let good = signed(1, COMMIT);
+        // A pool asks of the block after the newest one.
+        System::set_block_number(2);
+        let awaited = |statement: &SignedStatement| Gatekeepers::is_awaited(&account(1), statement, None);
+        let before = record();
+        assert!(awaited(&good));
+        for other in [account(2), ANYBODY] {
+            assert!(!Gatekeepers::is_awaited(&other, &good, None), "a copy in another's transaction");
+        }
+        assert!(!Gatekeepers::is_awaited(&account(1), &good, Some(&Attachment::Key(vec![1]))));
+        let wrong = [
+            SignedStatement { signature: [0; 64], ..good },
+            sign(1, SignedStatement { era: 1, ..good }),
+            sign(1, SignedStatement { attempt: 1, ..good }),
+            sign(1, SignedStatement { index: 2, ..good }),
+            sign(1, SignedStatement { index: 0, ..good }),
+            signed(1, Statement::Confirm(KEYS)),
+        ];
+        assert!(wrong.iter().all(|statement| !awaited(statement)));
+        assert_eq!(record(), before, "asking changes nothing");
+        assert_ok!(submit(good));
+        assert!(!awaited(&good) && !awaited(&signed(1, Statement::Commit { package: [2; 32] })));
+        // Nor in the block in whose beginning the phase ends.
+        let second = signed(2, COMMIT);
+        let by_second = || Gatekeepers::is_awaited(&account(2), &second, None);
+        System::set_block_number(record().until);
+        assert!(by_second());
+        System::set_block_number(record().until + 1);
+        assert!(!by_second());
+    });
+}

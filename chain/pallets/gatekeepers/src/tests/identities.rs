@@ -1,5 +1,8 @@
 //! Identities: who makes them, who receives them, and what waits meanwhile.
 
+mod absences;
+mod equivocation;
+
 use super::*;
 use frame_support::dispatch::Pays;
 use phala_protocol::identities::{
@@ -160,6 +163,16 @@ fn with_others_root() -> sp_io::TestExternalities {
     network.execute_with(|| {
         Root::<Test>::put(RootRecord { era: 1, threshold: 3, seats: ids(5..=8), share_list: LIST });
         assert_ok!(begin());
+    });
+    network
+}
+
+/// The same, and it is known whose validators the other four are.
+fn to_others() -> sp_io::TestExternalities {
+    let mut network = with_others_root();
+    network.execute_with(|| {
+        let seats = (5..=8).map(|number| (id(number), account(number))).collect();
+        Elections::<Test>::insert(1, Elected { first_attempt: 0, seats });
     });
     network
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod hand_over;
+mod precedence;
 mod slashes;
 mod withdrawal;
 

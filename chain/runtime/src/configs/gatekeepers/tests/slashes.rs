@@ -1,8 +1,11 @@
 //! Whose stake pays for a fault, and which part of it.
 
 use super::*;
+use crate::Beacon;
 use pallet_staking::UnappliedSlash;
-use phala_pallet_gatekeepers::Acting;
+use phala_pallet_beacon::{Due, Keys, Schedule, Timetable};
+use phala_pallet_gatekeepers::{Acting, CurrentPolicy, Elected, Elections, Silences};
+use phala_protocol::beacon::{BeaconHolder, BeaconRecord, DueBeacon};
 
 fn equivocation(number: u8, era: u32) -> Misdeed<AccountId> {
     let fraction = Perbill::from_percent(10);
@@ -44,5 +47,40 @@ fn nominators_of_today_do_not_pay_for_what_was_done_before_they_nominated() {
         }
         assert_eq!(due().len(), 3);
         assert!(disabled() > 0, "the acting set's faults are offences");
+    });
+}
+
+#[test]
+fn whoever_is_missing_pays_of_its_own_stake_and_authors_on() {
+    network(false).execute_with(|| {
+        let fraction = CurrentPolicy::<Runtime>::get().fine;
+        for (number, offence) in [(1, Fault::IdentityAbsence), (2, Fault::Silence)] {
+            Slash::punish(Misdeed { offence, fraction, ..equivocation(number, 0) });
+        }
+        let paid: Vec<_> = due().into_iter().map(|slash| (slash.validator, slash.own, slash.others.len())).collect();
+        assert_eq!(paid, [1, 2].map(|number| (account(number), fraction * STAKE, 0)));
+        assert!(pallet_session::DisabledValidators::<Runtime>::get().is_empty());
+    });
+}
+
+#[test]
+fn the_beacon_names_whoever_was_silent_and_the_third_time_costs_a_part_of_the_stake() {
+    network(false).execute_with(|| {
+        let seats = (1..=4).map(|number| (gatekeeper(number), account(number))).collect();
+        Elections::<Runtime>::insert(0, Elected { first_attempt: 0, seats });
+        let holders = (1..=4).map(|index| BeaconHolder { index, share: [1; 32] }).collect();
+        Keys::<Runtime>::insert(0, BeaconRecord { era: 0, threshold: 3, holders });
+        for (block, present) in [(2, vec![1, 2]), (3, vec![1]), (4, vec![1, 2]), (5, vec![1, 2])] {
+            let period = block - 2;
+            Schedule::<Runtime>::put(Timetable { era: 0, next: period + 1, opens: block });
+            Due::<Runtime>::put(DueBeacon { era: 0, period, present });
+            System::set_block_number(block);
+            <Beacon as Hooks<BlockNumber>>::on_initialize(block);
+        }
+        // In the second of the four three of four were silent: that was the network.
+        let fined: Vec<_> = due().into_iter().map(|slash| (slash.validator, slash.own)).collect();
+        let fine = CurrentPolicy::<Runtime>::get().fine * STAKE;
+        assert_eq!(fined, [(account(3), fine), (account(4), fine)]);
+        assert_eq!(Silences::<Runtime>::iter().count(), 2);
     });
 }
