@@ -9,7 +9,8 @@ mod brake;
 mod gatekeeper;
 
 pub use attest::{
-    AttestCommand, AttestImageArgs, AttestVerifyArgs, CollateralCommand, CollateralFetchArgs, WorkerCheckArgs,
+    AttestCommand, AttestImageArgs, AttestVerifyArgs, CollateralCommand, CollateralFetchArgs, PageOrderArgument,
+    WorkerCheckArgs,
 };
 pub use beacon::{BeaconCommand, BeaconVerifyArgs};
 pub use brake::{BrakeCommand, BrakePullArgs};
@@ -80,7 +81,7 @@ pub enum Command {
     /// Check a machine, run and register a worker or gatekeeper by hand
     #[command(subcommand)]
     Worker(WorkerCommand),
-    /// Seats, ceremonies and roots: who holds the network's keys, and how they are made
+    /// Seats, ceremonies, roots and identities: who holds the network's keys, and how they are made
     #[command(subcommand)]
     Gatekeeper(GatekeeperCommand),
     /// The chain's public random values, and what shows them
@@ -270,7 +271,13 @@ pub enum ContractCommand {
     Pending,
     /// Ask one attested worker, in private
     Query(QueryArgs),
-    /// Show what the chain did with something that a contract sent out of its cluster: `phala contract call --wait` names it
+    /// Show a contract's addresses elsewhere: its own public keys of both schemes, under which gatekeepers sign the messages that it sends
+    Address {
+        /// 0x and 64 digits, or a name in network.json
+        contract: String,
+    },
+    /// Show what the chain did with something that a contract sent out of its cluster, and a message's signatures:
+    /// `phala contract call --wait` names it
     Egress {
         /// Its place among all that the cluster sent
         sequence: u64,

@@ -18,6 +18,8 @@ pub enum Code {
     BansUnknown,
     /// A ceremony's transcript does not hold.
     Transcript,
+    /// A ceremony's transcript holds, and has records that are a node's word.
+    Unproved,
     /// This machine lacks something.
     Environment,
     /// An explicitly named port is taken.
@@ -35,11 +37,19 @@ impl Code {
             | Self::Simulated
             | Self::BansUnknown
             | Self::Transcript
+            | Self::Unproved
             | Self::Environment
             | Self::PortInUse => {}
         };
-        let own =
-            [Self::Usage, Self::Simulated, Self::BansUnknown, Self::Transcript, Self::Environment, Self::PortInUse];
+        let own = [
+            Self::Usage,
+            Self::Simulated,
+            Self::BansUnknown,
+            Self::Transcript,
+            Self::Unproved,
+            Self::Environment,
+            Self::PortInUse,
+        ];
         ErrorCode::ALL.into_iter().map(Self::Client).chain(own)
     }
 
@@ -51,6 +61,7 @@ impl Code {
             Self::Simulated => "simulated",
             Self::BansUnknown => "bans_unknown",
             Self::Transcript => "transcript",
+            Self::Unproved => "unproved",
             Self::Environment => "environment",
             Self::PortInUse => "port_in_use",
         }
@@ -65,6 +76,7 @@ impl Code {
             Self::Environment | Self::PortInUse => 9,
             Self::BansUnknown => 10,
             Self::Transcript => 11,
+            Self::Unproved => 12,
         }
     }
 }

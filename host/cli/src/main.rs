@@ -12,7 +12,6 @@ mod dev;
 mod error;
 mod evidence;
 mod home;
-mod launch;
 mod machine;
 mod network;
 mod output;

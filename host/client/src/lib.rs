@@ -18,7 +18,9 @@
 //! | [`query`] | sealed queries to one attested worker |
 //! | [`beacon`] | values of the beacon, with what shows them offline |
 //! | [`egress`] | signatures of contracts under what they sent |
+//! | [`launch`] | what a TDX machine measures, from the files that it starts from |
 //! | [`provisioning`] | what a provisioning service answers, as collateral |
+//! | [`transcript`] | what was seen of a ceremony, with what shows that it is the chain's |
 //! | [`receipt`], [`verify`] | what proves a reply offline, and the proof's verdict |
 #![forbid(unsafe_code)]
 
@@ -32,10 +34,12 @@ pub mod deadline;
 pub mod egress;
 mod entropy;
 pub mod error;
+pub mod launch;
 pub mod network;
 pub mod provisioning;
 pub mod query;
 pub mod receipt;
+pub mod transcript;
 pub mod verify;
 pub mod worker;
 

@@ -1,10 +1,11 @@
-//! What stands on chain beside statements of a key ceremony, for the gatekeepers that take part in it.
+//! What stands on chain beside statements of a ceremony, of a root's or of identities, for the gatekeepers that take part in it.
 //!
-//! The record of a ceremony has the hashes; keys, sealed deliveries and packages stand in blocks' events (`Gatekeepers::Attached`). All
-//! TEEs share what was found: a block is looked at once, those that were missed - the relayer was started late, or again - back to the
-//! beginning of the attempt, and no further than [`MOST_BACK`]. Each TEE is brought an attachment once it knows a head at or after its
-//! block, and again when it may have lost it ([`Brought`]). A node that prunes keeps the states of 256 blocks, so that what is older is
-//! not found; a seat that lacks it says nothing wrong for that.
+//! The record of a ceremony has the hashes; keys, sealed deliveries and packages stand in blocks' events (`Gatekeepers::Attached`, and
+//! `Gatekeepers::IdentitiesAttached`). The two kinds of ceremonies count their attempts apart, and never take place at once: each has an
+//! [`Attachments`] of its own. All TEEs share what was found: a block is looked at once, those that were missed - the relayer was started
+//! late, or again - back to the beginning of the attempt, and no further than [`MOST_BACK`]. Each TEE is brought an attachment once it
+//! knows a head at or after its block, and again when it may have lost it ([`Brought`]). A node that prunes keeps the states of 256 blocks,
+//! so that what is older is not found; a seat that lacks it says nothing wrong for that.
 //!
 //! Guarantees: bounded memory and bounded work at a time, whatever node and TEEs say. What is found is the node's word: a TEE compares it
 //! with the record.
@@ -15,14 +16,14 @@ use phala_protocol::{
     ceremony::{Attachment, Phase, MAX_SEATS},
     hash::blake2_256,
     ids::BlockNumber,
-    relay::{PlacedAttachment, TeeStatus, MAX_DELIVERY_BYTES},
+    relay::{PlacedAttachment, MAX_DELIVERY_BYTES},
     Hash,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use tokio::sync::Mutex;
 
 /// Era and attempt.
-type AttemptId = (u32, u32);
+pub(crate) type AttemptId = (u32, u32);
 
 /// Blocks behind the head that are looked at: four times as many as an attempt takes with the phases of a public network.
 const MOST_BACK: BlockNumber = 2_048;
@@ -51,6 +52,45 @@ impl Blocks for Chain {
     }
 }
 
+/// Whose statements they stand beside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ceremony {
+    /// Those of the seats that make a root.
+    Root,
+    /// Those of the dealers and holders of identities.
+    Identities,
+}
+
+/// What an event says about a ceremony, as far as it matters here.
+enum Said {
+    /// An attempt began.
+    Began(AttemptId),
+    /// Something stands beside a statement.
+    Attached(PlacedAttachment),
+}
+
+impl Ceremony {
+    fn read(self, event: &ChainEvent) -> Option<Said> {
+        let mut fields = event.fields.as_slice();
+        match (self, event.name.as_str()) {
+            (Self::Root, "PhaseBegan") | (Self::Identities, "IdentitiesPhaseBegan") => {
+                match <(u32, u32, Phase, BlockNumber)>::decode_all(&mut fields).ok()? {
+                    (era, attempt, Phase::Commit, _) => Some(Said::Began((era, attempt))),
+                    _ => None,
+                }
+            }
+            (Self::Root, "Attached") => PlacedAttachment::decode_all(&mut fields).ok().map(Said::Attached),
+            (Self::Identities, "IdentitiesAttached") => {
+                // Whether the index is a dealer's follows from what it is: holders attach keys, and dealers all else.
+                let (era, attempt, index, _, attachment) =
+                    <(u32, u32, u16, bool, Attachment)>::decode_all(&mut fields).ok()?;
+                Some(Said::Attached(PlacedAttachment { era, attempt, index, attachment }))
+            }
+            _ => None,
+        }
+    }
+}
+
 /// What one TEE was brought of one attempt.
 #[derive(Debug, Default)]
 pub(crate) struct Brought {
@@ -60,12 +100,13 @@ pub(crate) struct Brought {
 }
 
 impl Brought {
-    /// Notes where the TEE stands. One that takes part in another attempt lacks everything, and so does one whose head went back.
-    pub(crate) fn look(&mut self, status: &TeeStatus) {
-        if status.attempt != self.attempt || status.height < self.height {
+    /// Notes where the TEE stands: in which attempt it takes part, and at which head. One that takes part in another attempt lacks
+    /// everything, and so does one whose head went back.
+    pub(crate) fn look(&mut self, attempt: Option<AttemptId>, height: BlockNumber) {
+        if attempt != self.attempt || height < self.height {
             self.forget();
         }
-        (self.attempt, self.height) = (status.attempt, status.height);
+        (self.attempt, self.height) = (attempt, height);
     }
 
     /// The TEE may have lost what it was brought: it did not answer, or refused a delivery.
@@ -88,11 +129,18 @@ pub(crate) struct Due {
     pub more: bool,
 }
 
-/// What was found.
-#[derive(Default)]
-pub(crate) struct Attachments(Mutex<Found>);
+/// What was found of one kind of ceremonies.
+pub(crate) struct Attachments {
+    ceremony: Ceremony,
+    found: Mutex<Found>,
+}
 
 impl Attachments {
+    /// Nothing was found yet.
+    pub(crate) fn of(ceremony: Ceremony) -> Self {
+        Self { ceremony, found: Mutex::default() }
+    }
+
     /// What a TEE that takes part in `attempt`, and knows block `height`, was not brought yet.
     pub(crate) async fn due(
         &self,
@@ -101,14 +149,14 @@ impl Attachments {
         height: BlockNumber,
         brought: &Brought,
     ) -> Result<Due, ClientError> {
-        let mut found = self.0.lock().await;
-        found.look(node, attempt, height).await?;
+        let mut found = self.found.lock().await;
+        found.look(node, self.ceremony, attempt, height).await?;
         Ok(found.due(attempt, height, brought))
     }
 
-    /// The keys that stand beside complaints of `attempt`, as far as they were found, with the indices of their seats.
+    /// The keys that stand beside complaints of `attempt`, as far as they were found, with the indices of their seats or holders.
     pub(crate) async fn keys(&self, attempt: AttemptId) -> Vec<(u16, Vec<u8>)> {
-        let found = self.0.lock().await;
+        let found = self.found.lock().await;
         let placed = found.attempts.get(&attempt).into_iter().flat_map(|attempt| attempt.placed.values());
         let key = |placed: &Placed| match &placed.attachment.attachment {
             Attachment::Key(key) => Some((placed.attachment.index, key.clone())),
@@ -146,7 +194,13 @@ struct Placed {
 
 impl Found {
     /// Looks at what is new up to `height`, then back towards the beginning of `attempt`.
-    async fn look(&mut self, node: &impl Blocks, attempt: AttemptId, height: BlockNumber) -> Result<(), ClientError> {
+    async fn look(
+        &mut self,
+        node: &impl Blocks,
+        ceremony: Ceremony,
+        attempt: AttemptId,
+        height: BlockNumber,
+    ) -> Result<(), ClientError> {
         let after = height.saturating_add(1);
         // Nobody asked yet, or for long: what is newest is found first when one begins at the head.
         if self.next == 0
@@ -157,7 +211,7 @@ impl Found {
         }
         while self.next < after {
             match node.said(self.next).await? {
-                Some(events) => self.take(self.next, &events),
+                Some(events) => self.take(ceremony, self.next, &events),
                 None => tracing::warn!(block = self.next, "the node cannot tell what a block holds beside statements"),
             }
             self.next = self.next.saturating_add(1);
@@ -171,7 +225,7 @@ impl Found {
         {
             let number = self.first.saturating_sub(1);
             match node.said(number).await? {
-                Some(events) => self.take(number, &events),
+                Some(events) => self.take(ceremony, number, &events),
                 None => self.at_the_end = true,
             }
             self.first = number;
@@ -184,23 +238,15 @@ impl Found {
         self.attempts.get(&attempt).is_some_and(|attempt| attempt.begun)
     }
 
-    fn take(&mut self, number: BlockNumber, events: &[ChainEvent]) {
+    fn take(&mut self, ceremony: Ceremony, number: BlockNumber, events: &[ChainEvent]) {
         for (position, event) in events.iter().enumerate() {
-            let mut fields = event.fields.as_slice();
-            match event.name.as_str() {
-                "PhaseBegan" => {
-                    let began = <(u32, u32, Phase, BlockNumber)>::decode_all(&mut fields);
-                    if let Ok((era, attempt, Phase::Commit, _)) = began {
-                        self.attempts.entry((era, attempt)).or_default().begun = true;
-                    }
+            match ceremony.read(event) {
+                Some(Said::Began(attempt)) => self.attempts.entry(attempt).or_default().begun = true,
+                Some(Said::Attached(attachment)) => {
+                    let id = (attachment.era, attachment.attempt);
+                    self.attempts.entry(id).or_default().put((number, position), attachment);
                 }
-                "Attached" => {
-                    if let Ok(attachment) = PlacedAttachment::decode_all(&mut fields) {
-                        let id = (attachment.era, attachment.attempt);
-                        self.attempts.entry(id).or_default().put((number, position), attachment);
-                    }
-                }
-                _ => {}
+                None => {}
             }
         }
         while self.attempts.len() > MOST_ATTEMPTS {

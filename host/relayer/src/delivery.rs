@@ -76,11 +76,12 @@ pub(crate) struct Assembled {
 }
 
 impl Assembled {
-    /// Whether it moves the TEE's head or brings items, code or attachments; otherwise it can at most answer keys at a head that is
-    /// known.
+    /// Whether it moves the TEE's head or brings items, code, attachments or messages; otherwise it can at most answer keys at a head that
+    /// is known.
     pub(crate) fn has_news(&self) -> bool {
-        let Delivery { finality, items, codes, attachments, .. } = &self.delivery;
-        !finality.is_empty() || !items.is_empty() || !codes.is_empty() || !attachments.is_empty()
+        let Delivery { finality, items, codes, attachments, identity_attachments, messages, .. } = &self.delivery;
+        let of_ceremonies = !attachments.is_empty() || !identity_attachments.is_empty();
+        !finality.is_empty() || !items.is_empty() || !codes.is_empty() || of_ceremonies || !messages.is_empty()
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Guarantees: a TEE whose operator endpoint answers is brought forward to the chain's finalised head with everything it asks for, block
 //! by block; what it has for the chain is submitted until it is there; a relayer that is stopped at any point loses nothing, because
-//! it keeps nothing but collateral that it fetched, and can fetch again: TEEs repeat what has not arrived. Nothing that a node or TEE answers makes it panic or stop.
+//! it keeps nothing but collateral that it fetched, and can fetch again: TEEs repeat what has not arrived.
+//! Nothing that a node or TEE answers makes it panic or stop.
 //!
 //! It is trusted by nobody. Node and TEEs check all that it carries; the only secrets in it are the operators' accounts, which pay. Who
 //! controls its inputs: the node, the TEEs' hosts, and whoever reaches the port on which it takes letters of other relayers, if it is
@@ -15,6 +16,7 @@ mod delivery;
 mod letters;
 mod link;
 mod mail;
+mod messages;
 mod operator;
 mod outbox;
 mod peers;
@@ -27,10 +29,11 @@ mod tee;
 pub use collateral::alarm::is_alarming;
 pub use peers::check_peer;
 
-use attachments::Attachments;
+use attachments::{Attachments, Ceremony};
 use collateral::{fetching::Fetching, Collaterals};
 use link::NodeLink;
 use mail::Mail;
+use messages::Messages;
 use peers::Peers;
 use phala_client::{Account, ClientError, ErrorCode};
 use provisioning::Service;
@@ -126,6 +129,9 @@ struct Shared {
     mail: Arc<Mail>,
     peers: Arc<Peers>,
     attachments: Attachments,
+    /// The same of ceremonies of identities.
+    identity_attachments: Attachments,
+    messages: Messages,
     registrations: Registrations,
     operator: Arc<Account>,
     governance: Option<Account>,
@@ -156,7 +162,9 @@ pub async fn run(config: RelayerConfig, shutdown: impl Future<Output = ()>) -> R
         link: NodeLink::new(config.node),
         mail: mail.clone(),
         peers: peers.clone(),
-        attachments: Attachments::default(),
+        attachments: Attachments::of(Ceremony::Root),
+        identity_attachments: Attachments::of(Ceremony::Identities),
+        messages: Messages::default(),
         registrations: Registrations::default(),
         operator,
         governance: config.governance,

@@ -1,4 +1,5 @@
-//! Mail between TEEs: requests for keys to gatekeepers and their sealed answers, introductions and sealed parcels of key ceremonies.
+//! Mail between TEEs: requests for keys to gatekeepers and their sealed answers, introductions and sealed parcels of ceremonies, and what
+//! holders of identities say to each other when they sign.
 //!
 //! Nothing is kept: a TEE repeats what did not arrive, and what was carried a few seconds ago is not carried again yet. A letter is
 //! known by all of its bytes: what its signature does not cover - evidence and collateral - makes another letter, and none stands in for
@@ -7,12 +8,17 @@
 //! whom they say, or not. A delivery has first what TEEs sent that are served here, then introductions that the chain and
 //! collateral of our own vouch for, then what named relayers brought, then the rest: whatever strangers send, it comes behind. Whether a letter is true is its recipient's to
 //! find out.
+//!
+//! Signing is by far the most traffic: up to [`MOST_SIGNED`] signatures at once, in each of which all holders write to one coordinator, and
+//! he to them, within an attempt of ten blocks. So commitments, lists and parts are counted apart, one sender has room for each signature,
+//! and of what a TEE that is served here says in a session the newest of each kind waits, and nothing of an attempt that is over.
 
 use codec::{Decode, DecodeWithMemTracking, Encode};
 use phala_protocol::{
     attestation::{encryption_key_hash, Registration},
     ceremony::{Introduction, Parcel, MAX_SEATS},
     hash::blake2_256,
+    identities::signing::{SigningLetter, SigningMessage},
     keys::KeyAnswer,
     limits::{MAX_COLLATERAL_BYTES, MAX_EVIDENCE_BYTES},
     relay::{Delivery, KeyInquiry},
@@ -37,6 +43,10 @@ pub(crate) const MAX_PLAIN_BYTES: usize = 16 * 1024;
 const MAX_MAIL_BYTES: usize = 4 * 1024 * 1024;
 /// How long the relayer lets TEEs that are not known yet be silent before it says that they are not served here.
 const HEARD_WITHIN: Duration = Duration::from_secs(60);
+/// Signatures that are made at once: of 32 messages, which is what a gatekeeper signs at a time, in two schemes.
+const MOST_SIGNED: usize = 64;
+/// Commitments of strangers that wait in one mailbox, and parts: a relayer that the operator did not name brings those of few TEEs.
+const MOST_OF_STRANGERS: usize = 1_024;
 /// Requests for keys in one delivery: a gatekeeper looks at no more of one, and lets no more wait.
 const MOST_INQUIRIES: usize = 64;
 
@@ -55,6 +65,35 @@ pub(crate) enum Letter {
     /// A sealed message of a ceremony.
     #[codec(index = 3)]
     Parcel(Parcel),
+    /// What one holder of identities says to another in a signing session.
+    #[codec(index = 4)]
+    Signing(SigningLetter),
+}
+
+/// How many letters of one kind one mailbox holds. More than that is repeated later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Room {
+    /// Of all TEEs that are served here, and as much again of all relayers that the operator named.
+    all: usize,
+    /// Of one TEE.
+    of_one: usize,
+    /// Of all strangers.
+    of_strangers: usize,
+}
+
+impl Room {
+    const fn new(all: usize, of_one: usize) -> Self {
+        Self { all, of_one, of_strangers: all }
+    }
+
+    /// For all senders that are as this one, and for this one.
+    const fn of(&self, sender: &Sender) -> (usize, usize) {
+        match sender {
+            Sender::Tee(_) | Sender::Chain(_) => (self.all, self.of_one),
+            Sender::Peer(_) => (self.all, self.all / 2),
+            Sender::Address(_) => (self.of_strangers, self.of_strangers / 4),
+        }
+    }
 }
 
 impl Letter {
@@ -74,6 +113,22 @@ impl Letter {
             Self::Answer(request, _) => blake2_256(&(1u8, request).encode()),
             Self::Introduction(introduction) => blake2_256(&(2u8, introduction.registration.identity).encode()),
             Self::Parcel(parcel) => blake2_256(&(3u8, parcel.header).encode()),
+            Self::Signing(letter) => {
+                let kind: u8 = match letter.message {
+                    SigningMessage::Commit { .. } => 0,
+                    SigningMessage::List { .. } => 1,
+                    SigningMessage::Part { .. } => 2,
+                };
+                blake2_256(&(4u8, kind, letter.from, letter.message.session()).encode())
+            }
+        }
+    }
+
+    /// Whether the two are counted together.
+    fn is_like(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Signing(one), Self::Signing(other)) => discriminant(&one.message) == discriminant(&other.message),
+            _ => discriminant(self) == discriminant(other),
         }
     }
 
@@ -82,29 +137,39 @@ impl Letter {
         match self {
             Self::Inquiry(inquiry) => inquiry.collateral.is_empty(),
             Self::Introduction(introduction) => introduction.collateral.is_empty(),
-            Self::Answer(..) | Self::Parcel(_) => false,
+            Self::Answer(..) | Self::Parcel(_) | Self::Signing(_) => false,
         }
     }
 
-    /// Bytes of a letter of this kind. An answer of a root of a hundred seats has about 4.5 KB, and the longest parcel less than 6.
+    /// Bytes of a letter of this kind. An answer of a root of a hundred seats has about 4.5 KB, the longest parcel less than 6, and a
+    /// list of a hundred commitments less than 7.
     pub(crate) const fn most_bytes(&self) -> usize {
         match self {
             Self::Inquiry(_) | Self::Introduction(_) => MAX_LETTER_BYTES,
-            Self::Answer(..) | Self::Parcel(_) => MAX_PLAIN_BYTES,
+            Self::Answer(..) | Self::Parcel(_) | Self::Signing(_) => MAX_PLAIN_BYTES,
         }
     }
 
-    /// Letters of this kind that one mailbox holds, and of them those of one sender. More than that is repeated later.
-    const fn bounds(&self) -> (usize, usize) {
+    /// Room for letters of this kind.
+    const fn room(&self) -> Room {
         match self {
             // What a gatekeeper lets wait, of all workers and of one.
-            Self::Inquiry(_) => (64, 8),
+            Self::Inquiry(_) => Room::new(64, 8),
             // Every seat of a root answers a worker, for the open epoch and for the next.
-            Self::Answer(..) => (2 * MAX_SEATS, 8),
+            Self::Answer(..) => Room::new(2 * MAX_SEATS, 8),
             // The newest of each seat.
-            Self::Introduction(_) => (MAX_SEATS, 1),
+            Self::Introduction(_) => Room::new(MAX_SEATS, 1),
             // A package and a share of each seat, of an attempt and of the one before.
-            Self::Parcel(_) => (4 * MAX_SEATS, 4),
+            Self::Parcel(_) => Room::new(4 * MAX_SEATS, 4),
+            Self::Signing(letter) => match &letter.message {
+                // To a coordinator, who may be the same one for all signatures: of each holder, for each. A named relayer may have all
+                // holders, and brings a half of this.
+                SigningMessage::Commit { .. } | SigningMessage::Part { .. } => {
+                    Room { of_strangers: MOST_OF_STRANGERS, ..Room::new(2 * MAX_SEATS * MOST_SIGNED, MOST_SIGNED) }
+                }
+                // Of coordinators, each signature's one list. Even a stranger may bring those of one who has all, in a quarter of this.
+                SigningMessage::List { .. } => Room::new(4 * MOST_SIGNED, MOST_SIGNED),
+            },
         }
     }
 }
@@ -199,7 +264,8 @@ impl Registered {
 
 impl Waiting {
     /// Whether the other is an earlier introduction of the same gatekeeper, brought by the same sender: nobody else's replaces it, nor
-    /// what is only claimed what is proved.
+    /// what is only claimed what is proved. Or whether it is what the same TEE said before in a signing session, or in an earlier attempt
+    /// at the same signature; who speaks is known of TEEs that are served here alone, and letters of others replace none.
     fn replaces(&self, other: &Self) -> bool {
         match (&self.letter, &other.letter) {
             (Letter::Introduction(new), Letter::Introduction(earlier)) => {
@@ -209,6 +275,14 @@ impl Waiting {
                 (self.from, self.rank) == (other.from, other.rank)
                     && new.registration.identity == earlier.registration.identity
                     && is_one_gatekeepers
+            }
+            (Letter::Signing(new), Letter::Signing(earlier)) => {
+                let (now, before) = (new.message.session(), earlier.message.session());
+                let is_one_signature =
+                    (now.scheme, now.sharing, now.item) == (before.scheme, before.sharing, before.item);
+                let is_newer =
+                    now.attempt > before.attempt || now.attempt == before.attempt && self.letter.is_like(&other.letter);
+                matches!(self.from, Sender::Tee(_)) && self.from == other.from && is_one_signature && is_newer
             }
             _ => false,
         }
@@ -252,9 +326,8 @@ impl Mailbox {
     }
 
     /// Whether a letter was carried to this TEE just now.
-    fn is_on_its_way(&mut self, name: &Hash) -> bool {
-        self.carried.retain(|_, carried| carried.elapsed() < REPEAT_AFTER);
-        self.carried.contains_key(name)
+    fn is_on_its_way(&self, name: &Hash) -> bool {
+        self.carried.get(name).is_some_and(|carried| carried.elapsed() < REPEAT_AFTER)
     }
 
     fn post(&mut self, from: Sender, letter: Letter) -> Posted {
@@ -277,19 +350,16 @@ impl Mailbox {
             }
             return Posted::Known;
         }
-        if let Some(earlier) = self.waiting.iter_mut().find(|waiting| new.replaces(waiting)) {
-            *earlier = new;
+        if let Some(place) = self.waiting.iter().position(|waiting| new.replaces(waiting)) {
+            // Those before it all stay.
+            self.waiting.retain(|waiting| !new.replaces(waiting));
+            self.waiting.insert(place.min(self.waiting.len()), new);
             return Posted::New;
         }
-        let (most, most_of_one) = new.letter.bounds();
-        let most_of_one = match new.from {
-            Sender::Tee(_) | Sender::Chain(_) => most_of_one,
-            Sender::Peer(_) => most / 2,
-            Sender::Address(_) => most / 4,
-        };
+        let (most, most_of_one) = new.letter.room().of(&new.from);
         let (mut all, mut of_one) = (0, 0);
         for waiting in &self.waiting {
-            if discriminant(&waiting.letter) == discriminant(&new.letter) {
+            if waiting.letter.is_like(&new.letter) {
                 all += usize::from(discriminant(&waiting.from) == discriminant(&new.from));
                 of_one += usize::from(waiting.from == new.from);
             }
@@ -329,11 +399,14 @@ pub(crate) struct Letters {
     pub answers: Vec<(Hash, KeyAnswer)>,
     pub introductions: Vec<Introduction>,
     pub parcels: Vec<Parcel>,
+    pub signing: Vec<SigningLetter>,
 }
 
 impl Letters {
     pub(crate) fn is_empty(&self) -> bool {
-        self.inquiries.is_empty() && self.answers.is_empty() && self.introductions.is_empty() && self.parcels.is_empty()
+        let Self { inquiries, answers, introductions, parcels, signing } = self;
+        let is_without_plain = answers.is_empty() && parcels.is_empty() && signing.is_empty();
+        is_without_plain && inquiries.is_empty() && introductions.is_empty()
     }
 
     fn add(&mut self, letter: Letter) {
@@ -342,6 +415,7 @@ impl Letters {
             Letter::Answer(request, answer) => self.answers.push((request, answer)),
             Letter::Introduction(introduction) => self.introductions.push(introduction),
             Letter::Parcel(parcel) => self.parcels.push(parcel),
+            Letter::Signing(letter) => self.signing.push(letter),
         }
     }
 
@@ -350,6 +424,7 @@ impl Letters {
         delivery.answers = self.answers;
         delivery.introductions = self.introductions;
         delivery.parcels = self.parcels;
+        delivery.letters = self.signing;
     }
 }
 
@@ -423,6 +498,7 @@ impl Mail {
     pub(crate) fn take(&self, tee: &WorkerId) -> Letters {
         let mut boxes = self.boxes();
         let Some(mailbox) = boxes.get_mut(tee) else { return Letters::default() };
+        mailbox.carried.retain(|_, carried| carried.elapsed() < REPEAT_AFTER);
         // Stable: among equals, the oldest stay first.
         mailbox.waiting.make_contiguous().sort_by_key(|waiting| (waiting.rank, waiting.from.distance()));
         let (mut letters, mut bytes, mut is_full, now) = (Letters::default(), 0, false, Instant::now());

@@ -2,19 +2,21 @@
 //!
 //! A TEE repeats an item until it sees on the chain that it arrived. The same bytes are submitted again only after
 //! [`REPEAT_BLOCKS`], also where the chain has said that it has them: refusals such as `AlreadyVoted` mean that somebody - another
-//! relayer, or we before a restart - was there first, and the TEE will see it. Statements of a key ceremony have deadlines, and go a
-//! way of their own ([`submit_statements`]): beside everything else, and all at once. What contracts send out of their clusters costs
-//! nothing when it is taken, and is submitted when the chain would take it (`egress`). What the chain can never take is submitted once:
-//! each submission costs a fee.
+//! relayer, or we before a restart - was there first, and the TEE will see it. Statements of ceremonies have deadlines, and of contracts'
+//! signatures there may be many: each of the two goes a way of its own ([`submit_at_once`]), beside everything else, and all at once. What
+//! contracts send out of their clusters costs nothing when it is taken, and is submitted when the chain would take it (`egress`); so are
+//! contracts' signatures, and the record of identities (`identities`). What the chain can never take is submitted once: each submission
+//! costs a fee.
 //!
 //! Extrinsics of one account may be signed by several tasks, for TEEs can share an operator: a [`phala_client::Chain`] gives one of them
 //! at a time the account's next index, until its extrinsic is handed over.
 
 mod beacon;
 mod egress;
+mod identities;
 mod statements;
 
-pub(crate) use statements::submit_statements;
+pub(crate) use statements::{submit_at_once, Way};
 
 use crate::Shared;
 use codec::Encode;
@@ -61,12 +63,7 @@ impl Roots {
     }
 }
 
-/// Whether it is a statement of a key ceremony.
-fn is_statement(item: &Outgoing) -> bool {
-    matches!(item, Outgoing::State(_) | Outgoing::StateWith { .. })
-}
-
-/// Submits what comes, but for statements, as `account`, for ever.
+/// Submits what comes, but for what goes at once, as `account`, for ever.
 pub(crate) async fn submit_all(
     shared: &Shared,
     account: &Account,
@@ -79,7 +76,7 @@ pub(crate) async fn submit_all(
     loop {
         let pending = outgoing.borrow_and_update().clone();
         if let Some(Pending { identity, mut items }) = pending {
-            items.retain(|item| !is_statement(item));
+            items.retain(|item| Way::of(item).is_none());
             let sent = egress::split(&mut items);
             let height = *heads.borrow();
             // What another connection was told may be in a block that its node did not finalise before it died.
@@ -89,6 +86,7 @@ pub(crate) async fn submit_all(
             }
             let pending = Pending { identity, items };
             beacon::take_turns(&mut submitted, &pending, height);
+            identities::take_turns(&mut submitted, &pending, height);
             let due = submitted.due(&pending.items, height);
             if let Err(error) = submit(shared, account, identity, &due, &mut submitted).await {
                 submitted.forget(&due);
@@ -204,14 +202,24 @@ async fn submit(
                     None => continue,
                 }
             }
-            // Statements and egress go their own ways, and the others are no extrinsics.
+            Outgoing::ShowIdentities(record) => {
+                let chain = shared.link.chain().await;
+                match identities::is_asked_for(&chain, record).await? {
+                    true => ChainCall::show_identities(record),
+                    false => continue,
+                }
+            }
+            // Statements, signatures and egress go their own ways, and the others are no extrinsics.
             Outgoing::State(_)
             | Outgoing::StateWith { .. }
+            | Outgoing::StateIdentity { .. }
+            | Outgoing::AttachSignature { .. }
             | Outgoing::Egress(_)
             | Outgoing::AskKeys(_)
             | Outgoing::AnswerKeys { .. }
             | Outgoing::Introduce { .. }
-            | Outgoing::Post { .. } => continue,
+            | Outgoing::Post { .. }
+            | Outgoing::Sign { .. } => continue,
         };
         if submit_one(shared, account, &call).await? == Settled::Never {
             submitted.rest(name(item), NEVER);
@@ -315,15 +323,22 @@ fn judge(error: &SubmitError) -> Settled {
             ("Contracts", "AlreadyVoted" | "NoSuchBoundary" | "NothingToRekey")
             // Another relayer brought it.
             | ("Egress", "AlreadyTaken" | "NotNext" | "NotFinal")
+            // Another relayer attached it; or the message's fate is forgotten, and nobody asks any more.
+            | ("Egress", "AlreadySigned" | "NotLeft")
             // The epoch has opened, or the root is recorded, by another's submission; or the key is of an era that comes no more.
             | ("Contracts", "WrongEpoch" | "WrongEra")
             // It stands, or its attempt or phase is over, or its seat is left out: nothing of it counts any more.
             | ("Gatekeepers", "AlreadyStated" | "WrongAttempt" | "WrongEra" | "NoCeremony" | "WrongPhase" | "TooLate" | "TakesNoPart")
+            // No further answer of that dealer is taken in this attempt.
+            | ("Gatekeepers", "TooManyAnswers")
             | ("Attestation", "WrongEra" | "RootAnswers" | "CollateralNotNewer")
             // Another relayer was first, or its time or its root is over.
             | ("Beacon", "NotAwaited" | "NotDue" | "AlreadyTaken") => Settled::Done,
             // The chain compared it with a key or a hash that does not change.
-            ("Beacon", "WrongRecord" | "BadRecord" | "NoSuchHolder" | "BadPartial") => Settled::Never,
+            ("Beacon", "WrongRecord" | "BadRecord" | "NoSuchHolder" | "BadPartial")
+            // Or with the hash that holders confirmed, or with the network's keys.
+            | ("Gatekeepers", "OtherRecord")
+            | ("Egress", "BadSignature") => Settled::Never,
             _ => Settled::Later,
         },
         SubmitError::Dispatch { .. } => Settled::Later,

@@ -51,8 +51,9 @@ const MOST_OF_ONE: usize = 4;
 const ROOM_PATIENCE: Duration = Duration::from_millis(300);
 /// How long it waits for the only one that is left.
 const LAST_PATIENCE: Duration = Duration::from_secs(2);
-/// What was sent just now, at most: what waits, twice.
-const MOST_SENT: usize = 2 * (MOST_WAITING + MOST_AT_ONCE);
+/// What was sent just now, at most: what waits, eight times. Where one relayer has all holders of identities but the coordinator, and as
+/// many messages are signed as may be at once, each of them sends 64 commitments, which are on their way within few seconds.
+const MOST_SENT: usize = 8 * (MOST_WAITING + MOST_AT_ONCE);
 
 /// The other relayers.
 pub(crate) struct Peers {
@@ -68,6 +69,13 @@ struct Sent {
     at: Instant,
     /// It is in the queue, or being offered.
     waits: bool,
+}
+
+impl Sent {
+    /// Whether it is not to be sent again yet.
+    fn is_recent(&self) -> bool {
+        self.waits || self.at.elapsed() < REPEAT_AFTER
+    }
 }
 
 struct Peer {
@@ -169,15 +177,17 @@ impl Peers {
             return Posted::TooLong;
         }
         let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
-        sent.retain(|_, sent| sent.waits || sent.at.elapsed() < REPEAT_AFTER);
-        if sent.contains_key(&(*to, name)) {
+        if sent.get(&(*to, name)).is_some_and(Sent::is_recent) {
             return Posted::Known;
         }
         if self.places().is_nowhere(to, Instant::now()) {
             return Posted::Unserved;
         }
         if sent.len() >= MOST_SENT {
-            return Posted::Full;
+            sent.retain(|_, sent| sent.is_recent());
+            if sent.len() >= MOST_SENT {
+                return Posted::Full;
+            }
         }
         match self.queue.try_send(Addressed { chain: *chain, to: *to, letter }) {
             Ok(()) => {

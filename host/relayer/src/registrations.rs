@@ -1,8 +1,9 @@
-//! What the chain holds of the gatekeepers in the key ceremony under way, of which their introductions can be put together.
+//! What the chain holds of the gatekeepers in the ceremony under way, of a root's or of identities, of which their introductions can be put
+//! together.
 //!
 //! A registration and its evidence stand in the extrinsic that registered them, in the block that the record names; the encryption key,
-//! of which the record has the hash, stands beside a seat's first complaint. So whoever accuses a dealer is introduced to it although its
-//! own letters reach nobody, and an introduction that somebody sent is told from a forged one. What does not stand on chain is
+//! of which the record has the hash, stands beside a seat's or holder's first complaint. So whoever accuses a dealer is introduced to it
+//! although its own letters reach nobody, and an introduction that somebody sent is told from a forged one. What does not stand on chain is
 //! collateral: this relayer has it for the platforms of its own files.
 //!
 //! Anybody can put anything into a block, and an operator can hide its evidence among others: of all that looks like a registration,
@@ -21,9 +22,10 @@ use phala_protocol::{
     attestation::{encryption_key_hash, Registration, Role},
     ceremony::{CeremonyRecord, Introduction, MAX_SEATS},
     chain_state::WorkerRecord,
+    identities::IdentityCeremonyRecord,
     ids::BlockNumber,
     limits::MAX_EVIDENCE_BYTES,
-    storage, WorkerId,
+    storage, Hash, WorkerId,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -62,8 +64,10 @@ pub(crate) enum Judged {
 
 /// Where it is looked. [`Chain`] is one; tests have another.
 pub(crate) trait Registry {
-    /// The ceremony under way.
+    /// The ceremony of a root under way.
     async fn ceremony(&self) -> Result<Option<CeremonyRecord>, ClientError>;
+    /// The ceremony of identities under way.
+    async fn identity_ceremony(&self) -> Result<Option<IdentityCeremonyRecord>, ClientError>;
     async fn worker(&self, identity: &WorkerId) -> Result<Option<WorkerRecord>, ClientError>;
     /// A block's extrinsics; nothing when the node does not have them.
     async fn extrinsics(&self, number: BlockNumber) -> Result<Option<Vec<Vec<u8>>>, ClientError>;
@@ -72,6 +76,10 @@ pub(crate) trait Registry {
 impl Registry for Chain {
     async fn ceremony(&self) -> Result<Option<CeremonyRecord>, ClientError> {
         self.storage(&storage::ceremony_key(), None).await
+    }
+
+    async fn identity_ceremony(&self) -> Result<Option<IdentityCeremonyRecord>, ClientError> {
+        self.storage(&storage::identity_ceremony_key(), None).await
     }
 
     async fn worker(&self, identity: &WorkerId) -> Result<Option<WorkerRecord>, ClientError> {
@@ -88,10 +96,11 @@ impl Registry for Chain {
     }
 }
 
-/// The ceremony under way and what the chain holds of its seats.
+/// The ceremonies under way and what the chain holds of those in them.
 #[derive(Debug, Default)]
 pub(crate) struct Seats {
     record: Option<CeremonyRecord>,
+    of_identities: Option<IdentityCeremonyRecord>,
     pub registered: Arc<BTreeMap<WorkerId, Registered>>,
 }
 
@@ -101,15 +110,48 @@ impl Seats {
     pub(crate) fn accusers(&self, own: &WorkerId, attempt: (u32, u32), keys: &[(u16, Vec<u8>)]) -> Vec<Introduction> {
         let record = self.record.as_ref().filter(|record| (record.era, record.attempt) == attempt);
         let seats = record.into_iter().flat_map(|record| (1..=u16::MAX).zip(&record.seats));
-        let lacking = seats.filter(|(_, seat)| {
-            seat.gatekeeper != *own && seat.key.is_some() && seat.confirmed.is_none() && seat.left_out.is_none()
-        });
-        let introductions = lacking.filter_map(|(index, seat)| {
+        let lacking = seats.filter(|(_, seat)| seat.confirmed.is_none() && seat.left_out.is_none());
+        self.introduce(lacking.map(|(index, seat)| (index, &seat.gatekeeper, seat.key)), own, keys)
+    }
+
+    /// The same of holders of identities, who are dealt shares of both keys; dealers are introduced to them by nobody but themselves.
+    pub(crate) fn accusers_of_identities(
+        &self,
+        own: &WorkerId,
+        attempt: (u32, u32),
+        keys: &[(u16, Vec<u8>)],
+    ) -> Vec<Introduction> {
+        let record = self.of_identities.as_ref().filter(|record| (record.era, record.attempt) == attempt);
+        let holders = record.into_iter().flat_map(|record| (1..=u16::MAX).zip(&record.holders));
+        let lacking = holders.filter(|(_, holder)| holder.confirmed.is_none() && holder.left_out.is_none());
+        self.introduce(lacking.map(|(index, holder)| (index, &holder.gatekeeper, holder.key)), own, keys)
+    }
+
+    /// Of those that complained, by index, with the hash of the key under which they did.
+    fn introduce<'a>(
+        &self,
+        lacking: impl Iterator<Item = (u16, &'a WorkerId, Option<Hash>)>,
+        own: &WorkerId,
+        keys: &[(u16, Vec<u8>)],
+    ) -> Vec<Introduction> {
+        let accusers = lacking.filter(|(_, gatekeeper, key)| *gatekeeper != own && key.is_some());
+        let introductions = accusers.filter_map(|(index, gatekeeper, hash)| {
             let mut its_own = keys.iter().filter(|(of, _)| *of == index).map(|(_, key)| key);
-            let key = its_own.find(|key| Some(encryption_key_hash(key)) == seat.key)?;
-            self.registered.get(&seat.gatekeeper)?.introduce(key)
+            let key = its_own.find(|key| Some(encryption_key_hash(key)) == hash)?;
+            self.registered.get(gatekeeper)?.introduce(key)
         });
         introductions.filter(|introduction| !introduction.collateral.is_empty()).collect()
+    }
+
+    /// Those that take part in either ceremony.
+    fn taking_part(&self) -> BTreeSet<WorkerId> {
+        let seats = self.record.iter().flat_map(|record| &record.seats).take(MAX_SEATS);
+        let dealers = self.of_identities.iter().flat_map(|record| &record.dealers).take(MAX_SEATS);
+        let holders = self.of_identities.iter().flat_map(|record| &record.holders).take(MAX_SEATS);
+        let seats = seats.filter(|seat| seat.left_out.is_none()).map(|seat| seat.gatekeeper);
+        let dealers = dealers.filter(|dealer| dealer.left_out.is_none()).map(|dealer| dealer.gatekeeper);
+        let holders = holders.filter(|holder| holder.left_out.is_none()).map(|holder| holder.gatekeeper);
+        seats.chain(dealers).chain(holders).collect()
     }
 }
 
@@ -173,8 +215,8 @@ impl Candidates {
 }
 
 impl Registrations {
-    /// What the chain holds of the ceremony's seats, as of some seconds ago; `collateral` has the relayer's own for evidence, and `judge`
-    /// says what it proves.
+    /// What the chain holds of those in the ceremonies under way, as of some seconds ago; `collateral` has the relayer's own for evidence,
+    /// and `judge` says what it proves.
     pub(crate) async fn seats(
         &self,
         node: &impl Registry,
@@ -199,10 +241,9 @@ impl Found {
         collateral: impl Fn(&[u8]) -> Vec<u8>,
         judge: impl Fn(&Evidenced, &WorkerRecord) -> Judged,
     ) -> Result<(), ClientError> {
-        let record = node.ceremony().await?;
-        let seats = record.iter().flat_map(|record| &record.seats).take(MAX_SEATS);
-        let identities: BTreeSet<WorkerId> =
-            seats.filter(|seat| seat.left_out.is_none()).map(|seat| seat.gatekeeper).collect();
+        let (record, of_identities) = (node.ceremony().await?, node.identity_ceremony().await?);
+        let mut seats = Seats { record, of_identities, ..Seats::default() };
+        let identities = seats.taking_part();
         self.known.retain(|identity, _| identities.contains(identity));
         let (mut registered, mut blocks) = (BTreeMap::new(), 0);
         for identity in identities {
@@ -227,7 +268,8 @@ impl Found {
                 registered.insert(identity, Registered { registration, evidence, collateral });
             }
         }
-        self.seats = Arc::new(Seats { record, registered: Arc::new(registered) });
+        seats.registered = Arc::new(registered);
+        self.seats = Arc::new(seats);
         Ok(())
     }
 }

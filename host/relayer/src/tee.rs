@@ -1,12 +1,13 @@
 //! One TEE: asks it what it needs, brings it, and takes what it has for others.
 
 use crate::{
-    attachments::{Brought, Due},
+    attachments::{Attachments, AttemptId, Brought, Due},
     delivery::{assemble, Assembled},
     link::Backoff,
     mail::{Letter, Posted, Sender},
+    messages::{self, Shown},
     operator::Operator,
-    outbox::{self, Pending},
+    outbox::{self, Pending, Way},
     registrations::Evidenced,
     Shared,
 };
@@ -16,7 +17,7 @@ use phala_protocol::{
     ceremony::Introduction,
     chain_state::WorkerRecord,
     hash::blake2_256,
-    ids::to_hex,
+    ids::{to_hex, BlockNumber},
     relay::{KeyInquiry, Outgoing, TeeStatus},
     Hash, WorkerId,
 };
@@ -34,14 +35,15 @@ const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 
 /// Serves the TEE at `operator` for ever; its extrinsics are `account`'s.
 pub(crate) async fn serve(shared: &Arc<Shared>, operator: &Operator, account: &Arc<Account>) {
-    // What is outgoing is submitted beside, so that a slow block never holds up deliveries; statements, which have deadlines, beside
-    // everything else.
+    // What is outgoing is submitted beside, so that a slow block never holds up deliveries; statements, which have deadlines, and
+    // signatures, of which there may be many, beside everything else.
     let (outgoing, receiver) = watch::channel(None);
-    let statements = outgoing.subscribe();
+    let (statements, signatures) = (outgoing.subscribe(), outgoing.subscribe());
     tokio::join!(
         feed(shared, operator, &outgoing),
         outbox::submit_all(shared, account, operator.url(), receiver),
-        outbox::submit_statements(shared, account, operator.url(), statements),
+        outbox::submit_at_once(Way::Statements, shared, account, operator.url(), statements),
+        outbox::submit_at_once(Way::Signatures, shared, account, operator.url(), signatures),
     );
 }
 
@@ -50,6 +52,9 @@ pub(crate) async fn serve(shared: &Arc<Shared>, operator: &Operator, account: &A
 struct Memory {
     asked: Option<Asked>,
     brought: Brought,
+    /// The same, of ceremonies of identities.
+    brought_of_identities: Brought,
+    shown: Shown,
 }
 
 async fn feed(shared: &Shared, operator: &Operator, outgoing: &Outbox) {
@@ -127,8 +132,10 @@ async fn round(
             return Err(error);
         }
     };
-    memory.brought.look(status);
-    let names = attach(shared, &chain, status, &mut assembled, &memory.brought).await;
+    memory.brought.look(status.attempt, status.height);
+    memory.brought_of_identities.look(status.identity_attempt, status.height);
+    let names = attach(shared, &chain, status, &mut assembled, memory).await;
+    let ids = lay_before(shared, &chain, status, &mut assembled, &memory.shown).await;
     introduce(shared, &chain, status).await;
     let letters = shared.mail.take(&status.identity);
     let asked = asked(status);
@@ -136,13 +143,15 @@ async fn round(
     if !assembled.has_news() && letters.is_empty() && memory.asked == Some(asked) {
         return Ok(Round::Idle(arrived));
     }
-    let Assembled { mut delivery, more, .. } = assembled;
+    let Assembled { mut delivery, more, proved_at } = assembled;
     letters.put_into(&mut delivery);
     match operator.deliver(&delivery).await {
         Ok(after) => {
             tracing::debug!(tee = operator.url(), height = after.height, more, "delivered");
             memory.asked = Some(asked);
-            memory.brought.took(names);
+            memory.brought.took(names.of_roots);
+            memory.brought_of_identities.took(names.of_identities);
+            memory.shown.took(ids, proved_at.unwrap_or(status.height));
             take(shared, &after, outgoing);
             // A TEE that took nothing of it would be brought the same again at once: it gets the pause of an idle one.
             let stuck = !more && after.height == status.height && after.inboxes == status.inboxes;
@@ -156,40 +165,96 @@ async fn round(
     }
 }
 
-/// Adds what stands on chain beside statements of the attempt that the TEE takes part in, and was not brought; gives its names. Without
+/// Names of what is brought of the two kinds of ceremonies.
+#[derive(Default)]
+struct Names {
+    of_roots: Vec<Hash>,
+    of_identities: Vec<Hash>,
+}
+
+/// Adds what stands on chain beside statements of the attempts that the TEE takes part in, and was not brought; gives its names. Without
 /// it the delivery is still worth bringing.
 async fn attach(
     shared: &Shared,
     chain: &Chain,
     status: &TeeStatus,
     assembled: &mut Assembled,
+    memory: &Memory,
+) -> Names {
+    let (at, mut names) = (assembled.proved_at, Names::default());
+    let of_roots = status.attempt.zip(at);
+    if let Some(due) = beside(shared, chain, status, &shared.attachments, of_roots, &memory.brought).await {
+        (assembled.delivery.attachments, names.of_roots) = (due.attachments, due.names);
+        assembled.more |= due.more;
+    }
+    let (found, of_identities) = (&shared.identity_attachments, status.identity_attempt.zip(at));
+    if let Some(due) = beside(shared, chain, status, found, of_identities, &memory.brought_of_identities).await {
+        (assembled.delivery.identity_attachments, names.of_identities) = (due.attachments, due.names);
+        assembled.more |= due.more;
+    }
+    names
+}
+
+/// What stands beside statements of an attempt, as of a height, and was not brought; nothing if there is neither, or if it cannot be told.
+async fn beside(
+    shared: &Shared,
+    chain: &Chain,
+    status: &TeeStatus,
+    found: &Attachments,
+    of: Option<(AttemptId, BlockNumber)>,
     brought: &Brought,
-) -> Vec<Hash> {
-    let (Some(attempt), Some(height)) = (status.attempt, assembled.proved_at) else { return Vec::new() };
-    match shared.attachments.due(chain, attempt, height, brought).await {
-        Ok(Due { attachments, names, more }) => {
-            if !names.is_empty() {
-                tracing::debug!(tee = %status.identity, count = names.len(), "carrying what stands beside statements");
+) -> Option<Due> {
+    let (attempt, height) = of?;
+    match found.due(chain, attempt, height, brought).await {
+        Ok(due) => {
+            if !due.names.is_empty() {
+                let count = due.names.len();
+                tracing::debug!(tee = %status.identity, count, "carrying what stands beside statements");
             }
-            assembled.delivery.attachments = attachments;
-            assembled.more |= more;
-            names
+            Some(due)
         }
         Err(error) => {
             tracing::warn!(tee = %status.identity, %error, "cannot look for what stands beside statements");
+            shared.link.failed(&error).await;
+            None
+        }
+    }
+}
+
+/// Adds messages that have left and lack a signature, for a gatekeeper that signs, and gives their ids. Without them the delivery is still
+/// worth bringing.
+async fn lay_before(
+    shared: &Shared,
+    chain: &Chain,
+    status: &TeeStatus,
+    assembled: &mut Assembled,
+    shown: &Shown,
+) -> Vec<Hash> {
+    let (Some(named), Some(height)) = (&status.signing, assembled.proved_at) else { return Vec::new() };
+    match shared.messages.due(chain, chain.genesis(), height, named, shown).await {
+        Ok(messages::Due { messages, ids, more }) => {
+            if !ids.is_empty() {
+                tracing::debug!(tee = %status.identity, count = ids.len(), "carrying messages that lack a signature");
+            }
+            assembled.delivery.messages = messages;
+            assembled.more |= more;
+            ids
+        }
+        Err(error) => {
+            tracing::warn!(tee = %status.identity, %error, "cannot look for messages that lack a signature");
             shared.link.failed(&error).await;
             Vec::new()
         }
     }
 }
 
-/// Tells the mailbox of a gatekeeper that takes part in a ceremony what the chain holds of the other seats, and introduces to it those
+/// Tells the mailbox of a gatekeeper that takes part in a ceremony what the chain holds of the others in it, and introduces to it those
 /// that complained. Without it, what others send is still carried.
 async fn introduce(shared: &Shared, chain: &Chain, status: &TeeStatus) {
-    let Some(attempt) = status.attempt else {
+    if status.attempt.is_none() && status.identity_attempt.is_none() {
         shared.mail.note_registered(&status.identity, Arc::default());
         return;
-    };
+    }
     let own = |evidence: &[u8]| shared.collaterals.for_evidence(evidence);
     let genesis = chain.genesis();
     let judge = |found: &Evidenced, record: &WorkerRecord| shared.collaterals.judge(found, record, genesis);
@@ -202,8 +267,15 @@ async fn introduce(shared: &Shared, chain: &Chain, status: &TeeStatus) {
         }
     };
     shared.mail.note_registered(&status.identity, seats.registered.clone());
-    let keys = shared.attachments.keys(attempt).await;
-    for introduction in seats.accusers(&status.identity, attempt, &keys) {
+    let mut accusers = Vec::new();
+    if let Some(attempt) = status.attempt {
+        accusers.extend(seats.accusers(&status.identity, attempt, &shared.attachments.keys(attempt).await));
+    }
+    if let Some(attempt) = status.identity_attempt {
+        let keys = shared.identity_attachments.keys(attempt).await;
+        accusers.extend(seats.accusers_of_identities(&status.identity, attempt, &keys));
+    }
+    for introduction in accusers {
         let from = introduction.registration.identity;
         let posted = shared.mail.post(Sender::Chain(from), &status.identity, Letter::Introduction(introduction));
         if posted == Posted::New {
@@ -234,6 +306,9 @@ fn take(shared: &Shared, status: &TeeStatus, outgoing: &Outbox) {
             Outgoing::Post { to, parcel } => {
                 mail(shared, status, to, Letter::Parcel(parcel.clone()), "a sealed message of a ceremony");
             }
+            Outgoing::Sign { to, letter } => {
+                mail(shared, status, to, Letter::Signing(letter.clone()), "a message of a signing session");
+            }
             for_the_chain => for_chain.push(for_the_chain.clone()),
         }
     }
@@ -248,6 +323,8 @@ fn take(shared: &Shared, status: &TeeStatus, outgoing: &Outbox) {
 fn mail(shared: &Shared, status: &TeeStatus, to: &WorkerId, letter: Letter, what: &str) {
     let from = &status.identity;
     let without = letter.lacks_collateral();
+    // Of these there are hundreds for each signature, where there are as many holders.
+    let is_one_of_many = matches!(letter, Letter::Signing(_));
     let posted = match shared.mail.serves(to) {
         true => shared.mail.post(Sender::Tee(*from), to, letter),
         false => shared.peers.post(&status.genesis, to, letter),
@@ -260,6 +337,7 @@ fn mail(shared: &Shared, status: &TeeStatus, to: &WorkerId, letter: Letter, what
         Posted::New if without => {
             tracing::warn!(%from, %to, what, "carrying without collateral for the evidence in it: it will be refused");
         }
+        Posted::New if is_one_of_many => tracing::debug!(%from, %to, what, "carrying"),
         Posted::New => tracing::info!(%from, %to, what, "carrying"),
         Posted::Known => {}
         Posted::Full | Posted::NotYet => tracing::debug!(%from, %to, what, "as many letters wait as may"),

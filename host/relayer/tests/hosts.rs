@@ -82,6 +82,8 @@ async fn tee(identity: WorkerId, role: Role, react: fn(&Delivery, &mut TeeStatus
         inboxes: vec![],
         wanted_codes: vec![],
         attempt: None,
+        identity_attempt: None,
+        signing: None,
         outgoing: vec![],
     };
     let tee = Arc::new(Tee { status: Mutex::new(shown), heard: Mutex::default(), delivered: Notify::new(), react });

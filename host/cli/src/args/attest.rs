@@ -1,10 +1,7 @@
 //! The arguments of `phala attest` and `phala worker check`.
 
-use crate::{
-    evidence::{self, RootArgument},
-    launch::PageOrder,
-};
-use clap::{Args, Subcommand};
+use crate::evidence::{self, RootArgument};
+use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
 /// `phala attest`.
@@ -32,6 +29,15 @@ pub enum AttestCommand {
     Collateral(CollateralCommand),
 }
 
+/// In which order a hypervisor adds and extends pages, as it is named on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PageOrderArgument {
+    /// Each page is added, then extended: Linux 6.16 and newer
+    Interleaved,
+    /// All pages of a section are added, then all are extended: hypervisors from before
+    TwoPass,
+}
+
 /// `phala attest image`.
 #[derive(Clone, Debug, Args)]
 pub struct AttestImageArgs {
@@ -48,8 +54,8 @@ pub struct AttestImageArgs {
     #[arg(long, value_name = "SIZE", value_parser = memory)]
     pub memory: Option<u64>,
     /// In which order the hypervisor adds and extends the pages of the firmware
-    #[arg(long, value_enum, default_value_t = PageOrder::Interleaved)]
-    pub page_order: PageOrder,
+    #[arg(long, value_enum, default_value_t = PageOrderArgument::Interleaved)]
+    pub page_order: PageOrderArgument,
     /// The event log of a machine that started so, as in /sys/firmware/acpi/tables/data/CCEL: RTMR0 is taken from it, and what is computed has to
     /// be in it
     #[arg(long, value_name = "FILE", requires = "memory", conflicts_with = "rtmr0")]

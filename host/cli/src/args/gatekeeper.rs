@@ -27,11 +27,26 @@ pub enum GatekeeperCommand {
         #[arg(long, default_value = "alice")]
         from: String,
     },
+    /// Show who holds the network's identities, from which contracts' addresses elsewhere follow, and the ceremony of them under way
+    Identities,
+    /// Start the ceremony in which the seats of the root that answers make the identities, or receive those that there are, by the sudo key
+    /// of a development chain. Later sets receive them by themselves
+    StartIdentities {
+        /// INSECURE: the account with the sudo key
+        #[arg(long, default_value = "alice")]
+        from: String,
+    },
+    /// Cancel the ceremony of identities under way, by the sudo key of a development chain. Whoever holds them holds them on
+    CancelIdentities {
+        /// INSECURE: the account with the sudo key
+        #[arg(long, default_value = "alice")]
+        from: String,
+    },
     /// Have your gatekeeper's TEE sign its part of a suspension; `phala brake pull` joins as many as are needed
     Suspend(SuspendArgs),
-    /// Write down what a node shows of a ceremony, for anybody to check
+    /// Write down what a node shows of a ceremony, with proofs as far as it has them, for anybody to check
     Transcript(TranscriptArgs),
-    /// Check a transcript of a ceremony, and print what it shows
+    /// Check a transcript of a ceremony offline, and print what it shows and what is proved
     VerifyTranscript(VerifyTranscriptArgs),
 }
 
@@ -87,4 +102,7 @@ pub struct VerifyTranscriptArgs {
     /// Genesis hash of the chain that it has to be of [default: that of the network's file]
     #[arg(long, value_name = "0xHASH")]
     pub genesis: Option<String>,
+    /// Accept a transcript with records that are not proved: they are a node's word
+    #[arg(long)]
+    pub allow_unproved: bool,
 }

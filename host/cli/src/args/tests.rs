@@ -48,6 +48,9 @@ fn lines_that_scripts_rely_on_are_read() {
 
     let cli = parse("phala contract egress 7 --cluster 1").unwrap();
     assert!(matches!(cli.command, Command::Contract(ContractCommand::Egress { sequence: 7, cluster: 1 })));
+    let cli = parse("phala contract address token --json").unwrap();
+    assert!(matches!(cli.command, Command::Contract(ContractCommand::Address { contract }) if contract == "token"));
+    assert!(parse("phala contract address").is_err());
 
     let cli = parse("phala verify r.json --allow-simulated").unwrap();
     let Command::Verify(VerifyArgs { allow_simulated: true, allow_unknown_bans: false, .. }) = cli.command else {
@@ -155,10 +158,21 @@ fn gatekeepers_are_one_or_four_and_have_commands_of_their_own() {
     assert_eq!((identities.len(), from.as_str()), (2, "alice"));
     assert!(parse("phala gatekeeper start").is_err() && parse("phala gatekeeper register-seat 0x01").is_err());
     assert!(parse("phala gatekeeper register-seat 0x01 --from bob-stash").is_ok());
+    let cli = parse("phala gatekeeper identities --json").unwrap();
+    assert!(matches!(cli.command, Command::Gatekeeper(GatekeeperCommand::Identities)));
+    for (line, is_start) in [("start-identities", true), ("cancel-identities --from bob", false)] {
+        let from = match parse(&format!("phala gatekeeper {line}")).unwrap().command {
+            Command::Gatekeeper(GatekeeperCommand::StartIdentities { from }) if is_start => from,
+            Command::Gatekeeper(GatekeeperCommand::CancelIdentities { from }) if !is_start => from,
+            _ => panic!("{line}"),
+        };
+        assert_eq!(from, if is_start { "alice" } else { "bob" });
+        assert!(parse(&format!("phala gatekeeper {line} 0x01")).is_err(), "the root's seats are named by nobody");
+    }
     let cli = parse("phala gatekeeper transcript --era 2 --attempt 1 --output t").unwrap();
     let Command::Gatekeeper(GatekeeperCommand::Transcript(args)) = cli.command else { panic!() };
     assert_eq!((args.era, args.attempt, args.before), (Some(2), Some(1), None));
-    assert!(parse("phala gatekeeper verify-transcript t --genesis 0x00").is_ok());
+    assert!(parse("phala gatekeeper verify-transcript t --genesis 0x00 --allow-unproved").is_ok());
     let cli = parse("phala gatekeeper suspend evaluation:intel-tdx:18 --for 600 --tee gatekeeper-1 --out p").unwrap();
     let Command::Gatekeeper(GatekeeperCommand::Suspend(args)) = cli.command else { panic!() };
     assert_eq!((args.until, args.for_blocks, args.out), (None, Some(600), Some("p".into())));

@@ -12,6 +12,7 @@ use phala_protocol::{
     chain_state::RootRecord,
     egress::ProvedEgress,
     gas::GasClass,
+    identities::{signing::EgressSignature, IdentityRecord, SignedIdentityStatement},
     ids::{Balance, BlockNumber},
     result::{SignedRekey, SignedResult},
     AccountId, ClusterId, CodeHash, Epoch, Hash, WorkerId,
@@ -193,6 +194,32 @@ impl ChainCall {
         Self::new("Gatekeepers", "state_with", (statement, attachment))
     }
 
+    /// Starts the ceremony in which the seats of the root that answers make the network's identities, or receive them; governance only.
+    pub fn start_identities() -> Self {
+        Self::new("Gatekeepers", "start_identities", ())
+    }
+
+    /// Cancels the ceremony of identities under way; governance only.
+    pub fn cancel_identities() -> Self {
+        Self::new("Gatekeepers", "cancel_identities", ())
+    }
+
+    /// Carries what a dealer or holder says in a ceremony of identities, with what stands beside it.
+    pub fn state_identities(statement: &SignedIdentityStatement, attachment: Option<&Attachment>) -> Self {
+        Self::new("Gatekeepers", "state_identities", (statement, attachment))
+    }
+
+    /// Shows the record of identities that the holders agreed on.
+    pub fn show_identities(record: &IdentityRecord) -> Self {
+        Self::new("Gatekeepers", "show_identities", record)
+    }
+
+    /// Leaves a contract's signature under the message that its cluster sent as number `sequence`, and that has left.
+    pub fn attach_signature(cluster: ClusterId, sequence: u64, signature: &EgressSignature) -> Self {
+        let arguments = (cluster, sequence, signature.scheme, signature.signature);
+        Self::new("Egress", "attach_signature", arguments)
+    }
+
     /// Shows the beacon key that the chain awaits.
     pub fn publish_beacon_key(record: &BeaconRecord) -> Self {
         Self::new("Beacon", "publish_key", record)
@@ -247,6 +274,34 @@ mod tests {
         assert_eq!((call.label().as_str(), &call.arguments.0[..]), ("Beacon.publish_key", &[1, 0, 0, 0, 2, 0, 0][..]));
         let call = ChainCall::draw_cluster(3, 4, 5);
         assert_eq!(call.arguments.0, [3, 0, 0, 0, 4, 0, 0, 0, 5, 0, 0, 0]);
+    }
+
+    #[test]
+    fn what_is_of_identities_is_one_after_another() {
+        use phala_protocol::identities::{IdentityPoints, IdentityStatement, Scheme};
+        let statement = IdentityStatement::Complain { dealer: 4 };
+        let signed = SignedIdentityStatement { era: 1, attempt: 2, index: 3, statement, signature: [5; 64] };
+        let said = [&[1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 1, 4, 0][..], &[5; 64]].concat();
+        let call = ChainCall::state_identities(&signed, None);
+        assert_eq!(call.label(), "Gatekeepers.state_identities");
+        assert_eq!(call.arguments.0, [&said[..], &[0]].concat());
+        let call = ChainCall::state_identities(&signed, Some(&Attachment::Key(vec![7, 8])));
+        assert_eq!(call.arguments.0, [&said[..], &[1, 0, 8, 7, 8]].concat());
+        let keys = IdentityPoints { ed25519: [1; 32], sr25519: [2; 32] };
+        let call = ChainCall::show_identities(&IdentityRecord { era: 1, threshold: 2, keys, holders: Vec::new() });
+        assert_eq!(call.label(), "Gatekeepers.show_identities");
+        assert_eq!(call.arguments.0, [&[1, 0, 0, 0, 2, 0][..], &[1; 32], &[2; 32], &[0]].concat());
+        let signature =
+            EgressSignature { item: [3; 32], scheme: Scheme::Ristretto255, key: [4; 32], signature: [5; 64] };
+        let call = ChainCall::attach_signature(ClusterId(1), 7, &signature);
+        assert_eq!(call.label(), "Egress.attach_signature");
+        assert_eq!(call.arguments.0, [&[1, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 1][..], &[5; 64]].concat());
+        for (call, label) in [
+            (ChainCall::start_identities(), "Gatekeepers.start_identities"),
+            (ChainCall::cancel_identities(), "Gatekeepers.cancel_identities"),
+        ] {
+            assert_eq!((call.label().as_str(), call.arguments.0.len()), (label, 0));
+        }
     }
 
     #[test]

@@ -126,7 +126,25 @@ fn judge(pallet: &str, error: &str) -> (ErrorCode, Option<&'static str>) {
         }
         ("Gatekeepers", "Convicted") => (Refused, Some("it takes no seat any more: set up another gatekeeper")),
         ("Gatekeepers", "UnderWay" | "HandOverPending") => {
-            (Busy, Some("`phala gatekeeper status` shows the ceremony under way, or the root that waits"))
+            (
+                Busy,
+                Some("`phala gatekeeper status` shows the ceremony under way, or the root that waits; `identities` one of identities"),
+            )
+        }
+        ("Gatekeepers", "TooFewSeats") => {
+            (Refused, Some("it takes four seats, each of a validator of its own; on a development network `phala dev --gatekeepers 4`"))
+        }
+        ("Gatekeepers", "IdentitiesUnderWay") => {
+            (Busy, Some("identities are made or handed over: `phala gatekeeper identities` shows how far that is"))
+        }
+        ("Gatekeepers", "IdentitiesHeld") => {
+            (Refused, Some("the seats of the root that answers hold the identities already: `phala gatekeeper identities`"))
+        }
+        ("Gatekeepers", "NoRoot") => {
+            (NotFound, Some("identities are held by the seats of a root: `phala gatekeeper start` makes one"))
+        }
+        ("Gatekeepers", "NothingToCancel") => {
+            (NotFound, Some("there is none under way: `phala gatekeeper status` and `identities` show what is"))
         }
         ("Contracts", "TooEarly" | "StillClosing") => (Busy, Some("the open epoch must be finished first")),
         ("Contracts", "NoBeacon") => {
@@ -287,6 +305,10 @@ mod tests {
             ("Inbox", "Closed", ErrorCode::Refused),
             ("Contracts", "NoSuchCluster", ErrorCode::NotFound),
             ("Attestation", "EvidenceRefused", ErrorCode::Unattested),
+            ("Gatekeepers", "IdentitiesHeld", ErrorCode::Refused),
+            ("Gatekeepers", "IdentitiesUnderWay", ErrorCode::Busy),
+            ("Gatekeepers", "NoRoot", ErrorCode::NotFound),
+            ("Gatekeepers", "NothingToCancel", ErrorCode::NotFound),
             ("Balances", "InsufficientBalance", ErrorCode::InsufficientFunds),
             ("Anything", "Else", ErrorCode::Refused),
         ] {

@@ -11,6 +11,7 @@ use phala_protocol::{
     AccountId, ClusterId, Hash,
 };
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use subxt::{
     config::substrate::{SubstrateHeader, H256},
     rpcs::client::RpcSubscription,
@@ -183,6 +184,21 @@ impl Chain {
             start = Some(last);
         }
         Ok(entries)
+    }
+
+    /// The values under `keys` in the state of block `at`, in the order of the keys. *The node's word.*
+    pub async fn values(&self, keys: &[Vec<u8>], at: &Hash) -> Result<Vec<Option<Vec<u8>>>, ClientError> {
+        let mut known = BTreeMap::new();
+        for page in keys.chunks(PAGE as usize) {
+            let page: Vec<String> = page.iter().map(|key| to_hex(key)).collect();
+            let sets: Vec<ChangeSet> = self.request("state_queryStorageAt", params![&page, H256(*at)]).await?;
+            for (key, value) in sets.into_iter().flat_map(|set| set.changes) {
+                if let Some(value) = value {
+                    known.insert(key.0, value.0);
+                }
+            }
+        }
+        Ok(keys.iter().map(|key| known.get(key).cloned()).collect())
     }
 
     /// Nodes of a storage proof of `keys` in the state of block `at`.

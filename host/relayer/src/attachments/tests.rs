@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 use super::*;
 use phala_client::ErrorCode;
-use phala_protocol::{attestation::Role, ceremony::MAX_ATTACHMENT_BYTES, WorkerId};
+use phala_protocol::ceremony::MAX_ATTACHMENT_BYTES;
 use std::sync::Mutex as Locked;
 
 /// A chain in memory that has states from `oldest` on and is silent in most blocks.
@@ -54,19 +54,8 @@ fn attached(placed: &PlacedAttachment) -> ChainEvent {
     event("Attached", placed.encode())
 }
 
-fn status(attempt: Option<AttemptId>, height: BlockNumber) -> TeeStatus {
-    TeeStatus {
-        identity: WorkerId([1; 32]),
-        role: Role::Gatekeeper,
-        genesis: [0; 32],
-        height,
-        head: [7; 32],
-        wanted_keys: vec![],
-        inboxes: vec![],
-        wanted_codes: vec![],
-        attempt,
-        outgoing: vec![],
-    }
+fn root() -> Attachments {
+    Attachments::of(Ceremony::Root)
 }
 
 const ATTEMPT: AttemptId = (1, 3);
@@ -86,7 +75,7 @@ async fn what_was_missed_is_found_back_to_the_beginning_of_the_attempt_and_block
     node.say(996, event("Attached", vec![0xff; 7]));
     node.say(998, attached(&key(ATTEMPT, 1)));
     node.say(998, attached(&key(ATTEMPT, 2)));
-    let (found, nothing) = (Attachments::default(), Brought::default());
+    let (found, nothing) = (root(), Brought::default());
     assert_eq!(due(&found, &node, 1_000, &nothing).await, [key(ATTEMPT, 2), key(ATTEMPT, 1)]);
     assert_eq!(node.asked(), (990..=1_000).rev().collect::<Vec<_>>());
     // Another TEE, and one whose head is behind.
@@ -101,7 +90,7 @@ async fn what_was_missed_is_found_back_to_the_beginning_of_the_attempt_and_block
 #[tokio::test]
 async fn an_attempt_without_a_beginning_costs_a_bounded_look_once() {
     let node = Played::new(10_100);
-    let (found, nothing) = (Attachments::default(), Brought::default());
+    let (found, nothing) = (root(), Brought::default());
     let mut asked = Vec::new();
     for _ in 0..20 {
         assert!(due(&found, &node, 10_000, &nothing).await.is_empty());
@@ -113,7 +102,7 @@ async fn an_attempt_without_a_beginning_costs_a_bounded_look_once() {
     let other = found.due(&node, (77, 0), 10_000, &nothing).await.unwrap();
     assert!(other == Due::default() && node.asked().is_empty());
     // A young chain ends at its first block.
-    let (young, found) = (Played::new(5), Attachments::default());
+    let (young, found) = (Played::new(5), root());
     due(&found, &young, 5, &nothing).await;
     due(&found, &young, 5, &nothing).await;
     assert_eq!(young.asked(), [5, 4, 3, 2, 1]);
@@ -123,7 +112,7 @@ async fn an_attempt_without_a_beginning_costs_a_bounded_look_once() {
 async fn the_look_back_ends_where_the_node_cannot_tell_and_a_long_silence_begins_anew() {
     let mut node = Played { oldest: 95, ..Played::new(10_000) };
     node.say(97, attached(&key(ATTEMPT, 1)));
-    let (found, nothing) = (Attachments::default(), Brought::default());
+    let (found, nothing) = (root(), Brought::default());
     assert_eq!(due(&found, &node, 100, &nothing).await, [key(ATTEMPT, 1)]);
     due(&found, &node, 100, &nothing).await;
     assert_eq!(node.asked(), [100, 99, 98, 97, 96, 95, 94]);
@@ -143,23 +132,23 @@ async fn a_tee_is_brought_each_once_until_it_may_have_lost_it() {
     let mut node = Played::new(100);
     node.say(90, began(ATTEMPT, Phase::Commit));
     node.say(95, attached(&key(ATTEMPT, 1)));
-    let found = Attachments::default();
+    let found = root();
     let mut brought = Brought::default();
-    let bring = async |brought: &mut Brought, status: TeeStatus| {
-        brought.look(&status);
-        let due = found.due(&node, ATTEMPT, status.height, brought).await.unwrap();
+    let bring = async |brought: &mut Brought, attempt: Option<AttemptId>, height: BlockNumber| {
+        brought.look(attempt, height);
+        let due = found.due(&node, ATTEMPT, height, brought).await.unwrap();
         brought.took(due.names);
         due.attachments.len()
     };
-    assert_eq!(bring(&mut brought, status(Some(ATTEMPT), 94)).await, 0, "its head does not show it");
-    assert_eq!(bring(&mut brought, status(Some(ATTEMPT), 96)).await, 1);
-    assert_eq!(bring(&mut brought, status(Some(ATTEMPT), 97)).await, 0);
-    assert_eq!(bring(&mut brought, status(Some(ATTEMPT), 96)).await, 1, "its head went back");
-    brought.look(&status(None, 97));
-    assert_eq!(bring(&mut brought, status(Some(ATTEMPT), 97)).await, 1, "it was in none for a while");
+    assert_eq!(bring(&mut brought, Some(ATTEMPT), 94).await, 0, "its head does not show it");
+    assert_eq!(bring(&mut brought, Some(ATTEMPT), 96).await, 1);
+    assert_eq!(bring(&mut brought, Some(ATTEMPT), 97).await, 0);
+    assert_eq!(bring(&mut brought, Some(ATTEMPT), 96).await, 1, "its head went back");
+    brought.look(None, 97);
+    assert_eq!(bring(&mut brought, Some(ATTEMPT), 97).await, 1, "it was in none for a while");
     brought.forget();
-    assert_eq!(bring(&mut brought, status(Some(ATTEMPT), 97)).await, 1, "it did not answer");
-    assert_eq!(bring(&mut brought, status(Some(ATTEMPT), 98)).await, 0);
+    assert_eq!(bring(&mut brought, Some(ATTEMPT), 97).await, 1, "it did not answer");
+    assert_eq!(bring(&mut brought, Some(ATTEMPT), 98).await, 0);
 }
 
 #[tokio::test]
@@ -175,7 +164,7 @@ async fn a_delivery_and_the_memory_of_an_attempt_are_bounded() {
     for index in 0..most as u16 + 100 {
         node.say(2 + BlockNumber::from(index % 50), attached(&package(index)));
     }
-    let (found, mut brought) = (Attachments::default(), Brought::default());
+    let (found, mut brought) = (root(), Brought::default());
     let mut seen = BTreeSet::new();
     loop {
         let due = found.due(&node, ATTEMPT, 100, &brought).await.unwrap();
@@ -195,7 +184,7 @@ async fn a_delivery_and_the_memory_of_an_attempt_are_bounded() {
     node.newest = 101;
     let due = found.due(&node, (2, 0), 101, &Brought::default()).await.unwrap();
     assert!(due.names.len() == MOST_IN_ONE && due.more);
-    assert_eq!(found.0.lock().await.attempts[&(2, 0)].placed.len(), MOST_OF_AN_ATTEMPT);
+    assert_eq!(found.found.lock().await.attempts[&(2, 0)].placed.len(), MOST_OF_AN_ATTEMPT);
     let former = found.due(&node, ATTEMPT, 101, &Brought::default()).await.unwrap();
     assert!(former == Due::default(), "two attempts are remembered");
 }
@@ -208,8 +197,36 @@ async fn the_keys_beside_complaints_are_found_with_their_seats() {
     for placed in [key((1, 0), 2), package, key((1, 1), 4), key((1, 0), 5)] {
         played.say(5, attached(&placed));
     }
-    let attachments = Attachments::default();
+    let attachments = root();
     assert!(attachments.keys((1, 0)).await.is_empty());
     attachments.due(&played, (1, 0), 9, &Brought::default()).await.unwrap();
     assert_eq!(attachments.keys((1, 0)).await, [(2, 2u16.to_le_bytes().to_vec()), (5, 5u16.to_le_bytes().to_vec())]);
+}
+
+#[tokio::test]
+async fn what_stands_beside_statements_of_identities_is_found_apart_from_what_stands_beside_those_of_a_root() {
+    let mut node = Played::new(1_010);
+    let package = PlacedAttachment { attachment: Attachment::Package(vec![7; 9]), ..key(ATTEMPT, 2) };
+    let of_identities = |placed: &PlacedAttachment, of_dealer: bool| {
+        let PlacedAttachment { era, attempt, index, attachment } = placed;
+        event("IdentitiesAttached", (era, attempt, index, of_dealer, attachment).encode())
+    };
+    let began = |name: &str, phase: Phase| event(name, (ATTEMPT.0, ATTEMPT.1, phase, 99u32).encode());
+    node.say(985, of_identities(&key(ATTEMPT, 8), false));
+    node.say(990, began("IdentitiesPhaseBegan", Phase::Commit));
+    node.say(991, began("IdentitiesPhaseBegan", Phase::Share));
+    node.say(995, of_identities(&key(ATTEMPT, 2), false));
+    node.say(996, event("IdentitiesStated", vec![1, 2, 3]));
+    node.say(996, event("IdentitiesAttached", key(ATTEMPT, 3).encode()));
+    node.say(997, of_identities(&package, true));
+    // Of a root's ceremony with the same numbers.
+    node.say(993, began("PhaseBegan", Phase::Commit));
+    node.say(998, attached(&key(ATTEMPT, 5)));
+    let (of_root, of_keys, nothing) = (root(), Attachments::of(Ceremony::Identities), Brought::default());
+    assert_eq!(due(&of_keys, &node, 1_000, &nothing).await, [key(ATTEMPT, 2), package.clone()]);
+    assert_eq!(node.asked(), (990..=1_000).rev().collect::<Vec<_>>(), "back to its own beginning");
+    assert_eq!(of_keys.keys(ATTEMPT).await, [(2, 2u16.to_le_bytes().to_vec())], "the holder's, not the dealer's");
+    assert_eq!(due(&of_root, &node, 1_000, &nothing).await, [key(ATTEMPT, 5)]);
+    assert_eq!(node.asked(), (993..=1_000).rev().collect::<Vec<_>>());
+    assert!(of_root.keys((7, 7)).await.is_empty());
 }

@@ -4,11 +4,12 @@ use super::*;
 use codec::Encode;
 use phala_protocol::{
     ceremony::Attachment,
+    egress::{EgressAction, EgressItem},
     finality::FinalityFragment,
     gas::GasClass,
     inbox::{Head, ItemHeader, ItemKind, ItemOrigin},
     relay::PlacedAttachment,
-    AccountId, WorkerId,
+    AccountId, ContractId, WorkerId,
 };
 use std::sync::Mutex;
 
@@ -86,6 +87,8 @@ fn status(height: BlockNumber, count: u64) -> TeeStatus {
         inboxes: vec![InboxCursor { cluster: CLUSTER, head: Head { count, link: [0; 32] }, ready: true }],
         wanted_codes: vec![],
         attempt: None,
+        identity_attempt: None,
+        signing: None,
         outgoing: vec![],
     }
 }
@@ -188,7 +191,21 @@ async fn what_stands_beside_statements_is_news_at_a_head_that_is_known() {
     let mut assembled = assemble(&node, &status(9, 0)).await.unwrap();
     assert!(!assembled.has_news() && assembled.proved_at == Some(9));
     let attachment = Attachment::Key(vec![1]);
-    assembled.delivery.attachments.push(PlacedAttachment { era: 1, attempt: 0, index: 2, attachment });
+    let placed = PlacedAttachment { era: 1, attempt: 0, index: 2, attachment };
+    assembled.delivery.attachments.push(placed.clone());
+    assert!(assembled.has_news());
+    assembled.delivery.attachments.clear();
+    assembled.delivery.identity_attachments.push(placed);
+    assert!(assembled.has_news());
+}
+
+#[tokio::test]
+async fn messages_that_lack_a_signature_are_news_at_a_head_that_is_known() {
+    let mut assembled = assemble(&MockNode::new(&[], 9, 9), &status(9, 0)).await.unwrap();
+    assert!(!assembled.has_news());
+    let action = EgressAction::Message { destination: vec![1], payload: vec![2] };
+    let item = EgressItem { cluster: CLUSTER, sequence: 0, contract: ContractId([3; 32]), action };
+    assembled.delivery.messages.push(item);
     assert!(assembled.has_news());
 }
 

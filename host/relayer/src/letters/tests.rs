@@ -1,7 +1,14 @@
 //! What is taken of whom, and how long anybody may take for it.
 #![allow(clippy::unwrap_used, reason = "tests")]
 use super::*;
-use phala_protocol::keys::KeyAnswer;
+use phala_protocol::{
+    ceremony::MAX_SEATS,
+    identities::{
+        signing::{NonceCommitments, PartialSignature, SigningLetter, SigningMessage, SigningSession},
+        Scheme,
+    },
+    keys::KeyAnswer,
+};
 use std::net::Ipv4Addr;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -77,6 +84,27 @@ fn a_letter_is_taken_whole_for_whom_is_served_and_as_long_as_there_is_room() {
     assert!((1..100).contains(&taken));
     assert_eq!(status(&answer(200, 9)), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(mail.take(&WORKER).answers.len(), taken + 1);
+}
+
+#[test]
+fn what_holders_say_to_each_other_passes_between_relayers_up_to_the_longest_list() {
+    let session = SigningSession { scheme: Scheme::Ed25519, sharing: [1; 32], item: [2; 32], attempt: 3 };
+    let commitments = |index: u16| NonceCommitments { index, hiding: [4; 32], binding: [5; 32] };
+    let signing = |message| SigningLetter { from: 1, to: 2, message, signature: [7; 64] };
+    let part = PartialSignature { index: 1, part: [8; 32] };
+    let said = [
+        signing(SigningMessage::Commit { session, commitments: commitments(1) }),
+        signing(SigningMessage::List { session, commitments: (1..=MAX_SEATS as u16).map(commitments).collect() }),
+        signing(SigningMessage::Part { session, list: [9; 32], part }),
+    ];
+    let mail = Mail::default();
+    mail.open(WORKER, CHAIN);
+    for letter in said.clone() {
+        let addressed = Addressed { chain: CHAIN, to: WORKER, letter: Letter::Signing(letter) };
+        assert_eq!(Addressed::decode_bounded(&addressed.encode()), Some(addressed.clone()));
+        assert_eq!(admit(&mail, PEER, &addressed.encode()).0, StatusCode::NO_CONTENT);
+    }
+    assert_eq!(mail.take(&WORKER).signing, said);
 }
 
 #[test]

@@ -4,6 +4,10 @@ use super::*;
 use phala_protocol::{
     attestation::{Registration, Role},
     ceremony::{ParcelHeader, ParcelKind},
+    identities::{
+        signing::{NonceCommitments, PartialSignature, SigningSession, MAX_SIGNING_MESSAGE_BYTES},
+        Scheme,
+    },
     keys::{KeyRequest, SignedKeyRequest},
     AccountId, ClusterId,
 };
@@ -174,7 +178,7 @@ fn other_relayers_have_room_of_their_own_and_replace_nobodys_introduction() {
     mail.open(GATEKEEPER, CHAIN);
     let from = |last: u8| Sender::Address(IpAddr::from([10, 0, 0, last]));
     let bring = |last, number: u16| mail.post(from(last), &GATEKEEPER, Letter::Parcel(parcel(number, 0)));
-    let (most, _) = Letter::Parcel(parcel(0, 0)).bounds();
+    let most = Letter::Parcel(parcel(0, 0)).room().all;
     for last in 0..5 {
         let brought = (0..most as u16).filter(|number| bring(last, u16::from(last) * 1_000 + number) == Posted::New);
         assert_eq!(brought.count(), if last < 4 { most / 4 } else { 0 });
@@ -373,4 +377,169 @@ fn strangers_leave_relayers_that_the_operator_named_their_room_and_come_behind_t
     let taken = mail.take(&GATEKEEPER).inquiries;
     assert!(taken[..brought].iter().all(|inquiry| inquiry.request.request.nonce[0] >= 100));
     assert_eq!(taken.len(), MOST_INQUIRIES);
+}
+
+const SCHEMES: [Scheme; 2] = [Scheme::Ed25519, Scheme::Ristretto255];
+
+fn session(item: u8, scheme: Scheme, attempt: u32) -> SigningSession {
+    SigningSession { scheme, sharing: [5; 32], item: [item; 32], attempt }
+}
+
+/// A message of holder `from`, which says `byte`, to the gatekeeper.
+fn signing(from: u16, message: SigningMessage) -> Letter {
+    Letter::Signing(SigningLetter { from, to: 1, message, signature: [7; 64] })
+}
+
+fn commitments(index: u16, byte: u8) -> NonceCommitments {
+    NonceCommitments { index, hiding: [byte; 32], binding: [byte; 32] }
+}
+
+fn commit(from: u16, session: SigningSession, byte: u8) -> Letter {
+    signing(from, SigningMessage::Commit { session, commitments: commitments(from, byte) })
+}
+
+fn list(from: u16, session: SigningSession, signers: u16) -> Letter {
+    let commitments = (1..=signers).map(|index| commitments(index, 1)).collect();
+    signing(from, SigningMessage::List { session, commitments })
+}
+
+fn part(from: u16, session: SigningSession) -> Letter {
+    signing(
+        from,
+        SigningMessage::Part { session, list: [8; 32], part: PartialSignature { index: from, part: [9; 32] } },
+    )
+}
+
+fn sessions(attempt: u32) -> impl Iterator<Item = SigningSession> {
+    (0..32).flat_map(move |item| SCHEMES.map(|scheme| session(item, scheme, attempt)))
+}
+
+#[test]
+fn a_coordinator_of_all_that_is_signed_at_once_hears_all_holders_in_one_delivery() {
+    let named = IpAddr::from([10, 1, 0, 1]);
+    let mail = Mail::new(BTreeMap::from([(named, 1)]));
+    mail.open(GATEKEEPER, CHAIN);
+    let holders = 2..=MAX_SEATS as u16;
+    // Half of them are served here, and the others by a relayer that the operator named; and once more all of them by that one.
+    let is_here = |from: u16| from.is_multiple_of(2);
+    for from in holders.clone() {
+        for session in sessions(3) {
+            let posted = match is_here(from) {
+                true => mail.post(Sender::Tee(gatekeeper(from)), &GATEKEEPER, commit(from, session, 1)),
+                false => mail.receive(named, &CHAIN, &GATEKEEPER, commit(from, session, 1)),
+            };
+            assert_eq!(posted, Posted::New, "{from} {session:?}");
+        }
+    }
+    let letters = mail.take(&GATEKEEPER).signing;
+    assert_eq!(letters.len(), 64 * (MAX_SEATS - 1), "all of one way come at once");
+    assert!(is_here(letters[0].from), "of TEEs that are served here first");
+    assert!(mail.take(&GATEKEEPER).is_empty());
+    for from in holders {
+        for session in sessions(3) {
+            assert_eq!(mail.receive(named, &CHAIN, &GATEKEEPER, part(from, session)), Posted::New);
+        }
+    }
+    assert_eq!(mail.take(&GATEKEEPER).signing.len(), 64 * (MAX_SEATS - 1));
+    // And a holder hears of the lists of one who coordinates all, whoever brings them.
+    let stranger = IpAddr::from([10, 0, 0, 1]);
+    for session in sessions(3) {
+        assert_eq!(mail.receive(stranger, &CHAIN, &GATEKEEPER, list(9, session, MAX_SEATS as u16)), Posted::New);
+    }
+    assert_eq!(mail.take(&GATEKEEPER).signing.len(), 64);
+}
+
+#[test]
+fn of_a_session_the_newest_of_each_kind_waits_and_nothing_of_an_attempt_that_is_over() {
+    let mail = Mail::default();
+    mail.open(GATEKEEPER, CHAIN);
+    let [one, other] = SCHEMES.map(|scheme| session(1, scheme, 3));
+    let next = SigningSession { attempt: 4, ..one };
+    let of_another_set = SigningSession { sharing: [6; 32], ..one };
+    let (own, peer) = (Sender::Tee(gatekeeper(2)), Sender::Peer(IpAddr::from([10, 1, 0, 1])));
+    let post = |from: Sender, letter| mail.post(from, &GATEKEEPER, letter);
+    let all = [
+        commit(2, one, 1),
+        commit(2, other, 1),
+        part(2, one),
+        commit(2, of_another_set, 1),
+        commit(2, session(2, Scheme::Ed25519, 3), 1),
+    ];
+    for letter in all.clone() {
+        assert_eq!(post(own, letter), Posted::New);
+    }
+    assert_eq!(post(Sender::Tee(gatekeeper(3)), commit(2, one, 2)), Posted::New, "another says that it is the second");
+    assert_eq!(post(peer, commit(2, one, 3)), Posted::New);
+    assert_eq!(post(peer, commit(2, one, 4)), Posted::New, "of relayers it is not known who speaks");
+    assert_eq!(post(own, commit(2, one, 5)), Posted::New);
+    let taken: Vec<Letter> = mail.take(&GATEKEEPER).signing.into_iter().map(Letter::Signing).collect();
+    let [_, rest @ ..] = all.clone();
+    let others = [commit(2, one, 2), commit(2, one, 3), commit(2, one, 4)];
+    assert_eq!(taken, [&[commit(2, one, 5)][..], &rest, &others].concat(), "at the place of what it said before");
+    mail.lost(&GATEKEEPER);
+    // The next attempt's letter ends all that waits of the former, and of nothing else; a late one of the former ends nothing.
+    for letter in all.clone() {
+        assert_eq!(post(own, letter), Posted::New);
+    }
+    assert_eq!(post(own, list(2, next, 3)), Posted::New);
+    assert_eq!(post(own, commit(2, one, 6)), Posted::New);
+    let taken: Vec<Letter> = mail.take(&GATEKEEPER).signing.into_iter().map(Letter::Signing).collect();
+    let [_, of_other, _, of_set, of_item] = all;
+    assert_eq!(taken, [list(2, next, 3), of_other, of_set, of_item, commit(2, one, 6)]);
+}
+
+#[test]
+fn what_is_signed_crowds_out_neither_itself_nor_other_letters() {
+    let mail = Mail::default();
+    mail.open(GATEKEEPER, CHAIN);
+    // One TEE that says more than there can be to say.
+    let own = Sender::Tee(gatekeeper(2));
+    let said = (0..100u8)
+        .filter(|item| mail.post(own, &GATEKEEPER, commit(2, session(*item, Scheme::Ed25519, 3), 1)) == Posted::New);
+    assert_eq!(said.count(), MOST_SIGNED);
+    assert_eq!(mail.post(own, &GATEKEEPER, part(2, session(1, Scheme::Ed25519, 3))), Posted::New, "counted apart");
+    assert_eq!(mail.post(own, &GATEKEEPER, list(2, session(2, Scheme::Ed25519, 3), 3)), Posted::New);
+    assert_eq!(mail.post(own, &GATEKEEPER, Letter::Parcel(parcel(1, 0))), Posted::New);
+    // Strangers have room of their own, and less.
+    let brought = |last: u8| {
+        let from = IpAddr::from([10, 0, 0, last]);
+        let numbers = 0..MOST_OF_STRANGERS as u16;
+        numbers
+            .filter(|number| {
+                let letter = commit(*number, session(last, Scheme::Ed25519, 3), 9);
+                mail.receive(from, &CHAIN, &GATEKEEPER, letter) == Posted::New
+            })
+            .count()
+    };
+    let all: Vec<_> = (1..=5).map(brought).collect();
+    assert_eq!(all, [256, 256, 256, 256, 0]);
+    assert_eq!(
+        mail.post(Sender::Tee(gatekeeper(3)), &GATEKEEPER, commit(3, session(1, SCHEMES[0], 3), 1)),
+        Posted::New
+    );
+    let letters = mail.take(&GATEKEEPER);
+    assert_eq!((letters.parcels.len(), letters.signing.len()), (1, MOST_SIGNED + 2 + MOST_OF_STRANGERS + 1));
+    let mut delivery = Delivery::default();
+    letters.put_into(&mut delivery);
+    assert_eq!(delivery.letters.len(), MOST_SIGNED + 2 + MOST_OF_STRANGERS + 1);
+    assert!(delivery.letters[..MOST_SIGNED + 3].iter().all(|letter| letter.from <= 3), "ours come first");
+}
+
+#[test]
+fn the_longest_list_is_carried_and_the_subject_is_the_session_the_kind_and_who_speaks() {
+    let longest = list(1, session(1, Scheme::Ed25519, u32::MAX), MAX_SEATS as u16);
+    let (_, bytes) = longest.name();
+    assert!(bytes > MAX_SIGNING_MESSAGE_BYTES - 4 && bytes < MAX_PLAIN_BYTES / 2);
+    let mail = Mail::default();
+    mail.open(GATEKEEPER, CHAIN);
+    assert_eq!(mail.post(Sender::Tee(WORKER), &GATEKEEPER, longest), Posted::New);
+    let too_long = list(1, session(1, Scheme::Ed25519, 0), 300);
+    assert_eq!(mail.post(Sender::Tee(WORKER), &GATEKEEPER, too_long), Posted::TooLong);
+    let one = session(1, Scheme::Ed25519, 3);
+    let subject = commit(2, one, 1).subject();
+    assert_eq!(commit(2, one, 2).subject(), subject, "said again with other bytes");
+    for other in [commit(3, one, 1), part(2, one), list(2, one, 1), commit(2, session(1, Scheme::Ed25519, 4), 1)] {
+        assert_ne!(other.subject(), subject);
+    }
+    assert!(!commit(2, one, 1).lacks_collateral());
 }

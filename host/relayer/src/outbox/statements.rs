@@ -1,4 +1,4 @@
-//! Statements of key ceremonies: submitted at once, beside everything else, and not one after the other.
+//! Statements of ceremonies, and contracts' signatures: submitted at once, beside everything else, and not one after the other.
 //!
 //! A phase ends after some dozen blocks, and what seats lack is said in its last ten. So nothing that a TEE has for the chain holds a
 //! statement up, and none waits until another is in a block: a dealer of whom all complain has a hundred to deliver within one phase.
@@ -8,8 +8,12 @@
 //! A statement that is taken is free, and one that is there already costs a fee. So none is ever under way twice: an extrinsic with a
 //! statement has a few blocks to get into one, and the same is submitted again only when those are finalised and the TEE repeats it all
 //! the same - whatever pool is full, or lost it. One that a pool refused, or a block, is under way no more.
+//!
+//! Signatures have no deadline, but a coordinator may have some dozen at a time, and one after the other they would take a block each, in
+//! which a partial of the beacon waits. Several coordinators may come to one of the same message: so the newest block is asked whether it
+//! has one already (`super::identities`). They have a lane of their own: neither kind waits for room of the other.
 
-use super::{judge, name, Pending, Settled, Submitted, INTERVAL, NEVER, REPEAT_BLOCKS};
+use super::{identities, judge, name, Pending, Settled, Submitted, INTERVAL, NEVER, REPEAT_BLOCKS};
 use crate::Shared;
 use phala_client::{
     chain::{Attempted, ChainCall, SubmitError},
@@ -30,19 +34,40 @@ const REPEAT_STATEMENT_BLOCKS: BlockNumber = 4;
 const SHOWN_BLOCKS: BlockNumber = 3;
 /// How long one is followed into a block: the time of nine. By then it is in one or never will be.
 const WAIT: Duration = Duration::from_secs(54);
-/// Statements of one TEE that are followed at once: what a seat among a hundred may have to say in one phase, and as many again.
+/// Those of one way and TEE that are followed at once: what a seat among a hundred may have to say in one phase, and as many again.
 const MOST_UNDER_WAY: usize = 256;
-/// Statements of one TEE of which it is remembered that they may get into a block yet; more are not submitted meanwhile.
+/// Those of one way and TEE of which it is remembered that they may get into a block yet; more are not submitted meanwhile.
 const MOST_POSSIBLE: usize = 2_048;
 
-/// Submits statements as `account`, for ever.
-pub(crate) async fn submit_statements(
+/// What goes at once, each with others of its kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// Statements of ceremonies, of roots and of identities.
+    Statements,
+    /// Contracts' signatures under messages that have left.
+    Signatures,
+}
+
+impl Way {
+    /// Which way something goes, if it goes at once.
+    pub(super) const fn of(item: &Outgoing) -> Option<Self> {
+        match item {
+            Outgoing::State(_) | Outgoing::StateWith { .. } | Outgoing::StateIdentity { .. } => Some(Self::Statements),
+            Outgoing::AttachSignature { .. } => Some(Self::Signatures),
+            _ => None,
+        }
+    }
+}
+
+/// Submits what goes this way as `account`, for ever.
+pub(crate) async fn submit_at_once(
+    way: Way,
     shared: &Arc<Shared>,
     account: &Arc<Account>,
     tee: &str,
     mut outgoing: watch::Receiver<Option<Pending>>,
 ) {
-    let mut lane = Lane::default();
+    let mut lane = Lane::new(way);
     let mut under_way = JoinSet::new();
     let mut connections = shared.link.connections();
     let mut heads = shared.link.height();
@@ -54,11 +79,17 @@ pub(crate) async fn submit_statements(
             connections = shared.link.connections();
             lane.submitted = Submitted::default();
         }
-        for (name, call) in lane.due(&items, height) {
+        for Due { name, item, call } in lane.due(&items, height) {
             let (shared, account) = (shared.clone(), account.clone());
             under_way.spawn(async move {
                 let chain = shared.link.chain().await;
-                (name, call.label(), chain.submit_short_lived(&account, &call, WAIT).await)
+                let attempted = match identities::refusal(&chain, &item).await {
+                    Ok(None) => chain.submit_short_lived(&account, &call, WAIT).await,
+                    // As the chain would have said it, for no fee.
+                    Ok(Some(refused)) => never_sent(SubmitError::Pallet(refused)),
+                    Err(error) => never_sent(SubmitError::Client(error)),
+                };
+                (name, call.label(), attempted)
             });
         }
         tokio::select! {
@@ -87,37 +118,58 @@ async fn report(shared: &Shared, tee: &str, call: &str, error: SubmitError) {
         Settled::Never => tracing::warn!(tee, call, %error, "the chain will never take it; not trying again"),
         Settled::Failed => {
             let error = ClientError::from(error);
-            tracing::warn!(tee, call, %error, hint = error.hint, "cannot submit a statement");
+            tracing::warn!(tee, call, %error, hint = error.hint, "cannot submit what goes at once");
             shared.link.failed(&error).await;
         }
     }
 }
 
-/// Which statements are under way, and when which is submitted again.
-#[derive(Default)]
+/// What becomes of something that was handed to no node.
+fn never_sent(error: SubmitError) -> Attempted {
+    Attempted { outcome: Err(error), possible_until: None }
+}
+
+/// Something that is to be submitted.
+struct Due {
+    name: Hash,
+    item: Outgoing,
+    call: ChainCall,
+}
+
+/// Which of one way are under way, and when which is submitted again.
 struct Lane {
+    way: Way,
     submitted: Submitted,
     under_way: BTreeSet<Hash>,
-    /// Statements that are followed no more and may get into a block yet, and the finalised height from which on they cannot, also as far
+    /// Those that are followed no more and may get into a block yet, and the finalised height from which on they cannot, also as far
     /// as their TEE was shown. Whatever is forgotten of others, this is not.
     possible: BTreeMap<Hash, BlockNumber>,
 }
 
 impl Lane {
-    /// The statements among `items` that are to be submitted at finalised height `height`; they are under way then.
-    fn due(&mut self, items: &[Outgoing], height: BlockNumber) -> Vec<(Hash, ChainCall)> {
-        let statements: Vec<_> = items.iter().filter_map(|item| Some((name(item), call(item)?))).collect();
-        let names: Vec<Hash> = statements.iter().map(|(name, _)| *name).collect();
+    fn new(way: Way) -> Self {
+        Self { way, submitted: Submitted::default(), under_way: BTreeSet::new(), possible: BTreeMap::new() }
+    }
+
+    /// Those of `items` that go this way and are to be submitted at finalised height `height`; they are under way then.
+    fn due(&mut self, items: &[Outgoing], height: BlockNumber) -> Vec<Due> {
+        let ours: Vec<_> =
+            items.iter().filter(|item| Way::of(item) == Some(self.way)).map(|item| (name(item), item)).collect();
+        let names: Vec<Hash> = ours.iter().map(|(name, _)| *name).collect();
         self.submitted.keep_only(&names);
         self.possible.retain(|_, until| height < *until);
         let mut due = Vec::new();
-        for (name, call) in statements {
+        for (name, item) in ours {
             if self.under_way.len() >= MOST_UNDER_WAY || self.under_way.len() + self.possible.len() >= MOST_POSSIBLE {
                 break;
             }
             let is_due = self.submitted.is_due(&name, height) && !self.possible.contains_key(&name);
-            if is_due && self.under_way.insert(name) {
-                due.push((name, call));
+            if !is_due || self.under_way.contains(&name) {
+                continue;
+            }
+            if let Some(call) = call(item) {
+                self.under_way.insert(name);
+                due.push(Due { name, item: item.clone(), call });
             }
         }
         due
@@ -150,6 +202,12 @@ fn call(item: &Outgoing) -> Option<ChainCall> {
     match item {
         Outgoing::State(statement) => Some(ChainCall::state(statement)),
         Outgoing::StateWith { statement, attachment } => Some(ChainCall::state_with(statement, attachment)),
+        Outgoing::StateIdentity { statement, attachment } => {
+            Some(ChainCall::state_identities(statement, attachment.as_ref()))
+        }
+        Outgoing::AttachSignature { cluster, sequence, signature } => {
+            Some(ChainCall::attach_signature(*cluster, *sequence, signature))
+        }
         _ => None,
     }
 }
@@ -164,6 +222,7 @@ mod tests {
     };
     use phala_protocol::{
         ceremony::{Attachment, SignedStatement, Statement},
+        identities::{signing::EgressSignature, IdentityStatement, Scheme, SignedIdentityStatement},
         result::{Rekey, SignedRekey},
         ClusterId, WorkerId,
     };
@@ -181,7 +240,22 @@ mod tests {
     /// The labels of what is due, and the name of the first.
     fn due(lane: &mut Lane, items: &[Outgoing], height: BlockNumber) -> (Vec<String>, Option<Hash>) {
         let due = lane.due(items, height);
-        (due.iter().map(|(_, call)| call.label()).collect(), due.first().map(|(name, _)| *name))
+        (due.iter().map(|due| due.call.label()).collect(), due.first().map(|due| due.name))
+    }
+
+    fn lane() -> Lane {
+        Lane::new(Way::Statements)
+    }
+
+    fn of_identities(dealer: u16, attachment: Option<Attachment>) -> Outgoing {
+        let statement = IdentityStatement::Complain { dealer };
+        let statement = SignedIdentityStatement { era: 1, attempt: 0, index: 1, statement, signature: [0; 64] };
+        Outgoing::StateIdentity { statement, attachment }
+    }
+
+    fn signature(sequence: u64, scheme: Scheme) -> Outgoing {
+        let signature = EgressSignature { item: [7; 32], scheme, key: [1; 32], signature: [2; 64] };
+        Outgoing::AttachSignature { cluster: ClusterId(0), sequence, signature }
     }
 
     fn refused(error: &str) -> Result<Included, SubmitError> {
@@ -206,12 +280,57 @@ mod tests {
         let Outgoing::State(signed) = statement(1) else { unreachable!() };
         let with = Outgoing::StateWith { statement: signed, attachment: Attachment::Key(vec![1]) };
         let items = [rekey(), statement(2), with.clone(), statement(3)];
-        let mut lane = Lane::default();
+        let mut lane = lane();
         let labels = ["Gatekeepers.state", "Gatekeepers.state_with", "Gatekeepers.state"];
         assert_eq!(due(&mut lane, &items, 10).0, labels);
         assert!(due(&mut lane, &items, 1_000).0.is_empty(), "followed until something becomes of them");
         assert!(due(&mut lane, &[], 1_000).0.is_empty());
         assert!(due(&mut lane, &items, 1_000).0.is_empty(), "also when the TEE was silent meanwhile");
+    }
+
+    #[test]
+    fn statements_of_identities_go_with_those_of_roots_and_signatures_beside_both() {
+        let items = [
+            signature(3, Scheme::Ed25519),
+            of_identities(1, None),
+            rekey(),
+            statement(2),
+            signature(3, Scheme::Ristretto255),
+            of_identities(2, Some(Attachment::Key(vec![1]))),
+        ];
+        let mut statements = lane();
+        let labels = ["Gatekeepers.state_identities", "Gatekeepers.state", "Gatekeepers.state_identities"];
+        assert_eq!(due(&mut statements, &items, 10).0, labels);
+        assert!(due(&mut statements, &items, 1_000).0.is_empty(), "followed until something becomes of them");
+        let mut signatures = Lane::new(Way::Signatures);
+        assert_eq!(due(&mut signatures, &items, 10).0, ["Egress.attach_signature"; 2]);
+        assert!(due(&mut signatures, &items, 1_000).0.is_empty());
+        // However many signatures there are, a statement does not wait for room.
+        let many: Vec<_> =
+            (0..2 * MOST_UNDER_WAY as u64).map(|sequence| signature(sequence, Scheme::Ed25519)).collect();
+        let mut signatures = Lane::new(Way::Signatures);
+        assert_eq!(due(&mut signatures, &many, 10).0.len(), MOST_UNDER_WAY);
+        let many = [many, vec![statement(9)]].concat();
+        assert_eq!(due(&mut lane(), &many, 10).0, ["Gatekeepers.state"]);
+    }
+
+    #[test]
+    fn a_signature_that_was_not_sent_for_the_chain_has_it_rests_as_one_that_was_refused() {
+        let item = [signature(3, Scheme::Ed25519)];
+        let not_sent =
+            |error: &str| never_sent(SubmitError::Pallet(PalletError { pallet: "Egress".into(), error: error.into() }));
+        let mut signatures = Lane::new(Way::Signatures);
+        let name = due(&mut signatures, &item, 18).1.unwrap();
+        signatures.settle(name, &not_sent("AlreadySigned"), 20);
+        assert!(due(&mut signatures, &item, 20 + REPEAT_BLOCKS - 1).0.is_empty());
+        let name = due(&mut signatures, &item, 20 + REPEAT_BLOCKS).1.unwrap();
+        signatures.settle(name, &not_sent("BadSignature"), 40);
+        assert!(due(&mut signatures, &item, 40 + 1_000 * REPEAT_BLOCKS).0.is_empty(), "it is of another message");
+        // A node that could not be asked is asked at the next head.
+        let mut signatures = Lane::new(Way::Signatures);
+        let name = due(&mut signatures, &item, 18).1.unwrap();
+        signatures.settle(name, &never_sent(SubmitError::Client(ClientError::new(ErrorCode::Unreachable, "gone"))), 20);
+        assert_eq!(due(&mut signatures, &item, 21).0, ["Egress.attach_signature"]);
     }
 
     #[test]
@@ -224,7 +343,7 @@ mod tests {
             (busy(), 21),
             (lost(ErrorCode::Unreachable), 21),
         ] {
-            let mut lane = Lane::default();
+            let mut lane = lane();
             let name = due(&mut lane, &[statement(1)], 18).1.unwrap();
             let attempted = gone(outcome);
             lane.settle(name, &attempted, 20);
@@ -232,7 +351,7 @@ mod tests {
             assert_eq!(due(&mut lane, &[statement(1)], again).0, ["Gatekeepers.state"], "{attempted:?}");
         }
         // What the TEE says no more is forgotten, and due at once if it says it again.
-        let mut lane = Lane::default();
+        let mut lane = lane();
         let name = due(&mut lane, &[statement(1)], 18).1.unwrap();
         lane.settle(name, &gone(refused("WrongAttachment")), 20);
         assert!(due(&mut lane, &[], 20).0.is_empty());
@@ -244,7 +363,7 @@ mod tests {
         let last = 18 + SHORT_LIFETIME_BLOCKS - 1;
         let busy = Err(SubmitError::Rejected { code: ErrorCode::Busy, message: "dropped: the pool is full".into() });
         for outcome in [lost(ErrorCode::Timeout), lost(ErrorCode::Unreachable), busy, included(21)] {
-            let mut lane = Lane::default();
+            let mut lane = lane();
             let name = due(&mut lane, &[statement(1)], 18).1.unwrap();
             let attempted = Attempted { outcome, possible_until: Some(last) };
             lane.settle(name, &attempted, 20);
@@ -257,7 +376,7 @@ mod tests {
             assert_eq!(due(&mut lane, &[statement(1)], last + SHOWN_BLOCKS).0, ["Gatekeepers.state"]);
         }
         // What a block refused is no copy that may still arrive.
-        let mut lane = Lane::default();
+        let mut lane = lane();
         let name = due(&mut lane, &[statement(1)], 18).1.unwrap();
         lane.settle(name, &Attempted { outcome: refused("WrongAttachment"), possible_until: Some(last) }, 20);
         assert_eq!(due(&mut lane, &[statement(1)], 20 + REPEAT_STATEMENT_BLOCKS).0, ["Gatekeepers.state"]);
@@ -274,23 +393,23 @@ mod tests {
     #[test]
     fn what_is_under_way_is_bounded() {
         let items: Vec<_> = (0..2 * MOST_UNDER_WAY as u16).map(statement).collect();
-        let mut lane = Lane::default();
+        let mut lane = lane();
         let (first, name) = due(&mut lane, &items, 10);
         assert_eq!(first.len(), MOST_UNDER_WAY);
         assert!(due(&mut lane, &items, 11).0.is_empty());
         lane.settle(name.unwrap(), &gone(refused("WrongPhase")), 11);
         assert_eq!(due(&mut lane, &items, 11).0.len(), 1);
         // However many a TEE says that are never heard of again.
-        let mut lane = Lane::default();
+        let mut other = self::lane();
         let mut all = 0;
         for round in 0..16u16 {
             let items: Vec<_> = (0..256).map(|dealer| statement(round * 256 + dealer)).collect();
-            for (name, _) in lane.due(&items, 10) {
-                lane.settle(name, &Attempted { outcome: lost(ErrorCode::Timeout), possible_until: Some(17) }, 10);
+            for Due { name, .. } in other.due(&items, 10) {
+                other.settle(name, &Attempted { outcome: lost(ErrorCode::Timeout), possible_until: Some(17) }, 10);
                 all += 1;
             }
         }
         assert_eq!(all, MOST_POSSIBLE);
-        assert_eq!(due(&mut lane, &[statement(1)], 17 + SHOWN_BLOCKS).0.len(), 1);
+        assert_eq!(due(&mut other, &[statement(1)], 17 + SHOWN_BLOCKS).0.len(), 1);
     }
 }

@@ -60,6 +60,9 @@ fn what_the_chain_has_already_counts_as_done() {
         ("Gatekeepers", "WrongPhase"),
         ("Gatekeepers", "TooLate"),
         ("Gatekeepers", "TakesNoPart"),
+        ("Gatekeepers", "TooManyAnswers"),
+        ("Egress", "AlreadySigned"),
+        ("Egress", "NotLeft"),
         ("Beacon", "NotAwaited"),
         ("Beacon", "NotDue"),
         ("Beacon", "AlreadyTaken"),
@@ -68,9 +71,11 @@ fn what_the_chain_has_already_counts_as_done() {
     }
     assert_eq!(judge(&refusal("Contracts", "StillClosing")), Settled::Later);
     assert_eq!(judge(&refusal("Attestation", "NoCollateral")), Settled::Later);
-    for error in ["NotAGatekeeper", "BadSignature", "WrongAttachment", "NoSuchComplaint", "NoSuchDelivery"] {
+    for error in ["NotAGatekeeper", "BadSignature", "WrongAttachment", "NoSuchComplaint", "NoSuchDelivery", "NotAgreed"]
+    {
         assert_eq!(judge(&refusal("Gatekeepers", error)), Settled::Later, "{error}");
     }
+    assert_eq!(judge(&refusal("Egress", "NoIdentities")), Settled::Later);
     let unreachable = ClientError::new(ErrorCode::Unreachable, "gone");
     assert_eq!(judge(&SubmitError::Client(unreachable)), Settled::Failed);
     let unpaid = SubmitError::Rejected { code: ErrorCode::InsufficientFunds, message: String::new() };
@@ -83,6 +88,9 @@ fn what_the_chain_can_never_take_is_submitted_once() {
         assert_eq!(judge(&refusal("Beacon", error)), Settled::Never, "{error}");
         assert_eq!(settled("Beacon.submit_partial", refusal("Beacon", error)).unwrap(), Settled::Never);
     }
+    // Another record than all holders confirmed, and no signature of the message's contract.
+    assert_eq!(judge(&refusal("Gatekeepers", "OtherRecord")), Settled::Never);
+    assert_eq!(judge(&refusal("Egress", "BadSignature")), Settled::Never);
     let mut submitted = Submitted::default();
     assert_eq!(submitted.due(&[result(1)], 10), [result(1)]);
     submitted.rest(name(&result(1)), NEVER);

@@ -2,7 +2,12 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 use super::*;
 use codec::Compact;
-use phala_protocol::{attestation::Assurance, AccountId};
+use phala_protocol::{
+    attestation::Assurance,
+    ceremony::Fault,
+    identities::{IdentityHolder, IdentityPoints, IdentityRecord},
+    AccountId,
+};
 use std::sync::Mutex as Locked;
 
 const OWN: WorkerId = WorkerId([1; 32]);
@@ -15,6 +20,7 @@ const ATTEMPT: (u32, u32) = (1, 0);
 #[derive(Default)]
 struct Played {
     record: Option<CeremonyRecord>,
+    of_identities: Option<IdentityCeremonyRecord>,
     workers: BTreeMap<WorkerId, WorkerRecord>,
     blocks: BTreeMap<BlockNumber, Vec<Vec<u8>>>,
     read: Locked<Vec<BlockNumber>>,
@@ -23,6 +29,10 @@ struct Played {
 impl Registry for Played {
     async fn ceremony(&self) -> Result<Option<CeremonyRecord>, ClientError> {
         self.record.clone().map(Some).ok_or_else(|| ClientError::new(ErrorCode::Unreachable, "the node is gone"))
+    }
+
+    async fn identity_ceremony(&self) -> Result<Option<IdentityCeremonyRecord>, ClientError> {
+        Ok(self.of_identities.clone())
     }
 
     async fn worker(&self, identity: &WorkerId) -> Result<Option<WorkerRecord>, ClientError> {
@@ -117,6 +127,49 @@ async fn whoever_complained_is_introduced_with_what_stands_on_chain_and_nobody_e
     let without = Registrations::default().seats(&played, |_| vec![], unknown, now).await.unwrap();
     assert!(without.accusers(&OWN, ATTEMPT, &keys()).is_empty());
     assert_eq!(without.registered.len(), 3);
+}
+
+#[tokio::test]
+async fn a_holder_that_lacks_shares_of_identities_is_introduced_to_dealers_of_either_set() {
+    // A former set that hands its keys over, of which one is in the new one too; the second holder complained.
+    let former_dealer = WorkerId([4; 32]);
+    let points = IdentityPoints { ed25519: [1; 32], sr25519: [2; 32] };
+    let holder = |index, gatekeeper| IdentityHolder { index, gatekeeper, shares: points };
+    let former_holders = vec![holder(1, former_dealer), holder(2, OWN)];
+    let former = IdentityRecord { era: 1, threshold: 2, keys: points, holders: former_holders };
+    let holders = [OWN, ACCUSER, SILENT];
+    let mut record = IdentityCeremonyRecord::new(2, 5, Some(&former), &holders, |holder| *holder != SILENT);
+    record.holders[1].key = Some(registration(ACCUSER).encryption_key);
+    let mut played = played();
+    played.of_identities = Some(record.clone());
+    played.workers.insert(former_dealer, worker(former_dealer, 13));
+    let right = register(&OPERATOR, &registration(former_dealer), &evidence(4));
+    played.blocks.insert(13, vec![right]);
+    let now = Instant::now();
+    let found = seats(&Registrations::default(), &played, now).await;
+    let expected = Introduction {
+        registration: registration(ACCUSER),
+        encryption_key: key(&ACCUSER),
+        evidence: evidence(2),
+        collateral: b"ours".to_vec(),
+    };
+    for own in [OWN, former_dealer] {
+        assert_eq!(found.accusers_of_identities(&own, (2, 5), &keys()), std::slice::from_ref(&expected));
+    }
+    assert!(found.registered.contains_key(&former_dealer), "a dealer's introduction is told from a forged one");
+    assert!(found.accusers_of_identities(&ACCUSER, (2, 5), &keys()).is_empty(), "not to itself");
+    assert!(found.accusers_of_identities(&OWN, (2, 4), &keys()).is_empty(), "another attempt");
+    assert!(found.accusers(&OWN, (2, 5), &keys()).is_empty(), "the attempts of roots are others");
+    // One that has confirmed lacks nothing, and one that is left out is not waited for.
+    record.holders[1].confirmed = Some([9; 32]);
+    played.of_identities = Some(record.clone());
+    let found = seats(&Registrations::default(), &played, now).await;
+    assert!(found.accusers_of_identities(&OWN, (2, 5), &keys()).is_empty());
+    record.holders[1].confirmed = None;
+    record.holders[1].left_out = Some(Fault::Absent);
+    played.of_identities = Some(record);
+    let found = seats(&Registrations::default(), &played, now).await;
+    assert!(found.accusers_of_identities(&OWN, (2, 5), &keys()).is_empty());
 }
 
 #[tokio::test]

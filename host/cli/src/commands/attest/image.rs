@@ -5,22 +5,36 @@
 //! so. Of such a log, all that can be computed has to be there as it was computed. Whoever wrote the files controls them; none is judged.
 
 use crate::{
-    args::AttestImageArgs,
+    args::{AttestImageArgs, PageOrderArgument},
     error::{io, CliError},
     evidence::read,
-    launch::{
-        decode_firmware, decode_loader, decode_partition_table, decode_pe, replay, rtmr1, rtmr2, Digest, Firmware,
-        Measured, FIRMWARE_LIMIT, IMAGE_LIMIT,
-    },
     output::Output,
 };
 use phala_attest::{decode_event_log, measurement, Event, TdReport};
-use phala_client::ErrorCode;
+use phala_client::{
+    launch::{
+        decode_firmware, decode_loader, decode_partition_table, decode_pe, replay, rtmr1, rtmr2, Digest, Disk,
+        DiskFault, Firmware, Measured, PageOrder, FIRMWARE_LIMIT, IMAGE_LIMIT,
+    },
+    ErrorCode,
+};
 use phala_protocol::ids::to_hex;
 use serde_json::{json, Map, Value};
-use std::{fmt::Display, fs::File, io::Read, path::Path};
+use std::{fmt::Display, fs::File, io::Read, os::unix::fs::FileExt, path::Path};
 
 const NAMES: [&str; 5] = ["mrtd", "rtmr0", "rtmr1", "rtmr2", "rtmr3"];
+
+/// A disk, or a file that holds one, that is read where it lies.
+struct DiskFile(File);
+
+impl Disk for DiskFile {
+    fn read(&self, at: u64, length: usize) -> Result<Vec<u8>, DiskFault> {
+        let mut bytes = vec![0; length];
+        let failed = |error: std::io::Error| DiskFault::Read { at, reason: error.to_string() };
+        self.0.read_exact_at(&mut bytes, at).map_err(failed)?;
+        Ok(bytes)
+    }
+}
 
 /// What a register's value rests on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +102,7 @@ fn read_up_to(path: &Path, limit: usize) -> Result<Vec<u8>, CliError> {
 /// What is measured into RTMR1 and RTMR2, as far as the files that were named decide it.
 fn start(args: &AttestImageArgs) -> Result<(Vec<Measured>, Vec<Measured>), CliError> {
     if let Some(path) = &args.image {
-        let disk = File::open(path).map_err(io("read", path))?;
+        let disk = DiskFile(File::open(path).map_err(io("read", path))?);
         let table = decode_partition_table(&disk).map_err(at(path))?;
         let loader = decode_loader(&disk, table.system).map_err(at(path))?;
         let image = decode_pe(&loader).map_err(at(path))?;
@@ -143,7 +157,7 @@ fn launch(
     });
     Ok(Launch {
         registers: [
-            Some((firmware.mrtd(args.page_order), Basis::Computed)),
+            Some((firmware.mrtd(order(args.page_order)), Basis::Computed)),
             args.rtmr0.map(|value| (value, Basis::Given)).or_else(|| of_log(0)),
             of_files(&rtmr1).or_else(|| of_log(1)),
             of_files(&rtmr2).or_else(|| of_log(2)),
@@ -157,6 +171,13 @@ fn launch(
         xfam: args.xfam,
         mr_config_id: args.mr_config_id.unwrap_or([0; 48]),
     })
+}
+
+const fn order(argument: PageOrderArgument) -> PageOrder {
+    match argument {
+        PageOrderArgument::Interleaved => PageOrder::Interleaved,
+        PageOrderArgument::TwoPass => PageOrder::TwoPass,
+    }
 }
 
 /// Whether a log's events of a register are those that were computed, or begin with them.
@@ -284,10 +305,8 @@ impl Launch {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
-    use crate::{
-        commands::attest::measurement::of_fields,
-        launch::{sha384, tests as files, PageOrder},
-    };
+    use crate::commands::attest::measurement::of_fields;
+    use phala_client::launch::{sha384, testing as files};
     use std::io::Write;
 
     const GIB: u64 = 1 << 30;
@@ -298,7 +317,7 @@ mod tests {
             image: None,
             uki: None,
             memory,
-            page_order: PageOrder::Interleaved,
+            page_order: PageOrderArgument::Interleaved,
             event_log: None,
             rtmr0: None,
             td_attributes: [0, 0, 0, 0x10, 0, 0, 0, 0],

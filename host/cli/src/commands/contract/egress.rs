@@ -1,8 +1,10 @@
-//! `phala contract egress`, and what a command sent: items that leave their cluster, and what the chain did with them.
+//! `phala contract egress`, and what a command sent: items that leave their cluster, what the chain did with them, and messages'
+//! signatures.
 //!
-//! Guarantees: a fate is what a storage proof against a finalised head shows. Contracts control what they send; its bytes are shown as
-//! digits.
+//! Guarantees: a fate is what a storage proof against a finalised head shows, and so is a signature, which is shown only if it holds under
+//! the key of the contract that sent the message. Contracts control what they send; its bytes are shown as digits.
 
+use super::address;
 use crate::{
     accounts,
     args::Global,
@@ -13,9 +15,10 @@ use crate::{
 use phala_client::ErrorCode;
 use phala_protocol::{
     egress::{EgressAction, EgressFate, EgressItem, EgressOutcome},
+    identities::signing::EgressSignature,
     ids::to_hex,
     limits::EGRESS_FATES_KEPT,
-    storage, ClusterId,
+    storage, AccountId, ClusterId, Hash,
 };
 use serde_json::{json, Value};
 
@@ -129,15 +132,57 @@ pub async fn run(global: &Global, sequence: u64, cluster: u32, output: Output) -
     let connected = network::connect(global).await?;
     let known = fates(&connected, ClusterId(cluster), &[sequence]).await?;
     let known = known.first().copied().ok_or_else(|| CliError::new(ErrorCode::Internal, "an item has no fate"))?;
-    let json = json!({"cluster": cluster, "sequence": sequence, "fate": known.json()});
-    output.data(&json, || format!("item {sequence} of cluster {cluster} {}", known.line()));
+    let has_left = matches!(&known, Known::Taken(EgressFate { outcome: EgressOutcome::Left, .. }));
+    let signatures = match has_left {
+        true => phala_client::egress::signatures(&connected.network, ClusterId(cluster), sequence).await?,
+        false => Vec::new(),
+    };
+    let mut json = json!({"cluster": cluster, "sequence": sequence, "fate": known.json()});
+    if let (true, Value::Object(object)) = (has_left, &mut json) {
+        object.insert("signatures".to_owned(), signed(connected.network.genesis(), &signatures));
+    }
+    output.data(&json, || {
+        let fate = format!("item {sequence} of cluster {cluster} {}", known.line());
+        let lines = has_left.then(|| signed_lines(&signatures));
+        [fate].into_iter().chain(lines.into_iter().flatten()).collect::<Vec<_>>().join("\n")
+    });
     Ok(())
+}
+
+/// Signatures under a message for programs: whoever has one needs nothing else to verify it.
+fn signed(genesis: &Hash, signatures: &[EgressSignature]) -> Value {
+    let list = signatures.iter().map(|signature| {
+        let EgressSignature { item, scheme, key, signature } = signature;
+        json!({
+            "scheme": address::scheme(*scheme),
+            "key": to_hex(key),
+            "address": accounts::address(&AccountId(*key)),
+            "signed": to_hex(&EgressSignature::payload(genesis, *scheme, item)),
+            "signature": to_hex(signature),
+        })
+    });
+    list.collect()
+}
+
+/// Signatures under a message for people.
+fn signed_lines(signatures: &[EgressSignature]) -> Vec<String> {
+    if signatures.is_empty() {
+        return vec![
+            "it has no signature yet: gatekeepers make them where the network has identities, see `phala gatekeeper identities`"
+                .to_owned(),
+        ];
+    }
+    let line = |signature: &EgressSignature| {
+        let (scheme, address) = (address::scheme(signature.scheme), accounts::address(&AccountId(signature.key)));
+        format!("signed ({scheme}) by its contract, {address}: {}", to_hex(&signature.signature))
+    };
+    signatures.iter().map(line).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use phala_protocol::{egress::EgressFailure, AccountId, ContractId};
+    use phala_protocol::{egress::EgressFailure, identities::Scheme, ContractId};
 
     fn item() -> EgressItem {
         let action = EgressAction::Transfer { to: AccountId([2; 32]), amount: 1_500_000_000_000 };
@@ -151,6 +196,25 @@ mod tests {
         assert_eq!(Known::of(7, Some(7), None), Known::Waits);
         assert_eq!(Known::of(7, Some(8), None), Known::Forgotten);
         assert_eq!(Known::of(7, Some(8), Some(fate)), Known::Taken(fate));
+    }
+
+    #[test]
+    fn a_message_that_has_left_is_shown_with_the_signatures_that_it_has() {
+        let of = |scheme| EgressSignature { item: [1; 32], scheme, key: [2; 32], signature: [3; 64] };
+        let both = [of(Scheme::Ed25519), of(Scheme::Ristretto255)];
+        let shown = signed(&[7; 32], &both);
+        for (place, (name, signature)) in ["ed25519", "sr25519"].into_iter().zip(&both).enumerate() {
+            let shown = &shown[place];
+            assert_eq!((&shown["scheme"], &shown["key"]), (&json!(name), &json!(to_hex(&[2; 32]))));
+            assert_eq!(shown["signature"], to_hex(&[3; 64]));
+            assert_eq!(shown["signed"], to_hex(&EgressSignature::payload(&[7; 32], signature.scheme, &[1; 32])));
+            assert_eq!(shown["address"], accounts::address(&AccountId([2; 32])));
+        }
+        assert_ne!(shown[0]["signed"], shown[1]["signed"]);
+        let lines = signed_lines(&both);
+        assert!(lines.len() == 2 && lines[1].contains("sr25519") && lines[1].contains(&to_hex(&[3; 64])));
+        assert_eq!(signed(&[7; 32], &[]), json!([]));
+        assert!(signed_lines(&[])[0].contains("no signature yet"));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! `phala contract`: from an empty folder to a deployed contract, its commands, queries and receipts.
 
+mod address;
 mod build;
 mod call;
 pub mod deploy;
@@ -36,6 +37,7 @@ pub async fn run(global: &Global, command: ContractCommand, output: Output) -> R
         ContractCommand::Reply(args) => reply::run(global, &args, output).await,
         ContractCommand::Pending => reply::list(output),
         ContractCommand::Query(args) => query::run(global, &args, output).await,
+        ContractCommand::Address { contract } => address::run(global, &contract, output).await,
         ContractCommand::Egress { sequence, cluster } => egress::run(global, sequence, cluster, output).await,
         ContractCommand::List => show::list(global, output).await,
         ContractCommand::Info { contract } => show::info(global, &contract, output).await,

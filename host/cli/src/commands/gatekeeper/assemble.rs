@@ -3,7 +3,8 @@
 //! Walks back from a finalised block through the node's states, as far as the ceremony's record stands in them, and takes the signed
 //! statements out of the blocks in which the record changed. A statement is found by its era and attempt, wherever in an extrinsic it
 //! stands, and known by its seat's signature and by the record that took it; so one that was sent within a batch is found, and one that
-//! was refused is not. All is the node's word: a node that lies about records is found out by comparing with another one's transcript.
+//! was refused is not. Of each record the node is asked for what proves it, from the genesis that the user pinned on; a record that it
+//! cannot prove, because it has no such state any more, is its word, and the file says so. All of it is checked before it is written.
 
 use super::transcript;
 use crate::{
@@ -13,13 +14,13 @@ use crate::{
     output::{note, Output},
 };
 use codec::{Decode, DecodeAll, Encode};
-use phala_client::{Chain, ClientError, ErrorCode};
+use phala_client::{transcript::ProvedTranscript, Chain, ClientError, ErrorCode, Network};
 use phala_crypto::{
     signature::ed25519,
     transcript::{is_taken, Transcript, MAX_TRANSCRIPT_RECORDS},
 };
 use phala_protocol::{
-    ceremony::{CeremonyRecord, SignedStatement},
+    ceremony::{agreed, CeremonyRecord, SignedStatement},
     ids::BlockNumber,
     storage, Hash,
 };
@@ -30,12 +31,29 @@ const MOST_BLOCKS: usize = MAX_TRANSCRIPT_RECORDS;
 /// Runs `phala gatekeeper transcript`.
 pub async fn run(global: &Global, args: &TranscriptArgs, output: Output) -> Result<(), CliError> {
     let connected = network::connect(global).await?;
-    let (chain, genesis) = (connected.network.chain(), connected.network.genesis());
+    let file = assemble(&connected.network, args).await?;
+    // Before it is given out: a node that contradicts itself is found out here.
+    let checked = transcript::check(connected.network.genesis(), &file)?;
+    let path = home::absolute(&args.output)?;
+    home::write_whole(&path, &file.to_bytes()?)?;
+    let mut json = checked.json();
+    if let serde_json::Value::Object(object) = &mut json {
+        object.insert("file".to_owned(), path.display().to_string().into());
+    }
+    output.data(&json, || format!("{}\nwritten to {}", checked.text(), path.display()));
+    Ok(())
+}
+
+/// What a node shows of a ceremony, and what it can prove of that.
+async fn assemble(network: &Network, args: &TranscriptArgs) -> Result<ProvedTranscript, CliError> {
+    let (chain, genesis) = (network.chain(), network.genesis());
     let found = find(chain, args).await?;
     if !found.from_its_beginning {
         note("note: the transcript does not begin with the ceremony: the states before are gone, or too many");
     }
     let mut transcript = found.records();
+    // At once: a node that prunes loses the oldest of these states next.
+    let proofs = network.prove_ceremony(&transcript.records, found.made_root()).await?;
     for run in found.runs.iter().rev() {
         for extrinsic in chain.body(&run.hash).await? {
             for statement in statements(&extrinsic, &run.record, genesis) {
@@ -43,17 +61,7 @@ pub async fn run(global: &Global, args: &TranscriptArgs, output: Output) -> Resu
             }
         }
     }
-    // Before it is given out: a node that contradicts itself is found out here.
-    let checked = transcript::check(genesis, &transcript)?;
-    let bytes = transcript::to_bytes(genesis, &transcript);
-    let path = home::absolute(&args.output)?;
-    home::write_whole(&path, &bytes)?;
-    let mut json = checked.json();
-    if let serde_json::Value::Object(object) = &mut json {
-        object.insert("file".to_owned(), path.display().to_string().into());
-    }
-    output.data(&json, || format!("{}\nwritten to {}", checked.text(), path.display()));
-    Ok(())
+    Ok(ProvedTranscript { genesis: *genesis, transcript, proofs })
 }
 
 async fn find(chain: &Chain, args: &TranscriptArgs) -> Result<Search, CliError> {
@@ -119,15 +127,18 @@ struct Search {
     /// How the attempt after the one that is looked for began: what that one led to.
     after: Option<(BlockNumber, CeremonyRecord)>,
     from_its_beginning: bool,
+    /// The newest block that was looked at.
+    newest: Option<BlockNumber>,
 }
 
 impl Search {
     fn new(era: Option<u32>, attempt: Option<u32>) -> Self {
-        Self { era, attempt, raw: None, runs: Vec::new(), after: None, from_its_beginning: false }
+        Self { era, attempt, raw: None, runs: Vec::new(), after: None, from_its_beginning: false, newest: None }
     }
 
     /// Takes the state of the next older block. Returns whether everything is found.
     fn take(&mut self, number: BlockNumber, hash: Hash, raw: Option<Vec<u8>>) -> Result<bool, CliError> {
+        self.newest = self.newest.max(Some(number));
         let same = raw.is_some() && raw == self.raw;
         let record = raw.as_deref().map(|mut bytes| CeremonyRecord::decode_all(&mut bytes)).transpose();
         let record = record.map_err(|_| {
@@ -167,6 +178,13 @@ impl Search {
         self.from_its_beginning
     }
 
+    /// The era and the block in whose state the root has to be that the last record led to: the first one without the ceremony.
+    fn made_root(&self) -> Option<(u32, BlockNumber)> {
+        let run = self.runs.first().filter(|run| self.newest > Some(run.last))?;
+        agreed(&run.record)?;
+        Some((run.record.era, run.last.checked_add(1)?))
+    }
+
     /// The records, oldest first.
     fn records(&self) -> Transcript {
         let mut transcript = Transcript::default();
@@ -198,88 +216,4 @@ fn statements(extrinsic: &[u8], record: &CeremonyRecord, genesis: &Hash) -> Vec<
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests")]
-    use super::*;
-    use phala_crypto::{signature::ed25519::IdentityKey, Secret};
-    use phala_protocol::{
-        ceremony::{Phase, Statement},
-        WorkerId,
-    };
-
-    const GENESIS: Hash = [7; 32];
-
-    fn key(index: u8) -> IdentityKey {
-        IdentityKey::from_seed(&Secret::new([index; 32]))
-    }
-
-    fn record(era: u32, attempt: u32) -> CeremonyRecord {
-        let mut record = CeremonyRecord::new(era, attempt, &[1, 2, 3, 4].map(|index| WorkerId(key(index).public())));
-        record.begin(Phase::Commit, 10, 50);
-        record
-    }
-
-    fn commit(index: u8, record: &CeremonyRecord, package: Hash) -> SignedStatement {
-        let mut signed = SignedStatement {
-            era: record.era,
-            attempt: record.attempt,
-            index: index.into(),
-            statement: Statement::Commit { package },
-            signature: [0; 64],
-        };
-        signed.signature = key(index).sign(&signed.signing_payload(&GENESIS));
-        signed
-    }
-
-    fn walk(search: &mut Search, states: &[(BlockNumber, Option<&CeremonyRecord>)]) -> bool {
-        states
-            .iter()
-            .any(|(number, record)| search.take(*number, [*number as u8; 32], record.map(Encode::encode)).unwrap())
-    }
-
-    #[test]
-    fn a_ceremony_is_found_from_its_end_to_its_beginning_and_nothing_else() {
-        let (before, first, second) = (record(1, 0), record(2, 0), record(2, 1));
-        let mut later = first.clone();
-        later.seats[0].package = Some([1; 32]);
-        let states = [
-            (29, None),
-            (28, Some(&second)),
-            (27, Some(&later)),
-            (26, Some(&later)),
-            (25, Some(&first)),
-            (24, None),
-            (23, Some(&before)),
-        ];
-        let heads = |search: &Search| search.records().records.iter().map(|(head, _)| *head).collect::<Vec<_>>();
-        let mut newest = Search::new(None, None);
-        assert!(walk(&mut newest, &states));
-        assert_eq!((newest.era, heads(&newest), newest.from_its_beginning), (Some(2), vec![25, 26, 28], true));
-        // The attempt after shows what the one that was asked for led to.
-        let mut one = Search::new(None, Some(0));
-        assert!(walk(&mut one, &states));
-        assert_eq!((heads(&one), one.runs.len()), (vec![25, 26, 28], 2));
-        let mut other = Search::new(Some(1), None);
-        assert!(!walk(&mut other, &states), "older blocks were not looked at");
-        assert_eq!((heads(&other), other.from_its_beginning), (vec![23], false));
-        let mut none = Search::new(Some(9), None);
-        assert!(!walk(&mut none, &states) && none.runs.is_empty());
-        assert!(none.take(22, [0; 32], Some(vec![1])).is_err(), "no record");
-    }
-
-    #[test]
-    fn a_statement_is_found_in_a_batch_and_only_if_it_was_taken_and_signed() {
-        let mut shown = record(0, 0);
-        shown.seats[1].package = Some([5; 32]);
-        let taken = commit(2, &shown, [5; 32]);
-        let refused = commit(2, &shown, [6; 32]);
-        let mut forged = taken;
-        forged.signature[0] ^= 1;
-        // Zeros look like era and attempt 0.
-        let batch = [&[0; 40][..], &refused.encode(), &[8; 3], &forged.encode(), &taken.encode(), &[0; 9]].concat();
-        assert_eq!(statements(&batch, &shown, &GENESIS), [taken]);
-        assert_eq!(statements(&batch, &shown, &[8; 32]), [], "of another chain");
-        assert_eq!(statements(&batch[..50], &shown, &GENESIS), []);
-        assert_eq!(statements(&[], &shown, &GENESIS), []);
-    }
-}
+mod tests;

@@ -1,7 +1,8 @@
-//! `phala gatekeeper`: shows roots, ceremonies and seats, binds and starts them, has them sign suspensions, and writes and checks transcripts of
-//! ceremonies.
+//! `phala gatekeeper`: shows roots, ceremonies, seats and identities, binds and starts them, has gatekeepers sign suspensions, and writes
+//! and checks transcripts of ceremonies.
 
 mod assemble;
+mod identities;
 mod status;
 mod suspend;
 mod transcript;
@@ -24,6 +25,9 @@ pub async fn run(global: &Global, command: GatekeeperCommand, output: Output) ->
         GatekeeperCommand::Status => status::run(global, output).await,
         GatekeeperCommand::RegisterSeat { identity, from } => register_seat(global, &identity, &from, output).await,
         GatekeeperCommand::Start { identities, from } => start(global, &identities, &from, output).await,
+        GatekeeperCommand::Identities => identities::run(global, output).await,
+        GatekeeperCommand::StartIdentities { from } => identities::start(global, &from, output).await,
+        GatekeeperCommand::CancelIdentities { from } => identities::cancel(global, &from, output).await,
         GatekeeperCommand::Suspend(args) => suspend::run(global, &args, output).await,
         GatekeeperCommand::Transcript(args) => assemble::run(global, &args, output).await,
         GatekeeperCommand::VerifyTranscript(args) => transcript::run(global, &args, output),
@@ -99,5 +103,8 @@ mod tests {
         assert_eq!(ChainCall::register_seat(id), ChainCall::raw("Gatekeepers", "register_seat", vec![3; 32]));
         let seats = vec![id; 4];
         assert_eq!(ChainCall::start_ceremony(&seats), ChainCall::raw("Gatekeepers", "start", seats.encode()));
+        let (start, cancel) = (ChainCall::start_identities(), ChainCall::cancel_identities());
+        assert_eq!(start, ChainCall::raw("Gatekeepers", "start_identities", vec![]));
+        assert_eq!(cancel, ChainCall::raw("Gatekeepers", "cancel_identities", vec![]));
     }
 }

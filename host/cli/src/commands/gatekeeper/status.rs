@@ -13,7 +13,7 @@ use crate::{
 };
 use phala_protocol::{
     attestation::Assurance,
-    ceremony::{CeremonyRecord, Fault, SeatRecord},
+    ceremony::{CeremonyRecord, Complaint, Fault, SeatRecord},
     chain_state::WorkerRecord,
     ids::to_hex,
     storage, AccountId, WorkerId,
@@ -91,21 +91,22 @@ fn seat_in(seats: Option<&[WorkerId]>, id: &WorkerId) -> Option<u32> {
     (1u32..).zip(seats.unwrap_or_default()).find(|(_, seat)| *seat == id).map(|(index, _)| index)
 }
 
+/// The complaints of a ceremony, of a root's or of identities, for scripts.
+pub fn complaints(all: &[Complaint]) -> Value {
+    let complaint = |complaint: &Complaint| {
+        json!({
+            "accuser": complaint.accuser,
+            "dealer": complaint.dealer,
+            "delivered": complaint.delivered.is_some(),
+            "disputed": complaint.disputed,
+            "answered": complaint.answer.is_some(),
+        })
+    };
+    all.iter().map(complaint).collect()
+}
+
 /// A ceremony for scripts.
 pub fn ceremony(record: &CeremonyRecord) -> Value {
-    let complaints: Vec<Value> = record
-        .complaints
-        .iter()
-        .map(|complaint| {
-            json!({
-                "accuser": complaint.accuser,
-                "dealer": complaint.dealer,
-                "delivered": complaint.delivered.is_some(),
-                "disputed": complaint.disputed,
-                "answered": complaint.answer.is_some(),
-            })
-        })
-        .collect();
     let seats: Vec<Value> = (1u16..)
         .zip(&record.seats)
         .map(|(index, seat)| {
@@ -117,7 +118,7 @@ pub fn ceremony(record: &CeremonyRecord) -> Value {
                 "committed": seat.package.is_some(),
                 "confirmed": seat.confirmed.map(|keys| to_hex(&keys.share_list)),
                 "confirmed_beacon": seat.confirmed.map(|keys| to_hex(&keys.beacon)),
-                "complained_of": complained_of(record, index),
+                "complained_of": complained_of(&record.complaints, index),
                 "rejected": seat.rejected,
             })
         })
@@ -129,7 +130,7 @@ pub fn ceremony(record: &CeremonyRecord) -> Value {
         "until": record.until,
         "threshold": record.threshold,
         "seats": seats,
-        "complaints": complaints,
+        "complaints": complaints(&record.complaints),
     })
 }
 
@@ -141,9 +142,9 @@ pub const fn fault(fault: Fault) -> &'static str {
     }
 }
 
-/// The dealers of whom the seat says that it has no valid share of them.
-fn complained_of(record: &CeremonyRecord, accuser: u16) -> Vec<u16> {
-    record.complaints.iter().filter(|known| known.accuser == accuser).map(|known| known.dealer).collect()
+/// The dealers of whom the seat or holder says that it has no valid shares of them.
+pub fn complained_of(complaints: &[Complaint], accuser: u16) -> Vec<u16> {
+    complaints.iter().filter(|known| known.accuser == accuser).map(|known| known.dealer).collect()
 }
 
 /// What a seat has done, in words.
@@ -153,7 +154,7 @@ fn done(record: &CeremonyRecord, index: u16, seat: &SeatRecord) -> String {
         said.push(format!("left out ({})", fault(why)));
     }
     said.push(if seat.package.is_some() { "committed" } else { "has not committed" }.to_owned());
-    let missing = complained_of(record, index);
+    let missing = complained_of(&record.complaints, index);
     if !missing.is_empty() {
         said.push(format!("complains of {missing:?}"));
     }
@@ -222,7 +223,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
     use crate::roots::tests::root;
-    use phala_protocol::ceremony::{Complaint, Confirmed, Phase};
+    use phala_protocol::ceremony::{Confirmed, Phase};
 
     fn record() -> CeremonyRecord {
         let mut record = CeremonyRecord::new(3, 1, &[1, 2, 3, 4].map(|byte| WorkerId([byte; 32])));

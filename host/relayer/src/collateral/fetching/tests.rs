@@ -382,6 +382,8 @@ fn unregistered() -> TeeStatus {
         inboxes: vec![],
         wanted_codes: vec![],
         attempt: None,
+        identity_attempt: None,
+        signing: None,
         outgoing: vec![Outgoing::Register { registration, evidence }],
     }
 }

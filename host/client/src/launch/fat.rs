@@ -2,13 +2,14 @@
 //!
 //! Source: Microsoft, "FAT32 File System Specification"; UEFI 2.10, sections 3.5.1 and 13.3. FAT32 only, and short names only, which all names
 //! on the way are. What systemd's stub would take in from beside the file and measure too is refused: folders in `\loader` (addons,
-//! credentials), and anything else in `\EFI\BOOT`. Every loop ends: a chain of clusters is as long as its file or, of a folder, as its
-//! limit. Whoever wrote the disk controls it.
+//! credentials), and anything else in `\EFI\BOOT`. Every loop ends: a chain of clusters is as long as its file, and in no
+//! circle, or, of a folder, as its limit. Whoever wrote the disk controls it.
 
 use super::{
     gpt::{Disk, DiskFault, Extent},
     slice, u16_at, u32_at, IMAGE_LIMIT,
 };
+use std::collections::BTreeSet;
 
 /// Bytes of the longest allocation table: enough for 2 GiB in the smallest clusters.
 const TABLE_LIMIT: u64 = 16 * 1024 * 1024;
@@ -26,6 +27,15 @@ struct Entry {
     is_folder: bool,
     cluster: u32,
     length: u32,
+}
+
+/// What a chain of clusters may do.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Chain {
+    /// End: in a circle, a small disk would have a file of any length.
+    Ends,
+    /// Run in a circle, and be read as far as the limit.
+    MayCircle,
 }
 
 struct Volume<'a, D> {
@@ -58,7 +68,7 @@ pub fn decode_loader(disk: &impl Disk, system: Extent) -> Result<Vec<u8>, DiskFa
     if file.length as usize > IMAGE_LIMIT {
         return Err(DiskFault::TooLong);
     }
-    let mut bytes = volume.content(file.cluster, file.length as usize)?;
+    let mut bytes = volume.content(file.cluster, file.length as usize, Chain::Ends)?;
     bytes.truncate(file.length as usize);
     if bytes.len() == file.length as usize {
         Ok(bytes)
@@ -107,10 +117,14 @@ impl<'a, D: Disk> Volume<'a, D> {
     }
 
     /// Whole clusters of a chain, until there are `length` bytes or the chain ends.
-    fn content(&self, first: u32, length: usize) -> Result<Vec<u8>, DiskFault> {
+    fn content(&self, first: u32, length: usize, chain: Chain) -> Result<Vec<u8>, DiskFault> {
         let mut bytes = Vec::new();
+        let mut seen = BTreeSet::new();
         let mut cluster = first;
         while bytes.len() < length && cluster < 0x0fff_fff8 {
+            if chain == Chain::Ends && !seen.insert(cluster) {
+                return Err(DiskFault::FileSystem);
+            }
             let index = cluster.checked_sub(2).filter(|_| cluster < self.end).ok_or(DiskFault::FileSystem)?;
             let place = u64::from(index) * self.cluster as u64;
             let place = self.data.checked_add(place).ok_or(DiskFault::FileSystem)?;
@@ -122,7 +136,7 @@ impl<'a, D: Disk> Volume<'a, D> {
     }
 
     fn folder(&self, first: u32) -> Result<Vec<Entry>, DiskFault> {
-        let bytes = self.content(first, FOLDER_LIMIT)?;
+        let bytes = self.content(first, FOLDER_LIMIT, Chain::MayCircle)?;
         let mut entries = Vec::new();
         for entry in bytes.chunks_exact(32) {
             let attributes = entry.get(11).copied().ok_or(DiskFault::FileSystem)?;

@@ -71,11 +71,11 @@ pub enum FirmwareFault {
 }
 
 /// In which order a hypervisor adds and extends the pages of a section.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PageOrder {
-    /// Each page is added, then extended: Linux 6.16 and newer
+    /// Each page is added, then extended: Linux 6.16 and newer.
     Interleaved,
-    /// All pages of a section are added, then all are extended: hypervisors from before
+    /// All pages of a section are added, then all are extended: hypervisors from before.
     TwoPass,
 }
 

@@ -4,7 +4,6 @@
 //! entries that are in use (8 bytes), and these. Blocks of 512 bytes, as QEMU presents a disk. Whoever wrote the disk controls it.
 
 use super::{array, slice, u32_at, u64_at};
-use std::{fs::File, os::unix::fs::FileExt};
 
 const BLOCK: u64 = 512;
 const HEADER: usize = 92;
@@ -46,19 +45,10 @@ pub enum DiskFault {
     TooLong,
 }
 
-/// A disk, or a file that holds one.
+/// A disk, or a file that holds one. What reads it is the caller's.
 pub trait Disk {
-    /// Exactly `length` bytes at byte `at`.
+    /// Exactly `length` bytes at byte `at`, or [`DiskFault::Read`]. No more than 16 MiB are asked for at once.
     fn read(&self, at: u64, length: usize) -> Result<Vec<u8>, DiskFault>;
-}
-
-impl Disk for File {
-    fn read(&self, at: u64, length: usize) -> Result<Vec<u8>, DiskFault> {
-        let mut bytes = vec![0; length];
-        let failed = |error: std::io::Error| DiskFault::Read { at, reason: error.to_string() };
-        self.read_exact_at(&mut bytes, at).map_err(failed)?;
-        Ok(bytes)
-    }
 }
 
 impl Disk for Vec<u8> {

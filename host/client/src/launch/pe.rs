@@ -152,6 +152,12 @@ impl<'a> Program<'a> {
         hash.finalize().into()
     }
 
+    /// Bytes that all its sections take in memory: the most that reading one of them allocates.
+    pub fn memory(&self) -> usize {
+        // Bounded when they were decoded.
+        self.sections.iter().fold(0, |sum: usize, section| sum.saturating_add(section.length))
+    }
+
     /// What the first section of a name holds in memory: behind the bytes of the file, zeros up to its length there.
     pub fn section(&self, name: &str) -> Option<Cow<'a, [u8]>> {
         let section = self.sections.iter().find(|section| is_named(section.name, name))?;

@@ -11,19 +11,22 @@
 //! program it predicts, and by which version's source; what a version that is not known might do is refused, not guessed.
 //!
 //! The files are foreign: decoding is bounded, allocates no more than the limits here and what a file's own size allows, and what is not
-//! understood is an error that says which part of which file. Nothing is judged: whether an image is a good one is not asked.
+//! understood is an error that says which part of which file. Does not do: open files or read devices - bytes and a [`Disk`] are
+//! arguments - or judge whether an image is a good one.
 
 mod boot;
 mod fat;
 mod firmware;
 mod gpt;
 mod pe;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
-pub use boot::{rtmr1, rtmr2};
+pub use boot::{rtmr1, rtmr2, BootFault};
 pub use fat::decode_loader;
-pub use firmware::{decode_firmware, Firmware, PageOrder, FIRMWARE_LIMIT};
-pub use gpt::decode_partition_table;
-pub use pe::decode_pe;
+pub use firmware::{decode_firmware, Firmware, FirmwareFault, PageOrder, FIRMWARE_LIMIT};
+pub use gpt::{decode_partition_table, Disk, DiskFault, Extent, PartitionTable};
+pub use pe::{decode_pe, PeFault, Program};
 
 use sha2::{Digest as _, Sha384};
 
@@ -83,4 +86,4 @@ fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
 }
 
 #[cfg(test)]
-pub mod tests;
+mod tests;
