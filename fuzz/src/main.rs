@@ -101,7 +101,7 @@ fn all(options: &Options) -> Result<ExitCode, String> {
     let campaign = Campaign { seed: options.seed, milliseconds: (options.minutes * 60_000.0) as u64 };
     let mut record = Record::open(options.record.as_deref(), campaign)?;
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let commit = std::env::var("PHALA_COMMIT").unwrap_or_else(|_| "unknown".to_owned());
+    let commit = phala_campaigns::commit();
     println!(
         "seed {}, {} minutes a target, random and verdict-guided, no coverage instrumentation",
         options.seed, options.minutes
@@ -202,9 +202,7 @@ fn conclude(record: &Record, recorded: bool) -> ExitCode {
     let executed: u64 = rows.iter().map(|row| row.report.executions).sum();
     let found: usize = rows.iter().map(|row| row.report.findings.len()).sum();
     println!("\n{} of {} targets, {executed} executions, {found} findings", rows.len(), TARGETS.len());
-    let mut commits: Vec<&str> = rows.iter().map(|row| row.commit.as_str()).collect();
-    commits.sort_unstable();
-    commits.dedup();
+    let commits = phala_campaigns::commits(rows.iter().map(|row| row.commit.as_str()));
     println!("commits: {}", commits.join("; "));
     for row in &rows {
         for finding in &row.report.findings {

@@ -1,18 +1,11 @@
 //! What a campaign has searched so far, in a file that the next run goes on from.
 //!
-//! Guarantees: a target is in it only when its search has ended, and once; the file is replaced whole after each of them; a file of
-//! another seed or time, or a damaged one, is refused and left as it is. What was found stays in it: a target that was mended is
-//! searched again under another record.
+//! Guarantees, beside those of [`phala_campaigns`]: a target is in it only when its search has ended, and once. What was found stays in
+//! it: a target that was mended is searched again under another record.
 
 use crate::{campaign::Report, targets::TARGETS};
 use serde::{Deserialize, Serialize};
-use std::{
-    fs,
-    io::ErrorKind,
-    path::{Path, PathBuf},
-};
-
-const VERSION: u32 = 1;
+use std::path::Path;
 
 /// What decides a campaign.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,18 +29,15 @@ pub struct Row {
     pub report: Report,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Content {
-    version: u32,
-    campaign: Campaign,
-    rows: Vec<Row>,
+impl phala_campaigns::Piece<Campaign> for Row {
+    fn fit(_: &Campaign, rows: &[Self]) -> bool {
+        let twice = |(at, row): (usize, &Self)| rows.iter().skip(at + 1).any(|other| other.target == row.target);
+        !rows.iter().enumerate().any(twice)
+    }
 }
 
 /// The record; in memory only when no file was named.
-pub struct Record {
-    path: Option<PathBuf>,
-    content: Content,
-}
+pub struct Record(phala_campaigns::Record<Campaign, Row>);
 
 impl Record {
     /// Opens the record at `path`, or begins it.
@@ -55,29 +45,12 @@ impl Record {
     /// # Errors
     /// When the file is another campaign's, or no record.
     pub fn open(path: Option<&Path>, campaign: Campaign) -> Result<Self, String> {
-        let empty = Content { version: VERSION, campaign, rows: Vec::new() };
-        let Some(path) = path else { return Ok(Self { path: None, content: empty }) };
-        let named = path.display();
-        let content: Content = match fs::read(path) {
-            Ok(bytes) => serde_json::from_slice(&bytes)
-                .map_err(|error| format!("{named} is no record of this campaign: {error}"))?,
-            Err(error) if error.kind() == ErrorKind::NotFound => empty,
-            Err(error) => return Err(format!("cannot read {named}: {error}")),
-        };
-        if content.version != VERSION || content.campaign != campaign {
-            return Err(format!("{named} is the record of another campaign: {:?}", content.campaign));
-        }
-        for (at, row) in content.rows.iter().enumerate() {
-            if content.rows.iter().skip(at + 1).any(|other| other.target == row.target) {
-                return Err(format!("{named} has {} twice", row.target));
-            }
-        }
-        Ok(Self { path: Some(path.to_owned()), content })
+        phala_campaigns::Record::open(path, campaign).map(Self).map_err(|error| format!("{error:#}"))
     }
 
     /// Whether the target's search has ended.
     pub fn has(&self, target: &str) -> bool {
-        self.content.rows.iter().any(|row| row.target == target)
+        self.0.pieces().iter().any(|row| row.target == target)
     }
 
     /// Adds what a search came to, and writes it down.
@@ -85,19 +58,13 @@ impl Record {
     /// # Errors
     /// When the file cannot be written.
     pub fn add(&mut self, row: Row) -> Result<(), String> {
-        self.content.rows.push(row);
-        let Some(path) = &self.path else { return Ok(()) };
-        let aside = path.with_extension("new");
-        let json = serde_json::to_vec_pretty(&self.content).map_err(|error| error.to_string())?;
-        fs::write(&aside, json)
-            .and_then(|()| fs::rename(&aside, path))
-            .map_err(|error| format!("cannot write {}: {error}", path.display()))
+        self.0.add(row).map_err(|error| format!("{error:#}"))
     }
 
     /// What was searched, in the order of the targets.
     pub fn rows(&self) -> Vec<&Row> {
         let place = |row: &&Row| TARGETS.iter().position(|target| target.name == row.target);
-        let mut rows: Vec<&Row> = self.content.rows.iter().collect();
+        let mut rows: Vec<&Row> = self.0.pieces().iter().collect();
         rows.sort_by_key(place);
         rows
     }
@@ -111,6 +78,7 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     const CAMPAIGN: Campaign = Campaign { seed: 3, milliseconds: 30_000 };
 

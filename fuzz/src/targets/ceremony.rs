@@ -4,6 +4,11 @@
 
 use crate::{assert_bounded, measured, Target, Verdict};
 use codec::{DecodeAll, Encode};
+use phala_client::transcript::{
+    self,
+    testing::{self, BLOCKS, KEYS},
+    Basis, Gap, Proofs, ProvedTranscript, Recorded, Shown, VerifyError,
+};
 use phala_crypto::Secret;
 use phala_gatekeeper::{
     dkg::{open_parcel, verify_sender, verify_transcript, Ceremony, Transcript, View},
@@ -16,7 +21,7 @@ use phala_keys_sim::{
 };
 use phala_protocol::{
     ceremony::{CeremonyRecord, Introduction, Parcel, ParcelKind, Phase, SignedStatement, Statement},
-    WorkerId,
+    storage, WorkerId,
 };
 use std::sync::LazyLock;
 
@@ -39,6 +44,8 @@ struct World {
 }
 
 static WORLD: LazyLock<World> = LazyLock::new(World::new);
+/// A ceremony on a chain, and the file that shows it.
+static SHOWN: LazyLock<testing::Ceremony> = LazyLock::new(testing::ceremony);
 
 impl World {
     fn new() -> Self {
@@ -162,12 +169,31 @@ pub static INTRODUCTIONS: Target = Target {
     iterations: 500,
 };
 
-/// Before whoever checks one: a transcript.
+/// Before whoever checks one: a transcript, alone and as a file with its proofs.
 pub static TRANSCRIPTS: Target = Target {
     name: "transcripts",
-    covers: &["common/crypto/src/transcript.rs::decode_bounded", "common/crypto/src/transcript.rs::verify_transcript"],
-    samples: LazyLock::new(|| vec![WORLD.transcript.encode()]),
+    covers: &[
+        "common/crypto/src/transcript.rs::decode_bounded",
+        "common/crypto/src/transcript.rs::verify_transcript",
+        "host/client/src/transcript.rs::decode_bounded",
+        "host/client/src/transcript.rs::verify",
+    ],
+    samples: LazyLock::new(|| {
+        let honest = &SHOWN.file;
+        let found = transcript::verify(honest, &honest.genesis, &[1; 32]).expect("the honest file holds");
+        assert!(found.is_all_proved(), "the honest file is proved");
+        let mut gaps = honest.clone();
+        gaps.proofs.records[1] = Shown::NotProved(Gap::NoState);
+        let mut bare = gaps.clone();
+        let records = vec![Shown::NotProved(Gap::NoFinality); honest.proofs.records.len()];
+        bare.proofs = Proofs { anchor: None, finality: Vec::new(), records, root: None };
+        let files = [honest, &gaps, &bare].map(|file| file.to_bytes().unwrap());
+        [&files[..], &[WORLD.transcript.encode()]].concat()
+    }),
     check: |bytes| {
+        if bytes.starts_with(transcript::MARK) {
+            return file_of_transcript(bytes).of("file");
+        }
         let (decoded, peak) = measured(|| Transcript::decode_bounded(bytes));
         assert_bounded(peak, bytes.len(), 80);
         let Ok(transcript) = decoded else { return Verdict::refused("shape") };
@@ -186,6 +212,42 @@ pub static TRANSCRIPTS: Target = Target {
     },
     iterations: 1_000,
 };
+
+/// What a file says is proved is in the chain's state of that very block, whatever else the file says.
+fn file_of_transcript(bytes: &[u8]) -> Verdict {
+    let (decoded, peak) = measured(|| ProvedTranscript::decode_bounded(bytes));
+    assert_bounded(peak, bytes.len(), 80);
+    let file = match decoded {
+        Ok(file) => file,
+        Err(error) => return Verdict::refused(error),
+    };
+    assert_eq!(file.to_bytes().unwrap(), bytes, "two encodings of one file");
+    let chain = &SHOWN.chain;
+    let (found, peak) = measured(|| transcript::verify(&file, &chain.genesis_hash(), &[1; 32]));
+    // One record's encoding stands for one empty node of each proof.
+    let records: usize = file.transcript.records.iter().map(|(_, record)| record.encoded_size()).sum();
+    assert_bounded(peak, bytes.len() + records, 80);
+    let found = match found {
+        Ok(found) => found,
+        // Whose hash it names is the file's choice.
+        Err(VerifyError::OtherChain { .. }) => return Verdict::refused("another chain"),
+        Err(error) => return Verdict::refused(error.to_text()),
+    };
+    assert_eq!(found.records.len(), file.transcript.records.len());
+    for ((block, record), basis) in file.transcript.records.iter().zip(&found.records) {
+        if *basis == Basis::Proved {
+            assert!(*block <= chain.best(), "a block that is not there");
+            let known = chain.value(*block, &storage::CEREMONY);
+            assert_eq!(known, Some(&record.encode()), "a record that the chain never had");
+        }
+    }
+    if let Some(Recorded::Same(block)) = found.recorded {
+        assert!(block > BLOCKS[4], "a root before the ceremony's end");
+        let (_, keys) = found.outcome.root.expect("a root that is compared");
+        assert_eq!(keys.share_list, KEYS.share_list, "a root that the chain never had");
+    }
+    Verdict::accepted(format_args!("{} {}", "x".repeat(found.proved()), found.recorded.is_some()))
+}
 
 /// What a seat unsealed. Trusted for content; never a panic.
 pub static CEREMONIES: Target = Target {

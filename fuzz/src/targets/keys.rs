@@ -4,7 +4,7 @@
 
 use crate::{assert_bounded, measured, Target, Verdict};
 use codec::{Decode, DecodeAll, Encode};
-use phala_attest::{AcceptedStatuses, AdvisoryPolicy, Bans, DevelopmentGenesis, Evidence, PolicyTerms};
+use phala_attest::{DevelopmentGenesis, Evidence};
 use phala_crypto::{
     hpke,
     signature::ed25519::IdentityKey,
@@ -13,24 +13,19 @@ use phala_crypto::{
 };
 use phala_gatekeeper::{open_grant, verify_request, Facts, Grants, Refusal, Seat, Sightings, Verifier, MOST_SIGHTINGS};
 use phala_insecure_tee::InsecureMachine;
+use phala_keys_sim::members::{facts, GENESIS, NOW};
 use phala_protocol::{
-    attestation::{encryption_key_hash, Assurance, Listing, Registration, Role, Version},
-    chain_state::{AllowedMeasurement, ClusterRecord, RootRecord, WorkerRecord},
+    attestation::{encryption_key_hash, Listing, Registration, Role, Version},
+    chain_state::{AllowedMeasurement, ClusterRecord, RootRecord},
     domain,
     keys::{KeyAnswer, KeyGrant, KeyPurpose, KeyRequest, SignedKeyRequest},
     relay::KeyInquiry,
-    AccountId, ClusterId, Hash, WorkerId,
+    AccountId, ClusterId, WorkerId,
 };
 use std::sync::{LazyLock, Mutex, PoisonError};
 
-const GENESIS: Hash = [7; 32];
-const NOW: u64 = 1_790_000_000;
 const GATEKEEPER: WorkerId = WorkerId([0x6a; 32]);
 const OPERATOR: AccountId = AccountId([0x0f; 32]);
-
-fn development() -> DevelopmentGenesis {
-    DevelopmentGenesis::for_genesis(GENESIS, &[GENESIS]).unwrap()
-}
 
 /// A registered worker, the seat it asks, and the honest exchange between them.
 struct World {
@@ -83,17 +78,11 @@ impl World {
             evidence: Evidence::TdxDcap(quote.try_into().unwrap()).encode(),
             collateral: machine.collateral().encode(),
         };
-        let seat = Seat::lone(development(), 0, &Secret::new([9; 32])).unwrap();
+        let development = DevelopmentGenesis::for_genesis(GENESIS, &[GENESIS]).unwrap();
+        let seat = Seat::lone(development, 0, &Secret::new([9; 32])).unwrap();
         let root = seat.root_record(vec![GATEKEEPER]);
         let facts = Facts {
-            genesis: GENESIS,
             gatekeeper: GATEKEEPER,
-            head: (100, [0x64; 32]),
-            now: NOW,
-            development: Some(development()),
-            terms: PolicyTerms { accepted: AcceptedStatuses::UP_TO_DATE, minimum_tcb_evaluation_number: 0 },
-            advisories: AdvisoryPolicy::default(),
-            bans: Bans::default(),
             root: Some(root.clone()),
             coming_era: Some(0),
             cluster: Some(ClusterRecord {
@@ -108,26 +97,7 @@ impl World {
                 envelope_key: Vec::new(),
                 replicas: vec![worker],
             }),
-            worker: Some(WorkerRecord {
-                role: Role::Worker,
-                operator: OPERATOR,
-                encryption_key,
-                measurement: machine.measurement(),
-                hardware: [3; 32],
-                assurance: Assurance::Simulated,
-                registered_at: 91,
-                valid_until: NOW + 1,
-            }),
-            measurement: Some(AllowedMeasurement { source: [0; 32], listed_at: 0, not_before: 0, sunset: None }),
-            listing: Some(Listing {
-                source: [0; 32],
-                version: Version(0, 1, 0),
-                role: None,
-                not_before: 0,
-                sunset: None,
-            }),
-            evaluation_cap: None,
-            seen_since: None,
+            ..facts(&registration, machine.measurement())
         };
         let mut verifier = Verifier::default();
         let answer = answer(&seat, &inquiry, &facts, &mut verifier).unwrap();

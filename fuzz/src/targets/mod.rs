@@ -13,6 +13,7 @@ pub mod event_logs;
 pub mod identities;
 pub mod identity;
 pub mod keys;
+pub mod launch;
 pub mod protocol;
 pub mod provisioning;
 pub mod quotes;
@@ -27,7 +28,7 @@ pub mod wasm;
 use crate::Target;
 
 /// All of them.
-pub static TARGETS: [&Target; 51] = [
+pub static TARGETS: [&Target; 52] = [
     &scale::RECORDS,
     &protocol::CALLS,
     &protocol::ENVELOPES,
@@ -46,6 +47,7 @@ pub static TARGETS: [&Target; 51] = [
     &quotes::SIGNED_BYTES,
     &drivers::DRIVER_FRAMES,
     &event_logs::EVENT_LOGS,
+    &launch::LAUNCH_FILES,
     &certificates::COLLATERAL,
     &certificates::VERIFIED_COLLATERAL,
     &certificates::EXTENSIONS,

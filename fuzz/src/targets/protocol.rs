@@ -4,12 +4,16 @@ use crate::{assert_bounded, measured, Target, Verdict};
 use codec::{DecodeAll, Encode};
 use phala_protocol::{
     call::{Call, SignedCall},
-    egress::EgressAction,
+    egress::{EgressAction, EgressItem},
     envelope::{
         decode_header, Envelope, EnvelopeHeader, EnvelopeKind, SizeClass, AEAD_TAG_BYTES, HEADER_BYTES, VERSION,
     },
     finality::{FinalityFragment, FinalityProof},
     gas::GasClass,
+    identities::{
+        signing::{NonceCommitments, SigningLetter, SigningMessage, SigningSession},
+        Scheme,
+    },
     inbox::{Item, ItemHeader, ItemKind, ItemOrigin},
     limits::{MAX_EGRESS_BYTES, MAX_FINALITY_FRAGMENTS, MAX_MESSAGE_BYTES},
     query::{QueryHeader, SealedQuery},
@@ -195,11 +199,17 @@ pub static DELIVERIES: Target = Target {
     covers: &["common/protocol/src/relay.rs::decode_bounded"],
     samples: LazyLock::new(|| {
         let items = InboxItems { cluster: ClusterId(3), items: vec![item(100).encode(), item(0).encode()] };
+        let action = EgressAction::Message { destination: vec![1; 8], payload: vec![2; 100] };
+        let session = SigningSession { scheme: Scheme::Ed25519, sharing: [1; 32], item: [2; 32], attempt: 3 };
+        let commitments = vec![NonceCommitments { index: 2, hiding: [4; 32], binding: [5; 32] }; 3];
+        let message = SigningMessage::List { session, commitments };
         let full = Delivery {
             finality: vec![1; 100],
             proof: vec![vec![2; 40], vec![]],
             items: vec![items],
             codes: vec![vec![3; 100]],
+            messages: vec![EgressItem { cluster: ClusterId(3), sequence: 1, contract: ContractId([4; 32]), action }],
+            letters: vec![SigningLetter { from: 2, to: 1, message, signature: [5; 64] }],
             ..Delivery::default()
         };
         vec![Delivery::default().encode(), full.encode()]

@@ -3,12 +3,13 @@
 //! Oracle: dcap-qvl, Intel's logic. Whatever it refuses, we refuse; what both accept reads the same.
 
 use crate::{engine::Choices, measured, Target, Verdict};
-use dcap_qvl::{configs::RustCryptoConfig, verify::QuoteVerifier, QuoteCollateralV3};
+use dcap_qvl::{configs::RustCryptoConfig, verify::QuoteVerifier};
 use phala_attest::{
     canonical_quote, claimed_fmspc, claimed_measurement, decode_quote, is_development_root, verify_collateral,
     verify_evidence, AcceptedStatuses, Collateral, DevelopmentGenesis, EnclaveReport, Evidence, List, Policy,
-    PolicyTerms, Refusal, Report, TdReport15, TdReport15Extended, TrustAnchor, Vendor, VerifiedCollateral, QUOTE_LIMIT,
+    PolicyTerms, Refusal, Report, TrustAnchor, Vendor, VerifiedCollateral, QUOTE_LIMIT,
 };
+use phala_attest_corpus::{genuine, oracle};
 use phala_insecure_tee::{
     development_root_der, qe_identity_json, sgx_qe_identity_json, sgx_tcb_info_json, tcb_info_json, InsecureVendor,
     Processor, QuoteFields, QuoteFormat, QuoteSigner, Revoked, Window,
@@ -16,7 +17,7 @@ use phala_insecure_tee::{
 use std::sync::LazyLock;
 
 const INTEL_QUOTE: &[u8] = include_bytes!("../../../testing/vectors/attest/tdx_v4.bin");
-const INTEL_COLLATERAL: &str = include_str!("../../../testing/vectors/attest/tdx_v4.collateral.json");
+const INTEL_COLLATERAL: &[u8] = include_bytes!("../../../testing/vectors/attest/tdx_v4.collateral.json");
 /// A second at which Intel's sample is current.
 pub(super) const INTEL_NOW: u64 = 1_750_414_563;
 pub(super) const NOW: u64 = 1_800_000_000;
@@ -33,41 +34,9 @@ pub(super) fn lenient(anchor: TrustAnchor) -> Policy {
     Policy { anchor, terms: PolicyTerms { accepted, minimum_tcb_evaluation_number: 0 } }
 }
 
-/// Collateral as dcap-qvl takes it; none when a text is not UTF-8.
-pub(super) fn theirs_of(ours: &Collateral) -> Option<QuoteCollateralV3> {
-    fn text<const LIMIT: usize>(bytes: &List<u8, LIMIT>) -> Option<String> {
-        String::from_utf8(bytes.to_vec()).ok()
-    }
-    Some(QuoteCollateralV3 {
-        pck_crl_issuer_chain: text(&ours.pck_crl_issuer_chain)?,
-        root_ca_crl: ours.root_ca_crl.to_vec(),
-        pck_crl: ours.pck_crl.to_vec(),
-        tcb_info_issuer_chain: text(&ours.tcb_info_issuer_chain)?,
-        tcb_info: text(&ours.tcb_info)?,
-        tcb_info_signature: ours.tcb_info_signature.to_vec(),
-        qe_identity_issuer_chain: text(&ours.qe_identity_issuer_chain)?,
-        qe_identity: text(&ours.qe_identity)?,
-        qe_identity_signature: ours.qe_identity_signature.to_vec(),
-        pck_certificate_chain: None,
-    })
-}
-
 /// Intel's sample collateral.
 pub(super) fn intel_collateral() -> Collateral {
-    let json: serde_json::Value = serde_json::from_str(INTEL_COLLATERAL).unwrap();
-    let text = |name: &str| json[name].as_str().unwrap().as_bytes().to_vec();
-    let bytes = |name: &str| hex::decode(json[name].as_str().unwrap()).unwrap();
-    Collateral {
-        tcb_info: List::try_from(text("tcb_info")).unwrap(),
-        tcb_info_signature: bytes("tcb_info_signature").try_into().unwrap(),
-        tcb_info_issuer_chain: List::try_from(text("tcb_info_issuer_chain")).unwrap(),
-        qe_identity: List::try_from(text("qe_identity")).unwrap(),
-        qe_identity_signature: bytes("qe_identity_signature").try_into().unwrap(),
-        qe_identity_issuer_chain: List::try_from(text("qe_identity_issuer_chain")).unwrap(),
-        root_ca_crl: List::try_from(bytes("root_ca_crl")).unwrap(),
-        pck_crl: List::try_from(bytes("pck_crl")).unwrap(),
-        pck_crl_issuer_chain: List::try_from(text("pck_crl_issuer_chain")).unwrap(),
-    }
+    genuine::collateral(INTEL_COLLATERAL).0
 }
 
 /// INSECURE: a vendor whose keys are published, and its collateral of the simulated platform.
@@ -107,26 +76,6 @@ fn enclave() -> EnclaveReport {
     }
 }
 
-fn td_15() -> TdReport15 {
-    let fields = QuoteFields::of(b"the program");
-    TdReport15 {
-        tee_tcb_svn_2: fields.report.tee_tcb_svn,
-        mr_service_td: [0; 48],
-        extended: Some(TdReport15Extended {
-            vm_id: 0,
-            td_id: [0x1d; 32],
-            dev_info: [0; 48],
-            init_service_td_hash: [0; 48],
-            init_service_td_attributes: [0; 8],
-            init_cpu_svn: [0; 16],
-            init_tee_tcb_svn: [0; 16],
-            init_tee_fmspc: [0; 12],
-            cur_service_td_hash: [0; 48],
-            cur_service_td_attributes: [0; 8],
-        }),
-    }
-}
-
 pub(super) static SIMULATED: LazyLock<Simulated> = LazyLock::new(|| {
     let vendor = InsecureVendor::new().unwrap();
     let signer = QuoteSigner::new(&vendor, &Processor::named("alpha")).unwrap();
@@ -136,7 +85,7 @@ pub(super) static SIMULATED: LazyLock<Simulated> = LazyLock::new(|| {
     let verified = verify_collateral(&collateral, &development(), NOW).unwrap();
     let fields = QuoteFields::of(b"the program");
     let quote = signer.sign(&fields);
-    let quote_v5 = signer.sign_parts(&signer.parts(&fields, &QuoteFormat::TdxV5(Some(td_15()))));
+    let quote_v5 = signer.sign_parts(&signer.parts(&fields, &QuoteFormat::TdxV5(Some(fields.td_15()))));
     let documents = (sgx_tcb_info_json(window).unwrap(), sgx_qe_identity_json(window).unwrap());
     let sgx_collateral = vendor.collateral(window, &documents.0, &documents.1, &Revoked::default()).unwrap();
     let sgx_verified = verify_collateral(&sgx_collateral, &development(), NOW).unwrap();
@@ -151,7 +100,7 @@ static INTEL: LazyLock<VerifiedCollateral> =
 /// Their verdict under the development root.
 pub(super) fn their_verdict(quote: &[u8], collateral: &Collateral) -> Option<bool> {
     let verifier = QuoteVerifier::<RustCryptoConfig>::new_with_config(SIMULATED.root.clone());
-    Some(verifier.verify(quote, &theirs_of(collateral)?, NOW).is_ok())
+    Some(verifier.verify(quote, &oracle::collateral(collateral)?, NOW).is_ok())
 }
 
 /// Bytes that say they are a quote.
@@ -307,7 +256,9 @@ pub static SIGNED_BYTES: Target = Target {
         let (fields, format) = if sgx {
             (sgx_fields(), QuoteFormat::SgxV3(enclave()))
         } else {
-            (QuoteFields::of(b"the program"), QuoteFormat::TdxV5(Some(td_15())))
+            let fields = QuoteFields::of(b"the program");
+            let later = fields.td_15();
+            (fields, QuoteFormat::TdxV5(Some(later)))
         };
         let mut parts = SIMULATED.signer.parts(&fields, &format);
         let unaltered = parts.signed.clone();

@@ -60,7 +60,7 @@ types! {
     result: Boundary ClusterResult ContractEvent Failure Outcome Rekey Reply SignedRekey SignedResult;
     identities: DealerRecord HolderRecord IdentityCeremonyRecord IdentityHolder IdentityPoints IdentityRecord IdentityStatement Scheme
         SignedIdentityStatement;
-    signing: EgressSignature NonceCommitments PartialSignature SigningMessage SigningSession;
+    signing: EgressSignature NonceCommitments PartialSignature SigningLetter SigningMessage SigningSession;
     attest: AcceptedStatuses Advisory AdvisoryPolicy Appraisal Ban Bans CertificateFault Collateral CollateralRefusal ConfidenceLevel
         DocumentFault Evidence Origin PlatformModel PolicyTerms Refusal Root SignerRole Subject TcbStatus Vendor VerifiedCollateral;
     light_client: Checkpoint;

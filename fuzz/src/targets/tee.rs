@@ -13,8 +13,13 @@ use phala_light_client::testing::TestChain;
 use phala_protocol::{
     attestation::{Registration, Role},
     ceremony::{Attachment, CeremonyRecord, Introduction, Parcel, ParcelHeader, ParcelKind, Phase},
+    egress::{EgressAction, EgressItem},
+    identities::{
+        signing::{PartialSignature, SigningLetter, SigningMessage, SigningSession},
+        IdentityCeremonyRecord, Scheme,
+    },
     relay::{Delivery, InboxItems, PlacedAttachment},
-    storage, AccountId, ClusterId, WorkerId,
+    storage, AccountId, ClusterId, ContractId, WorkerId,
 };
 use phala_state::{ClusterStore, Entropy, EntropyError, OpenError, Options, StorageKey};
 use std::{
@@ -79,18 +84,22 @@ fn chain() -> TestChain {
     let mut chain = TestChain::new(5, 1, storage);
     chain.build_blocks(1);
     chain.build_set_change(1);
-    // A ceremony in which the gatekeeper has the first seat: its identity follows from the numbers that every machine here draws.
+    // Ceremonies in which the gatekeeper has the first seat: its identity follows from the numbers that every machine here draws.
     let own = WorkerId(IdentityKey::from_seed(&Secret::new([0x5c; 32])).public());
-    let mut record = CeremonyRecord::new(1, 0, &[own, OTHER, WorkerId([3; 32]), WorkerId([4; 32])]);
+    let seats = [own, OTHER, WorkerId([3; 32]), WorkerId([4; 32])];
+    let mut record = CeremonyRecord::new(1, 0, &seats);
     record.begin(Phase::Commit, 1, 100);
+    let mut identities = IdentityCeremonyRecord::new(1, 0, None, &seats, |_| true);
+    identities.begin(Phase::Commit, 1, 100);
     chain.build_block([
         (storage::TIMESTAMP_NOW.to_vec(), Some((NOW * 1000 + 6000).encode())),
         (storage::ceremony_key(), Some(record.encode())),
+        (storage::identity_ceremony_key(), Some(identities.encode())),
     ]);
     chain
 }
 
-/// What the relayer has from the other seats of the ceremony.
+/// What the relayer has from the other seats of the ceremonies, and of what is signed.
 fn from_others(delivery: Delivery) -> Delivery {
     let registration = Registration {
         role: Role::Gatekeeper,
@@ -103,6 +112,10 @@ fn from_others(delivery: Delivery) -> Delivery {
     let header = |kind| ParcelHeader { era: 1, attempt: 0, from: 2, to: 1, kind };
     let parcel = |kind| Parcel { header: header(kind), encapsulated: vec![1; 8], body: vec![2; 8], signature: [0; 64] };
     let placed = |attachment| PlacedAttachment { era: 1, attempt: 0, index: 2, attachment };
+    let action = EgressAction::Message { destination: vec![1; 8], payload: vec![2; 8] };
+    let session = SigningSession { scheme: Scheme::Ed25519, sharing: [1; 32], item: [2; 32], attempt: 0 };
+    let part = PartialSignature { index: 2, part: [0; 32] };
+    let message = SigningMessage::Part { session, list: [3; 32], part };
     Delivery {
         introductions: vec![Introduction {
             registration,
@@ -110,12 +123,18 @@ fn from_others(delivery: Delivery) -> Delivery {
             evidence: vec![2; 8],
             collateral: vec![3; 8],
         }],
-        parcels: vec![parcel(ParcelKind::Package), parcel(ParcelKind::Share)],
+        parcels: vec![parcel(ParcelKind::Package), parcel(ParcelKind::Share), parcel(ParcelKind::Identities)],
         attachments: vec![
             placed(Attachment::Key(vec![1; 8])),
             placed(Attachment::Parcel(parcel(ParcelKind::Delivery))),
             placed(Attachment::Package(vec![1; 8])),
         ],
+        identity_attachments: vec![
+            placed(Attachment::Parcel(parcel(ParcelKind::Identities))),
+            placed(Attachment::Package(vec![1; 8])),
+        ],
+        messages: vec![EgressItem { cluster: CLUSTER, sequence: 0, contract: ContractId([3; 32]), action }],
+        letters: vec![SigningLetter { from: 2, to: 1, message, signature: [0; 64] }],
         ..delivery
     }
 }

@@ -1,7 +1,10 @@
 //! Inputs too long for the targets: as many bytes as a decoder takes, made to cost as much memory as they can.
 
 use codec::{Compact, Encode};
-use phala_client::abi::Metadata;
+use phala_client::{
+    abi::Metadata,
+    transcript::{self, FileError, ProvedTranscript},
+};
 use phala_fuzz::measured;
 use phala_light_client::{testing::TestChain, verify_anchor, FinalityError};
 use phala_protocol::{
@@ -57,6 +60,22 @@ fn a_finality_proof_of_empty_fragments_is_refused_before_it_fills_the_memory() {
     assert!(matches!(client.advance(&bytes, &[1; 32]), Err(FinalityError::Decode(_))));
     let most = many(&[], MAX_FINALITY_FRAGMENTS as u32, MAX_FINALITY_FRAGMENTS * 2 + 3);
     assert_eq!(FinalityProof::decode_bounded(&most).map(|proof| proof.fragments.len()), Ok(MAX_FINALITY_FRAGMENTS));
+}
+
+#[test]
+fn a_transcripts_empty_headers_are_refused_before_they_fill_the_memory() {
+    // One byte a header in the file, 24 in memory; before them: no genesis, no justified header, one record that is proved.
+    let honest = transcript::testing::ceremony().file;
+    let length = 16 << 20;
+    let before = {
+        let transcript = honest.transcript.encode();
+        let start = [&transcript::MARK[..], &honest.genesis, &(transcript.len() as u32).to_le_bytes()].concat();
+        [&start[..], &transcript, &[0, 0], &Compact(1u32).encode(), &[0; 5]].concat()
+    };
+    let bytes = many(&before, (length - before.len() - 8) as u32, length);
+    let (decoded, peak) = measured(|| ProvedTranscript::decode_bounded(&bytes));
+    assert_eq!(decoded, Err(FileError::Proofs));
+    assert!(peak <= 256 << 20, "{peak} bytes for {}", bytes.len());
 }
 
 /// Metadata with one query, `q`, that returns a value of this type.

@@ -51,6 +51,7 @@ targets! {
     signed_bytes => targets::quotes::SIGNED_BYTES;
     driver_frames => targets::drivers::DRIVER_FRAMES;
     event_logs => targets::event_logs::EVENT_LOGS;
+    launch_files => targets::launch::LAUNCH_FILES;
     collateral => targets::certificates::COLLATERAL;
     verified_collateral => targets::certificates::VERIFIED_COLLATERAL;
     extensions => targets::certificates::EXTENSIONS;

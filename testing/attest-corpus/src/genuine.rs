@@ -34,8 +34,8 @@ pub fn below_every_level() -> Case {
     Case::refused(Kind::TdxV5, canonical_quote(vector!("tdx_v5_td15.bin")).unwrap(), &collateral, now)
 }
 
-/// Collateral in dcap-qvl's form, and the second a day after its TCB info was issued.
-fn collateral(json: &[u8]) -> (Collateral, u64) {
+/// Collateral out of dcap-qvl's form, and the second a day after its TCB info was issued.
+pub fn collateral(json: &[u8]) -> (Collateral, u64) {
     let theirs: QuoteCollateralV3 = serde_json::from_slice(json).unwrap();
     let tcb_info: serde_json::Value = serde_json::from_str(&theirs.tcb_info).unwrap();
     let issued = parse_rfc3339_utc(tcb_info["issueDate"].as_str().unwrap()).unwrap();

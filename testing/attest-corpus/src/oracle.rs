@@ -12,7 +12,8 @@ pub fn verdict(case: &Case) -> Option<Result<dcap_qvl::verify::VerifiedReport, S
     Some(verifier.verify(&case.quote, &collateral, case.input.now).map_err(|error| format!("{error:#}")))
 }
 
-fn collateral(ours: &Collateral) -> Option<QuoteCollateralV3> {
+/// Collateral as it takes it; nothing when a text is not UTF-8.
+pub fn collateral(ours: &Collateral) -> Option<QuoteCollateralV3> {
     fn text<const LIMIT: usize>(bytes: &List<u8, LIMIT>) -> Option<String> {
         String::from_utf8(bytes.to_vec()).ok()
     }

@@ -6,7 +6,7 @@ use crate::{
     layout::{self, places},
     Case, Kind,
 };
-use phala_attest::{EnclaveReport, TdReport15, TdReport15Extended};
+use phala_attest::{EnclaveReport, TdReport15};
 use phala_insecure_tee::{
     qe_identity_json, sgx_qe_identity_json, sgx_tcb_info_json, tcb_info_json, InsecureAuthority, InsecureVendor,
     Processor, QuoteFields, QuoteFormat, QuoteParts, QuoteSigner, Revoked, Window,
@@ -48,7 +48,7 @@ impl Specimen {
         let format = match kind {
             Kind::SgxV3 => QuoteFormat::SgxV3(enclave()),
             Kind::TdxV4 => QuoteFormat::TdxV4,
-            Kind::TdxV5 => QuoteFormat::TdxV5(Some(td_15(&fields))),
+            Kind::TdxV5 => QuoteFormat::TdxV5(Some(fields.td_15())),
         };
         let (tcb_info, qe_identity) = if kind == Kind::SgxV3 {
             fields.qe_isv_prod_id = 1;
@@ -102,25 +102,6 @@ fn enclave() -> EnclaveReport {
     }
 }
 
-fn td_15(fields: &QuoteFields) -> TdReport15 {
-    TdReport15 {
-        tee_tcb_svn_2: fields.report.tee_tcb_svn,
-        mr_service_td: [0; 48],
-        extended: Some(TdReport15Extended {
-            vm_id: 0,
-            td_id: [0x1d; 32],
-            dev_info: [0; 48],
-            init_service_td_hash: [0; 48],
-            init_service_td_attributes: [0; 8],
-            init_cpu_svn: [0; 16],
-            init_tee_tcb_svn: [0; 16],
-            init_tee_fmspc: [0; 12],
-            cur_service_td_hash: [0; 48],
-            cur_service_td_attributes: [0; 8],
-        }),
-    }
-}
-
 /// The machine that nothing is wrong with.
 pub fn base(kind: Kind) -> Case {
     let specimen = Specimen::new(kind);
@@ -135,7 +116,7 @@ pub fn others(kind: Kind) -> Vec<Case> {
     specimen.issues = &PROCESSOR_VENDOR;
     let mut specimens = vec![specimen];
     if kind == Kind::TdxV5 {
-        let later = TdReport15 { extended: None, ..td_15(&Specimen::new(kind).fields) };
+        let later = TdReport15 { extended: None, ..Specimen::new(kind).fields.td_15() };
         specimens.push(Specimen { format: QuoteFormat::TdxV5(Some(later)), ..Specimen::new(kind) });
         specimens.push(Specimen { format: QuoteFormat::TdxV5(None), ..Specimen::new(kind) });
     }

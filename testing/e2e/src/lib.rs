@@ -10,6 +10,7 @@ pub mod canary;
 pub mod canary_run;
 pub mod clock;
 pub mod core_dumps;
+pub mod governance;
 pub mod hostile_relayer;
 pub mod probe;
 pub mod processes;

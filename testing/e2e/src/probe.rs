@@ -1,4 +1,4 @@
-//! The contract that does everything wrong, built as a user builds one.
+//! The contract that does everything wrong, and sends messages out of its cluster, built as a user builds one.
 
 use crate::binary;
 use serde_json::Value;

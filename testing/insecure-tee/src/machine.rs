@@ -1,7 +1,7 @@
 //! A simulated machine: what it measures, and the quotes it signs in the genuine format (`quote.rs`). The machine of a network is
 //! a TDX one with quotes of version 4; the other formats are there for tests of the verifier.
 
-use phala_attest::{Collateral, TdReport};
+use phala_attest::{Collateral, TdReport, TdReport15, TdReport15Extended};
 use rcgen::CertificateParams;
 use sha2::{Digest, Sha256, Sha384};
 
@@ -98,6 +98,26 @@ impl QuoteFields {
             qe_isv_svn: 4,
             qe_report_data_tail: [0; 32],
             qe_authentication_data: (0..32).collect(),
+        }
+    }
+
+    /// What the same machine says beside it in the longest report, of quotes of version 5.
+    pub fn td_15(&self) -> TdReport15 {
+        TdReport15 {
+            tee_tcb_svn_2: self.report.tee_tcb_svn,
+            mr_service_td: [0; 48],
+            extended: Some(TdReport15Extended {
+                vm_id: 0,
+                td_id: [0x1d; 32],
+                dev_info: [0; 48],
+                init_service_td_hash: [0; 48],
+                init_service_td_attributes: [0; 8],
+                init_cpu_svn: [0; 16],
+                init_tee_tcb_svn: [0; 16],
+                init_tee_fmspc: [0; 12],
+                cur_service_td_hash: [0; 48],
+                cur_service_td_attributes: [0; 8],
+            }),
         }
     }
 }

@@ -89,7 +89,7 @@ fn campaign(arguments: &Arguments, members: &Members) -> anyhow::Result<ExitCode
     println!("{name}: seeds {} to {}, {seats} seats each", seeds.start, seeds.end.saturating_sub(1));
     let decided = Campaign { from: seeds.start, end: seeds.end, seats: *seats };
     let mut record = Record::open(arguments.record.as_deref(), decided)?;
-    let commit = std::env::var("PHALA_COMMIT").unwrap_or_else(|_| "unknown".to_owned());
+    let commit = phala_campaigns::commit();
     let limit = arguments.minutes.map(|minutes| Duration::from_secs(minutes.saturating_mul(60)));
     let begun = Instant::now();
     while let Some(from) = record.next_seed() {

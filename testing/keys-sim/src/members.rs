@@ -90,7 +90,14 @@ pub fn introduce(
         evidence: Evidence::TdxDcap(quote.try_into().unwrap()).encode(),
         collateral: machine.collateral().encode(),
     };
-    let facts = Facts {
+    let facts = facts(&registration, machine.measurement());
+    (introduction, facts)
+}
+
+/// What a chain says, in block 100, of a gatekeeper or worker of this registration on a machine of an allowed measurement, and nothing of
+/// roots and clusters.
+pub fn facts(registration: &Registration, measurement: Hash) -> Facts {
+    Facts {
         genesis: GENESIS,
         gatekeeper: WorkerId([0; 32]),
         head: (100, [0x64; 32]),
@@ -104,10 +111,10 @@ pub fn introduce(
         cluster: None,
         seen_since: None,
         worker: Some(WorkerRecord {
-            role: Role::Gatekeeper,
+            role: registration.role,
             operator: registration.operator,
             encryption_key: registration.encryption_key,
-            measurement: machine.measurement(),
+            measurement,
             hardware: [3; 32],
             assurance: Assurance::Simulated,
             registered_at: 91,
@@ -116,6 +123,5 @@ pub fn introduce(
         measurement: Some(AllowedMeasurement { source: [0; 32], listed_at: 0, not_before: 0, sunset: None }),
         listing: Some(Listing { source: [0; 32], version: Version(0, 1, 0), role: None, not_before: 0, sunset: None }),
         evaluation_cap: None,
-    };
-    (introduction, facts)
+    }
 }

@@ -113,13 +113,17 @@ pub fn alter(outgoing: &mut Outgoing) {
             }
         }
         Outgoing::Egress(proved) => proved.item.sequence ^= 1,
-        // Of key ceremonies and the beacon, in which no TEE takes part here.
+        // Of key ceremonies, identities and the beacon, in which no TEE takes part here.
         Outgoing::State(_)
         | Outgoing::StateWith { .. }
         | Outgoing::Introduce { .. }
         | Outgoing::Post { .. }
         | Outgoing::BeaconKey(_)
-        | Outgoing::BeaconPartial { .. } => {}
+        | Outgoing::BeaconPartial { .. }
+        | Outgoing::StateIdentity { .. }
+        | Outgoing::ShowIdentities(_)
+        | Outgoing::Sign { .. }
+        | Outgoing::AttachSignature { .. } => {}
     }
 }
 

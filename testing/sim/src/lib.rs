@@ -23,7 +23,13 @@
 
 pub mod action;
 pub mod canary;
+// The token of phala-core's own tests, and the contract that does what it is told.
+#[path = "../../../tee/core/tests/it/cargo.rs"]
+#[allow(dead_code, reason = "tests use more of it")]
+mod cargo;
 pub mod client;
+#[path = "../../../tee/core/tests/it/contract.rs"]
+mod contract;
 pub mod contracts;
 pub mod disk;
 pub mod forger;

@@ -6,9 +6,10 @@
 #![forbid(unsafe_code)]
 
 use clap::Parser;
+use phala_campaigns::seeds::add;
 use phala_sim::{
     invariants,
-    record::{self, Campaign, Piece, Record},
+    record::{Campaign, Piece, Record},
     run, run_seed, shrink, Scenario,
 };
 use std::{
@@ -67,7 +68,7 @@ fn main() -> anyhow::Result<ExitCode> {
         }
         println!("trace {}", phala_protocol::ids::to_hex(&ran.trace));
         let mut counts = BTreeMap::new();
-        ran.counts.iter().for_each(|(what, count)| record::add(&mut counts, what, *count));
+        ran.counts.iter().for_each(|(what, count)| add(&mut counts, what, *count));
         let failures: Vec<String> = ran.violation.iter().map(ToString::to_string).collect();
         report(&counts, &failures);
         return Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
@@ -85,7 +86,7 @@ fn campaign(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     println!("{name}: {n} seeds from {seed}, {steps} actions each; simulated TEEs: INSECURE");
     let campaign = Campaign { seed: *seed, seeds: *n, steps: *steps };
     let mut record = Record::open(arguments.record.as_deref(), campaign)?;
-    let commit = std::env::var("PHALA_COMMIT").unwrap_or_else(|_| "unknown".to_owned());
+    let commit = phala_campaigns::commit();
     let until = arguments.minutes.map(|minutes| Instant::now() + Duration::from_secs(60 * minutes));
     let mut known = BTreeSet::new();
     while let Some(from) = record.next_seed() {
@@ -96,7 +97,7 @@ fn campaign(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         let mut piece = Piece { from, seeds, commit: commit.clone(), counts: BTreeMap::new(), failures: Vec::new() };
         for seed in from..from + seeds {
             let (ran, scenario) = run_seed(seed, *steps);
-            ran.counts.iter().for_each(|(what, count)| record::add(&mut piece.counts, what, *count));
+            ran.counts.iter().for_each(|(what, count)| add(&mut piece.counts, what, *count));
             let Some(violation) = ran.violation else { continue };
             println!("seed {seed} fails: {violation}");
             // One of each kind: making a scenario smaller takes as long as hundreds of seeds.

@@ -540,13 +540,17 @@ impl World {
             }
             // The token of these runs sends nothing out of its cluster.
             Outgoing::Egress(_) => {}
-            // Of key ceremonies and the beacon, in which no TEE takes part here.
+            // Of key ceremonies, identities and the beacon, in which no TEE takes part here.
             Outgoing::State(_)
             | Outgoing::StateWith { .. }
             | Outgoing::Introduce { .. }
             | Outgoing::Post { .. }
             | Outgoing::BeaconKey(_)
-            | Outgoing::BeaconPartial { .. } => {}
+            | Outgoing::BeaconPartial { .. }
+            | Outgoing::StateIdentity { .. }
+            | Outgoing::ShowIdentities(_)
+            | Outgoing::Sign { .. }
+            | Outgoing::AttachSignature { .. } => {}
         }
     }
 

@@ -109,7 +109,7 @@ impl Scene {
                 })
             }
         };
-        let extension: TxExtension = (
+        let extension = TxExtension::new((
             frame_system::CheckNonZeroSender::new(),
             frame_system::CheckSpecVersion::new(),
             frame_system::CheckTxVersion::new(),
@@ -120,7 +120,7 @@ impl Scene {
             pallet_transaction_payment::ChargeTransactionPayment::from(0),
             frame_metadata_hash_extension::CheckMetadataHash::new(false),
             frame_system::WeightReclaim::new(),
-        );
+        ));
         let payload = SignedPayload::new(call.clone(), extension.clone())
             .map_err(|error| anyhow!("{}: no payload: {error:?}", account.to_ss58check()))?;
         let signature = MultiSignature::Sr25519(payload.using_encoded(|bytes| pair.sign(bytes)));

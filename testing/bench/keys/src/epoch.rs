@@ -14,10 +14,7 @@ use crate::{
 };
 use anyhow::{ensure, Context, Result};
 use codec::{DecodeAll, Encode};
-use phala_attest::{
-    verify_collateral, verify_evidence, AcceptedStatuses, AdvisoryPolicy, Bans, Collateral, DevelopmentGenesis,
-    Evidence, Policy, PolicyTerms, TrustAnchor, VerifiedReport,
-};
+use phala_attest::{verify_collateral, verify_evidence, Collateral, Evidence, Policy, TrustAnchor, VerifiedReport};
 use phala_crypto::{
     signature::ed25519::IdentityKey,
     xwing::{DecapsulationKey, ENTROPY_BYTES},
@@ -25,10 +22,10 @@ use phala_crypto::{
 };
 use phala_gatekeeper::{open_grant, verify_request, Facts, Seat, Verifications, Verifier};
 use phala_insecure_tee::InsecureMachine;
-use phala_keys_sim::members::GENESIS;
+use phala_keys_sim::members::{facts, GENESIS};
 use phala_protocol::{
-    attestation::{encryption_key_hash, Assurance, Listing, Registration, Role, Version},
-    chain_state::{AllowedMeasurement, ClusterRecord, RootRecord, WorkerRecord},
+    attestation::{encryption_key_hash, Registration, Role},
+    chain_state::{ClusterRecord, RootRecord},
     ids::BlockNumber,
     keys::{KeyAnswer, KeyPurpose, KeyRequest, SignedKeyRequest},
     relay::KeyInquiry,
@@ -144,37 +141,12 @@ impl Asker {
             collateral: collateral.to_vec(),
         };
         let facts = Facts {
-            genesis: GENESIS,
             gatekeeper,
             head: (HEAD, [0x64; 32]),
-            now: NOW,
-            development: DevelopmentGenesis::for_genesis(GENESIS, &[GENESIS]),
-            terms: PolicyTerms { accepted: AcceptedStatuses::UP_TO_DATE, minimum_tcb_evaluation_number: 0 },
-            advisories: AdvisoryPolicy::default(),
-            bans: Bans::default(),
             coming_era: Some(moment.coming_era),
             root: Some(moment.root),
             cluster: Some(moment.cluster),
-            worker: Some(WorkerRecord {
-                role: Role::Worker,
-                operator: registration.operator,
-                encryption_key: registration.encryption_key,
-                measurement: self.measurement,
-                hardware: [3; 32],
-                assurance: Assurance::Simulated,
-                registered_at: 91,
-                valid_until: NOW + 1,
-            }),
-            measurement: Some(AllowedMeasurement { source: [0; 32], listed_at: 0, not_before: 0, sunset: None }),
-            listing: Some(Listing {
-                source: [0; 32],
-                version: Version(0, 1, 0),
-                role: None,
-                not_before: 0,
-                sunset: None,
-            }),
-            evaluation_cap: None,
-            seen_since: None,
+            ..facts(registration, self.measurement)
         };
         Asked { inquiry, facts }
     }

@@ -1,109 +1,79 @@
 //! INSECURE: the simulated machine of phala-core's tests, with a store on a real disk that says how long the disk took, and that
 //! can be filled before its first use.
 
-use crate::{bulk::Fill, measure::DiskWait};
-use codec::Encode;
-use phala_attest::Evidence;
+use crate::{bulk::Fill, measure::DiskWait, memory};
 use phala_core::{Machine, MachineFault};
 use phala_crypto::Secret;
-use phala_insecure_tee::InsecureMachine;
-use phala_light_client::testing::TestRandom;
 use phala_protocol::ClusterId;
 use phala_state::{ClusterStore, Entropy, EntropyError, OpenError, Options, StorageBackend, StorageKey};
 use redb::backends::FileBackend;
 use std::{
-    collections::BTreeMap,
     fs::OpenOptions,
     io,
+    ops::Deref,
     path::Path,
     sync::{Arc, Mutex},
     time::Instant,
 };
-use tempfile::TempDir;
 
-/// Chain time at which everything begins, in seconds.
-pub const START: u64 = 1_790_000_000;
-
-#[derive(Clone)]
-struct Seeded(Arc<Mutex<TestRandom>>);
-
-impl Seeded {
-    fn fill_all(&self, buffer: &mut [u8]) {
-        let mut random = self.0.lock().unwrap();
-        for chunk in buffer.chunks_mut(32) {
-            chunk.copy_from_slice(&random.bytes()[..chunk.len()]);
-        }
-    }
-}
-
-impl Entropy for Seeded {
-    fn fill(&self, buffer: &mut [u8]) -> Result<(), EntropyError> {
-        self.fill_all(buffer);
-        Ok(())
-    }
-}
+pub use memory::START;
 
 pub struct MemoryMachine {
-    simulated: InsecureMachine,
-    random: Seeded,
-    kept: Mutex<BTreeMap<String, Vec<u8>>>,
-    folder: TempDir,
+    simulated: Simulated,
     pub disk: DiskWait,
     /// What its first store begins with.
     pub fill: Mutex<Option<Fill>>,
 }
 
-impl MemoryMachine {
-    pub fn new(seed: u64) -> Arc<Self> {
-        // Where benchmarks may write gigabytes: /tmp, or TMPDIR. It must be a disk for a commit to cost what it costs.
-        let folder = TempDir::new().unwrap();
-        Arc::new(Self {
-            simulated: InsecureMachine::new(&format!("machine {seed}"), b"phala-worker", START).unwrap(),
-            random: Seeded(Arc::new(Mutex::new(TestRandom::new(seed)))),
-            kept: Mutex::default(),
-            folder,
-            disk: DiskWait::default(),
-            fill: Mutex::default(),
-        })
-    }
+/// The machine of the tests, of whose entropy the store draws too.
+#[derive(Clone)]
+struct Simulated(Arc<memory::MemoryMachine>);
 
-    pub fn measurement(&self) -> [u8; 32] {
-        self.simulated.measurement()
-    }
-
-    pub fn collateral(&self) -> Vec<u8> {
-        self.simulated.collateral().encode()
-    }
-
-    pub fn sealed(&self, prefix: &str) -> Vec<u8> {
-        let kept = self.kept.lock().unwrap();
-        kept.iter().find(|(name, _)| name.starts_with(prefix)).map(|(_, bytes)| bytes.clone()).unwrap()
+impl Entropy for Simulated {
+    fn fill(&self, buffer: &mut [u8]) -> Result<(), EntropyError> {
+        self.0.entropy(buffer).map_err(|_| EntropyError)
     }
 }
 
+impl MemoryMachine {
+    pub fn new(seed: u64) -> Arc<Self> {
+        // Its folder is where benchmarks may write gigabytes: /tmp, or TMPDIR. It must be a disk for a commit to cost what it costs.
+        let simulated = Simulated(memory::MemoryMachine::new(seed));
+        Arc::new(Self { simulated, disk: DiskWait::default(), fill: Mutex::default() })
+    }
+}
+
+impl Deref for MemoryMachine {
+    type Target = memory::MemoryMachine;
+
+    fn deref(&self) -> &Self::Target {
+        &self.simulated.0
+    }
+}
+
+/// Of one layout, whatever its seed: figures are compared.
 impl Machine for MemoryMachine {
     fn evidence(&self, report_data: &[u8; 64]) -> Result<Vec<u8>, MachineFault> {
-        Ok(Evidence::TdxDcap(self.simulated.quote(*report_data).try_into().unwrap()).encode())
+        self.simulated.0.evidence(report_data)
     }
 
     fn entropy(&self, buffer: &mut [u8]) -> Result<(), MachineFault> {
-        self.random.fill_all(buffer);
-        Ok(())
+        self.simulated.0.entropy(buffer)
     }
 
     fn keep(&self, name: &str, secret: &Secret<Vec<u8>>) -> Result<(), MachineFault> {
-        self.kept.lock().unwrap().insert(name.to_owned(), secret.expose().clone());
-        Ok(())
+        self.simulated.0.keep(name, secret)
     }
 
     fn kept(&self, name: &str) -> Result<Option<Secret<Vec<u8>>>, MachineFault> {
-        Ok(self.kept.lock().unwrap().get(name).cloned().map(Secret::new))
+        self.simulated.0.kept(name)
     }
 
     fn open_store(&self, cluster: ClusterId, key: StorageKey) -> Result<ClusterStore, OpenError> {
-        let path = self.folder.path().join(format!("cluster-{cluster}.redb"));
+        let path = self.folder().join(format!("cluster-{cluster}.redb"));
         let backend = TimedFile::open(&path, self.disk.clone()).unwrap();
-        let store = ClusterStore::open_with_backend(backend, key, Box::new(self.random.clone()), Options::default())?;
+        let entropy = Box::new(self.simulated.clone());
+        let store = ClusterStore::open_with_backend(backend, key, entropy, Options::default())?;
         if let Some(fill) = self.fill.lock().unwrap().take() {
             fill.into(&store, cluster);
         }

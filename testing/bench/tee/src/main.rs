@@ -23,6 +23,9 @@
 #[allow(dead_code, reason = "the worker uses more of it")]
 mod bounds;
 mod bulk;
+#[path = "../../../../tee/core/tests/it/cargo.rs"]
+#[allow(dead_code, reason = "tests use more of it")]
+mod cargo;
 // The network of phala-core's own tests: one chain, one relayer and one client for tests and figures alike.
 #[path = "../../../../tee/core/tests/it/chain.rs"]
 #[allow(dead_code, reason = "tests use more of it")]
@@ -39,6 +42,9 @@ mod limits;
 mod listener;
 mod machine;
 mod measure;
+#[path = "../../../../tee/core/tests/it/machine.rs"]
+#[allow(dead_code, reason = "tests use more of it")]
+mod memory;
 #[path = "../../../../tee/core/tests/it/network.rs"]
 #[allow(dead_code, reason = "tests use more of it")]
 mod network;

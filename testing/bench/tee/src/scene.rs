@@ -24,28 +24,11 @@ use phala_protocol::{
     relay::Delivery,
     AccountId, CodeHash, ContractId,
 };
-use std::{path::Path, process::Command, sync::OnceLock};
+
+pub use crate::cargo::token;
 
 /// Blocks of an epoch, as networks ship: an hour of blocks of 6 s.
 pub const EPOCH_LENGTH: BlockNumber = 600;
-
-/// The sample token's WASM, built as its author does.
-pub fn token() -> &'static [u8] {
-    static WASM: OnceLock<Vec<u8>> = OnceLock::new();
-    WASM.get_or_init(|| {
-        let contracts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../contracts");
-        let outer = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| contracts.join("../target"), Into::into);
-        let target = outer.join("contracts");
-        let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-            .args(["build", "--quiet", "--release", "--offline", "--target", "wasm32v1-none", "--target-dir"])
-            .arg(&target)
-            .current_dir(contracts.join("token"))
-            .status()
-            .unwrap();
-        assert!(status.success(), "the token does not build");
-        std::fs::read(target.join("wasm32v1-none/release/token.wasm")).unwrap()
-    })
-}
 
 /// Accounts that can sign: the first ones of a scene.
 pub struct Signer {

@@ -330,7 +330,7 @@ fn as_root(call: RuntimeCall) -> RuntimeCall {
 
 /// Alice's first transaction.
 fn signed(call: RuntimeCall) -> Result<UncheckedExtrinsic> {
-    let extension: TxExtension = (
+    let extension = TxExtension::new((
         frame_system::CheckNonZeroSender::<Runtime>::new(),
         frame_system::CheckSpecVersion::new(),
         frame_system::CheckTxVersion::new(),
@@ -341,7 +341,7 @@ fn signed(call: RuntimeCall) -> Result<UncheckedExtrinsic> {
         pallet_transaction_payment::ChargeTransactionPayment::from(0),
         frame_metadata_hash_extension::CheckMetadataHash::new(false),
         frame_system::WeightReclaim::new(),
-    );
+    ));
     let payload = SignedPayload::new(call.clone(), extension.clone())
         .map_err(|error| anyhow!("there is nothing to sign: {error:?}"))?;
     let (pair, account) = (Sr25519Keyring::Alice.pair(), Sr25519Keyring::Alice.to_account_id());

@@ -10,15 +10,10 @@
 #![allow(clippy::expect_used, reason = "a tool of tests: what it cannot do ends it")]
 
 use anyhow::{bail, ensure, Context, Result};
+use phala_campaigns::{read, write};
 use phala_e2e::{canary_run::Canary, core_dumps, probe, redaction::EVERYTHING, wait_until, Network};
 use serde::{Deserialize, Serialize};
-use std::{
-    fs,
-    io::ErrorKind,
-    path::{Path, PathBuf},
-    process::ExitCode,
-    time::Duration,
-};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 const USAGE: &str = "campaign canary [--n ROUNDS, 1 to 40; default 3] [--record FILE]";
 /// Rounds of one network: the inbox is read in one answer, and a round puts a handful of items into it.
@@ -65,7 +60,7 @@ fn arguments() -> Result<Arguments> {
 fn main() -> Result<ExitCode> {
     let arguments = arguments()?;
     let mut rounds = match &arguments.record {
-        Some(path) => read(path)?,
+        Some(path) => read(path)?.unwrap_or_default(),
         None => Vec::new(),
     };
     println!("{} rounds, of them {} recorded; simulated TEEs: INSECURE", arguments.rounds, rounds.len());
@@ -77,7 +72,7 @@ fn main() -> Result<ExitCode> {
 
 fn run(arguments: &Arguments, rounds: &mut Vec<Round>) -> Result<()> {
     std::env::set_var("PHALA_LOG", EVERYTHING);
-    let commit = std::env::var("PHALA_COMMIT").unwrap_or_else(|_| "unknown".to_owned());
+    let commit = phala_campaigns::commit();
     let folder = tempfile::tempdir().expect("a temporary folder");
     let wasm = probe::build(&folder.path().join("contracts"));
     std::env::set_current_dir(folder.path())?;
@@ -133,20 +128,4 @@ fn conclude(rounds: &[Round]) -> ExitCode {
         (0, false) => ExitCode::from(3),
         _ => ExitCode::FAILURE,
     }
-}
-
-fn read(path: &Path) -> Result<Vec<Round>> {
-    match fs::read(path) {
-        Ok(bytes) => serde_json::from_slice(&bytes).with_context(|| format!("{} is no record", path.display())),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
-    }
-}
-
-/// Replaces the record whole.
-fn write(path: &Path, rounds: &[Round]) -> Result<()> {
-    let aside = path.with_extension("new");
-    fs::write(&aside, serde_json::to_vec_pretty(rounds)?)
-        .and_then(|()| fs::rename(&aside, path))
-        .with_context(|| format!("cannot write {}", path.display()))
 }

@@ -1,23 +1,16 @@
 //! A campaign in pieces: what was done of a plan, in a file that the next run goes on from.
 //!
-//! Guarantees: the pieces together do each step of the plan that the seed gives, once and in order; a piece counts only when it has
-//! ended with everything checked, and one that broke off stays in the record as a failure whatever comes after it; the file is
-//! replaced whole, after each piece; a file of another campaign, or a damaged one, is refused and left as it is.
-//! Every piece has a network of its own: what one leaves behind is not what the next begins with.
+//! Guarantees, beside those of [`phala_campaigns`]: the pieces together do each step of the plan that the seed gives, once and in order; a
+//! piece counts only when it has ended with everything checked, and one that broke off stays in the record as a failure whatever comes
+//! after it. Every piece has a network of its own: what one leaves behind is not what the next begins with.
 
 use super::{
     plan::{plan, Step},
     Report,
 };
-use anyhow::{ensure, Context, Result};
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
-use std::{
-    fs,
-    io::ErrorKind,
-    path::{Path, PathBuf},
-};
-
-const VERSION: u32 = 1;
+use std::path::Path;
 
 /// What decides a campaign.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,19 +39,22 @@ pub struct Piece {
     pub failure: Option<String>,
 }
 
-/// The file's content.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Content {
-    version: u32,
-    campaign: Campaign,
-    pieces: Vec<Piece>,
-}
-
 /// The record.
 pub struct Record {
-    path: PathBuf,
-    content: Content,
+    file: phala_campaigns::Record<Campaign, Piece>,
     plan: Vec<Step>,
+}
+
+impl phala_campaigns::Piece<Campaign> for Piece {
+    fn fit(campaign: &Campaign, pieces: &[Self]) -> bool {
+        let mut next = 0;
+        let in_order = pieces.iter().all(|piece| {
+            let fits = piece.from == next;
+            next += piece.steps();
+            fits
+        });
+        in_order && next <= plan(campaign.seed, campaign.kills).len()
+    }
 }
 
 impl Record {
@@ -68,32 +64,7 @@ impl Record {
     /// When the file is another campaign's, or no record.
     pub fn open(path: &Path, campaign: Campaign) -> Result<Self> {
         let plan = plan(campaign.seed, campaign.kills);
-        let content = match fs::read(path) {
-            Ok(bytes) => {
-                let content: Content = serde_json::from_slice(&bytes)
-                    .with_context(|| format!("{} is no record of a campaign", path.display()))?;
-                ensure!(content.version == VERSION, "{} is a record of another version", path.display());
-                ensure!(
-                    content.campaign == campaign,
-                    "{} is the record of another campaign: {:?}",
-                    path.display(),
-                    content.campaign
-                );
-                content
-            }
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                Content { version: VERSION, campaign, pieces: Vec::new() }
-            }
-            Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
-        };
-        let record = Self { path: path.to_owned(), content, plan };
-        let mut next = 0;
-        for piece in &record.content.pieces {
-            ensure!(piece.from == next, "a piece of {} does not begin where the one before ended", path.display());
-            next += piece.steps();
-        }
-        ensure!(next <= record.plan.len(), "{} has more steps than the plan", path.display());
-        Ok(record)
+        Ok(Self { file: phala_campaigns::Record::open(Some(path), campaign)?, plan })
     }
 
     /// The steps that are left.
@@ -103,17 +74,17 @@ impl Record {
 
     /// How many steps are done.
     pub fn done(&self) -> usize {
-        self.content.pieces.iter().map(Piece::steps).sum()
+        self.file.pieces().iter().map(Piece::steps).sum()
     }
 
     /// The pieces so far.
     pub fn pieces(&self) -> &[Piece] {
-        &self.content.pieces
+        self.file.pieces()
     }
 
     /// The seed of the next piece's load: what is sent must not begin anew with each piece.
     pub fn load_seed(&self) -> u64 {
-        self.content.campaign.seed.wrapping_add((self.content.pieces.len() as u64) << 32)
+        self.file.campaign().seed.wrapping_add((self.file.pieces().len() as u64) << 32)
     }
 
     /// Adds what the next piece came to, and writes it down.
@@ -123,18 +94,13 @@ impl Record {
             Ok(report) => (Some(report.clone()), None),
             Err(error) => (None, Some(format!("{error:#}"))),
         };
-        let commit = std::env::var("PHALA_COMMIT").unwrap_or_else(|_| "unknown".to_owned());
-        self.content.pieces.push(Piece { from, load_seed, commit, report, failure });
-        let aside = self.path.with_extension("new");
-        fs::write(&aside, serde_json::to_vec_pretty(&self.content)?)
-            .and_then(|()| fs::rename(&aside, &self.path))
-            .with_context(|| format!("cannot write {}", self.path.display()))
+        self.file.add(Piece { from, load_seed, commit: phala_campaigns::commit(), report, failure })
     }
 
     /// All pieces as one.
     pub fn total(&self) -> Report {
         let mut total = Report::default();
-        for report in self.content.pieces.iter().filter_map(|piece| piece.report.as_ref()) {
+        for report in self.file.pieces().iter().filter_map(|piece| piece.report.as_ref()) {
             total.add(report);
         }
         total
@@ -142,12 +108,12 @@ impl Record {
 
     /// Kills that were wanted of all pieces together.
     pub fn wanted(&self) -> usize {
-        self.content.campaign.kills
+        self.file.campaign().kills
     }
 
     /// Why pieces broke off.
     pub fn failures(&self) -> Vec<&str> {
-        self.content.pieces.iter().filter_map(|piece| piece.failure.as_deref()).collect()
+        self.file.pieces().iter().filter_map(|piece| piece.failure.as_deref()).collect()
     }
 }
 
@@ -162,7 +128,7 @@ impl Piece {
 mod tests {
     use super::*;
     use crate::campaign::{audit::Violation, Recovery};
-    use std::time::Duration;
+    use std::{fs, time::Duration};
 
     const CAMPAIGN: Campaign = Campaign { seed: 11, kills: 40, epoch_blocks: 30 };
 

@@ -1,18 +1,24 @@
 //! Four gatekeepers hold the network's root together: they make it in a ceremony, are killed while they make the next one, hand over
 //! while commands go on, lose one of them for good, and suspend a release by the signatures of two.
 //!
-//! One network does all of it, and a developer's own contract lives through it. Its machines are shared out among two relayers, as on two
-//! hosts, so that every parcel to half of the seats, and answers of two gatekeepers to each worker, cross from relayer to relayer. It hands over once, or as often as `PHALA_ROTATIONS`
-//! says: each further time takes an era, and repeats what was done, without kills. Elections begin the ceremonies by themselves: an era
-//! of its chain is six sessions of ten blocks. What is asked of gatekeepers is what their processes say of themselves, and what is asked
-//! of roots and clusters what the chain proves.
+//! One network does all of it, and a developer's own contract lives through it; another one has an address and signs (`identities`). Its
+//! machines are shared out among two relayers, as on two hosts, so that every parcel to half of the seats, and answers of two gatekeepers
+//! to each worker, cross from relayer to relayer. It hands over once, or as often as `PHALA_ROTATIONS` says: each further time takes an
+//! era, and repeats what was done, without kills. Elections begin the ceremonies by themselves: an era of its chain is six sessions of ten
+//! blocks. What is asked of gatekeepers is what their processes say of themselves, and what is asked of roots and clusters what the chain
+//! proves.
 //! With `PHALA_LONG` two more ceremonies follow, of seats that no parcel reaches from the other host: what they lack they complain of and
 //! get on chain, one is killed while it is delivered and one while it is settled. They take six minutes, most of it phases that last.
 //! Not here: disputes, which no honest seat has a reason for; `phala-keys-sim` has liars.
 
-use crate::outside_contract::{made_and_built, Diary};
+use crate::{
+    identities::{self, Author},
+    outside_contract::{made_and_built, Diary},
+};
 use phala_e2e::{
-    alone, phala,
+    alone,
+    governance::Governance,
+    phala, probe,
     processes::{self, ByHand, Place, Stopped},
     raw_http::{ask, host_of},
     signal, wait_until, Network,
@@ -44,8 +50,12 @@ const PHASES_WITHIN: Duration = Duration::from_secs(180);
 /// For two epochs of one cluster when none is hurried.
 const EPOCHS_WITHIN: Duration = Duration::from_secs(90);
 
-struct Story {
-    network: Network,
+/// The network, and who is on it.
+pub struct Story {
+    /// The network.
+    pub network: Network,
+    /// What its governance decides, and its chain proves.
+    pub chain: Governance,
     token: String,
     /// Where each gatekeeper says what it does, by its number.
     hosts: Vec<String>,
@@ -54,7 +64,7 @@ struct Story {
 }
 
 /// The end of a load, whatever ends what goes on beside it.
-struct Ends<'a>(&'a AtomicBool);
+pub struct Ends<'a>(pub &'a AtomicBool);
 
 impl Drop for Ends<'_> {
     fn drop(&mut self) {
@@ -62,7 +72,8 @@ impl Drop for Ends<'_> {
     }
 }
 
-fn name(gatekeeper: usize) -> String {
+/// What a gatekeeper's process is called.
+pub fn name(gatekeeper: usize) -> String {
     format!("gatekeeper-{gatekeeper}")
 }
 
@@ -78,11 +89,20 @@ impl Story {
         let said = |machine: &Value, what: &str| machine[what].as_str().unwrap().to_owned();
         let hosts = machines.iter().map(|machine| host_of(&said(machine, "http")).to_owned()).collect();
         let identities = machines.iter().map(|machine| said(machine, "identity")).collect();
-        Self { network, token, hosts, identities }
+        Self { chain: Governance::of(&network), network, token, hosts, identities }
     }
 
-    fn id(&self, process: &str) -> u32 {
+    /// The id of a process.
+    pub fn id(&self, process: &str) -> u32 {
         processes::id(&self.network.base, process)
+    }
+
+    /// Waits until a gatekeeper that was killed, and had this id, is there again.
+    pub fn is_back(&self, gatekeeper: usize, killed: u32) {
+        wait_until(&format!("{} to be started again", name(gatekeeper)), BACK_WITHIN, || {
+            processes::ids(&self.network.base).get(&name(gatekeeper)).is_some_and(|id| *id != killed)
+                && self.told(gatekeeper).is_some()
+        });
     }
 
     fn status(&self) -> Value {
@@ -101,7 +121,7 @@ impl Story {
     }
 
     /// What a gatekeeper says of its role; nothing while it does not answer.
-    fn told(&self, gatekeeper: usize) -> Option<Value> {
+    pub fn told(&self, gatekeeper: usize) -> Option<Value> {
         let answer = ask(&self.hosts[gatekeeper], "GET", "/v1/info", &[]).ok()?;
         let told = answer.json()["gatekeeper"].clone();
         (answer.status == 200 && told.is_object()).then_some(told)
@@ -196,9 +216,11 @@ fn gatekeepers_make_roots_hand_over_and_lose_one_while_commands_go_on() {
     let begun = Instant::now();
     let at = |what: &str| println!("gatekeepers: {what} after {} s", begun.elapsed().as_secs());
     let rotations = rotations();
-    let (story, diary) = thread::scope(|scope| {
-        let diary = scope.spawn(|| made_and_built(folder.path()));
-        (Story::begin(&folder.path().join("network")), diary.join().unwrap())
+    let (story, diary, author) = thread::scope(|scope| {
+        let built = scope.spawn(|| (made_and_built(folder.path()), probe::build(&folder.path().join("contracts"))));
+        let story = Story::begin(&folder.path().join("network"));
+        let (diary, author) = built.join().unwrap();
+        (story, diary, author)
     });
     at("the network is ready");
 
@@ -208,30 +230,42 @@ fn gatekeepers_make_roots_hand_over_and_lose_one_while_commands_go_on() {
     assert_eq!(root["seats"].as_array().unwrap().len(), SEATS, "{root}");
     story.proved_transfer("first.json");
     let first = story.era();
-    let kept = Kept::of(&story, 3);
 
     let ended = AtomicBool::new(false);
-    let (sent, last, diary) = thread::scope(|scope| {
+    let (sent, last, diary, author, kept) = thread::scope(|scope| {
         let load = scope.spawn(|| story.load(&ended));
         let _ends = Ends(&ended);
         // The other cluster's contract: written to before the hand-over, and read after it.
         let diary = scope.spawn(|| Diary::begin(&story.network, &diary, 1));
+        let author = Author::begin(&story, &author);
+        at("a contract that signs");
+        let kept = Kept::of(&story, 3);
         let next = the_next_ceremony_survives_kills(&story);
         at("a ceremony through kills");
         let diary = diary.join().unwrap();
         let last = next + rotations - 1;
         for era in next..=last {
+            // Begun before: the keys may change hands in the block in which the root answers.
+            let hands = scope.spawn({
+                let (story, killed) = (&story, (era == next).then_some(2));
+                move || identities::change_hands(story, era, killed)
+            });
             story.rotated(era);
             at("a rotation");
+            hands.join().unwrap();
+            at("the contract's keys in other hands");
         }
+        author.sends("by those who received the keys");
+        at("the same contract, signing");
         assert!(!load.is_finished(), "a transfer was lost");
         ended.store(true, Ordering::Relaxed);
-        (load.join().unwrap(), last, diary)
+        (load.join().unwrap(), last, diary, author, kept)
     });
     assert!(last > first, "another root answers than at the beginning");
     assert!(sent > 2 * u128::from(rotations), "commands went on: {sent}");
     assert_eq!((story.balance("bob"), story.balance("charlie")), (sent, 1), "each once");
     story.former_seats_are_gone(last, &[0, 1, 2, 3]);
+    identities::former_shares_are_gone(&story, last, SEATS);
     // The three that are to do without the fourth.
     story.former_seats_are_gone(last, &[0, 1, 2]);
     story.proved_transfer("after.json");
@@ -244,7 +278,7 @@ fn gatekeepers_make_roots_hand_over_and_lose_one_while_commands_go_on() {
         the_state_opens_to_a_worker_that_starts_anew(&story, sent);
     });
     at("a worker that starts anew, and an old disk");
-    one_stays_down(&story);
+    one_stays_down(&story, &author);
     at("one that stays down");
     two_operators_pull_the_brake(&story);
     at("the brake");
@@ -278,12 +312,8 @@ fn the_next_ceremony_survives_kills(story: &Story) -> u64 {
     wait_until("shares to travel", PHASE_WITHIN, || story.phase(witness, era).as_deref() == Some("share"));
     signal(killed_late, "-KILL");
     drop(still_late);
-    for (gatekeeper, before) in [(early, killed), (late, killed_late)] {
-        wait_until(&format!("{} to be started again", name(gatekeeper)), BACK_WITHIN, || {
-            processes::ids(&story.network.base).get(&name(gatekeeper)).is_some_and(|id| *id != before)
-                && story.told(gatekeeper).is_some()
-        });
-    }
+    story.is_back(early, killed);
+    story.is_back(late, killed_late);
     wait_until(&format!("seats of era {era} after the kills"), MADE_WITHIN, || {
         let holds = |gatekeeper| story.seats(gatekeeper).is_some_and(|eras| eras.contains(&era));
         (0..SEATS).filter(|gatekeeper| holds(*gatekeeper)).count() as u64 >= THRESHOLD
@@ -292,9 +322,10 @@ fn the_next_ceremony_survives_kills(story: &Story) -> u64 {
 }
 
 /// Holds the next ceremony in its first phase, by a gatekeeper that stands still from before it begins. Returns the ceremony's era, and
-/// who stands still. A ceremony that is under way already is let go.
+/// who stands still. A ceremony that is under way already is let go. One of identities would wait for it, too, and the election for that.
 fn a_ceremony_waits_for(story: &Story, gatekeeper: usize, witness: usize) -> (u64, u32, Stopped) {
     for _ in 0..3 {
+        identities::are_where_the_root_is(story);
         let era = story.newest() + 1;
         let id = story.id(&name(gatekeeper));
         let still = Stopped::new(id);
@@ -367,10 +398,7 @@ fn killed_in(story: &Story, gatekeeper: usize, era: u64, phase: &str) {
     });
     let before = story.id(&name(gatekeeper));
     signal(before, "-KILL");
-    wait_until(&format!("{} to be started again", name(gatekeeper)), BACK_WITHIN, || {
-        processes::ids(&story.network.base).get(&name(gatekeeper)).is_some_and(|id| *id != before)
-            && story.told(gatekeeper).is_some()
-    });
+    story.is_back(gatekeeper, before);
 }
 
 /// Every seat lacks the shares of the two on the other host, and gets them on chain. One that owes two and lacks two is killed meanwhile.
@@ -415,24 +443,36 @@ struct Kept {
     folder: PathBuf,
     files: Vec<(PathBuf, Vec<u8>)>,
     era: u64,
+    /// Of the set that held the identities.
+    identities: u64,
 }
 
 impl Kept {
     fn of(story: &Story, gatekeeper: usize) -> Self {
+        // The others may have signed without it: its own head comes to the record a little later.
+        let mut identities = None;
+        wait_until("the gatekeeper whose disk is kept to have shares of the identities", BACK_WITHIN, || {
+            identities = identities::held(story, gatekeeper).flatten();
+            identities.is_some()
+        });
+        let identities = identities.unwrap();
         let folder = story.network.base.join("workers").join(name(gatekeeper));
         let files = phala_e2e::bytes_below(&folder);
-        assert!(
-            seats_among(&files).next().is_some(),
-            "a gatekeeper seals its seat: {:?}",
-            files.iter().map(|(path, _)| path).collect::<Vec<_>>()
-        );
+        for kind in [SEATS_KEPT, SHARES_KEPT] {
+            assert!(
+                kept_among(&files, kind).next().is_some(),
+                "a gatekeeper seals its {kind}: {:?}",
+                files.iter().map(|(path, _)| path).collect::<Vec<_>>()
+            );
+        }
         let era = story.era();
         assert!(story.seats(gatekeeper).is_some_and(|eras| eras.contains(&era)), "it has a seat of the root");
-        Self { gatekeeper, folder, files, era }
+        Self { gatekeeper, folder, files, era, identities }
     }
 }
 
-/// The owner of a machine puts its disk of a former era back: the seat that it holds again answers to no root, and is dropped.
+/// The owner of a machine puts its disk of a former era back: the seat that it holds again answers to no root, and is dropped, and its
+/// shares of identities are a former set's, and are too.
 fn a_restored_seat_of_a_former_root_is_dropped(story: &Story, kept: &Kept) {
     {
         let supervisor = Stopped::new(story.network.id());
@@ -446,23 +486,37 @@ fn a_restored_seat_of_a_former_root_is_dropped(story: &Story, kept: &Kept) {
     assert!(story.era() > kept.era);
     wait_until("the seat on the old disk to be dropped", BACK_WITHIN, || {
         let dropped = story.seats(kept.gatekeeper).is_some_and(|eras| !eras.contains(&kept.era));
-        // From the disk too: no file of seats is as it was.
-        dropped && seats_among(&phala_e2e::bytes_below(&kept.folder)).all(|file| !kept.files.contains(file))
+        let shares = identities::held(story, kept.gatekeeper);
+        dropped && shares.is_some_and(|era| era.is_none_or(|era| era > kept.identities))
+    });
+    // From the disk too: no file of seats or of shares is as it was.
+    wait_until("the disk to be without them", BACK_WITHIN, || {
+        let files = phala_e2e::bytes_below(&kept.folder);
+        let mut of_them = [SEATS_KEPT, SHARES_KEPT].into_iter().flat_map(|kind| kept_among(&files, kind));
+        of_them.all(|file| !kept.files.contains(file))
     });
 }
 
-/// Files that hold seats, or say which there are.
-fn seats_among(files: &[(PathBuf, Vec<u8>)]) -> impl Iterator<Item = &(PathBuf, Vec<u8>)> {
-    files.iter().filter(|(path, _)| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("seat")))
+/// What files are called that hold seats, or say which there are.
+const SEATS_KEPT: &str = "seat";
+/// What the file is called that holds shares of identities.
+const SHARES_KEPT: &str = "custody";
+
+/// Files of one kind.
+fn kept_among<'a>(files: &'a [(PathBuf, Vec<u8>)], kind: &'a str) -> impl Iterator<Item = &'a (PathBuf, Vec<u8>)> {
+    files.iter().filter(move |(path, _)| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(kind)))
 }
 
-/// One is gone for good, and the three others open epochs.
-fn one_stays_down(story: &Story) {
+/// One is gone for good, and the three others open epochs, and sign.
+fn one_stays_down(story: &Story, author: &Author<'_>) {
     let supervisor = Stopped::new(story.network.id());
     let _gone = Place::take(&supervisor, &story.network, &name(3));
     let epoch = || story.status()["clusters"][0]["epoch"].as_u64().unwrap();
     let before = epoch();
-    wait_until("two more epochs without one gatekeeper", EPOCHS_WITHIN, || epoch() >= before + 2);
+    thread::scope(|scope| {
+        scope.spawn(|| author.sends("without one of the four"));
+        wait_until("two more epochs without one gatekeeper", EPOCHS_WITHIN, || epoch() >= before + 2);
+    });
     story.transfer("alice", "dave", "1", &[]).data();
     assert_eq!(story.balance("dave"), 1);
     assert!(story.told(3).is_none(), "it is down");

@@ -1,10 +1,10 @@
 //! One network, and everything that a hostile world does to it: on the real processes, one thing after the other.
 //!
-//! They share a network because starting one takes longer than most of what is done to it. Each part leaves it as it must be left:
-//! working. While commands are looked for in logs every process says all that it could; then the network is started again, and says what
-//! it does by itself: a worker that writes down each step of a compiler is several times slower. TEE simulated: INSECURE.
+//! They share a network because starting one takes longer than most of what is done to it. Each part but the last leaves it as it must be
+//! left: working. While commands are looked for in logs every process says all that it could; then the network is started again, and says
+//! what it does by itself: a worker that writes down each step of a compiler is several times slower. TEE simulated: INSECURE.
 
-use crate::{full_disk, hostile_contracts, hostile_flood, node_disk, relay_lies};
+use crate::{full_disk, hostile_contracts, hostile_flood, node_disk, relay_lies, shut_out};
 use phala_e2e::{
     alone,
     canary_run::{Canary, CALLER},
@@ -84,6 +84,9 @@ fn a_network_holds_in_a_hostile_world() {
     let status = network.phala(&["status"]).data();
     assert_eq!(status["silent"].as_array().unwrap().len(), 0, "{status}");
     assert!(status["clusters"].as_array().unwrap().iter().all(|cluster| cluster["queue"] == 0), "{status}");
+
+    shut_out::check(&network);
+    said("a machine that is revoked is left behind");
     assert_eq!(network.stop(), Some(0));
 }
 

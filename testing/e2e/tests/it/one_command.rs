@@ -169,5 +169,6 @@ fn a_sealed_token_transfer_is_final_private_and_verifiable_and_survives_restarts
     transfer(&network, "1", &receipt);
     assert_eq!(balance(&network, "bob"), "271829");
     crate::sessions::a_session_carries_commands_and_is_its_owners_alone(&network, &token);
+    crate::replies::what_was_not_seen_is_fetched(&network, &token);
     assert_eq!(network.stop(), Some(0));
 }

@@ -1,0 +1,97 @@
+//! What governance decides on a network that a test runs, and what the chain proves of it.
+//!
+//! By the sudo key of a development network, which is published. Guarantees: what is read is proved against a finalised head that was
+//! verified from the pinned genesis on; every wait is bounded; a connection that is lost is made again. The node controls whether it
+//! answers. Does not: repeat what the chain refuses.
+
+use crate::{
+    load::link::{Link, NetworkFile},
+    Network,
+};
+use codec::Decode;
+use phala_client::{
+    chain::{ChainCall, Included, SubmitError},
+    Account, ClientError, ErrorCode, Until,
+};
+use phala_protocol::{ids::BlockNumber, Hash};
+use std::{future::Future, sync::Arc, time::Duration};
+use tokio::runtime::{Builder, Runtime};
+
+/// For an answer, and for a call to be in a finalised block.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(60);
+/// Who has the sudo key.
+const SUDO: &str = "alice";
+
+/// Governance of a development network, and a proved view of its chain.
+pub struct Governance {
+    runtime: Runtime,
+    link: Link,
+    sudo: Account,
+}
+
+impl Governance {
+    /// Of a network that runs. Nothing is connected yet.
+    ///
+    /// # Panics
+    /// When the network's file is none.
+    pub fn of(network: &Network) -> Self {
+        let file = NetworkFile::read(&network.base).expect("the network has its file");
+        let link = Link::new(file.node().expect("it names a node"), file.pin().expect("it pins a chain"));
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a thread");
+        Self { runtime, link, sudo: Account::development(SUDO).expect("a development account") }
+    }
+
+    /// Has the chain's root make a call. Returns when it is in a finalised block.
+    ///
+    /// # Errors
+    /// What the chain says against it; a timeout when nothing was heard of it, and it may be included yet.
+    pub fn decide(&self, call: &ChainCall) -> Result<Included, SubmitError> {
+        let submitted = async {
+            let network = self.link.network().await;
+            let decided = network.chain().submit_sudo(&self.sudo, call, Until::Finalised).await;
+            if let Err(SubmitError::Client(error)) = &decided {
+                self.link.failed(&network, error).await;
+            }
+            decided
+        };
+        let late = || ClientError::new(ErrorCode::Timeout, "nothing was heard of governance's call in time");
+        self.bounded(submitted).unwrap_or_else(|| Err(late().into()))
+    }
+
+    /// The record under `key` in the newest finalised state, or its absence.
+    ///
+    /// # Panics
+    /// When the node does not answer in time, or its answer does not hold.
+    pub fn read<T: Decode>(&self, key: &[u8]) -> Option<T> {
+        self.ask(|network| {
+            let key = key.to_vec();
+            async move { network.read(std::slice::from_ref(&key)).await?.get::<T>(&key) }
+        })
+    }
+
+    /// Genesis hash of the chain that is pinned.
+    pub fn genesis(&self) -> Hash {
+        self.ask(|network| async move { Ok(*network.genesis()) })
+    }
+
+    /// The newest finalised block.
+    pub fn height(&self) -> BlockNumber {
+        self.ask(|network| async move { Ok(network.sync().await?.number()) })
+    }
+
+    /// What `ask` answers; asked again for as long as the node does not answer.
+    ///
+    /// # Panics
+    /// As [`Self::read`].
+    pub fn ask<T, F>(&self, ask: impl FnMut(Arc<phala_client::Network>) -> F) -> T
+    where
+        F: Future<Output = Result<T, ClientError>>,
+    {
+        let answer = self.bounded(self.link.answer(ask)).expect("the node answers in time");
+        answer.expect("what the node answers holds")
+    }
+
+    fn bounded<T>(&self, what: impl Future<Output = T>) -> Option<T> {
+        self.runtime.block_on(async { tokio::time::timeout(ANSWERED_WITHIN, what).await }).ok()
+    }
+}
