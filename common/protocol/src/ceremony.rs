@@ -37,6 +37,7 @@
 //! |---|---|
 //! | `record.rs` | what the chain keeps |
 //! | `message.rs` | what seats sign, and what they send each other |
+//! | `receiving.rs` | the keys that they receive under, each for one attempt |
 //! | `rules.rs` | which statements are taken |
 //! | `verdict.rs` | what a phase's end leads to, who is at fault, and why a ceremony ends |
 //!
@@ -45,6 +46,7 @@
 
 pub(crate) mod complaints;
 mod message;
+mod receiving;
 mod record;
 mod rules;
 mod verdict;
@@ -53,6 +55,7 @@ pub use message::{
     delivery_hash, package_hash, Attachment, Introduction, Parcel, ParcelHeader, ParcelKind, SignedStatement,
     Statement, MAX_ATTACHMENT_BYTES,
 };
+pub use receiving::{AnnouncedKey, CeremonyAttempt, CeremonyKind};
 pub use record::{CeremonyRecord, Complaint, Confirmed, Fault, Phase, SeatRecord};
 pub(crate) use rules::is_canonical;
 pub use rules::{take, Circumstances, Refused};

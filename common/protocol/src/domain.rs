@@ -172,6 +172,10 @@ domains! {
     CEREMONY_SENDER = "PHALA/ceremony/sender/v1";
     /// Hash of what is delivered on chain in a key ceremony.
     CEREMONY_DELIVERY = "PHALA/ceremony/delivery/v1";
+    /// What a gatekeeper signs to announce the key under which it receives in one attempt.
+    CEREMONY_RECEIVING = "PHALA/ceremony/receiving/v1";
+    /// Seed of that key pair.
+    CEREMONY_RECEIVING_SEED = "PHALA/ceremony/receiving-seed/v1";
     /// Seed from which a seat draws its polynomial of the root in one attempt.
     CEREMONY_SEED = "PHALA/ceremony/seed/v1";
     /// The same, of the beacon.

@@ -30,6 +30,13 @@ pub const MAX_DELIVERY_BYTES: usize = 16 * 1024 * 1024;
 /// Bytes of memory of one delivery. An empty part is one byte on the wire and 24 in memory; honest parts have hundreds.
 const MAX_DELIVERY_MEMORY: usize = MAX_DELIVERY_BYTES * 5 / 4;
 
+/// Bytes of the letters in one delivery; the rest waits for the next. A gatekeeper lets as many bytes of them wait for its next proof.
+pub const MAX_MAIL_BYTES: usize = 4 * 1024 * 1024;
+/// Requests for keys in one delivery: a gatekeeper looks at no more of one, and lets no more wait.
+pub const MOST_INQUIRIES: usize = 64;
+/// Of them, those of one worker.
+pub const MOST_INQUIRIES_OF_ONE: usize = 8;
+
 /// What a TEE says to its relayer.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct TeeStatus {

@@ -3,7 +3,9 @@
 //! Guarantees: functions of what they are given; what is refused changes nothing. Who may speak, and when, the rules of each ceremony say
 //! before. Seats control what is in a complaint, and through it only what the record says of themselves.
 
-use super::{delivery_hash, Attachment, Complaint, ParcelHeader, Reason, Refused, MAX_ATTACHMENT_BYTES};
+use super::{
+    delivery_hash, Attachment, CeremonyAttempt, Complaint, ParcelHeader, Reason, Refused, MAX_ATTACHMENT_BYTES,
+};
 use crate::{attestation::encryption_key_hash, Hash};
 use alloc::collections::{BTreeMap, BTreeSet};
 
@@ -47,19 +49,20 @@ impl Complaint {
     }
 }
 
-/// The hash of an accuser's key: the one that is `known`, or that of the key which its first complaint brings, if that is `registered`.
-/// It may bring the known one again.
+/// The hash of an accuser's key in attempt `of`: the one that is `known`, or that of the key which its first complaint brings, which is
+/// `announced` if the accuser signed it, and one that anybody can seal to. It may bring the known one again, signed.
 pub(crate) fn accusers_key(
+    of: &CeremonyAttempt,
     known: Option<Hash>,
     brought: Option<&Attachment>,
-    registered: Hash,
+    announced: bool,
 ) -> Result<Hash, Refused> {
     match (known, brought) {
         (Some(known), None) => Ok(known),
-        (known, Some(Attachment::Key(bytes))) if bytes.len() <= MAX_ATTACHMENT_BYTES => {
-            Some(encryption_key_hash(bytes))
-                .filter(|hash| *hash == known.unwrap_or(registered))
-                .ok_or(Refused::WrongAttachment)
+        (known, Some(Attachment::Key(brought))) if announced && brought.of == *of => {
+            // First: what is longer than a key is not hashed.
+            let hash = brought.is_well_formed().then(|| encryption_key_hash(&brought.key));
+            hash.filter(|hash| known.is_none_or(|known| known == *hash)).ok_or(Refused::WrongAttachment)
         }
         _ => Err(Refused::WrongAttachment),
     }

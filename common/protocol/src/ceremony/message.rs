@@ -3,7 +3,7 @@
 //! Guarantees: a signature's payload binds chain, era, attempt, seat and content. Verifies nothing, and bounds nothing that it decodes:
 //! whoever reads bytes bounds their number before. Seats and whoever carries their messages control every byte.
 
-use super::Confirmed;
+use super::{AnnouncedKey, Confirmed};
 use crate::{attestation::Registration, domain, hash_value, Hash};
 use alloc::vec::Vec;
 use codec::{Decode, DecodeWithMemTracking, Encode};
@@ -18,7 +18,7 @@ pub enum Statement {
         /// [`package_hash`].
         package: Hash,
     },
-    /// I have no valid share of this dealer. My encryption key is beside my first complaint.
+    /// I have no valid share of this dealer. The key under which I receive is beside my first complaint.
     #[codec(index = 1)]
     Complain {
         /// Its index.
@@ -67,9 +67,9 @@ pub const MAX_ATTACHMENT_BYTES: usize = 6_144;
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking)]
 #[cfg_attr(feature = "scale-info", derive(scale_info::TypeInfo))]
 pub enum Attachment {
-    /// Of a complaint: the accuser's X-Wing key, as registered.
+    /// Of a complaint: the accuser's key of this attempt, as it announces it.
     #[codec(index = 0)]
-    Key(Vec<u8>),
+    Key(AnnouncedKey),
     /// Of a delivery: what is delivered.
     #[codec(index = 1)]
     Parcel(Parcel),
@@ -161,7 +161,7 @@ pub struct ParcelHeader {
     pub kind: ParcelKind,
 }
 
-/// A sealed message from one seat to another: HPKE to the recipient's X-Wing key with info [`domain::CEREMONY_PARCEL`] and the
+/// A sealed message from one seat to another: HPKE to the recipient's X-Wing key of this attempt with info [`domain::CEREMONY_PARCEL`] and the
 /// genesis. What is in it is proved otherwise: a package by its hash on chain, a share by the package. The signature is there so that
 /// whoever is no seat cannot have a seat decapsulate for nothing; of a delivery the statement's is looked at instead.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking)]
@@ -189,8 +189,8 @@ impl Parcel {
 pub struct Introduction {
     /// What the evidence binds; the role is that of a gatekeeper.
     pub registration: Registration,
-    /// The X-Wing encryption key whose hash the registration names.
-    pub encryption_key: Vec<u8>,
+    /// The key under which it receives in the attempt under way, signed by the identity that the registration names.
+    pub announced: AnnouncedKey,
     /// SCALE of `phala_attest::Evidence`.
     pub evidence: Vec<u8>,
     /// SCALE of `phala_attest::Collateral`, as last accepted by the chain; the relayer adds it.

@@ -62,7 +62,7 @@ pub struct SeatRecord {
     pub package: Option<Hash>,
     /// The keys that it confirmed.
     pub confirmed: Option<Confirmed>,
-    /// Hash of the encryption key under which it complained, if it did: what is delivered to it is sealed to this key.
+    /// Hash of the key of this attempt under which it complained, if it did: what is delivered to it is sealed to this key.
     pub key: Option<Hash>,
     /// Indices of dealers that it rejected: an answer or the package is wrong.
     pub rejected: Vec<u16>,

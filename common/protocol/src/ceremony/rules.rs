@@ -3,11 +3,12 @@
 //! Guarantees: [`take`] is a function of record, statement, what stands beside it, and [`Circumstances`]. A statement counts when its
 //! seat takes part and it has its place in the phase; each is taken once, and what is refused changes nothing. What stands beside a
 //! statement is what the record has the hash of, and bounded. Does not verify signatures, nor that the seat's gatekeeper is active:
-//! whoever keeps the record does, before. Seats control what they state, and through it only what the record says of themselves.
+//! whoever keeps the record does, before, and says whether a key beside a complaint is signed. Seats control what they state, and
+//! through it only what the record says of themselves.
 
 use super::{
-    complaints::accusers_key, package_hash, Attachment, CeremonyRecord, Complaint, Confirmed, ParcelHeader, ParcelKind,
-    Phase, Statement, MAX_ATTACHMENT_BYTES,
+    complaints::accusers_key, package_hash, Attachment, CeremonyAttempt, CeremonyRecord, Complaint, Confirmed,
+    ParcelHeader, ParcelKind, Phase, Statement, MAX_ATTACHMENT_BYTES,
 };
 use crate::{ids::BlockNumber, Hash};
 
@@ -18,8 +19,9 @@ pub struct Circumstances {
     pub genesis: Hash,
     /// The block.
     pub now: BlockNumber,
-    /// Hash of the encryption key that the speaking seat's gatekeeper has registered.
-    pub key: Hash,
+    /// Whether the speaker's gatekeeper signed the announcement that stands beside the statement, if one does. Of which attempt that is,
+    /// the rules look at.
+    pub announced: bool,
 }
 
 /// Why a statement is not taken. Nothing of the record changed. The fault is the seat's, or of whoever carried it too late.
@@ -116,8 +118,8 @@ fn commit(record: &mut CeremonyRecord, index: u16, package: Hash) -> Result<(), 
     Ok(())
 }
 
-/// Not of a seat that confirmed: it holds a share of every dealer. The first complaint of a seat brings its key, so that whoever reads
-/// the chain can seal to it.
+/// Not of a seat that confirmed: it holds a share of every dealer. The first complaint of a seat brings its key of the attempt, so that
+/// whoever reads the chain can seal to it.
 fn complain(
     record: &mut CeremonyRecord,
     (accuser, dealer): (u16, u16),
@@ -128,11 +130,12 @@ fn complain(
         return Err(Refused::NoSuchDealer);
     }
     let repeated = record.complaints.iter().any(|known| (known.accuser, known.dealer) == (accuser, dealer));
+    let of = CeremonyAttempt::root(record.era, record.attempt);
     let seat = record.seat_mut(accuser).ok_or(Refused::NoSuchSeat)?;
     if seat.confirmed.is_some() || repeated {
         return Err(Refused::AlreadyStated);
     }
-    seat.key = Some(accusers_key(seat.key, key, circumstances.key)?);
+    seat.key = Some(accusers_key(&of, seat.key, key, circumstances.announced)?);
     record.complaints.push(Complaint::new(accuser, dealer));
     Ok(())
 }
@@ -228,7 +231,7 @@ mod tests {
     use super::*;
     use crate::{
         attestation::encryption_key_hash,
-        ceremony::{delivery_hash, Parcel},
+        ceremony::{delivery_hash, AnnouncedKey, Parcel},
         ids::WorkerId,
     };
     use alloc::vec::Vec;
@@ -260,12 +263,18 @@ mod tests {
         record
     }
 
+    fn announced(index: u16) -> AnnouncedKey {
+        let mut key = Vec::from([0; 1_216]);
+        key[1_184..1_186].copy_from_slice(&index.to_le_bytes());
+        AnnouncedKey { of: CeremonyAttempt::root(1, 0), key, signature: [0; 64] }
+    }
+
     fn key(index: u16) -> Attachment {
-        Attachment::Key(index.to_le_bytes().to_vec())
+        Attachment::Key(announced(index))
     }
 
     fn key_hash(index: u16) -> Hash {
-        encryption_key_hash(&index.to_le_bytes())
+        encryption_key_hash(&announced(index).key)
     }
 
     fn parcel() -> Parcel {
@@ -299,7 +308,7 @@ mod tests {
         now: BlockNumber,
     ) -> Result<(), Refused> {
         let before = record.clone();
-        let circumstances = Circumstances { genesis: GENESIS, now, key: key_hash(index) };
+        let circumstances = Circumstances { genesis: GENESIS, now, announced: true };
         let taken = take(record, index, &statement, attachment, &circumstances);
         assert_eq!(taken.is_err(), before == *record, "taken is noted, and refused is not");
         taken
@@ -371,16 +380,33 @@ mod tests {
     }
 
     #[test]
-    fn a_first_complaint_brings_the_registered_key_and_a_later_one_no_other() {
+    fn a_first_complaint_brings_a_key_that_is_announced_for_the_attempt_and_a_later_one_no_other() {
         let mut record = record(Phase::Share);
         let complain = |dealer| Statement::Complain { dealer };
-        for wrong in [None, Some(key(2)), Some(Attachment::Package(Vec::new()))] {
+        let of = |of| Some(Attachment::Key(AnnouncedKey { of, ..announced(1) }));
+        let long = AnnouncedKey { key: Vec::from([0; 1_217]), ..announced(1) };
+        let nobodys = AnnouncedKey { key: Vec::from([0xff; 1_216]), ..announced(1) };
+        for wrong in [
+            None,
+            of(CeremonyAttempt::root(1, 1)),
+            of(CeremonyAttempt::root(0, 0)),
+            of(CeremonyAttempt::identities(1, 0)),
+            Some(Attachment::Key(long)),
+            Some(Attachment::Key(nobodys)),
+            Some(Attachment::Package(Vec::new())),
+        ] {
             let taken = say_with(&mut record, 1, complain(2), wrong.as_ref(), 60);
             assert_eq!(taken, Err(Refused::WrongAttachment));
         }
+        let unsigned = Circumstances { genesis: GENESIS, now: 60, announced: false };
+        let mut untouched = record.clone();
+        let taken = take(&mut untouched, 1, &complain(2), Some(&key(1)), &unsigned);
+        assert_eq!((taken, &untouched), (Err(Refused::WrongAttachment), &record));
         say(&mut record, 1, complain(2), 60).unwrap();
         assert_eq!(record.seats[0].key, Some(key_hash(1)));
         assert_eq!(say_with(&mut record, 1, complain(3), Some(&key(2)), 60), Err(Refused::WrongAttachment));
+        let taken = take(&mut record.clone(), 1, &complain(3), Some(&key(1)), &unsigned);
+        assert_eq!(taken, Err(Refused::WrongAttachment), "whoever looks for the key would find this one");
         say_with(&mut record, 1, complain(3), None, 60).unwrap();
         say(&mut record, 1, complain(4), 60).unwrap();
     }

@@ -20,8 +20,8 @@
 //! fault, or excused by a dealer that is.
 //!
 //! What is not covered: a dealer seals to keys whose evidence it verified. Who brings it an accuser's evidence is not settled here: an
-//! accuser whose evidence reaches nobody has honest dealers deliver nothing. Whoever keeps the record drops complaints under a key
-//! that is registered no more before it ends an attempt.
+//! accuser whose evidence reaches nobody has honest dealers deliver nothing. Whoever keeps the record drops, when it ends `Deliver`,
+//! complaints on which nothing was delivered of whoever dealers could not verify in time.
 //!
 //! Seats control what they state, and through it only what the record says of themselves.
 

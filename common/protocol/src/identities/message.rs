@@ -17,7 +17,7 @@ pub enum IdentityStatement {
         /// [`dealing_hash`].
         package: Hash,
     },
-    /// Of a holder: I have no valid shares of this dealer. My encryption key is beside my first complaint.
+    /// Of a holder: I have no valid shares of this dealer. The key under which I receive is beside my first complaint.
     #[codec(index = 1)]
     Complain {
         /// Its index.

@@ -67,7 +67,7 @@ pub struct HolderRecord {
     pub left_out: Option<Fault>,
     /// Hash of the record that it confirmed.
     pub confirmed: Option<Hash>,
-    /// Hash of the encryption key under which it complained, if it did: what is delivered to it is sealed to this key.
+    /// Hash of the key of this attempt under which it complained, if it did: what is delivered to it is sealed to this key.
     pub key: Option<Hash>,
     /// Indices of dealers that it rejected: an answer or the package is wrong.
     pub rejected: Vec<u16>,

@@ -3,20 +3,19 @@
 //! Guarantees: [`take`] is a function of record, statement, what stands beside it, and [`Circumstances`]; [`show`] of ceremony and records. A
 //! statement counts when its dealer deals or its holder takes part, and it has its place in the phase; each is taken once, and what
 //! is refused changes nothing. What stands beside a statement is what the record has the hash of, and bounded. Does not verify signatures,
-//! nor that a gatekeeper is active: whoever keeps the record does, before. Dealers and holders control what they state, and
-//! through it only what the record says of themselves.
+//! nor that a gatekeeper is active: whoever keeps the record does, before, and says whether a key beside a complaint is signed. Dealers and
+//! holders control what they state, and through it only what the record says of themselves.
 
 use super::{dealing_hash, IdentityCeremonyRecord, IdentityRecord, IdentityStatement};
 use crate::{
     ceremony::{
-        complaints::accusers_key, is_canonical, tolerated, Attachment, Circumstances, Complaint, ParcelHeader,
-        ParcelKind, Phase, Refused, MAX_ATTACHMENT_BYTES,
+        complaints::accusers_key, is_canonical, tolerated, Attachment, CeremonyAttempt, Circumstances, Complaint,
+        ParcelHeader, ParcelKind, Phase, Refused, MAX_ATTACHMENT_BYTES,
     },
     Hash,
 };
 
-/// Takes what the dealer or holder of `index` says, with what stands beside it, or leaves the record as it is. In `circumstances` is the key of
-/// the speaker.
+/// Takes what the dealer or holder of `index` says, with what stands beside it, or leaves the record as it is.
 pub fn take(
     record: &mut IdentityCeremonyRecord,
     index: u16,
@@ -80,8 +79,8 @@ fn commit(record: &mut IdentityCeremonyRecord, index: u16, package: Hash) -> Res
     Ok(())
 }
 
-/// Not of a holder that confirmed: it has shares of every dealer. The first complaint of a holder brings its key, so that whoever reads
-/// the chain can seal to it.
+/// Not of a holder that confirmed: it has shares of every dealer. The first complaint of a holder brings its key of the attempt, so
+/// that whoever reads the chain can seal to it.
 fn complain(
     record: &mut IdentityCeremonyRecord,
     (accuser, dealer): (u16, u16),
@@ -92,11 +91,12 @@ fn complain(
         return Err(Refused::NoSuchDealer);
     }
     let repeated = record.complaints.iter().any(|known| (known.accuser, known.dealer) == (accuser, dealer));
+    let of = CeremonyAttempt::identities(record.era, record.attempt);
     let holder = record.holder_mut(accuser).ok_or(Refused::NoSuchSeat)?;
     if holder.confirmed.is_some() || repeated {
         return Err(Refused::AlreadyStated);
     }
-    holder.key = Some(accusers_key(holder.key, key, circumstances.key)?);
+    holder.key = Some(accusers_key(&of, holder.key, key, circumstances.announced)?);
     record.complaints.push(Complaint::new(accuser, dealer));
     Ok(())
 }
@@ -242,7 +242,7 @@ mod tests {
     use super::*;
     use crate::{
         attestation::encryption_key_hash,
-        ceremony::{delivery_hash, Parcel, LAST_CALL_BLOCKS},
+        ceremony::{delivery_hash, AnnouncedKey, Parcel, LAST_CALL_BLOCKS},
         identities::{IdentityHolder, IdentityPoints},
         ids::{BlockNumber, WorkerId},
     };
@@ -290,12 +290,18 @@ mod tests {
         record
     }
 
+    fn announced(index: u16) -> AnnouncedKey {
+        let mut key = Vec::from([0; 1_216]);
+        key[1_184..1_186].copy_from_slice(&index.to_le_bytes());
+        AnnouncedKey { of: CeremonyAttempt::identities(2, 0), key, signature: [0; 64] }
+    }
+
     fn key(index: u16) -> Attachment {
-        Attachment::Key(index.to_le_bytes().to_vec())
+        Attachment::Key(announced(index))
     }
 
     fn key_hash(index: u16) -> Hash {
-        encryption_key_hash(&index.to_le_bytes())
+        encryption_key_hash(&announced(index).key)
     }
 
     fn parcel() -> Parcel {
@@ -333,7 +339,7 @@ mod tests {
         now: BlockNumber,
     ) -> Result<(), Refused> {
         let before = record.clone();
-        let circumstances = Circumstances { genesis: GENESIS, now, key: key_hash(index) };
+        let circumstances = Circumstances { genesis: GENESIS, now, announced: true };
         let taken = take(record, index, &statement, attachment, &circumstances);
         assert_eq!(taken.is_err(), before == *record, "taken is noted, and refused is not");
         taken
@@ -423,9 +429,13 @@ mod tests {
     }
 
     #[test]
-    fn a_complaint_brings_the_registered_key_and_a_delivery_is_the_parcel_beside_it_sealed_to_that() {
+    fn a_complaint_brings_a_key_of_the_attempt_and_a_delivery_is_the_parcel_beside_it_sealed_to_that() {
         let mut record = record(Phase::Share);
-        for wrong in [None, Some(key(2)), Some(Attachment::Package(Vec::new()))] {
+        let roots = AnnouncedKey { of: CeremonyAttempt::root(2, 0), ..announced(1) };
+        let later = AnnouncedKey { of: CeremonyAttempt::identities(2, 1), ..announced(1) };
+        for wrong in
+            [None, Some(Attachment::Key(roots)), Some(Attachment::Key(later)), Some(Attachment::Package(Vec::new()))]
+        {
             assert_eq!(say_with(&mut record, 1, COMPLAIN, wrong.as_ref(), 60), Err(Refused::WrongAttachment));
         }
         say(&mut record, 1, COMPLAIN, 60).unwrap();

@@ -20,6 +20,8 @@ use codec::{Decode, DecodeAll, DecodeWithMemTracking, Encode, MaxEncodedLen};
 
 /// Blocks of one attempt to sign an item: a minute of 6 s blocks. In it a holder's letters make three ways.
 pub const SIGNING_ATTEMPT_BLOCKS: BlockNumber = 10;
+/// Messages that a gatekeeper signs at once, each in both schemes: relayers have room for what holders say about so many.
+pub const MOST_SIGNED_AT_ONCE: usize = 32;
 /// Bytes of a signer's commitments.
 pub const NONCE_COMMITMENTS_BYTES: usize = 66;
 /// Bytes of the longest [`SigningMessage`]: a list of all seats.

@@ -5,7 +5,10 @@
 use super::*;
 use crate::{
     attestation::encryption_key_hash,
-    ceremony::{delivery_hash, Attachment, Circumstances, Complaint, Parcel, ParcelHeader, ParcelKind},
+    ceremony::{
+        delivery_hash, AnnouncedKey, Attachment, CeremonyAttempt, Circumstances, Complaint, Parcel, ParcelHeader,
+        ParcelKind,
+    },
     identities::{dealing_hash, take, IdentityHolder, IdentityPoints, IdentityRecord, IdentityStatement},
     ids::WorkerId,
 };
@@ -231,14 +234,19 @@ impl World {
     }
 
     fn say(&mut self, index: u16, statement: IdentityStatement, beside: Option<Attachment>) {
-        let key = encryption_key_hash(&index.to_le_bytes());
-        let circumstances = Circumstances { genesis: GENESIS, now: 1, key };
+        let circumstances = Circumstances { genesis: GENESIS, now: 1, announced: true };
         // What is refused was a lie, or said by a liar.
         let _ = take(&mut self.record, index, &statement, beside.as_ref(), &circumstances);
     }
 
     fn package(dealer: u16) -> Vec<u8> {
         dealer.to_le_bytes().to_vec()
+    }
+
+    fn announced(&self, holder: u16) -> AnnouncedKey {
+        let mut key = Vec::from([0; 1_216]);
+        key[1_184..1_186].copy_from_slice(&holder.to_le_bytes());
+        AnnouncedKey { of: CeremonyAttempt::identities(2, self.record.attempt), key, signature: [0; 64] }
     }
 
     fn dealing(&self) -> Vec<(u16, bool)> {
@@ -281,7 +289,7 @@ impl World {
                 let lacks = self.has.get(&(holder, dealer)) == Some(&Has::Nothing);
                 let complains = if lies { self.random.chance(50) } else { lacks };
                 if complains {
-                    let key = Attachment::Key(holder.to_le_bytes().to_vec());
+                    let key = Attachment::Key(self.announced(holder));
                     self.say(holder, IdentityStatement::Complain { dealer }, Some(key));
                 }
             }
@@ -318,7 +326,7 @@ impl World {
             };
             let parcel =
                 Parcel { header, encapsulated: Vec::new(), body: Vec::from([good.into()]), signature: [0; 64] };
-            let hash = delivery_hash(&encryption_key_hash(&accuser.to_le_bytes()), &parcel);
+            let hash = delivery_hash(&encryption_key_hash(&self.announced(accuser).key), &parcel);
             let deliver = IdentityStatement::Deliver { accuser, parcel: hash };
             self.say(dealer, deliver, Some(Attachment::Parcel(parcel)));
             let had = self.has.insert((accuser, dealer), if good { Has::Good } else { Has::Useless });

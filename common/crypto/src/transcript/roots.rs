@@ -1,0 +1,176 @@
+//! Ceremonies in which a root and a beacon key are made: every seat deals, receives and confirms.
+//!
+//! Guarantees: what [`CeremonyKind`] asks, by the rules of [`phala_protocol::ceremony`]. Whoever made a transcript controls the record.
+
+use super::kind::{are_distinct, are_timely, complaint, complaints_follow, kept, Answers, CeremonyKind, Said};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    vec::Vec,
+};
+use phala_protocol::{
+    ceremony::{
+        agreed, end_phase, is_complete, threshold_of, CeremonyRecord, Complaint, Confirmed, Fault, Next, Phase, Reason,
+        SignedStatement, Statement, MAX_SEATS,
+    },
+    ids::BlockNumber,
+    Hash, WorkerId,
+};
+
+impl Said for SignedStatement {
+    fn place(&self) -> (u32, u32) {
+        (self.era, self.attempt)
+    }
+
+    fn index(&self) -> u16 {
+        self.index
+    }
+
+    fn payload(&self, genesis: &Hash) -> Hash {
+        self.signing_payload(genesis)
+    }
+
+    fn signature(&self) -> &[u8; 64] {
+        &self.signature
+    }
+}
+
+impl CeremonyKind for CeremonyRecord {
+    type Statement = SignedStatement;
+    type Keys = Confirmed;
+    type Party = u16;
+
+    fn era(&self) -> u32 {
+        self.era
+    }
+
+    fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    fn until(&self) -> BlockNumber {
+        self.until
+    }
+
+    fn complaints(&self) -> &[Complaint] {
+        &self.complaints
+    }
+
+    fn is_seated(&self) -> bool {
+        let distinct: BTreeSet<_> = self.seats.iter().map(|seat| seat.gatekeeper).collect();
+        !self.seats.is_empty()
+            && self.seats.len() <= MAX_SEATS
+            && distinct.len() == self.seats.len()
+            && usize::from(self.threshold) == threshold_of(self.seats.len())
+    }
+
+    fn is_of(&self, first: &Self) -> bool {
+        let seats = self.seats.iter().map(|seat| seat.gatekeeper);
+        self.era == first.era && seats.eq(first.seats.iter().map(|seat| seat.gatekeeper))
+    }
+
+    fn is_sound(&self) -> bool {
+        let sound = |one: u16, other: u16| one != other && self.seat(one).is_some() && self.seat(other).is_some();
+        let complaints = self.complaints.iter().map(|complaint| (complaint.accuser, complaint.dealer));
+        let rejections = (1..=u16::MAX)
+            .zip(&self.seats)
+            .flat_map(|(index, seat)| seat.rejected.iter().map(move |dealer| (index, *dealer)));
+        are_distinct(complaints, sound) && are_distinct(rejections, sound)
+    }
+
+    fn is_timely(&self) -> bool {
+        let judged = self.seats.iter().any(|seat| !seat.rejected.is_empty());
+        let spoke = judged || self.seats.iter().any(|seat| seat.confirmed.is_some() || seat.key.is_some());
+        are_timely(self.phase, &self.complaints, spoke, judged)
+    }
+
+    fn follows(&self, before: &Self) -> bool {
+        let late = before.phase != Phase::Commit;
+        let seats = before.seats.iter().zip(&self.seats).all(|(old, new)| {
+            // Whoever did not commit is left out when the phase ends.
+            let uncommitted = !late && self.phase != Phase::Commit && old.left_out.is_none() && new.package.is_none();
+            (old.left_out == new.left_out || (uncommitted && new.left_out == Some(Fault::Absent)))
+                && kept(&old.package, &new.package)
+                && !(late && old.package != new.package)
+                && kept(&old.confirmed, &new.confirmed)
+                && kept(&old.key, &new.key)
+                // Each once, as was looked at before; the chain adds at the end.
+                && new.rejected.starts_with(&old.rejected)
+        });
+        seats && complaints_follow(before.complaints.iter(), &self.complaints)
+    }
+
+    fn is_complete(&self) -> bool {
+        is_complete(self)
+    }
+
+    fn agreed(&self) -> Option<Confirmed> {
+        agreed(self)
+    }
+
+    fn confirmed(&self) -> BTreeMap<u16, Confirmed> {
+        (1..=u16::MAX).zip(&self.seats).filter_map(|(index, seat)| Some((index, seat.confirmed?))).collect()
+    }
+
+    fn left_out(&self) -> Vec<(u16, Option<Fault>)> {
+        (1..=u16::MAX).zip(&self.seats).map(|(index, seat)| (index, seat.left_out)).collect()
+    }
+
+    fn leads_to(&self, after: &Self) -> Option<BTreeMap<u16, Reason>> {
+        let mut expected = self.clone();
+        let ended = end_phase(&mut expected);
+        let led_here = ended.next == Next::Begin(Phase::Commit) && expected.left_out() == after.left_out();
+        led_here.then_some(ended.left_out)
+    }
+
+    fn speaker(&self, signed: &SignedStatement) -> Option<WorkerId> {
+        self.seat(signed.index).map(|seat| seat.gatekeeper)
+    }
+
+    fn differs(&self, signed: &SignedStatement, answers: &Answers) -> bool {
+        let Some(seat) = self.seat(signed.index) else { return false };
+        match signed.statement {
+            Statement::Commit { package } => seat.package.is_some_and(|recorded| recorded != package),
+            Statement::Confirm(keys) => seat.confirmed.is_some_and(|recorded| recorded != keys),
+            Statement::Answer { accuser, shares } => {
+                answers.get(&(accuser, signed.index)).is_some_and(|recorded| *recorded != shares)
+            }
+            // A delivery is sealed anew after a crash.
+            Statement::Complain { .. }
+            | Statement::Deliver { .. }
+            | Statement::Dispute { .. }
+            | Statement::Reject { .. } => false,
+        }
+    }
+
+    fn has_taken(&self, signed: &SignedStatement) -> bool {
+        let index = signed.index;
+        let Some(seat) = self.seat(index) else { return false };
+        let complaint = |accuser: u16, dealer: u16| complaint(&self.complaints, accuser, dealer);
+        match signed.statement {
+            Statement::Commit { package } => seat.package == Some(package),
+            Statement::Complain { dealer } => complaint(index, dealer).is_some(),
+            Statement::Answer { accuser, shares } => {
+                complaint(accuser, index).is_some_and(|known| known.answer == Some(shares))
+            }
+            Statement::Reject { dealer } => seat.rejected.contains(&dealer),
+            Statement::Confirm(keys) => seat.confirmed == Some(keys),
+            Statement::Deliver { accuser, parcel } => {
+                complaint(accuser, index).is_some_and(|known| known.delivered == Some(parcel))
+            }
+            Statement::Dispute { dealer, parcel } => {
+                complaint(index, dealer).is_some_and(|known| known.disputed && known.delivered == Some(parcel))
+            }
+        }
+    }
+
+    fn confirms(signed: &SignedStatement) -> Option<Confirmed> {
+        match signed.statement {
+            Statement::Confirm(keys) => Some(keys),
+            _ => None,
+        }
+    }
+}
