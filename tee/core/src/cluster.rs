@@ -10,38 +10,37 @@
 //! after the close, or a disk that fails, loses them: nobody gives the key to the sealed file again.
 
 use crate::{
-    boundary::{commitment, execute_boundary, verify_items, BoundaryError, Meta},
+    boundary::{execute_boundary, verify_items, BoundaryError, Meta},
     chain::{Chain, ChainError, Records, Shown},
     codes::Codes,
     command::{code_needed, Context},
     egress,
     epochs::{EpochKeys, EpochOf, Epochs},
     identity::Identity,
-    machine::{draw_secret, Machine, MachineFault},
+    machine::{Machine, MachineFault},
     roots::Roots,
     serving::Serving,
     tee::Notice,
 };
-use codec::DecodeAll;
 use phala_crypto::xwing::DecapsulationKey;
 use phala_protocol::{
     chain_state::{BoundaryRecord, ClusterRecord, FinalRecord, Standing},
     egress::ProvedEgress,
-    envelope::announcement_payload,
     ids::BlockNumber,
     inbox::{Head, Item},
     keys::{KeyAnswer, KeyPurpose},
-    relay::{InboxCursor, Outgoing},
-    result::{Boundary, ClusterResult, Rekey, SignedRekey, SignedResult},
+    relay::InboxCursor,
+    result::{Boundary, ClusterResult, SignedResult},
     storage, ClusterId, CodeHash, Epoch, Hash,
 };
-use phala_state::{ClusterStore, CommitError, OpenError, RekeyError, StorageKey, SweepProgress, View};
+use phala_state::{ClusterStore, CommitError, OpenError, RekeyError, View};
 use std::{collections::VecDeque, sync::Arc};
+
+mod outgoing;
+mod store;
 
 /// Results that may wait to become final before the worker stops executing.
 const MAX_PENDING: usize = 16;
-/// Entries that one delivery looks at, at least, while some are still under the keys of an epoch before.
-const SWEEP_AT_ONCE: usize = 1_024;
 
 /// Why a cluster cannot go on now.
 #[derive(Debug, thiserror::Error)]
@@ -401,82 +400,6 @@ impl Cluster {
         self.epochs.begun(self.record.as_ref()?, epoch)
     }
 
-    /// Opens the store when its key is here, moves it to the open epoch's key, and re-seals a little.
-    pub(crate) fn tend_store(&mut self, around: &mut Around<'_>) -> Result<(), ClusterError> {
-        let Some(record) = self.record.as_ref().filter(|record| record.epoch > 0) else { return Ok(()) };
-        let (open_epoch, opened_count, next_due) = (record.epoch, record.opened_count, record.next_epoch_due());
-        if self.store.is_none() {
-            // Of an epoch that is not the one before any more: the open one's key gives the error that says so.
-            let before = self.stored_generation.filter(|stored| stored.checked_add(1) == Some(open_epoch));
-            let epoch = before.unwrap_or(open_epoch);
-            let Some(keys) = self.begun(epoch) else { return Ok(()) };
-            let key = StorageKey::derive(epoch, &keys.storage, around.identity.machine_secret().expose());
-            match around.machine.open_store(self.id, key) {
-                Ok(store) => self.opened(store)?,
-                // It was last written under the epoch before: ask for that one's key. Anything older is gone for good.
-                Err(OpenError::Generation { stored, .. }) if stored.checked_add(1) == Some(open_epoch) => {
-                    self.stored_generation = Some(stored);
-                    return Ok(());
-                }
-                Err(error) => {
-                    // The generation was the host's word.
-                    self.stored_generation = None;
-                    return Err(error.into());
-                }
-            }
-        }
-        let Some(store) = self.store.as_ref() else { return Ok(()) };
-        store.sweep(sweep_share(store.unswept(), self.swept_at, around.chain.head().0, next_due))?;
-        self.swept_at = around.chain.head().0;
-        if store.view().generation() < open_epoch && self.meta.head.count >= opened_count {
-            let Some(keys) = self.begun(open_epoch) else { return Ok(()) };
-            // A host that brought too little in the epoch now closed does not pile up its keys: what is left is done here.
-            while store.sweep(SWEEP_AT_ONCE.saturating_mul(16))? != SweepProgress::Done {}
-            let key = StorageKey::derive(open_epoch, &keys.storage, around.identity.machine_secret().expose());
-            match store.rekey(key) {
-                Ok(()) => self.stored_generation = None,
-                // The store stays under its present key until sweeping has made room.
-                Err(RekeyError::RingFull) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        self.renew_query_key(open_epoch, around)
-    }
-
-    /// Lets go of a store after a failure: the next delivery opens the file as it is then, and what it holds is served again once the
-    /// chain has confirmed it. A full disk stops a cluster as long as it is full, and no longer.
-    pub(crate) fn close_store(&mut self) {
-        (self.store, self.final_state, self.current_at) = (None, None, None);
-        self.views.clear();
-        self.wanted_codes.clear();
-        self.leaving.clear();
-        self.meta = Self::new(self.id, self.codes.clone()).meta;
-    }
-
-    fn opened(&mut self, store: ClusterStore) -> Result<(), ClusterError> {
-        let view = store.view();
-        if let Some(bytes) = view.meta() {
-            self.meta = Meta::decode_all(&mut &bytes[..]).map_err(|_| ClusterError::Meta)?;
-        }
-        match self.meta.pending.last() {
-            // Whether the last state is final will be seen on the chain.
-            Some(last) => self.views.push_back((last.result, view)),
-            None if self.meta.last.is_none() => self.final_state = Some((None, view)),
-            // Nothing waits: but a host may have rewound the disk, so the chain must confirm the last result again.
-            None => return Err(ClusterError::Meta),
-        }
-        self.store = Some(store);
-        Ok(())
-    }
-
-    fn renew_query_key(&mut self, epoch: Epoch, around: &Around<'_>) -> Result<(), ClusterError> {
-        if self.query_key.as_ref().is_none_or(|(of, _)| *of != epoch) {
-            let key = DecapsulationKey::from_seed(&draw_secret::<32>(around.machine)?);
-            self.query_key = Some((epoch, Arc::new(key)));
-        }
-        Ok(())
-    }
-
     /// What of delivered items the worker has not executed yet: relayers repeat themselves, which is no fault.
     pub(crate) fn fresh<'a>(&self, items: &'a [Item]) -> &'a [Item] {
         let old = items.iter().take_while(|item| item.header.sequence < self.meta.head.count).count();
@@ -545,72 +468,6 @@ impl Cluster {
         Ok(true)
     }
 
-    /// What the cluster has for the chain.
-    pub(crate) fn outgoing(&self, around: &Around<'_>) -> Vec<Outgoing> {
-        // The chain counts no votes for a closed cluster.
-        let votes = self.late.iter().chain(&self.meta.pending).filter(|_| !self.closed);
-        let mut outgoing: Vec<_> = votes.cloned().map(Outgoing::Result).collect();
-        outgoing.extend(self.leaving.iter().cloned().map(Outgoing::Egress));
-        let Some(record) = self.record.as_ref() else { return outgoing };
-        if let Some(rekey) = self.rekey(record, around) {
-            // Before the results that continue it.
-            outgoing.insert(0, Outgoing::Rekey(rekey));
-        }
-        if let Some(announcement) = self.announcement(record, around) {
-            outgoing.push(announcement);
-        }
-        outgoing
-    }
-
-    /// The next epoch's envelope key, when it is due and this epoch is settled: that of the root to which the chain gives it now. One of a
-    /// former era is never announced, for its keys are forgotten by then.
-    fn announcement(&self, record: &ClusterRecord, around: &Around<'_>) -> Option<Outgoing> {
-        let (now, _) = around.chain.head();
-        let settled =
-            record.epoch == 0 || (!record.is_closing() && self.store.as_ref()?.view().generation() == record.epoch);
-        if !settled || now < record.next_epoch_due() {
-            return None;
-        }
-        let (era, epoch) = (around.roots.coming_era()?, record.next_epoch());
-        let public_key = self.epochs.get(EpochOf { era, epoch })?.envelope.as_ref()?.public_key().to_vec();
-        let payload = announcement_payload(around.chain.genesis(), self.id, era, epoch, &public_key);
-        let signature = around.identity.sign(&payload);
-        Some(Outgoing::AnnounceKey { cluster: self.id, era, epoch, public_key, signature })
-    }
-
-    /// The binding of the open epoch's first commitment to the last one of the epoch before.
-    fn rekey(&self, record: &ClusterRecord, around: &Around<'_>) -> Option<SignedRekey> {
-        let due = record.bound_epoch != 0
-            && record.bound_epoch < record.epoch
-            && record.final_count >= record.opened_count
-            && self.meta.head.count >= record.opened_count;
-        if !due {
-            return None;
-        }
-        let old_key = self.epochs.begun(record, record.bound_epoch)?.commit.as_ref()?;
-        let new_key = self.epochs.begun(record, record.epoch)?.commit.as_ref()?;
-        let (boundary, root) = self.closing_state(record)?;
-        let rekey = Rekey {
-            cluster: self.id,
-            epoch: record.epoch,
-            boundary: Some(boundary),
-            old: commitment(old_key, &Some(boundary), &root),
-            new: commitment(new_key, &Some(boundary), &root),
-        };
-        let signature = around.identity.sign(&rekey.signing_payload(around.chain.genesis()));
-        Some(SignedRekey { rekey, worker: around.identity.id(), signature })
-    }
-
-    /// The last boundary of the epoch before, and the internal root there: the present one, unless items of the open epoch have
-    /// been executed since.
-    fn closing_state(&self, record: &ClusterRecord) -> Option<(Boundary, Hash)> {
-        if self.meta.epoch < record.epoch {
-            Some((self.meta.last?, self.store.as_ref()?.view().root()))
-        } else {
-            self.meta.closed
-        }
-    }
-
     /// What answers queries now; none until a final state is known.
     pub(crate) fn serving(&self, around: &Around<'_>) -> Option<Serving> {
         let (result, view) = self.final_state.as_ref()?;
@@ -632,15 +489,6 @@ impl Cluster {
     }
 }
 
-/// How many of `unswept` entries to look at now, so that none is left when the next epoch is due: their share of the blocks that are
-/// left, for each block since the last time.
-fn sweep_share(unswept: u64, swept_at: BlockNumber, now: BlockNumber, next_due: BlockNumber) -> usize {
-    let left = u64::from(next_due.saturating_sub(now)).max(1);
-    let passed = if swept_at == 0 { 1 } else { u64::from(now.saturating_sub(swept_at)).max(1) };
-    let share = unswept.div_ceil(left).saturating_mul(passed).min(unswept);
-    usize::try_from(share).unwrap_or(usize::MAX).max(SWEEP_AT_ONCE)
-}
-
 /// The boundary that the proof shows for `block`: waiting for a result, or covered by a final one, which also names its epoch.
 fn proved_boundary(
     cluster: ClusterId,
@@ -653,37 +501,4 @@ fn proved_boundary(
     }
     let key = storage::final_result_key(cluster, block);
     Ok(records.get::<FinalRecord>(&key)?.value().map(|record| (record.result.boundary, Some(record.result.epoch))))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{sweep_share, SWEEP_AT_ONCE};
-
-    #[test]
-    fn a_sweep_ends_before_the_next_epoch_is_due_whatever_the_size_and_however_often_the_relayer_comes() {
-        for (entries, length, step) in [
-            (0u64, 60u32, 1u32),
-            (500, 60, 1),
-            (2_000_000, 60, 1),
-            (2_000_000, 60, 7),
-            (50_000_000, 600, 11),
-            (9_999, 10, 3),
-        ] {
-            let (mut unswept, mut swept_at, mut now) = (entries, 100, 100);
-            while now + step < 100 + length {
-                now += step;
-                let share = sweep_share(unswept, swept_at, now, 100 + length);
-                assert!(share >= SWEEP_AT_ONCE);
-                unswept = unswept.saturating_sub(share as u64);
-                swept_at = now;
-            }
-            // What rounding leaves is less than what one more delivery does anyway.
-            assert!(
-                unswept <= entries * u64::from(step) / u64::from(length) + SWEEP_AT_ONCE as u64,
-                "{unswept} of {entries}"
-            );
-        }
-        assert_eq!(sweep_share(1_000_000, 0, 100, 100), 1_000_000, "all of it when the epoch is due");
-        assert!(sweep_share(1_000_000, 0, 100, 160) < 20_000, "not all at once after a start");
-    }
 }

@@ -380,12 +380,7 @@ impl Run<'_> {
             phala_vm::Outcome::Trapped(_) => Outcome::Failed(Failure::Trapped),
             phala_vm::Outcome::OutOfGas => Outcome::Failed(Failure::OutOfGas),
         };
-        let events = execution
-            .events
-            .into_iter()
-            .map(|event| ContractEvent { contract: event.contract, data: event.data })
-            .collect();
-        Ok(Settled { outcome, gas_used: execution.gas_used, events, egress })
+        Ok(Settled { outcome, gas_used: execution.gas_used, events: execution.events, egress })
     }
 }
 

@@ -88,39 +88,19 @@ fn key(sequence: u64) -> Vec<u8> {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
     use super::*;
-    use phala_crypto::{merkle, Secret};
+    use crate::fixture::insecure_store;
+    use phala_crypto::merkle;
     use phala_protocol::{
         egress::{empty_root, EgressAction},
         AccountId, ClusterId, ContractId,
     };
-    use phala_state::{ClusterStore, Entropy, EntropyError, Options, StorageKey};
-    use std::sync::atomic::{AtomicU64, Ordering};
+    use phala_state::ClusterStore;
 
     const GENESIS: Hash = [9; 32];
-
-    /// INSECURE: entropy that counts.
-    struct Counting(AtomicU64);
-
-    impl Entropy for Counting {
-        fn fill(&self, buffer: &mut [u8]) -> Result<(), EntropyError> {
-            for chunk in buffer.chunks_mut(8) {
-                chunk.copy_from_slice(&self.0.fetch_add(1, Ordering::Relaxed).to_le_bytes()[..chunk.len()]);
-            }
-            Ok(())
-        }
-    }
 
     fn item(sequence: u64) -> EgressItem {
         let action = EgressAction::Transfer { to: AccountId([2; 32]), amount: sequence.into() };
         EgressItem { cluster: ClusterId(1), sequence, contract: ContractId([3; 32]), action }
-    }
-
-    fn store() -> (ClusterStore, tempfile::TempDir) {
-        let folder = tempfile::TempDir::new().unwrap();
-        let key = StorageKey::derive(1, &Secret::new([7; 32]), b"machine");
-        let entropy = Box::new(Counting(AtomicU64::new(0)));
-        let store = ClusterStore::open(folder.path().join("store"), key, entropy, Options::default()).unwrap();
-        (store, folder)
     }
 
     fn commit(store: &ClusterStore, records: Records) {
@@ -136,7 +116,7 @@ mod tests {
 
     #[test]
     fn items_are_offered_in_order_with_their_proofs_once_their_result_is_final() {
-        let (store, _folder) = store();
+        let (store, _folder) = insecure_store();
         let mut records = Records::new();
         let first = keep(&GENESIS, 7, (0..3).map(item).collect(), &mut records);
         let second = keep(&GENESIS, 9, vec![item(3)], &mut records);
@@ -161,7 +141,7 @@ mod tests {
 
     #[test]
     fn no_more_are_offered_at_once_than_one_transaction_brings() {
-        let (store, _folder) = store();
+        let (store, _folder) = insecure_store();
         let mut records = Records::new();
         keep(&GENESIS, 7, (0..40).map(item).collect(), &mut records);
         commit(&store, records);
@@ -172,7 +152,7 @@ mod tests {
 
     #[test]
     fn what_was_taken_is_forgotten_a_few_at_a_time_and_nothing_else() {
-        let (store, _folder) = store();
+        let (store, _folder) = insecure_store();
         let mut records = Records::new();
         keep(&GENESIS, 7, (0..40).map(item).collect(), &mut records);
         commit(&store, records);

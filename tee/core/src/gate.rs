@@ -53,7 +53,7 @@ use phala_gatekeeper::Facts;
 use phala_protocol::{
     attestation::Registration,
     brake::{SignedSuspension, SuspensionRequest},
-    ceremony::{Introduction, Parcel, ParcelKind, Phase},
+    ceremony::{AnnouncedKey, Introduction, Parcel, ParcelKind, Phase},
     chain_state::{RootRecord, WorkerRecord},
     egress::EgressItem,
     identities::signing::SigningLetter,
@@ -63,7 +63,6 @@ use phala_protocol::{
 };
 use seats::Seats;
 use signing::Signing;
-use std::collections::BTreeSet;
 
 /// How a gatekeeper stands. Nothing secret.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -233,7 +232,8 @@ impl Gate {
 
     /// Whether it has to show evidence of its own to others.
     pub(crate) fn introduces(&self) -> bool {
-        !self.ceremonies.introduce().is_empty() || !self.identities.introduce().is_empty()
+        let parts = [self.ceremonies.introduce(), self.identities.introduce()];
+        parts.into_iter().flatten().any(|(to, _)| !to.is_empty())
     }
 
     /// Takes inquiries that are for this gatekeeper and signed by the worker that they name; the others are refused at once.
@@ -373,7 +373,7 @@ impl Gate {
         let mut outgoing = self.inquiries.outgoing();
         outgoing.extend(self.ceremonies.outgoing());
         outgoing.extend(self.identities.outgoing());
-        outgoing.extend(self.introductions(identity, attested));
+        outgoing.extend(self.introductions(attested));
         outgoing.extend(self.signing.outgoing());
         outgoing.extend(self.beacon.outgoing());
         let lone = self.seats.lone().filter(|_| registered && self.lone_root && roots.none_recorded());
@@ -385,19 +385,20 @@ impl Gate {
         outgoing
     }
 
-    /// Who this gatekeeper is, for those that seal to it: one of each, whatever they seal.
-    fn introductions(&self, identity: &Identity, attested: Option<&(Registration, Vec<u8>)>) -> Vec<Outgoing> {
+    /// Who this gatekeeper is, for those that seal to it, with the key of each attempt that it takes part in.
+    fn introductions(&self, attested: Option<&(Registration, Vec<u8>)>) -> Vec<Outgoing> {
         let Some((registration, evidence)) = attested else { return Vec::new() };
-        let all: BTreeSet<&WorkerId> = self.ceremonies.introduce().iter().chain(self.identities.introduce()).collect();
-        let introduction = |to: &WorkerId| Outgoing::Introduce {
+        let parts = [self.ceremonies.introduce(), self.identities.introduce()];
+        let all = parts.into_iter().flatten().flat_map(|(to, announced)| to.iter().map(move |to| (to, announced)));
+        let introduction = |(to, announced): (&WorkerId, &AnnouncedKey)| Outgoing::Introduce {
             to: *to,
             introduction: Introduction {
                 registration: *registration,
-                encryption_key: identity.receiving().public_key().to_vec(),
+                announced: announced.clone(),
                 evidence: evidence.clone(),
                 collateral: Vec::new(),
             },
         };
-        all.into_iter().map(introduction).collect()
+        all.map(introduction).collect()
     }
 }

@@ -19,6 +19,8 @@ mod codes;
 mod command;
 mod egress;
 mod epochs;
+#[cfg(test)]
+mod fixture;
 mod gate;
 mod identity;
 mod listed;

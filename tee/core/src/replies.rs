@@ -195,28 +195,16 @@ fn kept_key(number: u64) -> Vec<u8> {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
     use super::*;
-    use phala_crypto::Secret;
+    use crate::fixture::insecure_store;
     use phala_protocol::{
         result::{Boundary, Failure},
         ClusterId,
     };
-    use phala_state::{ClusterStore, Entropy, EntropyError, Options, StorageKey};
-    use std::sync::atomic::{AtomicU64, Ordering};
+    use phala_state::ClusterStore;
 
     const ALICE: AccountId = AccountId([0xa1; 32]);
     const TOKEN: ContractId = ContractId([0x70; 32]);
     const OTHER: ContractId = ContractId([0x71; 32]);
-
-    struct Counting(AtomicU64);
-
-    impl Entropy for Counting {
-        fn fill(&self, buffer: &mut [u8]) -> Result<(), EntropyError> {
-            for chunk in buffer.chunks_mut(8) {
-                chunk.copy_from_slice(&self.0.fetch_add(1, Ordering::Relaxed).to_le_bytes()[..chunk.len()]);
-            }
-            Ok(())
-        }
-    }
 
     struct Scene {
         store: ClusterStore,
@@ -226,10 +214,7 @@ mod tests {
 
     impl Scene {
         fn new() -> Self {
-            let folder = tempfile::TempDir::new().unwrap();
-            let key = StorageKey::derive(1, &Secret::new([7; 32]), b"machine");
-            let entropy = Box::new(Counting(AtomicU64::new(0)));
-            let store = ClusterStore::open(folder.path().join("store"), key, entropy, Options::default()).unwrap();
+            let (store, folder) = insecure_store();
             Self { store, kept: (0, 0), _folder: folder }
         }
 

@@ -79,6 +79,9 @@ pub enum Refusal {
     /// The encryption key is not the registered one, or not a key at all.
     #[error("encryption key is not the one that the worker registered")]
     BadEncryptionKey,
+    /// The key that a gatekeeper would receive under in a ceremony is not announced under its identity.
+    #[error("key is not announced for the ceremony by the gatekeeper that it names")]
+    BadAnnouncement,
     /// The chain has not assigned the cluster to the worker.
     #[error("cluster is not assigned to the worker")]
     NotAssigned,

@@ -1,7 +1,8 @@
 //! Keeps verified pages in memory, so that they are not opened and hashed again for every read.
 //!
 //! Guarantees: a page is found only under the hash, version, depth and map for which it was verified, so nothing here
-//! ever goes stale and views of different ages share it. Its memory is bounded in bytes. It is filled by this crate only; which pages
+//! ever goes stale and views of different ages share it. One that is sealed anew keeps its hash, and has another version: it may name
+//! other keys of what is below. Its memory is bounded in bytes. It is filled by this crate only; which pages
 //! it holds depends on what contracts and queries read.
 #![expect(clippy::disallowed_types, reason = "pages are found by their key, and nothing ever walks the map")]
 

@@ -22,7 +22,8 @@
 //! # Cost
 //! A read is log16(n / 32) pages, mostly cached, and one row more if the entry is large. A commit writes a list of its changes; every so
 //! often all pages and large entries that changed since are written, once each (`journal.rs`). What that costs a change is bounded by
-//! the size of a page, whatever the size of the state. Memory is bounded by [`Options`], beside what views hold. A view
+//! the size of a page, whatever the size of the state. A change of keys costs one more writing of the pages that no boundary has changed by
+//! the time that the sweep comes to them. Memory is bounded by [`Options`], beside what views hold. A view
 //! that is kept while boundaries are committed keeps the pages that those replaced: the file grows by what was written
 //! since, and shrinks back in use (not in length) when the view is dropped. Keep two or three, not hundreds.
 #![forbid(unsafe_code)]

@@ -12,9 +12,9 @@
 //!
 //! # Keys
 //! [`ClusterStore::rekey`] writes what is in memory only, and seals the head, and in it the key so far, under the new key.
-//! Rows move to the new key when they are written next, or when [`ClusterStore::sweep`] comes by; after a whole sweep the
-//! keys from before it began are forgotten. A sweep goes on over changes of keys and restarts. Older copies of the file stay readable
-//! to whoever has their keys.
+//! Rows move to the new key when they are written next, or when [`ClusterStore::sweep`] comes by, page by page; after a whole sweep the
+//! keys that no row is under are forgotten. The trees say which those are, not how far a sweep came. A sweep goes on over changes of
+//! keys and restarts. Older copies of the file stay readable to whoever has their keys.
 //!
 //! The host controls the file; contracts control keys and values.
 
@@ -22,12 +22,12 @@ use crate::{
     batch::{self, Batch, Writes},
     cache::PageCache,
     cipher::{Entropy, KeyRing, Nonces, Place, StorageKey},
-    error::{CommitError, IntegrityError, LimitError, OpenError, ReadError, RekeyError, Row, StorageFault},
+    error::{CommitError, LimitError, OpenError, ReadError, RekeyError, StorageFault},
     file::{self, Rows, WriteFailure},
     journal::{self, Replayed},
     tree::{
-        self, unload, Change, CommittedMap, EntryRow, Leaf, Namespace, NodeRef, Page, PageId, Path, RadixTree, Stale,
-        Subtree, Unloaded,
+        self, unload, CommittedMap, EntryRow, Leaf, Namespace, NodeRef, Page, PageId, Part, Path, RadixTree, Resealed,
+        Stale, Subtree, Unloaded,
     },
     view::{guarded, Database, Disk, View, NO_CONTRACT},
     MAX_KEY_BYTES, MAX_META_BYTES, MAX_RING_KEYS, MAX_VALUE_BYTES,
@@ -124,13 +124,13 @@ pub(crate) struct Head {
     sweep: Option<Sweep>,
 }
 
-/// A pass over all rows: at its end none is under a key that is older than the one at its beginning.
+/// A pass over all rows: at its end none is under a key that is older than the newest at its beginning.
 #[derive(Clone, Copy, Debug, Encode, Decode)]
 struct Sweep {
     /// The newest key when it began.
     target: Epoch,
     namespace: Namespace,
-    /// Leaves up to here are done.
+    /// Paths up to here are done.
     after: Option<Path>,
 }
 
@@ -145,6 +145,11 @@ impl Trees {
     fn nodes(&self) -> (Option<NodeRef>, Option<NodeRef>) {
         let node = |root: &Option<Subtree>| root.as_ref().map(|root| root.node);
         (node(&self.state), node(&self.records))
+    }
+
+    /// The oldest keys that any row of them is under.
+    fn oldest(&self) -> Option<Epoch> {
+        self.state.iter().chain(&self.records).map(|root| root.node.oldest).min()
     }
 }
 
@@ -275,8 +280,9 @@ impl ClusterStore {
         Ok(())
     }
 
-    /// Looks at up to `limit` entries and seals those under older keys anew, with their pages, in memory until they are written with
-    /// others. The root stays. Batches under way become stale: call it between boundaries.
+    /// Looks at `limit` entries, or up to a page more, and seals the rows under older keys anew that have them, in memory until they are
+    /// written with others. Entries of pages that commits wrote since the keys changed count, and cost nothing. The root stays. Batches
+    /// under way become stale: call it between boundaries.
     pub fn sweep(&self, limit: usize) -> Result<SweepProgress, CommitError> {
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let base = self.current(&writer)?;
@@ -285,48 +291,43 @@ impl ClusterStore {
         }
         let begun = Sweep { target: base.generation(), namespace: Namespace::State, after: None };
         let mut sweep = writer.sweep.unwrap_or(begun);
-        let mut leaves = base.leaves_after(sweep.namespace, sweep.after.as_ref(), limit.max(1))?;
-        if leaves.is_empty() && sweep.namespace == Namespace::State {
-            sweep = Sweep { namespace: Namespace::Records, after: None, ..sweep };
-            leaves = base.leaves_after(sweep.namespace, None, limit.max(1))?;
-        }
         let stamp = batch::next_stamp(&base);
+        let entries = u64::try_from(limit.max(1)).unwrap_or(u64::MAX);
+        let bytes = self.options.unwritten_bytes.saturating_sub(writer.unwritten);
+        let reseal = |sweep: &Sweep| {
+            let (root, pages) = base.tree(sweep.namespace);
+            RadixTree.reseal(&pages, root, Part { after: sweep.after.as_ref(), entries, bytes }, stamp)
+        };
+        let mut resealed = reseal(&sweep)?;
+        if resealed.last.is_none() && sweep.namespace == Namespace::State {
+            sweep = Sweep { namespace: Namespace::Records, after: None, ..sweep };
+            resealed = reseal(&sweep)?;
+        }
         let mut head = Head { sequence: stamp.version, ..base.head().clone() };
         let (mut trees, keys) = (base.trees().clone(), base.keys().clone());
-        let Some(last) = leaves.last().map(|leaf| leaf.path) else {
-            // A page is never under an older key than its newest leaf, so no row is under one from before the pass.
-            let kept = Arc::new(keys.without_older_than(sweep.target));
+        drop(base);
+        let Resealed { update, last, entries, rows } = resealed;
+        let Some(last) = last else {
+            // The pass is over. What is forgotten does not hang on where it began: the trees say what no row is under.
+            let kept = Arc::new(keys.without_older_than(trees.oldest().unwrap_or(keys.current())));
             let done = kept.older_count() == 0;
-            drop(base);
             writer.sweep = None;
             self.write_all(&mut writer, head, trees, &keys, kept, Default::default())?;
             return Ok(if done { SweepProgress::Done } else { SweepProgress::Continues(0) });
         };
         // Progress counts by itself, so that a sweep that finds nothing to do is written down too.
-        let mut bytes = leaves.len();
-        leaves.retain(|leaf| leaf.generation != base.generation());
-        let mut changes = Vec::with_capacity(leaves.len());
-        for leaf in &leaves {
-            let row = base.entry(sweep.namespace, leaf)?;
-            bytes = bytes.saturating_add(row.key.len() + row.value.len() + 100);
-            changes.push(Change::unchanged(leaf, row));
-        }
-        let (root, pages) = base.tree(sweep.namespace);
-        let update = RadixTree.update(&pages, root, &changes, stamp)?;
-        if update.root_hash() != tree::root_hash(root) {
-            return Err(IntegrityError::NotCommitted(Row::Page).into());
-        }
+        let looked_at = usize::try_from(entries).unwrap_or(usize::MAX);
+        let bytes = looked_at.saturating_add(usize::try_from(update.unwritten).unwrap_or(0));
         let mut stale: [Stale; 2] = Default::default();
         let [state, records] = &mut stale;
         match sweep.namespace {
             Namespace::State => (trees.state, *state) = (update.root, update.stale),
             Namespace::Records => (trees.records, *records) = (update.root, update.stale),
         }
-        drop(base);
         let before = writer.sweep.replace(Sweep { after: Some(last), ..sweep });
         if !writer.has_room(&self.options, bytes, update.unwritten) {
             if let Err(error) = self.write_all(&mut writer, head, trees, &keys.clone(), keys, stale) {
-                // What was not sealed anew must be looked at again, or its key would be forgotten.
+                // What was not sealed anew must be looked at again.
                 writer.sweep = before;
                 return Err(error);
             }
@@ -338,7 +339,7 @@ impl ClusterStore {
             self.forget(&stale);
             writer.keep(stale, bytes, update.unwritten);
         }
-        Ok(SweepProgress::Continues(leaves.len()))
+        Ok(SweepProgress::Continues(rows))
     }
 
     /// How many keys of older epochs are still in use.
@@ -414,8 +415,8 @@ impl ClusterStore {
         }
         // What was replaced goes first: a row sealed anew in the same epoch has the same locator as before.
         for (namespace, stale) in NAMESPACES.into_iter().zip(&writer.stale).chain(NAMESPACES.into_iter().zip(&stale)) {
-            for (id, generation) in stale.pages.keys() {
-                rows.insert(present.locator(*generation, &Place::Page(namespace, id))?, None);
+            for (id, node) in &stale.pages {
+                rows.insert(present.locator(node.generation, &Place::Page(namespace, id))?, None);
             }
             for (path, generation) in &stale.entries {
                 rows.insert(present.locator(*generation, &Place::Entry(namespace, path))?, None);
@@ -473,7 +474,7 @@ impl ClusterStore {
     /// page that took the place of one shares what it has in common with it, and is kept by the tree until it is written.
     fn forget(&self, stale: &[Stale; 2]) {
         for (namespace, stale) in NAMESPACES.into_iter().zip(stale) {
-            stale.pages.iter().for_each(|((id, _), node)| self.disk.cache.remove(namespace, id, node));
+            stale.pages.iter().for_each(|(id, node)| self.disk.cache.remove(namespace, id, node));
         }
     }
 
@@ -525,7 +526,8 @@ impl Unloaded for Sealing<'_, '_> {
 
     fn page(&mut self, id: &PageId, subtree: &Subtree, page: &Arc<Page>) -> Result<(), CommitError> {
         self.seal(&Place::Page(self.namespace, id), &Zeroizing::new(page.encode()))?;
-        // The next boundary reads most of them again. What is found there is the same whether or not this write succeeds.
+        // The next boundary reads most of them again. If this write fails, what was to be the next version names no such row; whoever
+        // tries again under the same number puts his own pages here before anything asks for them.
         self.cache.put(self.namespace, id, &subtree.node, page.clone());
         Ok(())
     }

@@ -16,8 +16,11 @@
 //!
 //! # Pages
 //! A page is the subtree under a prefix of whole nibbles: up to [`BUCKET_LEAVES`] leaves with those of their entries that are small,
-//! or sixteen children of which it keeps hash, count, key generation and version (`tree/{page,bucket}.rs`). A write touches one page per level,
-//! log16(n / 32) of them, and hashes again only the nodes above what it changed; a batch changes a page it shares once.
+//! or sixteen children of which it keeps hash, count, generations of keys and version (`tree/{page,bucket,small}.rs`). A write touches one page per
+//! level, log16(n / 32) of them, and hashes again only the nodes above what it changed; a batch changes a page it shares once.
+//!
+//! What is stored comes under newer keys page by page (`tree/reseal.rs`). A page's parent says the oldest keys that anything below is under,
+//! so that what needs none is passed over unread.
 //!
 //! A subtree that was changed and not yet written hangs in memory from the page above it ([`Subtree::page`]), and an entry
 //! from its leaf ([`LeafRow::Fresh`]): versions share what they have in common, and the last one that needs a page frees it.
@@ -32,18 +35,15 @@
 //! branch and not the bits that they skip, so that a page that hangs a child under other nibbles has the same root, and
 //! hides what is there. Only this store seals pages, each for its place. The grouping into pages, counts, generations
 //! and versions are not in the root either: they say where to look, and a wrong one under an honest seal leads to an
-//! error or to the same contents.
+//! error or to the same contents. The oldest keys of a subtree never go back as long as the present ones are in use, so that a page put back
+//! says no newer ones than there are.
 //!
 //! Everything here is pure; rows come through [`PageSource`]. The host controls what it returns.
 
 use crate::error::ReadError;
 use codec::{Decode, Encode};
 use phala_protocol::{domain, hash_value, Epoch, Hash};
-use std::{
-    borrow::Cow,
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{borrow::Cow, sync::Arc};
 
 /// Leaves of a page before it becomes a branch.
 pub(crate) const BUCKET_LEAVES: usize = 64;
@@ -91,8 +91,9 @@ fn node_hash(bit: u8, left: &Hash, right: &Hash) -> Hash {
 /// A commitment to a map that is updated in batches and reads rows only where the batch touches it. The one
 /// implementation is [`RadixTree`]; another one would keep the store and the batches as they are.
 pub(crate) trait CommittedMap {
-    /// The leaf at `path`, its entry with it unless that lies apart, or the proven absence of one.
-    fn lookup(&self, source: &impl PageSource, root: Option<&Subtree>, path: &Path) -> Result<Option<Leaf>, ReadError>;
+    /// The leaf at `path`, its value with it unless that lies apart, or the proven absence of one.
+    fn lookup(&self, source: &impl PageSource, root: Option<&Subtree>, path: &Path)
+        -> Result<Option<Found>, ReadError>;
 
     /// Applies `changes`, which are sorted by path without repetition, once.
     fn update(
@@ -103,7 +104,16 @@ pub(crate) trait CommittedMap {
         stamp: Stamp,
     ) -> Result<Update, ReadError>;
 
-    /// Up to `limit` leaves in the order of their paths, beginning after `after`, with entries as [`Self::lookup`].
+    /// Brings a part of the tree under the keys of `stamp`; its entries and root stay.
+    fn reseal(
+        &self,
+        source: &impl PageSource,
+        root: Option<&Subtree>,
+        part: Part<'_>,
+        stamp: Stamp,
+    ) -> Result<Resealed, ReadError>;
+
+    /// Up to `limit` leaves in the order of their paths, beginning after `after`, each with its entry unless that lies apart.
     fn leaves_after(
         &self,
         source: &impl PageSource,
@@ -113,9 +123,13 @@ pub(crate) trait CommittedMap {
     ) -> Result<Vec<Leaf>, ReadError>;
 }
 
-/// Where pages on the disk come from. Implementations return only pages that [`Page::verify`] accepted.
+/// Where pages on the disk come from, and entries that lie apart. Implementations return only pages that [`Page::verify`] accepted, and
+/// entries that are their leaf's.
 pub(crate) trait PageSource {
     fn page(&self, id: &PageId, expected: &NodeRef) -> Result<Arc<Page>, ReadError>;
+
+    /// The entry of a leaf, as the tree hands that out.
+    fn entry(&self, leaf: &Leaf) -> Result<Arc<EntryRow>, ReadError>;
 
     /// The page of a subtree, from memory if it is not on the disk yet. That one is only borrowed: counting it would write to memory
     /// that a walk otherwise reads.
@@ -138,6 +152,9 @@ pub(crate) struct NodeRef {
     /// The keys its page is under.
     #[codec(compact)]
     pub generation: Epoch,
+    /// The oldest keys that a row of it is under: its page, one below, or an entry that lies apart.
+    #[codec(compact)]
+    pub oldest: Epoch,
     /// The commit that wrote its page.
     #[codec(compact)]
     pub version: u64,
@@ -164,16 +181,14 @@ pub(crate) struct Leaf {
     pub path: Path,
     /// What [`leaf_hash`] makes of path and value.
     pub hash: Hash,
-    /// The keys its row is under.
-    pub generation: Epoch,
     pub row: LeafRow,
 }
 
 /// Where an entry is.
 #[derive(Clone, Debug)]
 pub(crate) enum LeafRow {
-    /// On the disk, in a row of its own: it is large.
-    Apart,
+    /// On the disk, in a row of its own, which is under these keys: it is large.
+    Apart(Epoch),
     /// In its bucket's row, by its bytes in there: it is small.
     Within(Span),
     /// As [`Self::Within`], by bytes that were put there in this process: they need no check.
@@ -188,8 +203,24 @@ pub(crate) struct Span(u32, u32);
 
 impl Leaf {
     fn says_the_same(&self, other: &Self) -> bool {
-        (&self.path, &self.hash, self.generation) == (&other.path, &other.hash, other.generation)
+        (&self.path, &self.hash) == (&other.path, &other.hash)
     }
+
+    /// The keys its entry's own row is under, if it has one.
+    fn apart(&self) -> Option<Epoch> {
+        match self.row {
+            LeafRow::Apart(generation) => Some(generation),
+            LeafRow::Within(_) | LeafRow::Ours(_) | LeafRow::Fresh(_) => None,
+        }
+    }
+}
+
+/// A leaf that was looked up.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub leaf: Leaf,
+    /// Its value, unless that lies apart.
+    pub value: Option<Vec<u8>>,
 }
 
 /// An entry before it is sealed.
@@ -239,11 +270,6 @@ impl Change {
     pub(crate) fn new(path: Path, row: Option<Arc<EntryRow>>) -> Self {
         Self { path, value: row.map(|row| Written { hash: row.leaf_hash(&path), row }) }
     }
-
-    /// The same value again, for a newer generation.
-    pub(crate) fn unchanged(leaf: &Leaf, row: Arc<EntryRow>) -> Self {
-        Self { path: leaf.path, value: Some(Written { hash: leaf.hash, row }) }
-    }
 }
 
 /// What pages and entries that are written now carry.
@@ -263,11 +289,12 @@ pub(crate) struct Update {
     pub unwritten: isize,
 }
 
-/// Rows on the disk that are to be removed, by the generation they are under, unless they are written anew at the same locator.
+/// Rows on the disk that are to be removed, unless they are written anew at the same locator. In no order: nobody looks for one.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Stale {
-    pub pages: BTreeMap<(PageId, Epoch), NodeRef>,
-    pub entries: BTreeSet<(Path, Epoch)>,
+    pub pages: Vec<(PageId, NodeRef)>,
+    /// By the generation they are under.
+    pub entries: Vec<(Path, Epoch)>,
 }
 
 impl Stale {
@@ -280,6 +307,22 @@ impl Stale {
 impl Update {
     pub(crate) fn root_hash(&self) -> Hash {
         root_hash(self.root.as_ref())
+    }
+
+    /// Notes that the page of `subtree` has no use any more, on the disk or in memory.
+    fn replaces(&mut self, id: PageId, subtree: &Subtree) {
+        match &subtree.page {
+            None => self.stale.pages.push((id, subtree.node)),
+            Some(page) => self.unwritten = self.unwritten.saturating_sub_unsigned(page.memory()),
+        }
+    }
+
+    /// A subtree whose page is in memory only.
+    fn holds(&mut self, hash: Hash, page: Arc<Page>, stamp: Stamp) -> Subtree {
+        let Stamp { generation, version } = stamp;
+        self.unwritten = self.unwritten.saturating_add_unsigned(page.memory());
+        let oldest = page.oldest().map_or(generation, |oldest| oldest.min(generation));
+        Subtree { node: NodeRef { hash, count: page.count(), generation, oldest, version }, page: Some(page) }
     }
 }
 
@@ -323,6 +366,15 @@ impl PageId {
                 || path.get(whole).map(|byte| byte >> 4) == self.prefix.get(whole).map(|byte| byte >> 4))
     }
 
+    /// The last path that may lie in it.
+    fn last(&self) -> Path {
+        let (whole, mut path) = (usize::from(self.nibbles / 2), self.prefix);
+        for (index, byte) in path.iter_mut().enumerate().skip(whole) {
+            *byte |= if index == whole && !self.nibbles.is_multiple_of(2) { 0x0f } else { 0xff };
+        }
+        path
+    }
+
     /// How many nibbles every path below begins with, and those nibbles.
     pub(crate) fn prefix(&self) -> (u8, Path) {
         (self.nibbles, self.prefix)
@@ -345,7 +397,12 @@ fn first_difference(one: &Path, other: &Path) -> Option<u8> {
 pub(crate) struct RadixTree;
 
 impl CommittedMap for RadixTree {
-    fn lookup(&self, source: &impl PageSource, root: Option<&Subtree>, path: &Path) -> Result<Option<Leaf>, ReadError> {
+    fn lookup(
+        &self,
+        source: &impl PageSource,
+        root: Option<&Subtree>,
+        path: &Path,
+    ) -> Result<Option<Found>, ReadError> {
         match root {
             Some(subtree) => find(source, PageId::ROOT, subtree, path),
             None => Ok(None),
@@ -360,6 +417,16 @@ impl CommittedMap for RadixTree {
         stamp: Stamp,
     ) -> Result<Update, ReadError> {
         update::apply(source, root, changes, stamp)
+    }
+
+    fn reseal(
+        &self,
+        source: &impl PageSource,
+        root: Option<&Subtree>,
+        part: Part<'_>,
+        stamp: Stamp,
+    ) -> Result<Resealed, ReadError> {
+        reseal::reseal(source, root, part, stamp)
     }
 
     fn leaves_after(
@@ -378,7 +445,7 @@ impl CommittedMap for RadixTree {
 }
 
 /// The leaf at `path` in the subtree at `id`. Recursion is bounded by the 64 nibbles of a path.
-fn find(source: &impl PageSource, id: PageId, subtree: &Subtree, path: &Path) -> Result<Option<Leaf>, ReadError> {
+fn find(source: &impl PageSource, id: PageId, subtree: &Subtree, path: &Path) -> Result<Option<Found>, ReadError> {
     match &**source.page_of(&id, subtree)? {
         Page::Bucket(bucket) => Ok(bucket.find(path)?),
         Page::Branch(branch) => {
@@ -428,6 +495,8 @@ fn walk(
 
 mod bucket;
 mod page;
+mod reseal;
+mod small;
 #[cfg(test)]
 mod tests;
 mod unload;
@@ -436,4 +505,5 @@ mod update;
 use bucket::Bucket;
 use page::Branch;
 pub(crate) use page::Page;
+pub(crate) use reseal::{Part, Resealed};
 pub(crate) use unload::{unload, Unloaded};

@@ -12,8 +12,8 @@ use crate::{
     error::{IntegrityError, ReadError, Row, StorageFault},
     store::{Head, Trees},
     tree::{
-        self, CommittedMap, EntryRow, Leaf, LeafRow, Namespace, NodeRef, Page, PageId, PageSource, Path, RadixTree,
-        Subtree,
+        self, CommittedMap, EntryRow, Found, Leaf, LeafRow, Namespace, NodeRef, Page, PageId, PageSource, Path,
+        RadixTree, Subtree,
     },
 };
 use codec::DecodeAll;
@@ -170,21 +170,18 @@ impl View {
         (root, Pages { view: self, namespace })
     }
 
-    pub(crate) fn leaves_after(
-        &self,
-        namespace: Namespace,
-        after: Option<&Path>,
-        limit: usize,
-    ) -> Result<Vec<Leaf>, ReadError> {
+    fn leaves_after(&self, namespace: Namespace, after: Option<&Path>, limit: usize) -> Result<Vec<Leaf>, ReadError> {
         let (root, pages) = self.tree(namespace);
         RadixTree.leaves_after(&pages, root, after, limit)
     }
 
     pub(crate) fn read(&self, namespace: Namespace, path: &Path) -> Result<Option<Vec<u8>>, ReadError> {
         let (root, pages) = self.tree(namespace);
-        let Some(leaf) = RadixTree.lookup(&pages, root, path)? else { return Ok(None) };
+        let Some(Found { leaf, value }) = RadixTree.lookup(&pages, root, path)? else { return Ok(None) };
+        if value.is_some() {
+            return Ok(value);
+        }
         let row = self.entry(namespace, &leaf)?;
-        drop(leaf);
         Ok(Some(Arc::try_unwrap(row).map_or_else(|row| row.value.clone(), |row| row.value)))
     }
 
@@ -192,13 +189,15 @@ impl View {
     pub(crate) fn entry(&self, namespace: Namespace, leaf: &Leaf) -> Result<Arc<EntryRow>, ReadError> {
         match &leaf.row {
             LeafRow::Fresh(row) => Ok(row.clone()),
-            LeafRow::Apart | LeafRow::Within(_) | LeafRow::Ours(_) => self.stored_entry(namespace, leaf).map(Arc::new),
+            LeafRow::Apart(generation) => self.stored_entry(namespace, leaf, *generation).map(Arc::new),
+            // Which the tree hands out as entries of their own.
+            LeafRow::Within(_) | LeafRow::Ours(_) => Err(IntegrityError::Malformed(Row::Page).into()),
         }
     }
 
-    /// Reads the row of a leaf and accepts it as that leaf's.
-    fn stored_entry(&self, namespace: Namespace, leaf: &Leaf) -> Result<EntryRow, ReadError> {
-        let bytes = self.open(leaf.generation, &Place::Entry(namespace, &leaf.path))?;
+    /// Reads the row of a leaf, which is under the keys of `generation`, and accepts it as that leaf's.
+    fn stored_entry(&self, namespace: Namespace, leaf: &Leaf, generation: Epoch) -> Result<EntryRow, ReadError> {
+        let bytes = self.open(generation, &Place::Entry(namespace, &leaf.path))?;
         let row = EntryRow::decode_all(&mut bytes.as_slice()).map_err(|_| IntegrityError::Malformed(Row::Entry))?;
         if row.leaf_hash(&leaf.path) != leaf.hash || row.path(namespace) != leaf.path {
             return Err(IntegrityError::NotCommitted(Row::Entry).into());
@@ -235,6 +234,10 @@ impl PageSource for Pages<'_> {
         let page = Arc::new(page);
         cache.put(self.namespace, id, expected, page.clone());
         Ok(page)
+    }
+
+    fn entry(&self, leaf: &Leaf) -> Result<Arc<EntryRow>, ReadError> {
+        self.view.entry(self.namespace, leaf)
     }
 }
 

@@ -10,10 +10,10 @@ use crate::{
     gas,
     limits::*,
     module::IMPORT_MODULE,
-    outcome::{Event, Fault, Outcome, Stop, Trap},
+    outcome::{Fault, Outcome, Stop, Trap},
     world::Entry,
 };
-use phala_protocol::{egress::EgressAction, hash::blake2_256, ids::ContractId};
+use phala_protocol::{egress::EgressAction, hash::blake2_256, ids::ContractId, result::ContractEvent};
 use wasmparser::ValType;
 use wasmtime::{Caller, Engine, Linker, Result};
 
@@ -105,7 +105,7 @@ fn link_input_and_output(linker: &mut Linker<Frame>) -> Result<()> {
             let flat = gas::HOST_CALL.saturating_add(gas::EVENT);
             let data = read_bounded(&mut guest, pointer, bytes, MAX_EVENT_BYTES, flat, gas::EVENT_BYTE)?;
             let frame = guest.data();
-            let event = Event { contract: frame.contract, data };
+            let event = ContractEvent { contract: frame.contract, data };
             frame.run.lock().overlay.emit(event).map_err(|trap| Stop::Trap(trap).into())
         },
     )?;

@@ -33,6 +33,6 @@ pub use execute::{execute, on_contract_stack};
 pub use executors::Executors;
 pub use layout::Layout;
 pub use module::{verify_module, ModuleError, VerifiedModule, METADATA_SECTION};
-pub use outcome::{Event, Execution, Fault, Outcome, Trap, Writes};
+pub use outcome::{Execution, Fault, Outcome, Trap, Writes};
 pub use slots::MAX_QUERIES_AT_ONCE;
 pub use world::{BlockContext, Entry, Request, World};

@@ -6,7 +6,7 @@
 //! outputs, errors and events; none of those bytes is trusted.
 
 use codec::{Decode, Encode};
-use phala_protocol::{egress::EgressAction, ids::ContractId};
+use phala_protocol::{egress::EgressAction, ids::ContractId, result::ContractEvent};
 use std::collections::BTreeMap;
 
 /// What one execution did. Nothing of it has been applied anywhere.
@@ -20,7 +20,7 @@ pub struct Execution {
     /// What to write to state, all or nothing; `None` removes. Empty unless the outcome is [`Outcome::Returned`].
     pub writes: Writes,
     /// In the order of emission. Empty unless the outcome is [`Outcome::Returned`].
-    pub events: Vec<Event>,
+    pub events: Vec<ContractEvent>,
     /// What is to leave the cluster, with the contract that sends each, in the order of sending. Empty unless the outcome is
     /// [`Outcome::Returned`].
     pub egress: Vec<(ContractId, EgressAction)>,
@@ -28,15 +28,6 @@ pub struct Execution {
 
 /// Entries by contract and key.
 pub type Writes = BTreeMap<(ContractId, Vec<u8>), Option<Vec<u8>>>;
-
-/// Bytes that a contract published to whoever may read its replies.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-pub struct Event {
-    /// The contract that emitted it.
-    pub contract: ContractId,
-    /// Name and fields, as the contract ABI encodes them.
-    pub data: Vec<u8>,
-}
 
 /// How a contract ended.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]

@@ -6,9 +6,9 @@
 
 use crate::{
     limits::{MAX_EGRESS_BYTES, MAX_EGRESS_ITEMS, MAX_EVENTS, MAX_EVENT_BYTES, MAX_WRITE_BYTES},
-    outcome::{Event, Trap, Writes},
+    outcome::{Trap, Writes},
 };
-use phala_protocol::{egress::EgressAction, ids::ContractId};
+use phala_protocol::{egress::EgressAction, ids::ContractId, result::ContractEvent};
 
 /// Layers of uncommitted changes.
 #[derive(Debug, Default)]
@@ -20,7 +20,7 @@ pub(crate) struct Overlay {
 struct Layer {
     writes: Writes,
     write_bytes: usize,
-    events: Vec<Event>,
+    events: Vec<ContractEvent>,
     event_bytes: usize,
     egress: Egress,
     egress_bytes: usize,
@@ -77,7 +77,7 @@ impl Overlay {
     }
 
     /// Appends an event.
-    pub(crate) fn emit(&mut self, event: Event) -> Result<(), Trap> {
+    pub(crate) fn emit(&mut self, event: ContractEvent) -> Result<(), Trap> {
         let (count, bytes) = self.layers.iter().fold((1usize, event.data.len()), |(count, bytes), layer| {
             (count.saturating_add(layer.events.len()), bytes.saturating_add(layer.event_bytes))
         });
@@ -101,7 +101,7 @@ impl Overlay {
     }
 
     /// Everything that was committed.
-    pub(crate) fn into_changes(mut self) -> (Writes, Vec<Event>, Egress) {
+    pub(crate) fn into_changes(mut self) -> (Writes, Vec<ContractEvent>, Egress) {
         self.layers.pop().map(|layer| (layer.writes, layer.events, layer.egress)).unwrap_or_default()
     }
 }
@@ -133,7 +133,7 @@ mod tests {
         overlay.write(CONTRACT, vec![1], Some(vec![1])).unwrap();
         overlay.begin();
         overlay.write(CONTRACT, vec![1], Some(vec![2])).unwrap();
-        overlay.emit(Event { contract: CONTRACT, data: vec![9] }).unwrap();
+        overlay.emit(ContractEvent { contract: CONTRACT, data: vec![9] }).unwrap();
         overlay.commit();
         overlay.commit();
         let (writes, events, egress) = overlay.into_changes();
@@ -151,9 +151,9 @@ mod tests {
         overlay.begin();
         assert_eq!(overlay.write(CONTRACT, vec![2], Some(value)), Err(Trap::TooManyWrites));
         for _ in 0..MAX_EVENTS {
-            overlay.emit(Event { contract: CONTRACT, data: vec![] }).unwrap();
+            overlay.emit(ContractEvent { contract: CONTRACT, data: vec![] }).unwrap();
         }
-        assert_eq!(overlay.emit(Event { contract: CONTRACT, data: vec![] }), Err(Trap::TooManyEvents));
+        assert_eq!(overlay.emit(ContractEvent { contract: CONTRACT, data: vec![] }), Err(Trap::TooManyEvents));
     }
 
     #[test]

@@ -54,7 +54,7 @@ impl Arrivals {
         let placed = self.placed.iter().filter_map(|placed| match &placed.attachment {
             Attachment::Parcel(parcel) => Some(Arrival::Parcel(parcel)),
             Attachment::Package(bytes) => Some(Arrival::Package(placed.index, bytes)),
-            // Whoever complained is sealed to under the key that its evidence binds; the record has the hash of this one.
+            // Whoever complained is sealed to under a key that came in its introduction; the record has the hash of this one.
             Attachment::Key(_) => None,
         });
         self.parcels.iter().map(Arrival::Parcel).chain(placed)

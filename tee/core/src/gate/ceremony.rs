@@ -5,7 +5,7 @@
 //! seat. Nothing of a turn leaves before what the turn rests on is sealed - the view of the attempt, and the seat that a confirmation
 //! speaks of; what cannot be sealed does not leave. An attempt that is older than what this machine sealed, or of an era whose root is
 //! recorded, is not begun again: after a start the head runs through the chain's past. The seed of an era is forgotten when its root is
-//! recorded. What fails is said once.
+//! recorded, and with it the keys under which this gatekeeper received. What fails is said once.
 //!
 //! The host controls when records and messages arrive and what of the sealed is put back: see `phala_gatekeeper::dkg` for what an old
 //! state does. Peers control introductions and parcels; of one delivery so many are looked at.
@@ -25,9 +25,12 @@ use crate::{
 };
 use codec::{Decode, Encode};
 use phala_crypto::Secret;
-use phala_gatekeeper::dkg::{Ceremony, CeremonyError, Turn, View};
+use phala_gatekeeper::{
+    dkg::{Ceremony, CeremonyError, Turn, View},
+    ReceivingKey,
+};
 use phala_protocol::{
-    ceremony::{CeremonyRecord, Introduction, Parcel, Phase},
+    ceremony::{AnnouncedKey, CeremonyAttempt, CeremonyRecord, Introduction, Parcel, Phase},
     ids::BlockNumber,
     relay::{Outgoing, PlacedAttachment},
     storage, WorkerId,
@@ -40,15 +43,23 @@ type Preamble = (Option<u32>, BlockNumber);
 /// The attempt that this gatekeeper took part in last.
 struct Own {
     ceremony: Ceremony,
+    /// Under which this gatekeeper receives in it. Follows from the ceremony's seed.
+    receiving: ReceivingKey,
     /// The head at which it first saw the attempt.
     since: BlockNumber,
+}
+
+impl Own {
+    fn new(ceremony: Ceremony, since: BlockNumber) -> Self {
+        Self { receiving: ceremony.receiving(), ceremony, since }
+    }
 }
 
 /// The attempt under way, as the newest record shows it.
 struct UnderWay {
     health: AttemptHealth,
-    /// To whom this gatekeeper introduces itself.
-    introduce: Vec<WorkerId>,
+    /// To whom this gatekeeper introduces itself, under which key.
+    introduce: (Vec<WorkerId>, AnnouncedKey),
     outgoing: Vec<Outgoing>,
 }
 
@@ -78,7 +89,7 @@ impl Ceremonies {
             let mut rest = bytes.expose().as_slice();
             let Ok((over, since)) = Preamble::decode(&mut rest) else { return (None, None) };
             let state = Secret::new(rest.to_vec());
-            (over, Ceremony::from_secret_bytes(&state).ok().map(|ceremony| Own { ceremony, since }))
+            (over, Ceremony::from_secret_bytes(&state).ok().map(|ceremony| Own::new(ceremony, since)))
         });
         Ok(Self {
             name,
@@ -97,9 +108,10 @@ impl Ceremonies {
         self.under_way.as_ref().map(|under_way| under_way.health)
     }
 
-    /// To whom this gatekeeper introduces itself.
-    pub(super) fn introduce(&self) -> &[WorkerId] {
-        self.under_way.as_ref().map(|under_way| under_way.introduce.as_slice()).unwrap_or_default()
+    /// To whom this gatekeeper introduces itself, and under which key they seal to it.
+    pub(super) fn introduce(&self) -> Option<(&[WorkerId], &AnnouncedKey)> {
+        let (to, announced) = &self.under_way.as_ref()?.introduce;
+        Some((to.as_slice(), announced))
     }
 
     /// Takes so many of each; they are looked at when the delivery's proof was, and then forgotten.
@@ -163,8 +175,10 @@ impl Ceremonies {
         let current = (record.era, record.attempt);
         if before.is_none_or(|before| (before.health.era, before.health.attempt) != current) {
             let others = record.seats.iter().map(|seat| seat.gatekeeper).filter(|other| *other != sight.identity.id());
-            self.peers.begin(others);
+            self.peers.begin(CeremonyAttempt::root(record.era, record.attempt), others);
         }
+        let complained = record.seats.iter().filter_map(|seat| Some((seat.gatekeeper, seat.key?)));
+        self.peers.note_complaints(complained);
         self.peers.observe(records, sight, rules, listed, since, notices)?;
         match self.turn(&record, sight, rules, &arrivals)? {
             Ok(turn) => self.seal_and_say(&record, index, turn, sight, seats, notices),
@@ -243,7 +257,7 @@ impl Ceremonies {
             Ok(ceremony) => ceremony,
             Err(error) => return Ok(Err(error)),
         };
-        let own = Own { ceremony, since: sight.chain.head().0 };
+        let own = Own::new(ceremony, sight.chain.head().0);
         self.seal(&own, sight.machine)?;
         notices.push(Notice::CeremonyBegun { era, attempt, index: own.ceremony.index() });
         self.own = Some(own);
@@ -269,31 +283,33 @@ impl Ceremonies {
         arrivals: &Arrivals,
     ) -> Result<Result<Turn, CeremonyError>, MachineFault> {
         let entropy = draw_secret(sight.machine)?;
-        let Some(own) = self.own.as_mut() else { return Ok(Err(CeremonyError::NoSeat)) };
+        let Some(Own { ceremony, receiving, since }) = self.own.as_mut() else {
+            return Ok(Err(CeremonyError::NoSeat));
+        };
         let mut view = View {
             record,
             head: sight.chain.head().0,
             now: rules.now,
-            since: own.since,
+            since: *since,
             identity: sight.identity.signing(),
-            receiving: sight.identity.receiving(),
+            receiving,
             peers: self.peers.verified(),
             entropy: &entropy,
         };
-        let first = own.ceremony.step(&view);
+        let first = ceremony.step(&view);
         if first.is_err() || arrivals.is_empty() {
             return Ok(first);
         }
         // What these refuse changes nothing; what has to be said of it the next step says.
         for arrival in arrivals.iter() {
             let _ = match arrival {
-                Arrival::Parcel(parcel) => own.ceremony.accept(view.receiving, parcel),
-                Arrival::Package(dealer, bytes) => own.ceremony.accept_package(dealer, bytes),
+                Arrival::Parcel(parcel) => ceremony.accept(view.receiving, parcel),
+                Arrival::Package(dealer, bytes) => ceremony.accept_package(dealer, bytes),
             };
         }
         let entropy = draw_secret(sight.machine)?;
         view.entropy = &entropy;
-        Ok(own.ceremony.step(&view))
+        Ok(ceremony.step(&view))
     }
 
     /// Seals what the turn rests on, and only then has something to say.
@@ -325,6 +341,8 @@ impl Ceremonies {
         // Whoever owes this seat something seals to whom it verified; nothing is owed to it once it has confirmed.
         let others = record.participants().filter(|other| *other != index && !confirmed);
         let introduce = others.filter_map(|other| Some(record.seat(other)?.gatekeeper)).collect();
+        let Some(own) = self.own.as_ref() else { return Ok(()) };
+        let announced = own.receiving.announce(sight.identity.signing());
         let mut outgoing: Vec<_> = turn.statements.into_iter().map(Outgoing::State).collect();
         let attached = turn.attached.into_iter();
         outgoing.extend(attached.map(|(statement, attachment)| Outgoing::StateWith { statement, attachment }));
@@ -334,7 +352,7 @@ impl Ceremonies {
             Some(Outgoing::Post { to, parcel })
         }));
         let health = AttemptHealth { era, attempt, index, phase: record.phase, confirmed };
-        self.under_way = Some(UnderWay { health, introduce, outgoing });
+        self.under_way = Some(UnderWay { health, introduce: (introduce, announced), outgoing });
         Ok(())
     }
 }

@@ -5,12 +5,13 @@
 //! the next set receives.
 //!
 //! Guarantees: the ceremony's record and that of identities are of one proof. Nobody deals but with a seed that is sealed before, drawn
-//! once a ceremony, and where keys are handed over with shares of the very record that the head shows. Nothing of a turn leaves before
+//! once a ceremony, and where keys are handed over with shares of the very record that the head shows. What is sealed to this gatekeeper is so
+//! under a key of the attempt, which follows from another seed, drawn for each and sealed before. Nothing of a turn leaves before
 //! what it rests on is sealed - both parts' state, and the shares that a confirmation speaks of. An attempt that is older than the newest
 //! that this machine sealed, or of an era whose record was seen, is not begun again: after a start the head runs through the chain's
-//! past. Seed, dealer and holder are gone, in memory and then on the disk, which is tried until it obeys, with the head that shows the
-//! record of their era or a later one, or that no ceremony of their era is under way any more, and but for the seed when a later attempt
-//! is; of the latter two a head says nothing that is older than the attempt. With them go the shares that the attempt gave, unless the
+//! past. Seeds, dealer and holder are gone, in memory and then on the disk, which is tried until it obeys, with the head that shows the
+//! record of their era or a later one, or that no ceremony of their era is under way any more, and but for the dealer's seed when a later
+//! attempt is; of the latter two a head says nothing that is older than the attempt. With them go the shares that the attempt gave, unless the
 //! chain has their record: of keys that are handed over they would sign as well as those that count. What fails is said once.
 //!
 //! The host controls when records and messages arrive and what of the sealed is put back: see `phala_gatekeeper::identity::ceremony` for
@@ -36,7 +37,7 @@ use phala_gatekeeper::identity::{
     Held, IdentityShares,
 };
 use phala_protocol::{
-    ceremony::{Introduction, Parcel, Phase},
+    ceremony::{AnnouncedKey, CeremonyAttempt, Introduction, Parcel, Phase},
     identities::{IdentityCeremonyRecord, IdentityRecord},
     relay::{Outgoing, PlacedAttachment},
     storage, WorkerId,
@@ -45,7 +46,7 @@ use std::collections::BTreeMap;
 
 mod kept;
 
-use kept::{Own, Part};
+use kept::{Own, Part, ReceivingSeed};
 
 /// As what a gatekeeper takes part in a ceremony of identities.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -76,8 +77,8 @@ pub struct IdentityAttemptHealth {
 /// The attempt under way, as the newest records show it.
 struct UnderWay {
     health: IdentityAttemptHealth,
-    /// To whom this gatekeeper introduces itself.
-    introduce: Vec<WorkerId>,
+    /// To whom this gatekeeper introduces itself, under which key; nobody if it receives nothing.
+    introduce: Option<(Vec<WorkerId>, AnnouncedKey)>,
     outgoing: Vec<Outgoing>,
 }
 
@@ -110,7 +111,7 @@ impl Identities {
     /// What this machine keeps for `chain`; nothing, if it keeps nothing or what another version kept. `held` are the shares that it has.
     pub(super) fn open(chain: &Chain, machine: &dyn Machine, held: Option<&Held>) -> Result<Self, MachineFault> {
         let name = format!("identities-{}", chain.name());
-        let kept::Kept { over, newest, own } = kept::read(machine.kept(&name)?);
+        let kept::Kept { over, newest, own } = kept::read(machine.kept(&name)?, chain.genesis());
         Ok(Self {
             name,
             own,
@@ -130,9 +131,10 @@ impl Identities {
         self.under_way.as_ref().map(|under_way| under_way.health)
     }
 
-    /// To whom this gatekeeper introduces itself.
-    pub(super) fn introduce(&self) -> &[WorkerId] {
-        self.under_way.as_ref().map(|under_way| under_way.introduce.as_slice()).unwrap_or_default()
+    /// To whom this gatekeeper introduces itself, and under which key they seal to it.
+    pub(super) fn introduce(&self) -> Option<(&[WorkerId], &AnnouncedKey)> {
+        let (to, announced) = self.under_way.as_ref()?.introduce.as_ref()?;
+        Some((to.as_slice(), announced))
     }
 
     /// Takes so many of each; they are looked at when the delivery's proof was, and then forgotten.
@@ -197,8 +199,10 @@ impl Identities {
             return Ok(());
         };
         if before.is_none_or(|before| (before.health.era, before.health.attempt) != place) {
-            self.peers.begin(sealed_to(&record, &sight.identity.id()));
+            self.peers.begin(attempt_of(place), sealed_to(&record, &sight.identity.id()));
         }
+        let complained = record.holders.iter().filter_map(|holder| Some((holder.gatekeeper, holder.key?)));
+        self.peers.note_complaints(complained);
         self.peers.observe(records, sight, rules, listed, since, notices)?;
         let turns = self.turn(&record, sight, rules, &arrivals)?;
         self.seal_and_say(&record, turns, custodian, sight, notices)
@@ -295,7 +299,9 @@ impl Identities {
             if seed.is_none() && !receives {
                 return Ok(());
             }
-            let own = Own { place, since: sight.chain.head().0, seed, dealer: Part::None, holder: Part::None };
+            let receiving = ReceivingSeed::new(draw_secret(sight.machine)?, genesis, attempt_of(place));
+            let since = sight.chain.head().0;
+            let own = Own { place, since, seed, receiving, dealer: Part::None, holder: Part::None };
             self.seal(Some(&own), sight.machine)?;
             (self.own, self.newest, begun) = (Some(own), Some(place), true);
         }
@@ -342,20 +348,22 @@ impl Identities {
         arrivals: &Arrivals,
     ) -> Result<Turns, MachineFault> {
         let entropy = draw_secret(sight.machine)?;
-        let Some(own) = self.own.as_mut() else { return Ok(Turns { dealt: None, received: None }) };
+        let Some(Own { since, receiving, dealer, holder, .. }) = self.own.as_mut() else {
+            return Ok(Turns { dealt: None, received: None });
+        };
         let view = View {
             record,
             head: sight.chain.head().0,
             now: rules.now,
-            since: own.since,
+            since: *since,
             identity: sight.identity.signing(),
-            receiving: sight.identity.receiving(),
+            receiving: receiving.key(),
             peers: self.peers.verified(),
             entropy: &entropy,
         };
-        let dealt = own.dealer.live_mut().map(|dealer| dealer.step(&view));
-        let dealer = own.dealer.live();
-        let received = own.holder.live_mut().map(|holder| {
+        let dealt = dealer.live_mut().map(|dealer| dealer.step(&view));
+        let dealer = dealer.live();
+        let received = holder.live_mut().map(|holder| {
             let first = holder.step(&view, dealer);
             if first.is_err() || arrivals.is_empty() {
                 return first;
@@ -429,7 +437,9 @@ impl Identities {
         let confirmed = holder.and_then(|index| record.holder(index)?.confirmed).is_some();
         // Whoever deals seals to whom it verified; nothing is owed to a holder once it has confirmed.
         let owing = record.dealing().filter(|_| holder.is_some() && !confirmed).map(|dealer| dealer.gatekeeper);
-        let introduce = owing.filter(|dealer| *dealer != id).collect();
+        let owing: Vec<WorkerId> = owing.filter(|dealer| *dealer != id).collect();
+        let key = self.own.as_ref().map(|own| own.receiving.key());
+        let introduce = key.map(|key| (owing, key.announce(sight.identity.signing())));
         let mut outgoing: Vec<Outgoing> = shown.filter(|_| received.is_some()).into_iter().collect();
         for Turn { statements, parcels, .. } in [dealt, received].into_iter().flatten() {
             let statements = statements.into_iter();
@@ -477,6 +487,11 @@ fn sealed_to(record: &IdentityCeremonyRecord, gatekeeper: &WorkerId) -> Vec<Work
     }
     let holders = record.receiving().map(|(_, holder)| holder.gatekeeper);
     holders.filter(|holder| holder != gatekeeper).collect()
+}
+
+/// The attempt of this era and number.
+fn attempt_of((era, attempt): (u32, u32)) -> CeremonyAttempt {
+    CeremonyAttempt::identities(era, attempt)
 }
 
 fn copied(seed: &Secret<[u8; 32]>) -> Secret<[u8; 32]> {

@@ -20,15 +20,15 @@ use phala_gatekeeper::{verify_request, Facts, Refusal, SignedInquiry, Verifier};
 use phala_protocol::{
     chain_state::ClusterRecord,
     ids::BlockNumber,
-    relay::{KeyInquiry, Outgoing},
+    relay::{KeyInquiry, Outgoing, MOST_INQUIRIES, MOST_INQUIRIES_OF_ONE},
     storage, Hash, WorkerId,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Inquiries that wait for their facts, and that one delivery brings.
-const MAX_WAITING: usize = 64;
+const MAX_WAITING: usize = MOST_INQUIRIES;
 /// Of them, those that name one worker.
-const MAX_WAITING_OF_ONE: usize = 8;
+const MAX_WAITING_OF_ONE: usize = MOST_INQUIRIES_OF_ONE;
 /// Blocks for which an answer is repeated.
 const REPEAT_BLOCKS: BlockNumber = 20;
 

@@ -3,8 +3,10 @@
 //!
 //! Guarantees: nobody is verified but by `phala_gatekeeper::verify_introduction`, on facts of this TEE's own finalised head, one proof
 //! showing all of them; anew for each attempt, but for signatures over bytes that were verified before. Introductions are not signed by
-//! whom they name - what holds is the evidence in them - so that anybody can send any: only those that name another seat of the attempt
-//! wait, of each seat so many, and each copy that differs is judged on its own. Does not: keep a relayer from bringing an honest seat's
+//! whom they name, but for the key in them - what holds of the rest is the evidence - so that anybody can send any: only those that name another
+//! seat and a key of the attempt wait, of each seat so many, and each copy that differs is judged on its own. The first key of a peer that is
+//! verified counts, until the chain has another under which it complained: so one that announces many has two at most, and nobody who
+//! complained says in vain what it is sealed to. Does not: keep a relayer from bringing an honest seat's
 //! introduction behind as many forged ones each time.
 
 use super::{Sight, Subject};
@@ -17,7 +19,7 @@ use crate::{
 use phala_gatekeeper::{verify_introduction, Refusal, VerifiedPeer, Verifier};
 use phala_protocol::{
     attestation::encryption_key_hash,
-    ceremony::{Introduction, MAX_ATTACHMENT_BYTES},
+    ceremony::{CeremonyAttempt, Introduction, MAX_ATTACHMENT_BYTES},
     ids::BlockNumber,
     limits::{MAX_COLLATERAL_BYTES, MAX_EVIDENCE_BYTES},
     storage, Hash, WorkerId,
@@ -30,8 +32,12 @@ const MAX_WAITING_OF_ONE: usize = 4;
 /// The others.
 #[derive(Default)]
 pub(super) struct Peers {
+    /// The attempt; none between attempts.
+    of: Option<CeremonyAttempt>,
     /// The other seats of the attempt; empty between attempts.
     expected: BTreeSet<WorkerId>,
+    /// Hashes of the keys under which they complained, on chain.
+    complained: BTreeMap<WorkerId, Hash>,
     waiting: BTreeMap<WorkerId, Vec<Introduction>>,
     /// Measurements of seats that wait, whose allow-list entries have to be proved.
     measurements: BTreeSet<Hash>,
@@ -44,19 +50,28 @@ pub(super) struct Peers {
 
 impl Peers {
     /// Forgets everybody: an attempt of these seats begins. What it goes on knowing is which bytes were genuine.
-    pub(super) fn begin(&mut self, seats: impl IntoIterator<Item = WorkerId>) {
+    pub(super) fn begin(&mut self, of: CeremonyAttempt, seats: impl IntoIterator<Item = WorkerId>) {
         let verifier = std::mem::take(&mut self.verifier);
-        *self = Self { expected: seats.into_iter().collect(), verifier, ..Self::default() };
+        *self = Self { of: Some(of), expected: seats.into_iter().collect(), verifier, ..Self::default() };
+    }
+
+    /// Notes under which keys the chain has complaints, by their hashes.
+    pub(super) fn note_complaints(&mut self, keys: impl Iterator<Item = (WorkerId, Hash)>) {
+        self.complained = keys.collect();
     }
 
     /// Takes what is of another seat of the attempt that is not verified yet.
     pub(super) fn take(&mut self, introductions: &[Introduction]) {
         for introduction in introductions {
             let peer = introduction.registration.identity;
-            let too_long = introduction.encryption_key.len() > MAX_ATTACHMENT_BYTES
+            let too_long = introduction.announced.key.len() > MAX_ATTACHMENT_BYTES
                 || introduction.evidence.len() > MAX_EVIDENCE_BYTES as usize
                 || introduction.collateral.len() > MAX_COLLATERAL_BYTES as usize;
-            if too_long || !self.expected.contains(&peer) || self.knows(&peer, introduction) {
+            if too_long
+                || Some(introduction.announced.of) != self.of
+                || !self.expected.contains(&peer)
+                || self.knows(&peer, introduction)
+            {
                 continue;
             }
             let waiting = self.waiting.entry(peer).or_default();
@@ -66,11 +81,15 @@ impl Peers {
         }
     }
 
-    /// Whether a peer is verified under the key of this introduction. One that registered another key since is verified anew; a key
-    /// that is not the registered one replaces nothing.
+    /// Whether nothing comes of this introduction: the peer is verified, under the same key or under one that counts before this. A key that
+    /// it complained under counts before any other.
     fn knows(&self, peer: &WorkerId, introduction: &Introduction) -> bool {
-        let hash = || encryption_key_hash(&introduction.encryption_key);
-        self.verified.get(peer).is_some_and(|known| known.key_hash() == hash())
+        self.verified.get(peer).is_some_and(|known| match self.complained.get(peer) {
+            Some(complained) if known.key_hash() != *complained => {
+                encryption_key_hash(&introduction.announced.key) != *complained
+            }
+            Some(_) | None => true,
+        })
     }
 
     pub(super) fn wanted_keys(&self) -> Vec<Vec<u8>> {
@@ -89,7 +108,8 @@ impl Peers {
         since: BlockNumber,
         notices: &mut Vec<Notice>,
     ) -> Result<(), ChainError> {
-        self.verified.retain(|_, peer| peer.is_good(since, rules.now));
+        let of = self.of;
+        self.verified.retain(|_, peer| of.is_some_and(|of| peer.is_good(of, since, rules.now)));
         let mut measurements = BTreeSet::new();
         for (peer, introductions) in std::mem::take(&mut self.waiting) {
             for introduction in introductions {
@@ -134,8 +154,11 @@ mod tests {
     use super::*;
     use phala_protocol::{
         attestation::{Registration, Role},
+        ceremony::AnnouncedKey,
         AccountId,
     };
+
+    const OF: CeremonyAttempt = CeremonyAttempt::root(1, 0);
 
     fn introduction(peer: u8, evidence: &[u8]) -> Introduction {
         let registration = Registration {
@@ -146,7 +169,8 @@ mod tests {
             block: 0,
             block_hash: [0; 32],
         };
-        Introduction { registration, encryption_key: Vec::new(), evidence: evidence.to_vec(), collateral: Vec::new() }
+        let announced = AnnouncedKey { of: OF, key: Vec::new(), signature: [0; 64] };
+        Introduction { registration, announced, evidence: evidence.to_vec(), collateral: Vec::new() }
     }
 
     fn waiting(peers: &Peers) -> Vec<(u8, usize)> {
@@ -159,8 +183,15 @@ mod tests {
         let all: Vec<_> = (0..=255).map(|peer| introduction(peer, b"")).collect();
         peers.take(&all);
         assert!(waiting(&peers).is_empty(), "no attempt");
-        peers.begin([2, 3].map(|peer| WorkerId([peer; 32])));
+        peers.begin(OF, [2, 3].map(|peer| WorkerId([peer; 32])));
         peers.take(&all);
+        assert_eq!(waiting(&peers), [(2, 1), (3, 1)]);
+        // Of another attempt, or of the other ceremony.
+        for of in [CeremonyAttempt::root(1, 1), CeremonyAttempt::root(0, 0), CeremonyAttempt::identities(1, 0)] {
+            let mut other = introduction(2, b"of another");
+            other.announced.of = of;
+            peers.take(&[other]);
+        }
         assert_eq!(waiting(&peers), [(2, 1), (3, 1)]);
         // The same again, others in its name, and what is too long to be any.
         let copies: Vec<_> = (0..=255).map(|copy| introduction(2, &[copy; 2])).collect();
@@ -168,7 +199,7 @@ mod tests {
         peers.take(&std::iter::repeat_n(introduction(3, b""), 9).collect::<Vec<_>>());
         peers.take(&[introduction(3, &[0; MAX_EVIDENCE_BYTES as usize + 1])]);
         assert_eq!(waiting(&peers), [(2, MAX_WAITING_OF_ONE), (3, 1)]);
-        peers.begin([WorkerId([4; 32])]);
+        peers.begin(OF, [WorkerId([4; 32])]);
         assert!(waiting(&peers).is_empty());
     }
 }

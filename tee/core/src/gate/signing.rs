@@ -40,7 +40,7 @@ use phala_protocol::{
     },
     ids::BlockNumber,
     limits::MAX_EGRESS_BYTES,
-    relay::Outgoing,
+    relay::{Outgoing, MAX_MAIL_BYTES},
     storage, Hash,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -58,7 +58,7 @@ const MOST_WITH_NEW: usize = MOST_MESSAGES + MOST_SESSIONS;
 const MOST_OF_ONE_DELIVERY: usize = 256;
 /// Bytes of letters that wait for the next proof: as much as relayers bring of all letters in one delivery. A coordinator of all that is
 /// signed at once, 32 messages in both schemes, is sent 64 commitments by each of 99 other holders, and parts by 66: 2.2 MB.
-const MAX_WAITING_BYTES: usize = 4 * 1024 * 1024;
+const MAX_WAITING_BYTES: usize = MAX_MAIL_BYTES;
 
 const SCHEMES: [Scheme; 2] = [Scheme::Ed25519, Scheme::Ristretto255];
 

@@ -11,9 +11,13 @@ mod signing;
 
 use self::play::{Asker, Play};
 use phala_core::{Notice, SeatHealth};
-use phala_gatekeeper::{dkg::CeremonyError, Refusal};
+use phala_crypto::{signature::ed25519::IdentityKey, xwing::DecapsulationKey, Secret};
+use phala_gatekeeper::{
+    dkg::{open_parcel, CeremonyError},
+    ReceivingKey, Refusal,
+};
 use phala_protocol::{
-    ceremony::{Attachment, Phase, Statement},
+    ceremony::{AnnouncedKey, Attachment, CeremonyAttempt, Introduction, Parcel, Phase, Statement},
     chain_state::RootRecord,
     relay::{Delivery, Outgoing},
     storage, WorkerId,
@@ -99,6 +103,94 @@ fn whoever_restarts_in_each_phase_goes_on_while_no_parcel_arrives() {
     play.record(root, None);
     play.run(2);
     assert!((0..4).all(|index| seats(&play, index) == [SeatHealth { era: 1, recorded: true }]));
+}
+
+/// What one gatekeeper seals to another, and the key that the other announces.
+fn sealed_to(play: &Play, from: usize, to: usize) -> Option<(AnnouncedKey, Parcel)> {
+    let mut introduced = play.nodes[to].tee().status().outgoing.into_iter();
+    let announced = introduced.find_map(|item| match item {
+        Outgoing::Introduce { introduction, .. } => Some(introduction.announced),
+        _ => None,
+    })?;
+    let (own, mut posted) = (play.nodes[to].id(), play.nodes[from].tee().status().outgoing.into_iter());
+    let parcel = posted.find_map(|item| match item {
+        Outgoing::Post { to, parcel } if to == own => Some(parcel),
+        _ => None,
+    })?;
+    Some((announced, parcel))
+}
+
+/// INSECURE: whether anything that a gatekeeper's machine keeps opens a parcel, as the seed of an attempt's key or of one that lasts.
+fn opens(play: &Play, index: usize, of: CeremonyAttempt, parcel: &Parcel) -> bool {
+    let (genesis, disk) = (play.genesis(), play.nodes[index].machine.disk());
+    let mut windows = disk.values().flat_map(|bytes| bytes.windows(32));
+    windows.any(|window| {
+        let seed = Secret::<[u8; 32]>::from_slice(window).unwrap();
+        let (of_attempt, lasting) = (ReceivingKey::derive(&seed, &genesis, of), DecapsulationKey::from_seed(&seed));
+        let keys = [of_attempt.secret(), &lasting];
+        keys.iter().any(|key| open_parcel(&genesis, key, parcel).is_ok())
+    })
+}
+
+#[test]
+fn what_was_sealed_to_a_gatekeeper_opens_no_more_when_the_root_is_recorded() {
+    let mut play = Play::new(908, false);
+    // So that the phase goes on.
+    play.drop_parcels = true;
+    play.start(1);
+    play.run_until(|play| sealed_to(play, 1, 0).is_some());
+    let (announced, parcel) = sealed_to(&play, 1, 0).unwrap();
+    assert_eq!(announced.of, CeremonyAttempt::root(1, 0));
+    assert!(opens(&play, 0, announced.of, &parcel), "the ceremony's seed does, while it is under way");
+    play.restart(0);
+    play.run_until(|play| sealed_to(play, 1, 0).is_some());
+    assert_eq!(sealed_to(&play, 1, 0).map(|(again, _)| again), Some(announced.clone()), "it has one key an attempt");
+    let root = play.make_root();
+    play.record(Some(root), None);
+    play.run(2);
+    assert!(!opens(&play, 0, announced.of, &parcel));
+    assert!(sealed_to(&play, 1, 0).is_none());
+}
+
+#[test]
+fn a_peer_with_two_keys_is_sealed_to_under_the_first_until_it_complains_under_the_other() {
+    let mut play = Play::new(909, false);
+    play.drop_parcels = true;
+    play.start(1);
+    let posted = |play: &Play| -> Vec<Parcel> {
+        let (own, outgoing) = (play.nodes[1].id(), play.nodes[0].tee().status().outgoing.into_iter());
+        let posted = outgoing.filter_map(|item| match item {
+            Outgoing::Post { to, parcel } if to == own => Some(parcel),
+            _ => None,
+        });
+        posted.collect()
+    };
+    play.run_until(|play| !posted(play).is_empty());
+    let first = posted(&play);
+    let introduced = play.nodes[1].tee().status().outgoing.into_iter().find_map(|item| match item {
+        Outgoing::Introduce { introduction, .. } => Some(introduction),
+        _ => None,
+    });
+    // INSECURE: its machine keeps the seed of its identity in clear.
+    let kept = play.nodes[1].machine.sealed("identity-");
+    let identity = IdentityKey::from_seed(&Secret::from_slice(&kept[..32]).unwrap());
+    let other = ReceivingKey::derive(&Secret::new([1; 32]), &play.genesis(), CeremonyAttempt::root(1, 0));
+    let (announced, collateral) = (other.announce(&identity), play.nodes[0].machine.collateral());
+    let second = Introduction { announced, collateral, ..introduced.unwrap() };
+    let bring = |play: &mut Play| {
+        for _ in 0..8 {
+            let mut delivery = play.delivery(0);
+            delivery.introductions = vec![second.clone()];
+            play.bring(0, delivery).unwrap();
+            play.next_block();
+        }
+        posted(play)
+    };
+    assert_eq!(bring(&mut play), first);
+    play.ceremony.as_mut().unwrap().seats[1].key = Some(other.hash());
+    let again = bring(&mut play);
+    assert!(!again.is_empty());
+    assert!(again.iter().all(|parcel| open_parcel(&play.genesis(), other.secret(), parcel).is_ok()));
 }
 
 #[test]

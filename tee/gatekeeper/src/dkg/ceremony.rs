@@ -7,7 +7,8 @@
 //!   polynomial's constant term away. A seat that crashed deals the same again; a record of other seats (a fork) gets polynomials
 //!   that have nothing in common with these.
 //! - The bytes of the package, and shares, leave only after every participant's hash stands on chain, sealed to seats whose
-//!   evidence was verified here.
+//!   evidence was verified here, under keys that they announced for this attempt. This seat's own follows from its seed, so that nothing
+//!   that was sealed to it opens when that is gone.
 //! - A package is taken only under the hash that the chain holds, shares only if both fit the package; whatever else arrives
 //!   changes nothing. A record that contradicts an earlier one of the same attempt is refused.
 //! - What an accuser lacks is delivered to it on chain, sealed to the key that it complained under. A delivery is disputed only if
@@ -36,19 +37,17 @@ use super::{
     package::{deal, finish, Dealt, KeyKind, Package, PackageError, Shares, SHARE_BYTES},
     parcel::{open_parcel, seal_parcel, verify_sender, ParcelError},
 };
-use crate::{beacon::BeaconSeat, peer::VerifiedPeer, seat::Seat};
+use crate::{beacon::BeaconSeat, peer::VerifiedPeer, receiving::ReceivingKey, seat::Seat};
 use codec::Encode;
 use phala_crypto::{
     entropy::{EntropyBuilder, EntropyStream},
     signature::ed25519::IdentityKey,
-    xwing::DecapsulationKey,
     Secret,
 };
 use phala_protocol::{
-    attestation::encryption_key_hash,
     ceremony::{
-        delivery_hash, package_hash, threshold_of, tolerated, Attachment, CeremonyRecord, Confirmed, Fault, Parcel,
-        ParcelHeader, ParcelKind, Phase, SignedStatement, MAX_SEATS,
+        delivery_hash, package_hash, threshold_of, tolerated, Attachment, CeremonyAttempt, CeremonyRecord, Confirmed,
+        Fault, Parcel, ParcelHeader, ParcelKind, Phase, SignedStatement, MAX_SEATS,
     },
     domain,
     ids::BlockNumber,
@@ -112,8 +111,8 @@ pub struct View<'a> {
     pub since: BlockNumber,
     /// The gatekeeper's identity.
     pub identity: &'a IdentityKey,
-    /// The gatekeeper's encryption key.
-    pub receiving: &'a DecapsulationKey,
+    /// The gatekeeper's key of this attempt: [`Ceremony::receiving`].
+    pub receiving: &'a ReceivingKey,
     /// The others, as far as they introduced themselves.
     pub peers: &'a BTreeMap<WorkerId, VerifiedPeer>,
     /// Fresh for each turn.
@@ -124,7 +123,8 @@ impl<'a> View<'a> {
     /// The gatekeeper of this identity, if its verification is good for this attempt.
     pub(super) fn peer(&self, gatekeeper: &WorkerId) -> Option<&'a VerifiedPeer> {
         let peer = self.peers.get(gatekeeper)?;
-        (peer.identity() == *gatekeeper && peer.is_good(self.since, self.now)).then_some(peer)
+        let of = CeremonyAttempt::root(self.record.era, self.record.attempt);
+        (peer.identity() == *gatekeeper && peer.is_good(of, self.since, self.now)).then_some(peer)
     }
 }
 
@@ -292,6 +292,11 @@ impl Ceremony {
         self.index
     }
 
+    /// The key pair under which the seat receives in this attempt. Follows from the seed, and goes with it.
+    pub fn receiving(&self) -> ReceivingKey {
+        ReceivingKey::derive(&self.seed, &self.genesis, CeremonyAttempt::root(self.era, self.attempt))
+    }
+
     /// The seat in the keys that this attempt makes, once everything was received. It counts when the chain records its list.
     pub fn seat(&self) -> Option<&Seat> {
         self.outcome.as_ref()
@@ -321,7 +326,7 @@ impl Ceremony {
     }
 
     /// Takes a parcel, sent or delivered on chain, or says why it changes nothing. One that was taken before changes nothing either.
-    pub fn accept(&mut self, secret: &DecapsulationKey, parcel: &Parcel) -> Result<(), ParcelRefusal> {
+    pub fn accept(&mut self, receiving: &ReceivingKey, parcel: &Parcel) -> Result<(), ParcelRefusal> {
         let header = &parcel.header;
         let dealer = header.from;
         if (header.era, header.attempt, header.to) != (self.era, self.attempt, self.index) || dealer == self.index {
@@ -333,7 +338,7 @@ impl Ceremony {
                 if self.packages.contains_key(&dealer) || self.broken.contains(&dealer) {
                     return Ok(());
                 }
-                self.accept_signed(secret, parcel)
+                self.accept_signed(receiving, parcel)
             }
             ParcelKind::Share => {
                 if self.shares.contains_key(&dealer) {
@@ -342,17 +347,17 @@ impl Ceremony {
                 if !self.packages.contains_key(&dealer) {
                     return Err(ParcelRefusal::PackageMissing);
                 }
-                self.accept_signed(secret, parcel)
+                self.accept_signed(receiving, parcel)
             }
             ParcelKind::Delivery => {
                 if self.shares.contains_key(&dealer) {
                     return Ok(());
                 }
-                let hash = delivery_hash(&encryption_key_hash(secret.public_key()), parcel);
+                let hash = delivery_hash(&receiving.hash(), parcel);
                 if self.delivered.get(&dealer) != Some(&hash) {
                     return Err(ParcelRefusal::NotDelivered);
                 }
-                let taken = self.accept_delivery(secret, parcel);
+                let taken = self.accept_delivery(receiving, parcel);
                 if taken.is_err() {
                     self.useless.insert(dealer, hash);
                 }
@@ -363,7 +368,7 @@ impl Ceremony {
     }
 
     /// Opens what its dealer signed, and counts what is wrong. Whoever is no seat cannot have anything opened, and a seat only so often.
-    fn accept_signed(&mut self, secret: &DecapsulationKey, parcel: &Parcel) -> Result<(), ParcelRefusal> {
+    fn accept_signed(&mut self, receiving: &ReceivingKey, parcel: &Parcel) -> Result<(), ParcelRefusal> {
         let ParcelHeader { from, kind, .. } = parcel.header;
         let wrong = self.wrong.get(&(from, kind)).copied().unwrap_or_default();
         if wrong >= MOST_WRONG_PARCELS {
@@ -372,7 +377,7 @@ impl Ceremony {
         let position = usize::from(from).checked_sub(1).ok_or(ParcelRefusal::NoParticipant)?;
         let sender = self.seats.get(position).ok_or(ParcelRefusal::NoParticipant)?;
         verify_sender(&self.genesis, sender, parcel)?;
-        let opened = open_parcel(&self.genesis, secret, parcel);
+        let opened = open_parcel(&self.genesis, receiving.secret(), parcel);
         let taken = opened.map_err(ParcelRefusal::from).and_then(|content| match kind {
             ParcelKind::Package => self.accept_package(from, content.expose()),
             ParcelKind::Share => self.accept_share(from, content.expose()),
@@ -415,8 +420,8 @@ impl Ceremony {
         Ok(())
     }
 
-    fn accept_delivery(&mut self, secret: &DecapsulationKey, parcel: &Parcel) -> Result<(), ParcelRefusal> {
-        let content = open_parcel(&self.genesis, secret, parcel)?;
+    fn accept_delivery(&mut self, receiving: &ReceivingKey, parcel: &Parcel) -> Result<(), ParcelRefusal> {
+        let content = open_parcel(&self.genesis, receiving.secret(), parcel)?;
         let (shares, package) = content.expose().split_at_checked(SHARE_BYTES).ok_or(ParcelRefusal::WrongShare)?;
         self.accept_package(parcel.header.from, package)?;
         self.accept_share(parcel.header.from, shares)

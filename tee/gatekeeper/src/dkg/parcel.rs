@@ -1,6 +1,6 @@
 //! Sealed messages between seats.
 //!
-//! Guarantees: a parcel opens for the holder of the encryption key that its recipient's evidence binds, with the header that it was
+//! Guarantees: a parcel opens for the holder of the key that it was sealed to (`receiving.rs`), with the header that it was
 //! sealed with, on this chain. [`verify_sender`] says whether the seat that it names sent it, at the cost of one signature: before
 //! that, nothing is decapsulated. Neither says that what is inside is right: the chain's hash does, or a package.
 //! Anyone may make parcels, and the host carries, drops and repeats them.
@@ -62,7 +62,7 @@ pub fn verify_sender(genesis: &Hash, sender: &WorkerId, parcel: &Parcel) -> Resu
     ed25519::verify(&sender.0, &parcel.signing_payload(genesis), &parcel.signature).map_err(|_| ParcelError::NotSender)
 }
 
-/// Opens a parcel with the seat's encryption key.
+/// Opens a parcel with the seat's key of the attempt.
 pub fn open_parcel(genesis: &Hash, secret: &DecapsulationKey, parcel: &Parcel) -> Result<Secret<Vec<u8>>, ParcelError> {
     let encapsulated = encapsulated(parcel)?;
     let context = hpke::setup_receiver(secret, encapsulated, &info(genesis));

@@ -78,7 +78,7 @@ impl Ceremony {
             let statement = Statement::Complain { dealer };
             match own.key {
                 Some(_) => said.push(statement),
-                None => attached.push((statement, Attachment::Key(view.receiving.public_key().to_vec()))),
+                None => attached.push((statement, Attachment::Key(view.receiving.announce(view.identity)))),
             }
         }
     }

@@ -7,22 +7,22 @@ mod beacon;
 mod disputes;
 
 use super::*;
-use crate::{verify_introduction, Facts, Refusal, VerifiedPeer, Verifier};
+use crate::{verify_introduction, Facts, ReceivingKey, Refusal, VerifiedPeer, Verifier};
 use codec::Encode;
 use phala_attest::{AcceptedStatuses, AdvisoryPolicy, Ban, Bans, DevelopmentGenesis, Evidence, PolicyTerms, Subject};
 use phala_crypto::{
     beacon::verify_beacon_record,
     prf::PublicShare,
     signature::{ed25519, ed25519::IdentityKey},
-    xwing::DecapsulationKey,
     Secret,
 };
 use phala_insecure_tee::InsecureMachine;
 use phala_protocol::{
-    attestation::{encryption_key_hash, Assurance, Listing, Registration, Role, Version},
+    attestation::{Assurance, Listing, Registration, Role, Version},
     ceremony::{
-        delivery_hash, package_hash, Attachment, CeremonyRecord, Complaint, Confirmed, Fault, Introduction, Parcel,
-        ParcelHeader, ParcelKind, Phase, Reason, SignedStatement, Statement, LAST_CALL_BLOCKS,
+        delivery_hash, package_hash, AnnouncedKey, Attachment, CeremonyAttempt, CeremonyRecord, Complaint, Confirmed,
+        Fault, Introduction, Parcel, ParcelHeader, ParcelKind, Phase, Reason, SignedStatement, Statement,
+        LAST_CALL_BLOCKS,
     },
     chain_state::{AllowedMeasurement, WorkerRecord},
     AccountId, Hash, WorkerId,
@@ -42,8 +42,11 @@ pub(crate) fn id(index: u16) -> WorkerId {
     WorkerId(identity(index).public())
 }
 
-pub(crate) fn receiving(index: u16) -> DecapsulationKey {
-    DecapsulationKey::from_seed(&Secret::new([index as u8 + 100; 32]))
+/// The attempt of these seats.
+const OF: CeremonyAttempt = CeremonyAttempt::root(1, 0);
+
+pub(crate) fn receiving(index: u16, of: CeremonyAttempt) -> ReceivingKey {
+    ReceivingKey::derive(&seed(index), &GENESIS, of)
 }
 
 /// An introduction, and everything that it is judged by.
@@ -56,18 +59,17 @@ pub(crate) struct Case {
 impl Case {
     pub(crate) fn new(index: u16) -> Self {
         let machine = InsecureMachine::new(&format!("gatekeeper {index}"), b"the binary", NOW).unwrap();
-        let encryption_key = receiving(index).public_key().to_vec();
         let registration = Registration {
             role: Role::Gatekeeper,
             identity: id(index),
-            encryption_key: encryption_key_hash(&encryption_key),
+            encryption_key: [0x0e; 32],
             operator: AccountId([0x0f; 32]),
             block: 90,
             block_hash: [0x90; 32],
         };
         let introduction = Introduction {
             registration,
-            encryption_key,
+            announced: receiving(index, OF).announce(&identity(index)),
             evidence: evidence(&machine, &registration),
             collateral: machine.collateral().encode(),
         };
@@ -116,6 +118,12 @@ impl Case {
         self.facts.worker.as_mut().unwrap()
     }
 
+    /// The same gatekeeper in another attempt.
+    pub(crate) fn announcing(mut self, index: u16, of: CeremonyAttempt) -> Self {
+        self.introduction.announced = receiving(index, of).announce(&identity(index));
+        self
+    }
+
     pub(crate) fn verified(&self, index: u16) -> VerifiedPeer {
         verify_introduction(&id(index), &self.introduction, &self.facts, &mut Verifier::default()).ok().unwrap()
     }
@@ -136,14 +144,26 @@ fn an_introduced_gatekeeper_is_verified_by_each_check_on_its_own() {
         ("not registered", Refusal::NotRegistered, |c| c.facts.worker = None),
         ("registered as a worker", Refusal::NotRegistered, |c| c.record().role = Role::Worker),
         ("lapsed", Refusal::Lapsed, |c| c.record().valid_until = NOW),
-        ("another key", Refusal::BadEncryptionKey, |c| {
-            c.introduction.encryption_key = receiving(2).public_key().to_vec();
+        ("a key that another announced", Refusal::BadAnnouncement, |c| {
+            c.introduction.announced = receiving(1, OF).announce(&identity(2));
         }),
-        ("a key that is none", Refusal::BadEncryptionKey, |c| {
-            c.introduction.encryption_key = vec![1, 2, 3];
-            let hash = encryption_key_hash(&[1, 2, 3]);
-            c.record().encryption_key = hash;
-            c.registration(|r| r.encryption_key = hash);
+        ("a key that nobody announced", Refusal::BadAnnouncement, |c| {
+            c.introduction.announced.key = receiving(2, OF).public_key().to_vec();
+        }),
+        ("a key of another attempt", Refusal::BadAnnouncement, |c| {
+            let other = receiving(1, CeremonyAttempt::root(1, 1)).announce(&identity(1));
+            c.introduction.announced = AnnouncedKey { of: OF, ..other };
+        }),
+        ("a key of the other ceremony", Refusal::BadAnnouncement, |c| {
+            let other = receiving(1, CeremonyAttempt::identities(1, 0)).announce(&identity(1));
+            c.introduction.announced = AnnouncedKey { of: OF, ..other };
+        }),
+        ("a key of another chain", Refusal::BadAnnouncement, |c| {
+            c.introduction.announced = ReceivingKey::derive(&seed(1), &[8; 32], OF).announce(&identity(1));
+        }),
+        ("a key that is none", Refusal::BadEncryptionKey, |c| c.introduction.announced.key = vec![1, 2, 3]),
+        ("evidence of another registration", Refusal::WrongReportData, |c| {
+            c.introduction.registration.encryption_key = [1; 32];
         }),
         ("no collateral", Refusal::Collateral, |c| c.introduction.collateral.clear()),
         ("simulated elsewhere", Refusal::Collateral, |c| c.facts.development = None),
@@ -169,7 +189,11 @@ fn an_introduced_gatekeeper_is_verified_by_each_check_on_its_own() {
         ("collateral over the cap", Refusal::EvaluationTooEarly, |c| c.facts.evaluation_cap = Some(0)),
     ];
     let peer = Case::new(1).verify().ok().unwrap();
-    assert_eq!((peer.identity(), peer.key_hash()), (id(1), encryption_key_hash(receiving(1).public_key())));
+    assert_eq!((peer.identity(), peer.key_hash()), (id(1), receiving(1, OF).hash()));
+    // It has registered another long-lived key since: nothing is sealed to that one, and whose identity it is, is shown all the same.
+    let mut registered_anew = Case::new(1);
+    registered_anew.record().encryption_key = [9; 32];
+    assert_eq!(registered_anew.verify().ok().unwrap().key_hash(), receiving(1, OF).hash());
     for (name, refusal, mutate) in cases {
         let mut case = Case::new(1);
         mutate(&mut case);
@@ -244,7 +268,7 @@ impl Table {
             now: self.now,
             since: self.since,
             identity: &identity(index),
-            receiving: &receiving(index),
+            receiving: &receiving(index, OF),
             peers: &self.peers,
             entropy: &Secret::new([9; 32]),
         };
@@ -259,7 +283,7 @@ impl Table {
 
     fn accept(&mut self, parcel: &Parcel) -> Result<(), ParcelRefusal> {
         let to = parcel.header.to;
-        self.seats[usize::from(to) - 1].accept(&receiving(to), parcel)
+        self.seats[usize::from(to) - 1].accept(&receiving(to, OF), parcel)
     }
 
     /// Every seat that takes part sends, and all arrives but what `dropped` says.
@@ -444,6 +468,54 @@ fn nothing_is_sealed_to_whom_an_earlier_attempt_verified_or_whose_registration_l
 }
 
 #[test]
+fn nothing_is_sealed_to_a_key_of_another_attempt_or_ceremony() {
+    for of in [CeremonyAttempt::root(1, 1), CeremonyAttempt::root(0, 0), CeremonyAttempt::identities(1, 0)] {
+        let mut table = Table::dealt(SEATS);
+        table.peers.insert(id(2), Case::new(2).announcing(2, of).verified(2));
+        let turn = table.step(1, 1).unwrap();
+        assert_eq!((turn.strangers, turn.parcels.len()), (vec![id(2)], 4), "{of:?}");
+        // Not even if it complains under that key, which the chain does not take.
+        table.complain(2, 1);
+        table.record.phase = Phase::Deliver;
+        let turn = table.step(1, 1).unwrap();
+        assert!(turn.attached.is_empty() && turn.strangers.contains(&id(2)));
+    }
+}
+
+#[test]
+fn a_seat_receives_under_one_key_an_attempt_and_has_it_again_after_a_restart() {
+    let first = begin(1, &record(0)).unwrap();
+    let key = first.receiving();
+    assert_eq!((key.of(), key.public_key()), (OF, receiving(1, OF).public_key()));
+    let restored = Ceremony::from_secret_bytes(&first.to_secret_bytes()).unwrap();
+    assert_eq!(restored.receiving().public_key(), key.public_key());
+    let next = first.begin_next(&id(1), &record(1)).unwrap().receiving();
+    assert_eq!(next.of(), CeremonyAttempt::root(1, 1));
+    assert_ne!(next.public_key(), key.public_key());
+
+    // What an attempt leaves its seat with does not hold what the key follows from.
+    let mut table = Table::dealt(SEATS);
+    table.exchange(|_| false);
+    assert!(table.step(1, 2).unwrap().seal_first);
+    let holds_seed = |bytes: &Secret<Vec<u8>>| bytes.expose().windows(32).any(|window| window == seed(1).expose());
+    assert!(holds_seed(&table.seats[0].to_secret_bytes()));
+    assert!(!holds_seed(&table.seats[0].seat().unwrap().to_secret_bytes()));
+}
+
+#[test]
+fn a_parcel_opens_with_the_key_of_its_attempt_alone() {
+    let mut table = Table::dealt(SEATS);
+    let parcels = table.step(2, 1).unwrap().parcels;
+    let package = parcels.iter().find(|parcel| parcel.header.to == 1).unwrap();
+    assert!(table.step(1, 1).unwrap().seal_first);
+    for of in [CeremonyAttempt::root(1, 1), CeremonyAttempt::root(0, 0), CeremonyAttempt::identities(1, 0)] {
+        let refused = table.seats[0].accept(&receiving(1, of), package);
+        assert_eq!(refused, Err(ParcelRefusal::Parcel(ParcelError::Unauthentic)), "{of:?}");
+    }
+    assert_eq!(table.accept(package), Ok(()));
+}
+
+#[test]
 fn a_record_that_is_not_of_this_attempt_or_contradicts_it_is_refused() {
     let refused = |change: fn(&mut Table)| {
         let mut table = Table::dealt(SEATS);
@@ -499,7 +571,7 @@ fn parcels_that_prove_nothing_change_nothing() {
     {
         assert_eq!(table.accept(&with(header)), Err(ParcelRefusal::WrongAddressee));
     }
-    let other = table.seats[0].accept(&receiving(1), &with(ParcelHeader { to: 3, ..header }));
+    let other = table.seats[0].accept(&receiving(1, OF), &with(ParcelHeader { to: 3, ..header }));
     assert_eq!(other, Err(ParcelRefusal::WrongAddressee));
     let outsider = with(ParcelHeader { from: 4, ..header });
     assert_eq!(table.accept(&outsider), Err(ParcelRefusal::NoParticipant));

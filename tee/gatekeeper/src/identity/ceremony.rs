@@ -19,7 +19,8 @@
 //! Guarantees: sans-IO, and deterministic given seed, shares, records, parcels and entropy.
 //! - Two polynomials an attempt and seed, bound to chain, attempt, holders and to what is handed over: a dealer that crashed deals the same
 //!   again, and a record of other holders (a fork) gets polynomials that have nothing in common with these.
-//! - A package and its shares leave only after the hashes of all that deal stand on chain, sealed to holders whose evidence was verified here.
+//! - A package and its shares leave only after the hashes of all that deal stand on chain, sealed to holders whose evidence was verified here,
+//!   under keys that they announced for this attempt.
 //! - A package is taken only under the hash that the chain holds, shares only if both fit it; whatever else arrives changes nothing. A
 //!   record that contradicts an earlier one of the same attempt is refused.
 //! - Shares become public only as the answer to a dispute that stands in the record, and to [`phala_protocol::ceremony::tolerated`]
@@ -31,7 +32,7 @@
 //! must collude, the bound on its answers holds for each state: forged disputes then draw its share out, and that of a threshold of such
 //! dealers is a key that does not end with its era.
 //!
-//! Does not do: read the chain, verify storage proofs or evidence, or drop former shares, seeds and values: see [`super::Custody`]. Peers control parcels, the host their transport;
+//! Does not do: read the chain, verify storage proofs or evidence, or drop former shares, seeds, values and the key of an attempt: see [`super::Custody`]. Peers control parcels, the host their transport;
 //! the records, of ceremony and of identities, must be facts.
 
 mod attempt;
@@ -45,10 +46,10 @@ pub use dealer::Dealer;
 pub use holder::{Holder, Outcome};
 
 use super::DealerFault;
-use crate::{dkg::ParcelError, peer::VerifiedPeer};
-use phala_crypto::{signature::ed25519::IdentityKey, xwing::DecapsulationKey, Secret};
+use crate::{dkg::ParcelError, peer::VerifiedPeer, receiving::ReceivingKey};
+use phala_crypto::{signature::ed25519::IdentityKey, Secret};
 use phala_protocol::{
-    ceremony::{Attachment, Fault, Parcel},
+    ceremony::{Attachment, CeremonyAttempt, Fault, Parcel},
     identities::{IdentityCeremonyRecord, SignedIdentityStatement},
     ids::BlockNumber,
     WorkerId,
@@ -67,8 +68,8 @@ pub struct View<'a> {
     pub since: BlockNumber,
     /// The gatekeeper's identity.
     pub identity: &'a IdentityKey,
-    /// The gatekeeper's encryption key.
-    pub receiving: &'a DecapsulationKey,
+    /// The gatekeeper's key of this attempt.
+    pub receiving: &'a ReceivingKey,
     /// The others, as far as they introduced themselves.
     pub peers: &'a BTreeMap<WorkerId, VerifiedPeer>,
     /// Fresh for each turn.
@@ -79,7 +80,8 @@ impl<'a> View<'a> {
     /// The gatekeeper of this identity, if its verification is good for this attempt.
     fn peer(&self, gatekeeper: &WorkerId) -> Option<&'a VerifiedPeer> {
         let peer = self.peers.get(gatekeeper)?;
-        (peer.identity() == *gatekeeper && peer.is_good(self.since, self.now)).then_some(peer)
+        let of = CeremonyAttempt::identities(self.record.era, self.record.attempt);
+        (peer.identity() == *gatekeeper && peer.is_good(of, self.since, self.now)).then_some(peer)
     }
 }
 

@@ -36,7 +36,8 @@ use phala_crypto::{kdf, Secret};
 use phala_protocol::{
     domain, hash_value,
     identities::signing::{
-        EgressSignature, NonceCommitments, PartialSignature, SigningMessage, SigningSession, SIGNING_ATTEMPT_BLOCKS,
+        EgressSignature, NonceCommitments, PartialSignature, SigningMessage, SigningSession, MOST_SIGNED_AT_ONCE,
+        SIGNING_ATTEMPT_BLOCKS,
     },
     ids::BlockNumber,
     Hash,
@@ -44,7 +45,7 @@ use phala_protocol::{
 use std::collections::BTreeMap;
 
 /// Items that are signed at once under one key. Others wait until there is room.
-pub const MOST_SESSIONS: usize = 32;
+pub const MOST_SESSIONS: usize = MOST_SIGNED_AT_ONCE;
 
 /// One holder's part in signing under one of the network's keys, and under what follows from it.
 pub struct Sessions<G: Signs> {

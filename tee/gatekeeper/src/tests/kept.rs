@@ -3,8 +3,11 @@
 //! `each_check_refuses_on_its_own`, beside this, asks a gatekeeper that has verified the machine before for each refusal too.
 
 use super::*;
-use crate::{verify_introduction, Verifications, MOST_COLLATERALS};
-use phala_protocol::{ceremony::Introduction, ids::BlockNumber};
+use crate::{verify_introduction, ReceivingKey, Verifications, MOST_COLLATERALS};
+use phala_protocol::{
+    ceremony::{CeremonyAttempt, Introduction},
+    ids::BlockNumber,
+};
 use proptest::prelude::*;
 
 /// Seconds.
@@ -157,7 +160,8 @@ fn an_introduction_is_judged_anew_and_its_signatures_are_verified_once() {
     let registration = Registration { role: Role::Gatekeeper, ..worker.registration() };
     let introduction = Introduction {
         registration,
-        encryption_key: worker.receiving.public_key().to_vec(),
+        announced: ReceivingKey::derive(&Secret::new([1; 32]), &GENESIS, CeremonyAttempt::root(1, 0))
+            .announce(&worker.signing),
         evidence: worker.evidence(&registration),
         collateral: worker.machine.collateral().encode(),
     };
@@ -175,8 +179,8 @@ fn an_introduction_is_judged_anew_and_its_signatures_are_verified_once() {
     assert_eq!(verify(&facts, &worker.id()), (Some(Refusal::RoleNotAllowed), done(1, 1)));
     facts.listing = None;
     assert_eq!(verify(&facts, &worker.id()), (Some(Refusal::RoleNotAllowed), done(1, 1)));
-    // In another's name nothing of it is found, and it binds nothing.
-    assert_eq!(verify(&facts, &WorkerId([9; 32])), (Some(Refusal::WrongReportData), done(1, 2)));
+    // In another's name nothing is verified but who announced the key.
+    assert_eq!(verify(&facts, &WorkerId([9; 32])), (Some(Refusal::BadAnnouncement), done(1, 1)));
 }
 
 /// One inquiry of a sequence, and one thing that is otherwise than at first.

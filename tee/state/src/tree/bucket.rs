@@ -2,17 +2,20 @@
 //!
 //! ```text
 //! bucket = 0u8 | leaves: compact | contracts: Vec<[u8; 32]> | leaf...
-//! leaf   = hash: [u8; 32] | generation: compact
-//!          | 0u8 path: [u8; 32]                          an entry that lies apart
-//!          | 1u8 contract: u8, key: Vec<u8>, value: Vec<u8>   a small one; its path follows from its key
+//! leaf   = hash: [u8; 32]
+//!          | 0u8 generation: compact, path: [u8; 32]          an entry that lies apart, and the keys its row is under
+//!          | 1u8 contract: u8, key: Vec<u8>, value: Vec<u8>   a small one; its path follows from its key, its keys are the page's
 //! ```
 //!
-//! Guarantees: a small entry that was read is handed out only if its value's hash is its leaf's; whatever lies over the leaves, roots and
-//! entries are those of the leaves side by side. The host controls the bytes that are decoded; [`super::Page::verify`] judges them.
+//! A page that comes under other keys has the same bytes.
+//!
+//! Guarantees: whatever lies over the leaves, roots and entries are those of the leaves side by side. The host controls the bytes that are
+//! decoded; [`super::Page::verify`] judges them.
 
 use super::{
-    first_difference, node_hash, path_of, EntryRow, Leaf, LeafRow, Namespace, PageId, Path, Span, BUCKET_LEAVES,
-    EMPTY_ROOT,
+    first_difference, node_hash, path_of,
+    small::{bytes, room_of, Home, Small},
+    Found, Leaf, LeafRow, Namespace, PageId, Path, Span, BUCKET_LEAVES, EMPTY_ROOT,
 };
 use crate::error::{IntegrityError, Row};
 use codec::{Compact, Decode, Encode, Input};
@@ -41,14 +44,23 @@ struct Base {
     inner: Vec<Hash>,
     /// About how many bytes all of it takes, counted once: every change asks.
     bytes: usize,
+    /// The oldest keys that the row of an entry is under that lies apart, counted once.
+    oldest: Option<Epoch>,
+    /// Whether it is as its row has it: no entry is in memory by itself, and `small` has those of the leaves and nothing else.
+    exact: bool,
 }
 
 impl Base {
-    fn new(leaves: Vec<Leaf>, small: Arc<Small>, bits: Vec<u8>, inner: Vec<Hash>) -> Self {
+    /// `laid`: all small entries of `leaves` lie in `small`, and nothing else does.
+    fn new(leaves: Vec<Leaf>, small: Arc<Small>, bits: Vec<u8>, inner: Vec<Hash>, laid: bool) -> Self {
         let leaf = size_of::<Leaf>() + size_of::<Hash>() + 1;
-        let rows: usize = leaves.iter().map(row_memory).sum();
+        let (mut rows, mut oldest) = (0, None::<Epoch>);
+        for leaf in &leaves {
+            rows += row_memory(leaf);
+            oldest = oldest.into_iter().chain(leaf.apart()).min();
+        }
         let bytes = leaves.len() * leaf + small.bytes.len() + rows;
-        Self { leaves, small, bits, inner, bytes }
+        Self { leaves, small, bits, inner, bytes, oldest, exact: laid && rows == 0 }
     }
 }
 
@@ -56,7 +68,7 @@ impl Base {
 fn row_memory(leaf: &Leaf) -> usize {
     match &leaf.row {
         LeafRow::Fresh(row) => row.memory(),
-        LeafRow::Apart | LeafRow::Within(_) | LeafRow::Ours(_) => 0,
+        LeafRow::Apart(_) | LeafRow::Within(_) | LeafRow::Ours(_) => 0,
     }
 }
 
@@ -64,107 +76,43 @@ fn row_memory(leaf: &Leaf) -> usize {
 #[derive(Clone, Debug, Default)]
 struct Overlay {
     leaves: Vec<(u8, Leaf)>,
-    /// The small entries among them.
-    small: Small,
+    /// The small entries among them, whose contracts are the base's.
+    bytes: Vec<u8>,
     /// Inner nodes, as the base names them.
     nodes: Vec<(u8, Hash)>,
 }
 
 /// Leaves of an overlay: with more of them, a change copies as much as it would without.
 const OVERLAY_LEAVES: usize = 8;
-/// Small entries of a bucket that are in memory by themselves: with more of them, counting them up and down for every version costs
-/// more than laying them out once.
-const LONE_ENTRIES: usize = 8;
-
-/// Entries as they lie in a bucket's row.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Small {
-    contracts: Vec<[u8; 32]>,
-    bytes: Vec<u8>,
-}
-
-impl Small {
-    fn with_room(bytes: usize) -> Self {
-        Self { contracts: Vec::new(), bytes: Vec::with_capacity(bytes) }
-    }
-
-    /// Appends an entry.
-    pub(super) fn push(&mut self, row: &EntryRow) -> Span {
-        let contract = self.contract(&row.contract);
-        let from = self.bytes.len();
-        (contract, &row.key, &row.value).encode_to(&mut self.bytes);
-        Span(from as u32, self.bytes.len() as u32)
-    }
-
-    /// The entry that [`Self::push`] put there.
-    fn get(&self, Span(from, to): Span) -> Option<EntryRow> {
-        let bytes = self.bytes.get(from as usize..to as usize)?;
-        let (contract, key, value) = <(u8, Vec<u8>, Vec<u8>)>::decode(&mut &bytes[..]).ok()?;
-        Some(EntryRow { contract: *self.contracts.get(usize::from(contract))?, key, value })
-    }
-
-    /// Appends the entry that lies at `span` of `home`.
-    fn copy(&mut self, home: &Self, Span(from, to): Span) -> Option<Span> {
-        let (contract, rest) = home.bytes.get(from as usize..to as usize)?.split_first()?;
-        let contract = self.contract(home.contracts.get(usize::from(*contract))?);
-        let from = self.bytes.len();
-        self.bytes.push(contract);
-        self.bytes.extend_from_slice(rest);
-        Some(Span(from as u32, self.bytes.len() as u32))
-    }
-
-    /// The number of a contract here, which is counted among those of entries from now on.
-    fn contract(&mut self, contract: &[u8; 32]) -> u8 {
-        let known = self.contracts.iter().position(|known| known == contract);
-        let number = known.unwrap_or_else(|| {
-            self.contracts.push(*contract);
-            self.contracts.len() - 1
-        });
-        // A bucket has fewer entries than a byte has values.
-        u8::try_from(number).unwrap_or(u8::MAX)
-    }
-
-    /// `leaf` with its entry here, if that is small: it was in memory by itself, or in `home`.
-    pub(super) fn lay(&mut self, leaf: &Leaf, home: &Self) -> Result<Leaf, IntegrityError> {
-        let malformed = IntegrityError::Malformed(Row::Page);
-        let row = match &leaf.row {
-            LeafRow::Fresh(row) if row.is_small() => LeafRow::Ours(self.push(row)),
-            LeafRow::Within(span) => LeafRow::Within(self.copy(home, *span).ok_or(malformed)?),
-            LeafRow::Ours(span) => LeafRow::Ours(self.copy(home, *span).ok_or(malformed)?),
-            LeafRow::Apart | LeafRow::Fresh(_) => leaf.row.clone(),
-        };
-        Ok(Leaf { path: leaf.path, hash: leaf.hash, generation: leaf.generation, row })
-    }
-
-    /// `leaf`, which says its entry itself, if that lies here.
-    pub(super) fn with_entry(&self, leaf: &Leaf) -> Result<Leaf, IntegrityError> {
-        let (LeafRow::Within(span) | LeafRow::Ours(span)) = leaf.row else { return Ok(leaf.clone()) };
-        let row = self.get(span).ok_or(IntegrityError::Malformed(Row::Page))?;
-        if matches!(leaf.row, LeafRow::Within(_)) && row.leaf_hash(&leaf.path) != leaf.hash {
-            return Err(IntegrityError::NotCommitted(Row::Page));
-        }
-        let row = LeafRow::Fresh(Arc::new(row));
-        Ok(Leaf { path: leaf.path, hash: leaf.hash, generation: leaf.generation, row })
-    }
-}
-
-/// Leaves whose small entries lie in `small` or are in memory by themselves, with no more of the latter than [`LONE_ENTRIES`].
-pub(super) fn gathered(leaves: Vec<Leaf>, small: &Arc<Small>) -> Result<(Vec<Leaf>, Arc<Small>), IntegrityError> {
-    let lone = |leaf: &Leaf| match &leaf.row {
-        LeafRow::Fresh(row) if row.is_small() => Some(row.key.len() + row.value.len() + 5),
-        _ => None,
-    };
-    let (count, bytes) = leaves.iter().filter_map(lone).fold((0, 0), |(count, sum), bytes| (count + 1, sum + bytes));
-    if count <= LONE_ENTRIES {
-        return Ok((leaves, small.clone()));
-    }
-    let mut all = Small::with_room(small.bytes.len() + bytes);
-    let leaves = leaves.iter().map(|leaf| all.lay(leaf, small)).collect::<Result<_, _>>()?;
-    all.bytes.shrink_to_fit();
-    Ok((leaves, Arc::new(all)))
-}
 
 impl Overlay {
+    /// Appends a leaf, its entry among the bytes if that is small: it was in memory by itself, or in `home`, whose contracts are the same.
+    /// One of a contract of which the base has no small entry stays by itself.
+    fn lay(&mut self, at: u8, leaf: &Leaf, home: Home<'_>) -> Result<(), IntegrityError> {
+        let from = self.bytes.len();
+        let number = |contract: &[u8; 32]| home.contracts.iter().position(|known| known == contract);
+        let row = match &leaf.row {
+            LeafRow::Fresh(row) if row.is_small() => {
+                match number(&row.contract).and_then(|number| u8::try_from(number).ok()) {
+                    Some(contract) => {
+                        (contract, &row.key, &row.value).encode_to(&mut self.bytes);
+                        LeafRow::Ours(Span(from as u32, self.bytes.len() as u32))
+                    }
+                    None => leaf.row.clone(),
+                }
+            }
+            LeafRow::Ours(span) => {
+                let entry = home.bytes.get(span.0 as usize..span.1 as usize);
+                self.bytes.extend_from_slice(entry.ok_or(IntegrityError::Malformed(Row::Page))?);
+                LeafRow::Ours(Span(from as u32, self.bytes.len() as u32))
+            }
+            // What lies over leaves was written in this process: none of it lies apart, or is yet to be checked.
+            LeafRow::Apart(_) | LeafRow::Within(_) | LeafRow::Fresh(_) => leaf.row.clone(),
+        };
+        self.leaves.push((at, Leaf { path: leaf.path, hash: leaf.hash, row }));
+        Ok(())
+    }
+
     fn leaf(&self, at: usize) -> Option<&Leaf> {
         let found = self.leaves.binary_search_by_key(&index(at), |(at, _)| *at).ok()?;
         self.leaves.get(found).map(|(_, leaf)| leaf)
@@ -181,15 +129,6 @@ fn index(at: usize) -> u8 {
     u8::try_from(at).unwrap_or(u8::MAX)
 }
 
-/// Bytes that the small ones among new entries take.
-fn room_for(values: &[(u8, Leaf)]) -> usize {
-    let bytes = |leaf: &Leaf| match &leaf.row {
-        LeafRow::Fresh(row) if row.is_small() => row.key.len() + row.value.len() + 5,
-        _ => 0,
-    };
-    values.iter().map(|(_, leaf)| bytes(leaf)).sum()
-}
-
 impl Bucket {
     pub(super) fn new(leaves: Vec<Leaf>, small: Arc<Small>) -> Self {
         Self::made_of(leaves, small, Vec::new())
@@ -198,19 +137,24 @@ impl Bucket {
     /// A bucket of sorted `leaves` that was made of another one, and is to be hashed: `inner` are hashes of that one's nodes, each beside
     /// the leaf that begins its right side.
     pub(super) fn made_of(leaves: Vec<Leaf>, small: Arc<Small>, inner: Vec<Hash>) -> Self {
-        Self { base: Arc::new(Base::new(leaves, small, Vec::new(), inner)), over: Overlay::default() }
+        Self { base: Arc::new(Base::new(leaves, small, Vec::new(), inner, false)), over: Overlay::default() }
     }
 
-    /// This bucket, whose leaves' entries lie elsewhere now.
-    pub(super) fn written(&self, leaves: Vec<Leaf>, mut small: Small) -> Self {
-        small.bytes.shrink_to_fit();
+    /// A bucket of sorted `leaves` whose small entries all lie in `small`, and nothing else does.
+    fn laid(leaves: Vec<Leaf>, small: Small) -> Self {
+        let base = Base::new(leaves, Arc::new(small), Vec::new(), Vec::new(), true);
+        Self { base: Arc::new(base), over: Overlay::default() }
+    }
+
+    /// This bucket, whose small entries all lie in `small` now, and nothing else does.
+    pub(super) fn written(&self, leaves: Vec<Leaf>, small: Small) -> Self {
         let mut inner = self.base.inner.clone();
         for (index, hash) in &self.over.nodes {
             if let Some(node) = inner.get_mut(usize::from(*index)) {
                 *node = *hash;
             }
         }
-        let base = Base::new(leaves, Arc::new(small), self.base.bits.clone(), inner);
+        let base = Base::new(leaves, Arc::new(small), self.base.bits.clone(), inner, true);
         Self { base: Arc::new(base), over: Overlay::default() }
     }
 
@@ -224,13 +168,15 @@ impl Bucket {
 
     /// This bucket without an overlay, and with these values, which are to be hashed.
     fn laid_out_with(&self, values: &[(u8, Leaf)]) -> Result<Self, IntegrityError> {
-        let mut small = Small::with_room(self.base.small.bytes.len() + self.over.small.bytes.len() + room_for(values));
+        let more: usize = values.iter().map(|(_, leaf)| room_of(leaf)).sum();
+        let mut small = Small::with_room(self.room() + more);
         let mut leaves = Vec::with_capacity(self.len());
         let mut values = values.iter().peekable();
         for (index, (leaf, home)) in (0u8..).zip(self.leaves()) {
             let value = values.next_if(|(at, _)| *at == index);
             leaves.push(small.lay(value.map_or(leaf, |(_, leaf)| leaf), home)?);
         }
+        small.bytes.shrink_to_fit();
         Ok(self.written(leaves, small))
     }
 
@@ -242,27 +188,38 @@ impl Bucket {
             let root = bucket.hash(changed);
             return Ok((bucket, root));
         }
+        let room = self.over.bytes.len() + values.iter().map(|(_, leaf)| room_of(leaf)).sum::<usize>();
         let mut over = Overlay {
             leaves: Vec::with_capacity(self.over.leaves.len() + values.len()),
-            small: Small::with_room(self.over.small.bytes.len() + room_for(values)),
+            bytes: Vec::with_capacity(room),
             nodes: Vec::with_capacity(self.over.nodes.len() + 8 * values.len()),
         };
         over.nodes.extend_from_slice(&self.over.nodes);
-        let (mut before, home) = (self.over.leaves.iter().peekable(), &self.over.small);
+        let (mut before, home) = (self.over.leaves.iter().peekable(), self.home_of_overlay());
         for (index, leaf) in values {
             while let Some((at, kept)) = before.next_if(|(at, _)| at < index) {
-                over.leaves.push((*at, over.small.lay(kept, home)?));
+                over.lay(*at, kept, home)?;
             }
             let _replaced = before.next_if(|(at, _)| at == index);
-            over.leaves.push((*index, over.small.lay(leaf, home)?));
+            over.lay(*index, leaf, home)?;
         }
         for (at, kept) in before {
-            over.leaves.push((*at, over.small.lay(kept, home)?));
+            over.lay(*at, kept, home)?;
         }
         let mut sparse = Sparse { base: &self.base, over };
         let root = subtree_root(&mut sparse, &self.base.bits, 0..self.len(), changed);
         let over = sparse.over;
         Ok((Self { base: self.base.clone(), over }, root))
+    }
+
+    /// Bytes that its small entries take.
+    pub(super) fn room(&self) -> usize {
+        self.leaves().map(|(leaf, _)| room_of(leaf)).sum()
+    }
+
+    /// Where the small entries of what lies over the leaves are.
+    fn home_of_overlay(&self) -> Home<'_> {
+        Home { contracts: &self.base.small.contracts, bytes: &self.over.bytes }
     }
 
     /// Whether it has as many leaves as a bucket may, in order, all of which are of the page at `id`.
@@ -278,7 +235,7 @@ impl Bucket {
     pub(super) fn memory(&self) -> usize {
         let Self { base, over } = self;
         let rows: usize = over.leaves.iter().map(|(_, leaf)| row_memory(leaf)).sum();
-        let leaves = over.leaves.len() * size_of::<(u8, Leaf)>() + over.small.bytes.len() + rows;
+        let leaves = over.leaves.len() * size_of::<(u8, Leaf)>() + over.bytes.len() + rows;
         base.bytes + leaves + over.nodes.len() * size_of::<(u8, Hash)>() + 256
     }
 
@@ -287,11 +244,12 @@ impl Bucket {
     }
 
     /// The leaves in their order, each with where its entry is if that is small.
-    pub(super) fn leaves(&self) -> impl Iterator<Item = (&Leaf, &Small)> {
+    pub(super) fn leaves(&self) -> impl Iterator<Item = (&Leaf, Home<'_>)> {
+        let (home, home_over) = (self.base.small.home(), self.home_of_overlay());
         let mut over = self.over.leaves.iter().peekable();
         (0u8..).zip(&self.base.leaves).map(move |(index, leaf)| match over.next_if(|(at, _)| *at == index) {
-            Some((_, leaf)) => (leaf, &self.over.small),
-            None => (leaf, &*self.base.small),
+            Some((_, leaf)) => (leaf, home_over),
+            None => (leaf, home),
         })
     }
 
@@ -306,17 +264,40 @@ impl Bucket {
     }
 
     /// The leaf at `path`: its index, and where its entry is if that is small.
-    pub(super) fn leaf_at(&self, path: &Path) -> Option<(u8, &Leaf, &Small)> {
+    pub(super) fn leaf_at(&self, path: &Path) -> Option<(u8, &Leaf, Home<'_>)> {
         let found = self.base.leaves.binary_search_by(|leaf| leaf.path.cmp(path)).ok()?;
         match self.over.leaf(found) {
-            Some(leaf) => Some((index(found), leaf, &self.over.small)),
-            None => Some((index(found), self.base.leaves.get(found)?, &*self.base.small)),
+            Some(leaf) => Some((index(found), leaf, self.home_of_overlay())),
+            None => Some((index(found), self.base.leaves.get(found)?, self.base.small.home())),
         }
     }
 
-    /// The leaf at `path`, which says its entry itself, if that is small.
-    pub(super) fn find(&self, path: &Path) -> Result<Option<Leaf>, IntegrityError> {
-        self.leaf_at(path).map(|(_, leaf, home)| home.with_entry(leaf)).transpose()
+    /// The leaf at `path`, with its value unless that lies apart.
+    pub(super) fn find(&self, path: &Path) -> Result<Option<Found>, IntegrityError> {
+        let Some((_, leaf, home)) = self.leaf_at(path) else { return Ok(None) };
+        Ok(Some(Found { leaf: leaf.clone(), value: home.value_of(leaf)? }))
+    }
+
+    /// Whether it is what is read of its row again.
+    pub(super) fn is_exact(&self) -> bool {
+        self.over.leaves.is_empty() && self.base.exact
+    }
+
+    /// The oldest keys that the row of an entry is under that lies apart, if one does.
+    pub(super) fn oldest(&self) -> Option<Epoch> {
+        if self.over.leaves.is_empty() || self.base.oldest.is_none() {
+            // What lies over leaves is in memory.
+            return self.base.oldest;
+        }
+        self.leaves().filter_map(|(leaf, _)| leaf.apart()).min()
+    }
+
+    /// The leaves whose entries lie apart under keys that are older than `generation`, with those and by index, in order.
+    pub(super) fn apart_before(&self, generation: Epoch) -> impl Iterator<Item = (u8, &Leaf, Epoch)> {
+        (0u8..).zip(self.leaves()).filter_map(move |(index, (leaf, _))| {
+            let under = leaf.apart().filter(|under| *under < generation)?;
+            Some((index, leaf, under))
+        })
     }
 
     /// Computes the hashes above the leaves whose bit is set in `changed`, of a bucket without an overlay; all of them the first time.
@@ -333,26 +314,27 @@ impl Bucket {
     /// The bytes of a bucket that was unloaded, and so has no overlay.
     pub(super) fn encode(&self) -> Vec<u8> {
         let Base { leaves, small, .. } = &*self.base;
-        let apart = leaves.iter().filter(|leaf| matches!(leaf.row, LeafRow::Apart)).count();
+        let apart = leaves.iter().filter(|leaf| leaf.apart().is_some()).count();
         // Not much more than it takes: all of it is wiped.
-        let room = 16 + 32 * (small.contracts.len() + apart) + 38 * leaves.len() + small.bytes.len();
+        let room = 16 + 32 * (small.contracts.len() + leaves.len()) + 38 * apart + leaves.len() + small.bytes.len();
         let mut bytes = Vec::with_capacity(room);
         bytes.push(0);
         Compact(leaves.len() as u32).encode_to(&mut bytes);
         small.contracts.encode_to(&mut bytes);
         for leaf in leaves {
             bytes.extend_from_slice(&leaf.hash);
-            Compact(leaf.generation).encode_to(&mut bytes);
             match leaf.row {
                 LeafRow::Within(Span(from, to)) | LeafRow::Ours(Span(from, to)) => {
                     bytes.push(1);
                     bytes.extend_from_slice(small.bytes.get(from as usize..to as usize).unwrap_or_default());
                 }
-                // Unloading leaves no other.
-                LeafRow::Apart | LeafRow::Fresh(_) => {
+                LeafRow::Apart(generation) => {
                     bytes.push(0);
+                    Compact(generation).encode_to(&mut bytes);
                     bytes.extend_from_slice(&leaf.path);
                 }
+                // Unloading leaves none: a page that lacked a leaf would be refused.
+                LeafRow::Fresh(_) => {}
             }
         }
         bytes
@@ -367,9 +349,11 @@ impl Bucket {
         let mut leaves = Vec::with_capacity(count as usize);
         for _ in 0..count {
             let hash = Hash::decode(input)?;
-            let Compact(generation) = Compact::<Epoch>::decode(input)?;
             let (path, row) = match input.read_byte()? {
-                0 => (Path::decode(input)?, LeafRow::Apart),
+                0 => {
+                    let Compact(generation) = Compact::<Epoch>::decode(input)?;
+                    (Path::decode(input)?, LeafRow::Apart(generation))
+                }
                 1 => {
                     let before = *input;
                     let contract = small.contracts.get(usize::from(input.read_byte()?)).ok_or("no such contract")?;
@@ -381,19 +365,11 @@ impl Bucket {
                 }
                 _ => return Err("no such kind of entry".into()),
             };
-            leaves.push(Leaf { path, hash, generation, row });
+            leaves.push(Leaf { path, hash, row });
         }
         small.bytes.shrink_to_fit();
-        Ok(Self::new(leaves, Arc::new(small)))
+        Ok(Self::laid(leaves, small))
     }
-}
-
-/// Takes the bytes of a vector off `input`, where they are.
-fn bytes<'a>(input: &mut &'a [u8]) -> Result<&'a [u8], codec::Error> {
-    let Compact(length) = Compact::<u32>::decode(input)?;
-    let (taken, rest) = input.split_at_checked(length as usize).ok_or("shorter than it says")?;
-    *input = rest;
-    Ok(taken)
 }
 
 /// For each leaf, the first bit in which its path differs from the one before: zero for the first, which has none before it.

@@ -11,8 +11,11 @@
 use super::{node_hash, Bucket, Namespace, NodeRef, PageId, Subtree, PATH_NIBBLES};
 use crate::error::{IntegrityError, Row};
 use codec::{Decode, Encode, Input};
-use phala_protocol::Hash;
+use phala_protocol::{Epoch, Hash};
 use std::sync::Arc;
+
+/// Bytes of the longest branch: a hash, and the compact encodings of two numbers of 64 bits and two of 32, for each child.
+pub(super) const MAX_BRANCH_BYTES: usize = 1 + 16 * (1 + 32 + 2 * 9 + 2 * 5);
 
 /// A stored part of the tree.
 #[derive(Clone, Debug)]
@@ -98,7 +101,8 @@ impl Page {
         match self {
             Self::Bucket(bucket) => bucket.encode(),
             Self::Branch(branch) => {
-                let mut bytes = Vec::with_capacity(16 * 48);
+                // Room for all of it: a vector that grew would leave a copy behind that nobody wipes.
+                let mut bytes = Vec::with_capacity(MAX_BRANCH_BYTES);
                 bytes.push(1);
                 branch.slots.iter().for_each(|slot| slot.as_ref().map(|slot| slot.node).encode_to(&mut bytes));
                 bytes
@@ -150,6 +154,14 @@ impl Page {
             Self::Branch(branch) => {
                 branch.slots.iter().flatten().fold(0, |sum, slot| sum.saturating_add(slot.node.count))
             }
+        }
+    }
+
+    /// The oldest keys that a row below the page, or beside it, is under; `None` if there is none but the page's own.
+    pub(super) fn oldest(&self) -> Option<Epoch> {
+        match self {
+            Self::Bucket(bucket) => bucket.oldest(),
+            Self::Branch(branch) => branch.slots.iter().flatten().map(|slot| slot.node.oldest).min(),
         }
     }
 

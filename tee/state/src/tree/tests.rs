@@ -3,14 +3,22 @@
 
 use super::*;
 use crate::error::{IntegrityError, Row};
-use bucket::Small;
 use proptest::prelude::*;
-use std::collections::BTreeMap;
+use small::Small;
+use std::{
+    cell::Cell,
+    collections::{BTreeMap, BTreeSet},
+};
+
+mod keys;
 
 /// Pages on a disk, verified as the store verifies them, and what is not there yet.
 #[derive(Default)]
 struct Memory {
     pages: BTreeMap<(PageId, Epoch), Page>,
+    entries: BTreeMap<(Path, Epoch), Arc<EntryRow>>,
+    /// Pages that were read.
+    read: Cell<usize>,
     root: Option<Subtree>,
     stale: Stale,
     generation: Epoch,
@@ -22,7 +30,19 @@ impl PageSource for Memory {
         let page = self.pages.get(&(*id, expected.generation)).ok_or(IntegrityError::Missing(Row::Page))?;
         let mut page = Page::decode_bounded(&page.encode(), Namespace::State)?;
         page.verify(id, expected)?;
+        self.read.set(self.read.get() + 1);
         Ok(Arc::new(page))
+    }
+
+    fn entry(&self, leaf: &Leaf) -> Result<Arc<EntryRow>, ReadError> {
+        match &leaf.row {
+            LeafRow::Fresh(row) => Ok(row.clone()),
+            LeafRow::Apart(generation) => {
+                let row = self.entries.get(&(leaf.path, *generation));
+                Ok(row.ok_or(IntegrityError::Missing(Row::Entry))?.clone())
+            }
+            LeafRow::Within(_) | LeafRow::Ours(_) => unreachable!("handed out without its entry"),
+        }
     }
 }
 
@@ -35,8 +55,10 @@ impl Unloaded for Memory {
         Ok(())
     }
 
-    fn entry(&mut self, leaf: &Leaf, _: &EntryRow) -> Result<(), IntegrityError> {
-        assert_eq!(leaf.generation, self.generation);
+    fn entry(&mut self, leaf: &Leaf, row: &EntryRow) -> Result<(), IntegrityError> {
+        let row = EntryRow { contract: row.contract, key: row.key.clone(), value: row.value.clone() };
+        let before = self.entries.insert((leaf.path, self.generation), Arc::new(row));
+        assert!(before.is_none(), "leaves no entry behind");
         Ok(())
     }
 }
@@ -49,21 +71,70 @@ fn change(path: Path, value: Option<Hash>) -> Change {
 
 impl Memory {
     fn change(&mut self, changes: BTreeMap<Path, Option<Hash>>, generation: Epoch) {
+        self.rekey(generation);
+        self.commit(changes.into_iter().map(|(path, value)| change(path, value)).collect());
+    }
+
+    /// Other keys; what is in memory only is written under those before.
+    fn rekey(&mut self, generation: Epoch) {
         if generation != self.generation {
             self.write();
         }
-        self.version += 1;
         self.generation = generation;
-        let changes: Vec<_> = changes.into_iter().map(|(path, value)| change(path, value)).collect();
-        let stamp = Stamp { generation, version: self.version };
+    }
+
+    fn commit(&mut self, changes: Vec<Change>) {
+        self.version += 1;
+        let stamp = Stamp { generation: self.generation, version: self.version };
         let update = RadixTree.update(self, self.root.as_ref(), &changes, stamp).unwrap();
         self.stale.extend(update.stale);
         self.root = update.root;
     }
 
+    /// Brings a part of so many entries under the present keys: where that ends, and how many rows were under older ones; `None` if there
+    /// is nothing behind `after`.
+    fn reseal(&mut self, after: Option<Path>, entries: u64) -> Option<(Path, usize)> {
+        self.version += 1;
+        let stamp = Stamp { generation: self.generation, version: self.version };
+        let part = Part { after: after.as_ref(), entries, bytes: usize::MAX };
+        let resealed = RadixTree.reseal(&*self, self.root.as_ref(), part, stamp).unwrap();
+        assert_eq!(resealed.update.root_hash(), root_hash(self.root.as_ref()));
+        self.stale.extend(resealed.update.stale);
+        self.root = resealed.update.root;
+        Some((resealed.last?, resealed.rows))
+    }
+
+    /// A whole pass.
+    fn reseal_all(&mut self, entries: u64) -> usize {
+        let (mut after, mut rows) = (None, 0);
+        while let Some((last, more)) = self.reseal(after, entries) {
+            assert!(after.is_none_or(|after| after < last), "goes on");
+            (after, rows) = (Some(last), rows + more);
+        }
+        rows
+    }
+
+    /// The oldest keys of any row of a subtree, after checking that every page of it names them as its parent does.
+    fn oldest(&self, id: PageId, subtree: &Subtree) -> Epoch {
+        let below = match &**self.page_of(&id, subtree).unwrap() {
+            Page::Bucket(bucket) => bucket.leaves().filter_map(|(leaf, _)| leaf.apart()).min(),
+            Page::Branch(branch) => (0u8..)
+                .zip(branch.slots.iter())
+                .filter_map(|(nibble, slot)| Some(self.oldest(id.child(nibble), slot.as_ref()?)))
+                .min(),
+        };
+        let oldest = below.unwrap_or(Epoch::MAX).min(subtree.node.generation);
+        assert_eq!(subtree.node.oldest, oldest);
+        oldest
+    }
+
     fn write(&mut self) {
-        for key in std::mem::take(&mut self.stale).pages.keys() {
-            assert!(self.pages.remove(key).is_some(), "removes only pages that are there");
+        let stale = std::mem::take(&mut self.stale);
+        for (id, node) in stale.pages {
+            assert!(self.pages.remove(&(id, node.generation)).is_some(), "removes only pages that are there");
+        }
+        for entry in stale.entries {
+            assert!(self.entries.remove(&entry).is_some(), "removes only entries that are there");
         }
         if let Some(root) = self.root.take() {
             self.root = Some(unload(PageId::ROOT, &root, self).unwrap());
@@ -158,7 +229,7 @@ proptest! {
         prop_assert_eq!(tree.leaves(), expected);
         for path in batches.iter().flat_map(|batch| batch.keys()) {
             let found = RadixTree.lookup(&tree, tree.root.as_ref(), path).unwrap();
-            prop_assert_eq!(found.map(|leaf| leaf.hash), model.get(path).map(|value| leaf_hash(path, value)));
+            prop_assert_eq!(found.map(|found| found.leaf.hash), model.get(path).map(|value| leaf_hash(path, value)));
         }
         // In steps of seven the same list comes out.
         let (mut stepped, mut after) = (Vec::new(), None);
@@ -297,16 +368,20 @@ fn small_entries_lie_in_their_bucket_and_large_ones_apart() {
     let mut kinds = [0, 0];
     for (path, row) in &rows {
         let found = RadixTree.lookup(&tree, tree.root.as_ref(), path).unwrap().unwrap();
-        match found.row {
-            LeafRow::Fresh(found) => {
-                assert_eq!((&found.contract, &found.key, &found.value), (&row.contract, &row.key, &row.value));
+        match (found.leaf.row, found.value) {
+            (LeafRow::Within(_) | LeafRow::Ours(_), Some(value)) => {
+                assert_eq!(value, row.value);
                 kinds[0] += 1;
             }
-            LeafRow::Apart => kinds[1] += 1,
-            LeafRow::Within(_) | LeafRow::Ours(_) => unreachable!("handed out without its entry"),
+            (LeafRow::Apart(_), None) => kinds[1] += 1,
+            other => unreachable!("{other:?}"),
         }
     }
-    assert_eq!(kinds, [240, 60]);
+    assert_eq!((kinds, tree.entries.len()), ([240, 60], 60));
+    for leaf in RadixTree.leaves_after(&tree, tree.root.as_ref(), None, usize::MAX).unwrap() {
+        let (found, row) = (tree.entry(&leaf).unwrap(), &rows[&leaf.path]);
+        assert_eq!((&found.contract, &found.key, &found.value), (&row.contract, &row.key, &row.value));
+    }
     // A page counts its own memory down again when another takes its place.
     let stamp = Stamp { generation: 0, version: 2 };
     let again = RadixTree.update(&tree, tree.root.as_ref(), &changes[..40], stamp).unwrap();
@@ -323,9 +398,11 @@ fn an_entry_that_is_not_its_leafs_is_refused() {
     let ((path, row), (_, other)) = (entry(1, vec![1; 9]), entry(1, vec![2; 9]));
     let mut small = Small::default();
     let span = small.push(&other);
-    let leaf = Leaf { path, hash: row.leaf_hash(&path), generation: 0, row: LeafRow::Within(span) };
+    let leaf = Leaf { path, hash: row.leaf_hash(&path), row: LeafRow::Within(span) };
     let bucket = Bucket::new(vec![leaf.clone()], Arc::new(small));
     assert_eq!(bucket.find(&path).unwrap_err(), IntegrityError::NotCommitted(Row::Page));
+    let (found, home) = bucket.leaves().next().unwrap();
+    assert_eq!(home.with_entry(found).unwrap_err(), IntegrityError::NotCommitted(Row::Page));
     let nowhere = Bucket::new(vec![leaf], Arc::default());
     assert_eq!(nowhere.find(&path).unwrap_err(), IntegrityError::Malformed(Row::Page));
 }
@@ -333,7 +410,8 @@ fn an_entry_that_is_not_its_leafs_is_refused() {
 #[test]
 fn every_page_has_one_form_and_garbage_has_none() {
     let mut tree = Memory::default();
-    let changes: BTreeMap<_, _> = (0u32..150).map(|number| entry(number, vec![3; 12])).collect();
+    let length = |number: u32| if number.is_multiple_of(9) { MAX_WITHIN_BYTES } else { 12 };
+    let changes: BTreeMap<_, _> = (0u32..150).map(|number| entry(number, vec![3; length(number)])).collect();
     let changes: Vec<_> = changes.into_iter().map(|(path, row)| Change::new(path, Some(row))).collect();
     tree.root = RadixTree.update(&tree, None, &changes, Stamp { generation: 0, version: 1 }).unwrap().root;
     tree.write();
@@ -351,7 +429,7 @@ fn every_page_has_one_form_and_garbage_has_none() {
             altered[index] ^= 0xff;
             // Whatever that decodes to, nothing panics, and what reads an entry says so.
             if let Ok(Page::Bucket(bucket)) = decode(&altered) {
-                bucket.leaves().for_each(|(leaf, home)| drop(home.with_entry(leaf)));
+                bucket.leaves().for_each(|(leaf, home)| drop((home.with_entry(leaf), bucket.find(&leaf.path))));
             }
         }
     }
@@ -364,6 +442,7 @@ proptest! {
     #[test]
     fn what_lies_over_a_bucket_is_as_if_it_were_in_it(
         batches in proptest::collection::vec(proptest::collection::btree_map(0u32..40, any::<u8>(), 1..5), 1..30),
+        entries in 3u32..=40,
     ) {
         // Every seventh lies apart.
         let row = |number: u32, byte: u8| entry(number, vec![byte; if number % 7 == 3 { MAX_WITHIN_BYTES } else { 9 }]);
@@ -375,17 +454,18 @@ proptest! {
             RadixTree.update(tree, tree.root.as_ref(), &changes(values), Stamp { generation: 0, version }).unwrap().root
         };
         let (mut stepped, mut whole) = (Memory::default(), Memory::default());
-        let mut model: BTreeMap<u32, u8> = (0..40).map(|number| (number, 0)).collect();
+        // Of few, none lies in the bucket yet.
+        let mut model: BTreeMap<u32, u8> = (0..entries).map(|number| (number, 0)).collect();
         stepped.root = made(&stepped, &model, 1);
         for (version, batch) in (2u64..).zip(batches) {
+            let batch: BTreeMap<u32, u8> = batch.into_iter().map(|(number, byte)| (number % entries, byte)).collect();
             stepped.root = made(&stepped, &batch, version);
             model.extend(batch);
             for (number, byte) in &model {
                 let (path, row) = row(*number, *byte);
                 let found = RadixTree.lookup(&stepped, stepped.root.as_ref(), &path).unwrap().unwrap();
-                prop_assert_eq!(found.hash, row.leaf_hash(&path));
-                let LeafRow::Fresh(found) = found.row else { unreachable!("nothing is on a disk") };
-                prop_assert_eq!((&found.contract, &found.key, &found.value), (&row.contract, &row.key, &row.value));
+                prop_assert_eq!(found.leaf.hash, row.leaf_hash(&path));
+                prop_assert_eq!(found.value.as_ref(), Some(&row.value), "nothing is on a disk");
             }
         }
         whole.root = made(&whole, &model, 1);
@@ -395,5 +475,87 @@ proptest! {
         let rows = |tree: &Memory| -> Vec<Vec<u8>> { tree.pages.values().map(Page::encode).collect() };
         prop_assert_eq!(rows(&stepped), rows(&whole));
         prop_assert_eq!(stepped.pages.len(), 1);
+    }
+}
+
+#[test]
+fn a_branch_is_never_longer_than_the_room_that_is_taken_for_it() {
+    let numbers = (u64::MAX, Epoch::MAX);
+    let node =
+        NodeRef { hash: [0xff; 32], count: numbers.0, generation: numbers.1, oldest: numbers.1, version: numbers.0 };
+    let mut slots = page::Slots::default();
+    (0..16).for_each(|nibble| slots.set(nibble, Some(Subtree::stored(node))));
+    assert_eq!(Page::Branch(Branch::new(slots)).encode().len(), page::MAX_BRANCH_BYTES);
+}
+
+#[test]
+fn an_entry_of_a_contract_that_its_bucket_does_not_name_lies_over_it_by_itself() {
+    let own = |value: Vec<u8>| {
+        let row = EntryRow { contract: [9; 32], key: b"own".to_vec(), value };
+        (row.path(Namespace::State), Arc::new(row))
+    };
+    let changes = |rows: Vec<(Path, Arc<EntryRow>)>| -> Vec<Change> {
+        let rows: BTreeMap<_, _> = rows.into_iter().collect();
+        rows.into_iter().map(|(path, row)| Change::new(path, Some(row))).collect()
+    };
+    let value = |tree: &Memory, path: &Path| RadixTree.lookup(tree, tree.root.as_ref(), path).unwrap().unwrap().value;
+    let mut rows: Vec<_> = (0u32..20).map(|number| entry(number, vec![1; 9])).collect();
+    // The only entry of its contract lies apart, and becomes small.
+    let mut tree = Memory::default();
+    tree.commit(changes([rows.clone(), vec![own(vec![1; MAX_WITHIN_BYTES + 1])]].concat()));
+    tree.write();
+    assert_eq!(tree.entries.len(), 1);
+    let path = own(Vec::new()).0;
+    for byte in 2u8..6 {
+        let beside = entry(u32::from(byte), vec![byte; 9]);
+        tree.commit(changes(vec![own(vec![byte; 9]), beside.clone()]));
+        rows.push(beside);
+        assert_eq!(value(&tree, &path), Some(vec![byte; 9]));
+        for other in 2..=byte {
+            assert_eq!(value(&tree, &entry(u32::from(other), Vec::new()).0), Some(vec![other; 9]));
+        }
+    }
+    let page = tree.root.as_ref().unwrap().page.clone().unwrap();
+    let Page::Bucket(bucket) = &*page else { unreachable!("21 entries fit a bucket") };
+    assert!(matches!(bucket.leaf_at(&path).unwrap().1.row, LeafRow::Fresh(_)));
+    let beside = entry(2, Vec::new()).0;
+    assert!(matches!(bucket.leaf_at(&beside).unwrap().1.row, LeafRow::Ours(_)));
+    tree.write();
+    assert!(tree.entries.is_empty());
+    let mut whole = Memory::default();
+    whole.commit(changes([rows, vec![own(vec![5; 9])]].concat()));
+    whole.write();
+    let encoded = |tree: &Memory| -> Vec<Vec<u8>> { tree.pages.values().map(Page::encode).collect() };
+    assert_eq!(encoded(&tree), encoded(&whole));
+}
+
+#[test]
+fn a_contract_whose_number_is_no_byte_is_not_named_by_what_lies_over_a_bucket() {
+    let contract = |number: u32| {
+        let mut contract = [0; 32];
+        contract[..4].copy_from_slice(&number.to_le_bytes());
+        contract
+    };
+    for number in [0, 255, 256, 299] {
+        let row = |byte: u8| EntryRow { contract: contract(number), key: b"key".to_vec(), value: vec![byte; 9] };
+        let path = row(0).path(Namespace::State);
+        let leaf = |byte: u8| {
+            let row = Arc::new(row(byte));
+            Leaf { path, hash: row.leaf_hash(&path), row: LeafRow::Fresh(row) }
+        };
+        // More than a bucket has entries: this store writes no such row.
+        let small = Small { contracts: (0..300).map(contract).collect(), bytes: Vec::new() };
+        let mut bucket = Bucket::new(vec![leaf(1)], Arc::new(small));
+        assert_eq!(bucket.hash(u64::MAX), Some(leaf(1).hash));
+        let (bucket, root) = bucket.with_values(&[(0, leaf(2))]).unwrap();
+        assert_eq!(root, Some(leaf(2).hash));
+        assert_eq!(matches!(bucket.leaf_at(&path).unwrap().1.row, LeafRow::Ours(_)), number < 256);
+        assert_eq!(bucket.find(&path).unwrap().unwrap().value, Some(vec![2; 9]));
+        let laid = bucket.laid_out().unwrap().into_owned();
+        assert_eq!(laid.small().contracts, [contract(number)]);
+        let Page::Bucket(read) = Page::decode_bounded(&laid.encode(), Namespace::State).unwrap() else {
+            unreachable!("it was a bucket")
+        };
+        assert_eq!(read.find(&path).unwrap().unwrap().value, Some(vec![2; 9]));
     }
 }

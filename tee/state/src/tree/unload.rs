@@ -1,10 +1,10 @@
 //! Hands out what of a tree is in memory only, and makes the same tree without it.
 
-use super::{bucket::Small, Leaf, LeafRow, Page, PageId, Subtree};
+use super::{small::Small, Leaf, LeafRow, Page, PageId, Subtree};
 use crate::error::IntegrityError;
 use std::sync::Arc;
 
-/// Takes the pages that are not on the disk, and the entries that lie apart from them; children first.
+/// Takes the pages that are not on the disk, and the entries that lie apart from them, all for the keys of their page; children first.
 pub(crate) trait Unloaded {
     type Error: From<IntegrityError>;
     fn page(&mut self, id: &PageId, subtree: &Subtree, page: &Arc<Page>) -> Result<(), Self::Error>;
@@ -16,22 +16,19 @@ pub(crate) trait Unloaded {
 pub(crate) fn unload<U: Unloaded>(id: PageId, root: &Subtree, to: &mut U) -> Result<Subtree, U::Error> {
     let Some(page) = &root.page else { return Ok(root.clone()) };
     let stored = match &**page {
+        // As it was read, or written before: only the keys are others.
+        Page::Bucket(bucket) if bucket.is_exact() => page.clone(),
         Page::Bucket(bucket) => {
-            let (mut leaves, mut small) = (Vec::with_capacity(bucket.len()), Small::default());
+            let (mut leaves, mut small) = (Vec::with_capacity(bucket.len()), Small::with_room(bucket.room()));
             for (leaf, home) in bucket.leaves() {
                 let mut laid = small.lay(leaf, home)?;
-                match &laid.row {
-                    LeafRow::Apart => {}
-                    LeafRow::Fresh(row) => {
-                        to.entry(&laid, row)?;
-                        laid.row = LeafRow::Apart;
-                    }
-                    // With the page it is sealed anew.
-                    LeafRow::Within(_) | LeafRow::Ours(_) => laid.generation = root.node.generation,
+                if let LeafRow::Fresh(row) = &laid.row {
+                    to.entry(&laid, row)?;
+                    laid.row = LeafRow::Apart(root.node.generation);
                 }
                 leaves.push(laid);
             }
-            Page::Bucket(bucket.written(leaves, small))
+            Arc::new(Page::Bucket(bucket.written(leaves, small)))
         }
         Page::Branch(branch) => {
             let mut stored = branch.clone();
@@ -40,10 +37,10 @@ pub(crate) fn unload<U: Unloaded>(id: PageId, root: &Subtree, to: &mut U) -> Res
                     stored.slots.set(nibble, Some(unload(id.child(nibble), subtree, to)?));
                 }
             }
-            Page::Branch(stored)
+            Arc::new(Page::Branch(stored))
         }
     };
     let subtree = Subtree::stored(root.node);
-    to.page(&id, &subtree, &Arc::new(stored))?;
+    to.page(&id, &subtree, &stored)?;
     Ok(subtree)
 }

@@ -4,9 +4,10 @@
 //! keys, whose hashes are the paths: nobody aims at a depth. Rows come through the [`PageSource`], verified.
 
 use super::{
-    bucket::{bit_at, gathered, Small},
+    bucket::bit_at,
     page::Slots,
-    Branch, Bucket, Change, Leaf, LeafRow, NodeRef, Page, PageId, PageSource, Stamp, Subtree, Update, BUCKET_LEAVES,
+    small::{gathered, Small},
+    Branch, Bucket, Change, Leaf, LeafRow, Page, PageId, PageSource, Stamp, Subtree, Update, BUCKET_LEAVES,
     COLLAPSE_LEAVES, EMPTY_ROOT, PATH_NIBBLES,
 };
 use crate::error::ReadError;
@@ -87,11 +88,11 @@ impl<S: PageSource> Updating<'_, S> {
                     if values.is_empty() {
                         return Ok(Some(subtree.clone()));
                     }
-                    self.replaces(id, subtree);
+                    self.update.replaces(id, subtree);
                     let (bucket, hash) = bucket.with_values(&values)?;
                     return Ok(self.make(hash, Page::Bucket(bucket)));
                 }
-                self.replaces(id, subtree);
+                self.update.replaces(id, subtree);
                 let bucket = bucket.laid_out()?;
                 let merged = self.merge(&bucket, changes);
                 if merged.leaves.is_empty() || merged.leaves.len() > BUCKET_LEAVES {
@@ -122,7 +123,7 @@ impl<S: PageSource> Updating<'_, S> {
                 if changed == 0 {
                     return Ok(Some(subtree.clone()));
                 }
-                self.replaces(id, subtree);
+                self.update.replaces(id, subtree);
                 let hash = branch.hash(&id, changed);
                 let page = Page::Branch(branch);
                 if page.count() > COLLAPSE_LEAVES {
@@ -139,19 +140,8 @@ impl<S: PageSource> Updating<'_, S> {
         change.value.as_ref().map(|written| Leaf {
             path: change.path,
             hash: written.hash,
-            generation: self.stamp.generation,
             row: LeafRow::Fresh(written.row.clone()),
         })
-    }
-
-    /// Notes that the page of `subtree` has no use any more, on the disk or in memory.
-    fn replaces(&mut self, id: PageId, subtree: &Subtree) {
-        match &subtree.page {
-            None => {
-                self.update.stale.pages.insert((id, subtree.node.generation), subtree.node);
-            }
-            Some(page) => self.update.unwritten = self.update.unwritten.saturating_sub_unsigned(page.memory()),
-        }
     }
 
     /// The leaves to which `changes` give another value, by index, in order; `None` if they add or remove one.
@@ -162,9 +152,7 @@ impl<S: PageSource> Updating<'_, S> {
                 (None, None) => {}
                 (Some((_, before, _)), Some(after)) if before.says_the_same(&after) => {}
                 (Some((index, before, _)), Some(after)) => {
-                    if matches!(before.row, LeafRow::Apart) {
-                        stale.push((before.path, before.generation));
-                    }
+                    stale.extend(before.apart().map(|generation| (before.path, generation)));
                     values.push((index, after));
                 }
                 (Some(_), None) | (None, Some(_)) => return None,
@@ -192,9 +180,8 @@ impl<S: PageSource> Updating<'_, S> {
                     continue;
                 }
             }
-            if let Some((stored, _)) = before.filter(|(leaf, _)| matches!(leaf.row, LeafRow::Apart)) {
-                self.update.stale.entries.insert((stored.path, stored.generation));
-            }
+            let stored = before.and_then(|(leaf, _)| Some((leaf.path, leaf.apart()?)));
+            self.update.stale.entries.extend(stored);
             match (before, after) {
                 (_, Some(after)) => merged.write(after),
                 (Some(_), None) => merged.remove(),
@@ -228,10 +215,7 @@ impl<S: PageSource> Updating<'_, S> {
     }
 
     fn make(&mut self, hash: Option<Hash>, page: Page) -> Option<Subtree> {
-        let Stamp { generation, version } = self.stamp;
-        let node = NodeRef { hash: hash?, count: page.count(), generation, version };
-        self.update.unwritten = self.update.unwritten.saturating_add_unsigned(page.memory());
-        Some(Subtree { node, page: Some(Arc::new(page)) })
+        Some(self.update.holds(hash?, Arc::new(page), self.stamp))
     }
 
     /// Takes the leaves of a branch that shrank, and its pages out of the tree.
@@ -249,7 +233,7 @@ impl<S: PageSource> Updating<'_, S> {
             let Some(subtree) = slot else { continue };
             let child = id.child(nibble);
             let page = self.source.page_of(&child, subtree)?;
-            self.replaces(child, subtree);
+            self.update.replaces(child, subtree);
             self.gather(child, &page, leaves)?;
         }
         Ok(())

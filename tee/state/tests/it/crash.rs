@@ -1,7 +1,7 @@
 //! Kills, power cuts and failing disks: before or after, never between.
 
 use crate::{assert_holds, contract, disk::MemoryDisk, entries, fill, open, try_open, Model, Seeded};
-use phala_state::{ClusterStore, CommitError, OpenError, StorageFault};
+use phala_state::{ClusterStore, CommitError, OpenError, StorageFault, SweepProgress};
 use std::{collections::BTreeMap, io::ErrorKind};
 
 /// A boundary that writes, overwrites and removes.
@@ -109,6 +109,50 @@ fn cut_power(journal_bytes: usize, boundary: Boundary) {
         acknowledged = (number > 0).then_some(number);
     }
     assert!(cuts > 40, "{cuts} cuts");
+}
+
+#[test]
+fn power_cut_at_any_moment_of_a_sweep_loses_no_key_that_a_row_needs() {
+    // Every step is written; some are, with boundaries in between; none is before the last.
+    for journal_bytes in [0, 20_000, 1 << 20] {
+        let disk = MemoryDisk::default();
+        disk.record_history();
+        let random = Seeded::new(17);
+        let store = crate::open_with(&disk, journal_bytes);
+        let mut model = entries(260);
+        fill(&store, &model, b"");
+        store.rekey(crate::key(2)).unwrap();
+        disk.take_history();
+        let (mut before, mut cuts, mut number) = (model.clone(), 0, 0u32);
+        loop {
+            number += 1;
+            if number % 3 == 1 {
+                boundary(&store, number, &mut model).unwrap();
+            }
+            let done = store.sweep(30).unwrap() == SweepProgress::Done;
+            let moments = disk.take_history();
+            let keep = (moments.len() / 6).max(1);
+            for moment in moments.iter().step_by(keep) {
+                let cut = moment.cut(|| random.next());
+                let store = crate::try_open_with(&cut, 2, 5, journal_bytes).unwrap();
+                let root = store.view().root();
+                let held = [&before, &model].into_iter().find(|model| crate::root_of(model) == root);
+                let held = held.expect("one whole boundary");
+                assert_holds(&store, held);
+                while store.sweep(50).unwrap() != SweepProgress::Done {}
+                assert_eq!(store.older_keys(), 0);
+                drop(store);
+                assert_holds(&crate::try_open_with(&cut, 2, 6, journal_bytes).unwrap(), held);
+                cuts += 1;
+            }
+            before.clone_from(&model);
+            if done {
+                break;
+            }
+            assert!(number < 60, "a sweep ends");
+        }
+        assert!(number > 5 && cuts > 5, "{number} steps, {cuts} cuts");
+    }
 }
 
 #[test]

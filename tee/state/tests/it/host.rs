@@ -178,7 +178,7 @@ fn refuses_an_altered_or_removed_head() {
     assert!(matches!(with_head(None), Some(OpenError::Integrity(IntegrityError::Missing(Row::Head)))));
     assert!(matches!(with_head(Some(Vec::new())), Some(OpenError::Integrity(IntegrityError::Malformed(Row::Head)))));
     assert!(matches!(with_head(Some([vec![1], head[1..].to_vec()].concat())), Some(OpenError::Format(1))));
-    assert!(matches!(with_head(Some([vec![3], head[1..].to_vec()].concat())), Some(OpenError::Format(3))));
+    assert!(matches!(with_head(Some([vec![4], head[1..].to_vec()].concat())), Some(OpenError::Format(4))));
     let other_epoch = [vec![head[0], 9, 0, 0, 0], head[5..].to_vec()].concat();
     assert!(matches!(with_head(Some(other_epoch)), Some(OpenError::Generation { stored: 9, given: 1 })));
     for index in 5..head.len() {

@@ -211,6 +211,31 @@ fn a_sweep_goes_on_over_changes_of_keys_and_restarts() {
 }
 
 #[test]
+fn a_sweep_holds_no_more_in_memory_than_a_store_may() {
+    let disk = MemoryDisk::default();
+    let options = Options { journal_bytes: 64 << 20, unwritten_bytes: 100_000, ..options() };
+    let store = ClusterStore::open_with_backend(disk.clone(), key(1), Box::new(Seeded::new(1)), options).unwrap();
+    let model = entries(2_000);
+    fill(&store, &model, b"");
+    store.rekey(key(2)).unwrap();
+    let (mut calls, mut writes) = (0, 0);
+    loop {
+        let before = disk.bytes_written();
+        let progress = store.sweep(usize::MAX).unwrap();
+        writes += u32::from(disk.bytes_written() > before);
+        if progress == SweepProgress::Done {
+            break;
+        }
+        calls += 1;
+        assert!(calls < 100);
+    }
+    assert!(calls > 3 && writes > 3, "{calls} calls, {writes} writes");
+    assert_holds(&store, &model);
+    drop(store);
+    assert_holds(&try_open(&disk, 2, 0).unwrap(), &model);
+}
+
+#[test]
 fn a_long_boundary_takes_several_rows_of_which_none_may_be_missing() {
     let disk = MemoryDisk::default();
     let store = open(&disk, 8 << 20);

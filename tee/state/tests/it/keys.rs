@@ -5,8 +5,17 @@ use crate::{
 };
 use phala_crypto::Secret;
 use phala_protocol::{domain, hash_value};
-use phala_state::{ClusterStore, IntegrityError, OpenError, RekeyError, Row, StorageKey, SweepProgress, MAX_RING_KEYS};
-use std::collections::BTreeSet;
+use phala_state::{
+    ClusterStore, CommitError, Entropy, EntropyError, IntegrityError, OpenError, Options, ReadError, RekeyError, Row,
+    StorageKey, SweepProgress, MAX_RING_KEYS,
+};
+use std::{
+    collections::BTreeSet,
+    sync::{
+        atomic::{AtomicU64, Ordering},
+        Arc,
+    },
+};
 
 #[test]
 fn says_whose_key_opens_it_and_refuses_others() {
@@ -70,6 +79,154 @@ fn entries_of_several_epochs_are_read_and_swept() {
     // 44 large entries, the record's page, and the state's: 17 pages at most hold 250 leaves.
     assert!((44 + 2..=44 + 1 + 17).contains(&after.len()), "{} rows: the old ones are gone", after.len());
     assert_holds(&try_open(&disk, 4, 99).unwrap(), &model);
+}
+
+#[test]
+fn pages_that_commits_wrote_since_the_keys_changed_are_not_sealed_again() {
+    let disk = MemoryDisk::default();
+    let model = entries(600);
+    let store = open(&disk);
+    fill(&store, &model, b"");
+    store.rekey(key(2)).unwrap();
+    // All small entries have another value, and the large ones the same again: every page is written, and no large entry's row.
+    let model: Model = model
+        .into_iter()
+        .map(|((contract, key), value)| {
+            let value = if value.len() > 200 { value } else { [value, vec![b'!']].concat() };
+            ((contract, key), value)
+        })
+        .collect();
+    fill(&store, &model, b"");
+    let written = host::rows(&disk, store);
+    let store = try_open(&disk, 2, 7).unwrap();
+    let large = model.values().filter(|value| value.len() > 200).count();
+    let (mut sealed, mut rounds) = (0, 0);
+    while let SweepProgress::Continues(rows) = store.sweep(100).unwrap() {
+        (sealed, rounds) = (sealed + rows, rounds + 1);
+        assert!(rounds < 20);
+    }
+    assert!(large > 100 && sealed == large, "{sealed} rows were sealed anew, of {large} large entries");
+    assert_holds(&store, &model);
+    // Once more, with all large ones written as well: there is nothing to do, and what is on the disk stays as it is.
+    store.rekey(key(3)).unwrap();
+    let model: Model = model.into_iter().map(|(key, value)| (key, [value, vec![b'?']].concat())).collect();
+    fill(&store, &model, b"");
+    let before = host::rows(&disk, store);
+    assert!(before.keys().all(|locator| !written.contains_key(locator)));
+    let store = try_open(&disk, 3, 8).unwrap();
+    assert!(store.older_keys() > 0);
+    while let SweepProgress::Continues(rows) = store.sweep(100).unwrap() {
+        assert_eq!(rows, 0);
+    }
+    assert_eq!(store.older_keys(), 0);
+    assert!(host::rows(&disk, store) == before);
+    assert_holds(&try_open(&disk, 3, 9).unwrap(), &model);
+}
+
+/// A store of which a part was swept, and what the host kept of the disk as it was then.
+fn half_swept(model: &Model) -> (MemoryDisk, host::Rows) {
+    let disk = MemoryDisk::default();
+    let store = open(&disk);
+    fill(&store, model, b"");
+    store.rekey(key(2)).unwrap();
+    store.sweep(40).unwrap();
+    let kept = host::rows(&disk, store);
+    (disk, kept)
+}
+
+/// The disk, with all rows as they were when the host kept them, beside those that came since.
+fn with_rows_of_before(disk: &MemoryDisk, kept: &host::Rows, store: ClusterStore) -> MemoryDisk {
+    let present = host::rows(disk, store);
+    let put_back: Vec<_> = kept.iter().filter(|(locator, row)| present.get(*locator) != Some(*row)).collect();
+    // The root page has been sealed again at its place; pages and large entries were under the older keys.
+    assert!(put_back.len() > 3);
+    host::altered(disk, &put_back.into_iter().map(|(locator, row)| (*locator, Some(row))).collect::<Vec<_>>())
+}
+
+#[test]
+fn pages_put_back_from_earlier_in_a_sweep_are_looked_at_again_and_cost_no_key_that_they_need() {
+    let model = entries(300);
+    let (disk, kept) = half_swept(&model);
+    let store = try_open(&disk, 2, 2).unwrap();
+    store.sweep(40).unwrap();
+    let disk = with_rows_of_before(&disk, &kept, store);
+    // They have the root that the head names; where the sweep is, they are not under the newer keys any more.
+    let store = try_open(&disk, 2, 3).unwrap();
+    assert_holds(&store, &model);
+    let mut rounds = 0;
+    while store.sweep(40).unwrap() != SweepProgress::Done {
+        assert_holds(&store, &model);
+        rounds += 1;
+        assert!(rounds < 30);
+    }
+    assert_eq!(store.older_keys(), 0);
+    assert_holds(&store, &model);
+    drop(store);
+    assert_holds(&try_open(&disk, 2, 4).unwrap(), &model);
+}
+
+#[test]
+fn pages_put_back_after_a_sweep_whose_keys_are_forgotten_are_refused() {
+    let model = entries(300);
+    let (disk, kept) = half_swept(&model);
+    let store = try_open(&disk, 2, 2).unwrap();
+    while store.sweep(40).unwrap() != SweepProgress::Done {}
+    let disk = with_rows_of_before(&disk, &kept, store);
+    let store = try_open(&disk, 2, 3).unwrap();
+    let forgotten = |error: &ReadError| matches!(error, ReadError::Integrity(IntegrityError::UnknownGeneration(1)));
+    let mut refused = 0;
+    for ((contract, key), value) in &model {
+        match store.view().get(contract, key) {
+            Ok(found) => assert_eq!(found.as_ref(), Some(value)),
+            Err(error) => {
+                assert!(forgotten(&error), "{error}");
+                refused += 1;
+            }
+        }
+    }
+    assert!(refused > 100 && refused < model.len(), "{refused} of {}", model.len());
+    // A sweep comes to them and says so, and forgets nothing more.
+    store.rekey(key(3)).unwrap();
+    let error = (0..30).find_map(|_| store.sweep(40).err());
+    assert!(matches!(&error, Some(CommitError::Read(error)) if forgotten(error)), "{error:?}");
+    assert_eq!(store.older_keys(), 1);
+}
+
+/// A generator that gives so many times more.
+struct Ending(Arc<AtomicU64>, Seeded);
+
+impl Entropy for Ending {
+    fn fill(&self, buffer: &mut [u8]) -> Result<(), EntropyError> {
+        let left = self.0.load(Ordering::Relaxed).checked_sub(1).ok_or(EntropyError)?;
+        self.0.store(left, Ordering::Relaxed);
+        self.1.fill(buffer)
+    }
+}
+
+#[test]
+fn a_sweep_that_was_not_written_leaves_nothing_that_is_read_later() {
+    let (disk, left, model) = (MemoryDisk::default(), Arc::new(AtomicU64::new(u64::MAX)), entries(300));
+    let options = Options { tree_cache_bytes: 4 << 20, ..options() };
+    let entropy = Box::new(Ending(left.clone(), Seeded::new(1)));
+    let store = ClusterStore::open_with_backend(disk.clone(), key(1), entropy, options).unwrap();
+    fill(&store, &model, b"");
+    store.rekey(key(2)).unwrap();
+    // Nonces are drawn 64 at once: most of the 77 rows are sealed, and their pages kept in memory, as of a version that never comes.
+    left.store(1, Ordering::Relaxed);
+    assert!(matches!(store.sweep(1_000), Err(CommitError::Entropy(_))));
+    left.store(u64::MAX, Ordering::Relaxed);
+    assert_eq!((store.older_keys(), store.unswept()), (1, 301), "it begins where it was");
+    // The next try has that version's number, and a smaller part.
+    let mut rounds = 0;
+    while store.sweep(40).unwrap() != SweepProgress::Done {
+        assert_holds(&store, &model);
+        rounds += 1;
+        assert!(rounds < 20);
+    }
+    assert!(rounds > 3, "{rounds} rounds");
+    assert_holds(&store, &model);
+    drop(store);
+    assert_holds(&try_open(&disk, 2, 9).unwrap(), &model);
 }
 
 #[test]

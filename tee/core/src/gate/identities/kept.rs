@@ -6,13 +6,16 @@
 
 use codec::{Decode, DecodeAll, Encode};
 use phala_crypto::Secret;
-use phala_gatekeeper::identity::ceremony::{CeremonyError, Dealer, Holder};
-use phala_protocol::ids::BlockNumber;
+use phala_gatekeeper::{
+    identity::ceremony::{CeremonyError, Dealer, Holder},
+    ReceivingKey,
+};
+use phala_protocol::{ceremony::CeremonyAttempt, ids::BlockNumber, Hash};
 use std::mem::take;
 use zeroize::Zeroize;
 
 /// What sealed bytes of this form begin with.
-const FORM: [u8; 8] = *b"gateid/1";
+const FORM: [u8; 8] = *b"gateid/2";
 
 /// The attempt that this gatekeeper took part in last.
 pub(super) struct Own {
@@ -22,6 +25,8 @@ pub(super) struct Own {
     pub(super) since: BlockNumber,
     /// What it deals follows from it, in each attempt of the era; none if it deals in none.
     pub(super) seed: Option<Secret<[u8; 32]>>,
+    /// Under which it receives.
+    pub(super) receiving: ReceivingSeed,
     pub(super) dealer: Part<Dealer>,
     pub(super) holder: Part<Holder>,
 }
@@ -35,6 +40,23 @@ impl Own {
         if let Some(holder) = self.holder.live_mut() {
             holder.mark_sealed();
         }
+    }
+}
+
+/// What a gatekeeper receives under in one attempt: the seed, and the key pair that follows from it.
+pub(super) struct ReceivingSeed {
+    seed: Secret<[u8; 32]>,
+    key: ReceivingKey,
+}
+
+impl ReceivingSeed {
+    /// Of the attempt `of` on this chain; the seed is drawn for it.
+    pub(super) fn new(seed: Secret<[u8; 32]>, genesis: &Hash, of: CeremonyAttempt) -> Self {
+        Self { key: ReceivingKey::derive(&seed, genesis, of), seed }
+    }
+
+    pub(super) fn key(&self) -> &ReceivingKey {
+        &self.key
     }
 }
 
@@ -115,6 +137,7 @@ struct Stored {
 struct StoredOwn {
     since: BlockNumber,
     seed: Option<[u8; 32]>,
+    receiving: [u8; 32],
     dealer: Option<Vec<u8>>,
     holder: Option<Vec<u8>>,
 }
@@ -122,6 +145,7 @@ struct StoredOwn {
 impl Drop for StoredOwn {
     fn drop(&mut self) {
         self.seed.zeroize();
+        self.receiving.zeroize();
         self.dealer.zeroize();
         self.holder.zeroize();
     }
@@ -132,6 +156,7 @@ pub(super) fn written(over: Option<u32>, newest: Option<(u32, u32)>, own: Option
     let own = own.map(|own| StoredOwn {
         since: own.since,
         seed: own.seed.as_ref().map(|seed| *seed.expose()),
+        receiving: *own.receiving.seed.expose(),
         dealer: own.dealer.bytes(Dealer::to_secret_bytes),
         holder: own.holder.bytes(Holder::to_secret_bytes),
     });
@@ -141,8 +166,8 @@ pub(super) fn written(over: Option<u32>, newest: Option<(u32, u32)>, own: Option
     Secret::new(bytes)
 }
 
-/// What was sealed; nothing where there is none, or of another form.
-pub(super) fn read(bytes: Option<Secret<Vec<u8>>>) -> Kept {
+/// What was sealed of ceremonies on this chain; nothing where there is none, or of another form.
+pub(super) fn read(bytes: Option<Secret<Vec<u8>>>, genesis: &Hash) -> Kept {
     let stored = bytes.and_then(|bytes| Stored::decode_all(&mut bytes.expose().as_slice()).ok());
     let Some(stored) = stored.filter(|stored| stored.form == FORM) else { return Kept::default() };
     let Stored { over, newest, own, .. } = stored;
@@ -150,6 +175,11 @@ pub(super) fn read(bytes: Option<Secret<Vec<u8>>>) -> Kept {
         place,
         since: own.since,
         seed: own.seed.as_ref().map(|seed| Secret::fill(|bytes| bytes.copy_from_slice(seed))),
+        receiving: ReceivingSeed::new(
+            Secret::fill(|bytes| bytes.copy_from_slice(&own.receiving)),
+            genesis,
+            CeremonyAttempt::identities(place.0, place.1),
+        ),
         dealer: Part::sealed(take(&mut own.dealer)),
         holder: Part::sealed(take(&mut own.holder)),
     });
@@ -160,9 +190,19 @@ pub(super) fn read(bytes: Option<Secret<Vec<u8>>>) -> Kept {
 mod tests {
     use super::*;
 
+    const GENESIS: Hash = [7; 32];
+
     fn own() -> Own {
         let bytes = |byte| Part::Sealed(Secret::new(vec![byte; 9]));
-        Own { place: (3, 2), since: 77, seed: Some(Secret::new([5; 32])), dealer: bytes(6), holder: Part::None }
+        let receiving = ReceivingSeed::new(Secret::new([4; 32]), &GENESIS, CeremonyAttempt::identities(3, 2));
+        Own {
+            place: (3, 2),
+            since: 77,
+            seed: Some(Secret::new([5; 32])),
+            receiving,
+            dealer: bytes(6),
+            holder: Part::None,
+        }
     }
 
     #[test]
@@ -170,10 +210,16 @@ mod tests {
         let bytes = written(Some(1), None, Some(&own()));
         assert_eq!(bytes.expose().capacity(), bytes.expose().len(), "it outgrew no buffer");
         let bytes = written(Some(1), Some((3, 2)), Some(&own())).expose().clone();
-        let kept = read(Some(Secret::new(bytes.clone())));
+        let kept = read(Some(Secret::new(bytes.clone())), &GENESIS);
         let own = kept.own.unwrap();
         assert_eq!((kept.over, kept.newest, own.place, own.since), (Some(1), Some((3, 2)), (3, 2), 77));
         assert_eq!(own.seed.as_ref().map(|seed| *seed.expose()), Some([5; 32]));
+        // It has the key that it announced before.
+        let key = own.receiving.key();
+        assert_eq!(
+            (key.of(), key.public_key()),
+            (CeremonyAttempt::identities(3, 2), self::own().receiving.key().public_key())
+        );
         assert!(matches!(&own.dealer, Part::Sealed(bytes) if *bytes.expose() == [6; 9]));
         assert!(matches!(own.holder, Part::None));
         // Sealed again before it is restored, it stays what it was.
@@ -181,10 +227,10 @@ mod tests {
         let mut other = bytes.clone();
         other[0] ^= 1;
         for nothing in [Vec::new(), bytes[1..].to_vec(), [&bytes[..], &[0]].concat(), other] {
-            let kept = read(Some(Secret::new(nothing)));
+            let kept = read(Some(Secret::new(nothing)), &GENESIS);
             assert!(kept.over.is_none() && kept.newest.is_none() && kept.own.is_none());
         }
-        assert!(read(None).own.is_none());
+        assert!(read(None, &GENESIS).own.is_none());
     }
 
     #[test]

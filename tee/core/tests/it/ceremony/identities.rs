@@ -1,10 +1,10 @@
 //! Gatekeepers that make identities, hand them over to others and forget them, through deliveries and statuses alone.
 
-use super::{count, play::Play};
+use super::{count, opens, play::Play, sealed_to};
 use phala_core::{IdentityPart, Notice};
 use phala_gatekeeper::identity::ceremony::CeremonyError;
 use phala_protocol::{
-    ceremony::{Attachment, Phase},
+    ceremony::{Attachment, CeremonyAttempt, ParcelKind, Phase},
     identities::IdentityStatement,
     relay::Outgoing,
 };
@@ -96,6 +96,27 @@ fn gatekeepers_make_identities_and_hand_them_over_and_former_holders_keep_nothin
     }
     play.run(2);
     assert!([0, 1].iter().all(|index| holds(&play, *index).is_none() && !keeps_custody(&play, *index)));
+}
+
+#[test]
+fn what_was_sealed_to_a_holder_opens_no_more_when_the_chain_has_the_record() {
+    let mut play = Play::of(958, 6, false);
+    play.start_identities(1, &[0, 1, 2, 3]);
+    play.receive_identities(1);
+    // So that the phase goes on. The first only deals, and the fifth only receives.
+    play.drop_parcels = true;
+    play.start_identities(2, &[2, 3, 4, 5]);
+    play.run_until(|play| sealed_to(play, 0, 4).is_some());
+    let (announced, parcel) = sealed_to(&play, 0, 4).unwrap();
+    assert_eq!((announced.of, parcel.header.kind), (CeremonyAttempt::identities(2, 0), ParcelKind::Identities));
+    assert!(opens(&play, 4, announced.of, &parcel), "the attempt's seed does, while it is under way");
+    play.restart(4);
+    play.run_until(|play| sealed_to(play, 0, 4).is_some());
+    assert_eq!(sealed_to(&play, 0, 4).map(|(again, _)| again), Some(announced.clone()), "it has one key an attempt");
+    play.receive_identities(2);
+    assert_eq!(holds(&play, 4), Some((2, 3)));
+    assert!(!opens(&play, 4, announced.of, &parcel));
+    assert!(sealed_to(&play, 0, 4).is_none());
 }
 
 #[test]

@@ -79,8 +79,6 @@ pub struct Play {
     changes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     time_ms: u64,
     measurement: Hash,
-    /// Hash of the encryption key that each gatekeeper registered.
-    keys: BTreeMap<WorkerId, Hash>,
     pub ceremony: Option<CeremonyRecord>,
     /// The newest attempt of the last ceremony.
     attempt: u32,
@@ -133,7 +131,6 @@ impl Play {
             changes: BTreeMap::new(),
             time_ms: START * 1_000,
             measurement,
-            keys: BTreeMap::new(),
             ceremony: None,
             attempt: 0,
             made: None,
@@ -181,6 +178,10 @@ impl Play {
     /// Number of the block under construction.
     pub fn number(&self) -> BlockNumber {
         self.blocks.best() + 1
+    }
+
+    pub fn genesis(&self) -> Hash {
+        self.blocks.genesis_hash()
     }
 
     pub fn phase(&self) -> Option<Phase> {
@@ -394,7 +395,6 @@ impl Play {
             valid_until: self.time_ms / 1_000 + 864_000,
         };
         self.changes.insert(storage::worker_key(&registration.identity), Some(record.encode()));
-        self.keys.insert(registration.identity, registration.encryption_key);
     }
 
     /// What the rules do not take changes nothing.
@@ -406,7 +406,7 @@ impl Play {
         }
         let gatekeeper = record.seat(signed.index).unwrap().gatekeeper;
         ed25519::verify(&gatekeeper.0, &signed.signing_payload(&genesis), &signed.signature).unwrap();
-        let circumstances = Circumstances { genesis, now, key: self.keys[&gatekeeper] };
+        let circumstances = Circumstances { genesis, now, announced: is_announced(&genesis, &gatekeeper, &beside) };
         if take(record, signed.index, &signed.statement, beside.as_ref(), &circumstances).is_ok() {
             let (era, attempt, index) = (signed.era, signed.attempt, signed.index);
             self.attached.extend(beside.map(|attachment| PlacedAttachment { era, attempt, index, attachment }));
@@ -491,6 +491,12 @@ impl Play {
         }
         grants.key(root.threshold, KeyPurpose::Storage).is_some()
     }
+}
+
+/// Whether a gatekeeper signed the announcement of the key beside its statement.
+pub fn is_announced(genesis: &Hash, gatekeeper: &WorkerId, beside: &Option<Attachment>) -> bool {
+    let Some(Attachment::Key(key)) = beside else { return false };
+    ed25519::verify(&gatekeeper.0, &key.signing_payload(genesis), &key.signature).is_ok()
 }
 
 impl Asker {

@@ -12,7 +12,7 @@ fn complaints_wait_for_the_last_call_and_bring_the_key_of_whoever_is_cut_off() {
     assert_eq!(table.said(1, LAST_CALL - 1), []);
     let turn = table.step(1, LAST_CALL).unwrap();
     let [(signed, Attachment::Key(key))] = &turn.attached[..] else { panic!() };
-    assert_eq!((signed.statement, &key[..]), (Statement::Complain { dealer: 2 }, &receiving(1).public_key()[..]));
+    assert_eq!((signed.statement, key), (Statement::Complain { dealer: 2 }, &receiving(1, OF).announce(&identity(1))));
     table.complain(1, 2);
     assert_eq!(table.said(1, LAST_CALL), []);
 
@@ -239,7 +239,7 @@ fn a_transcript_that_does_not_hold_is_refused_for_what_is_wrong_with_it() {
             now: NOW,
             since: 0,
             identity: &identity(1),
-            receiving: &receiving(1),
+            receiving: &receiving(1, OF),
             peers: &table.peers,
             entropy: &Secret::new([9; 32]),
         };
@@ -257,7 +257,7 @@ fn a_transcript_that_does_not_hold_is_refused_for_what_is_wrong_with_it() {
 
     let blamed = |transcript: &Transcript| {
         let outcome = verify_transcript(&GENESIS, transcript).unwrap();
-        assert_eq!(outcome.root, None);
+        assert_eq!(outcome.made, None);
         outcome.blamed[&0].clone()
     };
     assert_eq!(blamed(&good), BTreeMap::from([(2, (Fault::Absent, Some(Reason::NotDelivered)))]));

@@ -12,10 +12,10 @@ use super::{
 use crate::{
     dkg::{open_parcel, verify_sender},
     identity::{pair::joined, verify_identities, IdentityShares, IDENTITY_SHARE_BYTES},
+    receiving::ReceivingKey,
 };
-use phala_crypto::{xwing::DecapsulationKey, Secret};
+use phala_crypto::Secret;
 use phala_protocol::{
-    attestation::encryption_key_hash,
     ceremony::{delivery_hash, Attachment, Parcel, Phase},
     identities::{HolderRecord, IdentityCeremonyRecord, IdentityRecord, IdentityStatement},
     Hash, WorkerId,
@@ -140,7 +140,7 @@ impl Holder {
     }
 
     /// Takes a parcel, sent or delivered on chain, or says why it changes nothing. One that was taken before changes nothing either.
-    pub fn accept(&mut self, secret: &DecapsulationKey, parcel: &Parcel) -> Result<(), ParcelRefusal> {
+    pub fn accept(&mut self, receiving: &ReceivingKey, parcel: &Parcel) -> Result<(), ParcelRefusal> {
         let dealer = parcel.header.from;
         let ours = parcel.header == self.attempt.header(dealer, self.index);
         if !ours || self.attempt.is_own(self.index, dealer) {
@@ -151,8 +151,8 @@ impl Holder {
             return Ok(());
         }
         if let Some(delivered) = self.delivered.get(&dealer).copied() {
-            if delivery_hash(&encryption_key_hash(secret.public_key()), parcel) == delivered {
-                let taken = self.open(secret, parcel);
+            if delivery_hash(&receiving.hash(), parcel) == delivered {
+                let taken = self.open(receiving, parcel);
                 if taken.is_err() {
                     self.useless.insert(dealer, delivered);
                 }
@@ -166,7 +166,7 @@ impl Holder {
         }
         let sender = self.attempt.dealer(dealer).ok_or(ParcelRefusal::NoDealer)?;
         verify_sender(&self.attempt.genesis, sender, parcel)?;
-        let taken = self.open(secret, parcel);
+        let taken = self.open(receiving, parcel);
         if taken.is_err() {
             self.wrong.insert(dealer, wrong.saturating_add(1));
         }
@@ -194,8 +194,8 @@ impl Holder {
         }
     }
 
-    fn open(&mut self, secret: &DecapsulationKey, parcel: &Parcel) -> Result<(), ParcelRefusal> {
-        let content = open_parcel(&self.attempt.genesis, secret, parcel)?;
+    fn open(&mut self, receiving: &ReceivingKey, parcel: &Parcel) -> Result<(), ParcelRefusal> {
+        let content = open_parcel(&self.attempt.genesis, receiving.secret(), parcel)?;
         let split = content.expose().split_at_checked(IDENTITY_SHARE_BYTES);
         let (shares, package) = split.ok_or(ParcelRefusal::WrongShare)?;
         let shares = ShareBytes::from_slice(shares).ok_or(ParcelRefusal::WrongShare)?;
@@ -328,7 +328,7 @@ impl Holder {
             }
             let beside = match own.key {
                 Some(_) => None,
-                None => Some(Attachment::Key(view.receiving.public_key().to_vec())),
+                None => Some(Attachment::Key(view.receiving.announce(view.identity))),
             };
             said.push((IdentityStatement::Complain { dealer }, beside));
         }

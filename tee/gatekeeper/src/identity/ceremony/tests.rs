@@ -15,7 +15,6 @@ use crate::{
 use curve25519_dalek::Scalar;
 use phala_crypto::signature::ed25519;
 use phala_protocol::{
-    attestation::encryption_key_hash,
     ceremony::{delivery_hash, tolerated, Circumstances, Complaint, ParcelHeader, ParcelKind, Phase},
     identities::{end_phase, is_complete, show, take, IdentityNext, IdentityRecord, IdentityStatement},
     Hash,
@@ -59,6 +58,10 @@ struct Network {
     restarts: bool,
 }
 
+fn of(record: &IdentityCeremonyRecord) -> CeremonyAttempt {
+    CeremonyAttempt::identities(record.era, record.attempt)
+}
+
 fn seed(number: u16) -> Secret<[u8; 32]> {
     Secret::new([number as u8 + 50; 32])
 }
@@ -84,7 +87,7 @@ impl Network {
     fn new(machines: u16) -> Self {
         let numbers = 1..=machines;
         Self {
-            peers: numbers.clone().map(|number| (id(number), Case::new(number).verified(number))).collect(),
+            peers: BTreeMap::new(),
             machines: numbers.map(|number| (number, Machine::default())).collect(),
             former: None,
             record: IdentityCeremonyRecord::new(0, 0, None, &[], |_| true),
@@ -104,8 +107,12 @@ impl Network {
         self.begin();
     }
 
+    /// Each has another key in each attempt, under which the others know it.
     fn begin(&mut self) {
         self.beside.clear();
+        let of = of(&self.record);
+        let verified = |number: u16| Case::new(number).announcing(number, of).verified(number);
+        self.peers = self.machines.keys().map(|number| (id(*number), verified(*number))).collect();
         let (record, former) = (&self.record, self.former.as_ref());
         for (number, machine) in &mut self.machines {
             let (own, shares) = (id(*number), machine.shares.as_ref());
@@ -130,7 +137,8 @@ impl Network {
     }
 
     fn step(&mut self, number: u16) -> Vec<Turn> {
-        let (identity, receiving, entropy) = (identity(number), receiving(number), Secret::new([9; 32]));
+        let receiving = receiving(number, of(&self.record));
+        let (identity, entropy) = (identity(number), Secret::new([9; 32]));
         let view = View {
             record: &self.record,
             head: self.head,
@@ -183,8 +191,13 @@ impl Network {
     fn submit(&mut self, number: u16, said: SignedIdentityStatement, beside: Option<Attachment>) {
         let signed = ed25519::verify(&id(number).0, &said.signing_payload(&GENESIS), &said.signature);
         assert_eq!(signed, Ok(()));
-        let key = encryption_key_hash(receiving(number).public_key());
-        let circumstances = Circumstances { genesis: GENESIS, now: self.head, key };
+        let announced = match &beside {
+            Some(Attachment::Key(key)) => {
+                ed25519::verify(&id(number).0, &key.signing_payload(&GENESIS), &key.signature).is_ok()
+            }
+            _ => false,
+        };
+        let circumstances = Circumstances { genesis: GENESIS, now: self.head, announced };
         let taken = take(&mut self.record, said.index, &said.statement, beside.as_ref(), &circumstances);
         assert!(taken.is_ok() || self.lies.contains_key(&number), "{number} says {:?}: {taken:?}", said.statement);
         if let (Ok(()), Some(beside)) = (taken, beside) {
@@ -196,7 +209,7 @@ impl Network {
         let to = self.record.holder(parcel.header.to).unwrap().gatekeeper;
         let (number, machine) = self.machines.iter_mut().find(|(number, _)| id(**number) == to).unwrap();
         // Before its host has seen the hashes, or of a liar.
-        let _ = machine.holder.as_mut().unwrap().accept(&receiving(*number), parcel);
+        let _ = machine.holder.as_mut().unwrap().accept(&receiving(*number, of(&self.record)), parcel);
     }
 
     /// What a liar makes of an honest turn.
@@ -570,7 +583,7 @@ fn what_is_of_another_attempt_set_or_seed_is_refused() {
 
     // The chain holds a package that this machine did not make: its seed is another one.
     network.record.dealers[0].package = Some([1; 32]);
-    let (identity, receiving, entropy) = (identity(1), receiving(1), Secret::new([9; 32]));
+    let (identity, receiving, entropy) = (identity(1), receiving(1, of(&network.record)), Secret::new([9; 32]));
     let mut dealer = dealer;
     let view = View {
         record: &network.record,
@@ -596,12 +609,18 @@ fn parcels_change_nothing_unless_they_are_their_dealers_and_of_this_attempt() {
     // Before the holder has seen the hashes, and then.
     let parcels: Vec<Parcel> = network.step(1).into_iter().flat_map(|turn| turn.parcels).collect();
     assert_eq!(parcels.len(), 4);
-    let own = receiving(5);
+    let own = receiving(5, of(&network.record));
+    // With the key of another attempt, or of the root's ceremony, nothing opens.
+    let others = [CeremonyAttempt::identities(2, 1), CeremonyAttempt::root(2, 0)].map(|of| receiving(5, of));
     let accept = |network: &mut Network, parcel: &Parcel| {
         network.machines.get_mut(&5).unwrap().holder.as_mut().unwrap().accept(&own, parcel)
     };
     assert_eq!(accept(&mut network, &parcels[0]), Err(ParcelRefusal::TooEarly));
     network.step(5);
+    for other in &others {
+        let holder = network.machines.get_mut(&5).unwrap().holder.as_mut().unwrap();
+        assert_eq!(holder.accept(other, &parcels[0]), Err(ParcelRefusal::Parcel(ParcelError::Unauthentic)));
+    }
     for parcel in &parcels[1..] {
         assert_eq!(accept(&mut network, parcel), Err(ParcelRefusal::WrongAddressee));
     }
@@ -623,14 +642,14 @@ fn parcels_change_nothing_unless_they_are_their_dealers_and_of_this_attempt() {
     let forged = signed_by(2, |_| {});
     assert_eq!(accept(&mut network, &forged), Err(ParcelRefusal::Parcel(ParcelError::NotSender)));
     let useless = signed_by(1, |parcel| parcel.body[0] ^= 1);
-    for _ in 0..8 {
+    // With the two above.
+    for _ in 0..6 {
         assert_eq!(accept(&mut network, &useless), Err(ParcelRefusal::Parcel(ParcelError::Unauthentic)));
     }
     assert_eq!(accept(&mut network, &useless), Err(ParcelRefusal::TooManyWrong));
     // It is delivered on chain then, and taken from there whoever brings it.
     assert_eq!(accept(&mut network, &parcels[0]), Err(ParcelRefusal::TooManyWrong));
-    let key = encryption_key_hash(own.public_key());
-    let delivered = Some(delivery_hash(&key, &parcels[0]));
+    let delivered = Some(delivery_hash(&own.hash(), &parcels[0]));
     network.record.complaints.push(Complaint { delivered, ..Complaint::new(1, 1) });
     network.step(5);
     assert_eq!(accept(&mut network, &parcels[0]), Ok(()));
@@ -652,4 +671,22 @@ fn the_longest_parcel_is_not_too_long_for_the_chain() {
     // With header, lengths and signature too; and no longer than a delivery of the root, above which none is opened.
     assert!(longest + 32 + 64 <= MAX_ATTACHMENT_BYTES);
     assert!(64 + bytes(67) <= SHARE_BYTES + package_bytes(67));
+}
+
+#[test]
+fn nothing_is_dealt_under_a_key_of_another_attempt_or_ceremony() {
+    let mut network = Network::with_keys(8);
+    network.elect(&[5, 6, 7, 8]);
+    network.round(lost_everywhere);
+    network.record.begin(Phase::Share, network.head, LENGTH);
+    let dealt = |network: &mut Network| {
+        let turns = network.step(1);
+        let strangers = turns.iter().flat_map(|turn| turn.strangers.clone()).collect::<Vec<_>>();
+        (strangers, turns.iter().map(|turn| turn.parcels.len()).sum::<usize>())
+    };
+    assert_eq!(dealt(&mut network), (Vec::new(), 4));
+    for of in [CeremonyAttempt::identities(2, 1), CeremonyAttempt::identities(1, 0), CeremonyAttempt::root(2, 0)] {
+        network.peers.insert(id(5), Case::new(5).announcing(5, of).verified(5));
+        assert_eq!(dealt(&mut network), (vec![id(5)], 3), "{of:?}");
+    }
 }

@@ -3,7 +3,7 @@
 //!
 //! What it leaves out, because its own pallets' tests have it: when a ceremony begins, convictions, the egress that lets messages leave.
 
-use super::{Play, PHASE_BLOCKS};
+use super::{is_announced, Play, PHASE_BLOCKS};
 use crate::chain::CLUSTER;
 use codec::Encode;
 use phala_crypto::{egress::verify_egress_signature, signature::ed25519};
@@ -107,10 +107,6 @@ impl Ledger {
 }
 
 impl Play {
-    pub fn genesis(&self) -> Hash {
-        self.blocks.genesis_hash()
-    }
-
     /// Begins the ceremony in which these gatekeepers make the keys, or receive them from those who hold them.
     pub fn start_identities(&mut self, era: u32, gatekeepers: &[usize]) {
         let holders: Vec<WorkerId> = gatekeepers.iter().map(|index| self.nodes[*index].id()).collect();
@@ -219,7 +215,7 @@ impl Play {
             record.holder(signed.index).unwrap().gatekeeper
         };
         ed25519::verify(&gatekeeper.0, &signed.signing_payload(&genesis), &signed.signature).unwrap();
-        let circumstances = Circumstances { genesis, now, key: self.keys[&gatekeeper] };
+        let circumstances = Circumstances { genesis, now, announced: is_announced(&genesis, &gatekeeper, &beside) };
         if take(record, signed.index, &signed.statement, beside.as_ref(), &circumstances).is_ok() {
             let (era, attempt, index) = (signed.era, signed.attempt, signed.index);
             let placed = beside.map(|attachment| PlacedAttachment { era, attempt, index, attachment });

@@ -1,0 +1,136 @@
+//! The cluster's sealed file: opened when its key is here, moved to the open epoch's key, and re-sealed a little with each delivery.
+//!
+//! Guarantees: a store is opened only with a key of the open epoch or the one before; what it holds is served only once the chain has
+//! confirmed it since it was opened; as long as deliveries come, no entry is left under an old key when the next epoch is due. The host
+//! controls the file, and when deliveries come. Does not: execute anything.
+
+use super::{Around, Cluster, ClusterError};
+use crate::{boundary::Meta, machine::draw_secret};
+use codec::DecodeAll;
+use phala_crypto::xwing::DecapsulationKey;
+use phala_protocol::{ids::BlockNumber, Epoch};
+use phala_state::{ClusterStore, OpenError, RekeyError, StorageKey, SweepProgress};
+use std::sync::Arc;
+
+/// Entries that one delivery looks at, at least, while some are still under the keys of an epoch before.
+const SWEEP_AT_ONCE: usize = 1_024;
+
+impl Cluster {
+    /// Opens the store when its key is here, moves it to the open epoch's key, and re-seals a little.
+    pub(crate) fn tend_store(&mut self, around: &mut Around<'_>) -> Result<(), ClusterError> {
+        let Some(record) = self.record.as_ref().filter(|record| record.epoch > 0) else { return Ok(()) };
+        let (open_epoch, opened_count, next_due) = (record.epoch, record.opened_count, record.next_epoch_due());
+        if self.store.is_none() {
+            // Of an epoch that is not the one before any more: the open one's key gives the error that says so.
+            let before = self.stored_generation.filter(|stored| stored.checked_add(1) == Some(open_epoch));
+            let epoch = before.unwrap_or(open_epoch);
+            let Some(keys) = self.begun(epoch) else { return Ok(()) };
+            let key = StorageKey::derive(epoch, &keys.storage, around.identity.machine_secret().expose());
+            match around.machine.open_store(self.id, key) {
+                Ok(store) => self.opened(store)?,
+                // It was last written under the epoch before: ask for that one's key. Anything older is gone for good.
+                Err(OpenError::Generation { stored, .. }) if stored.checked_add(1) == Some(open_epoch) => {
+                    self.stored_generation = Some(stored);
+                    return Ok(());
+                }
+                Err(error) => {
+                    // The generation was the host's word.
+                    self.stored_generation = None;
+                    return Err(error.into());
+                }
+            }
+        }
+        let Some(store) = self.store.as_ref() else { return Ok(()) };
+        store.sweep(sweep_share(store.unswept(), self.swept_at, around.chain.head().0, next_due))?;
+        self.swept_at = around.chain.head().0;
+        if store.view().generation() < open_epoch && self.meta.head.count >= opened_count {
+            let Some(keys) = self.begun(open_epoch) else { return Ok(()) };
+            // A host that brought too little in the epoch now closed does not pile up its keys: what is left is done here.
+            while store.sweep(SWEEP_AT_ONCE.saturating_mul(16))? != SweepProgress::Done {}
+            let key = StorageKey::derive(open_epoch, &keys.storage, around.identity.machine_secret().expose());
+            match store.rekey(key) {
+                Ok(()) => self.stored_generation = None,
+                // The store stays under its present key until sweeping has made room.
+                Err(RekeyError::RingFull) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.renew_query_key(open_epoch, around)
+    }
+
+    /// Lets go of a store after a failure: the next delivery opens the file as it is then, and what it holds is served again once the
+    /// chain has confirmed it. A full disk stops a cluster as long as it is full, and no longer.
+    pub(crate) fn close_store(&mut self) {
+        (self.store, self.final_state, self.current_at) = (None, None, None);
+        self.views.clear();
+        self.wanted_codes.clear();
+        self.leaving.clear();
+        self.meta = Self::new(self.id, self.codes.clone()).meta;
+    }
+
+    fn opened(&mut self, store: ClusterStore) -> Result<(), ClusterError> {
+        let view = store.view();
+        if let Some(bytes) = view.meta() {
+            self.meta = Meta::decode_all(&mut &bytes[..]).map_err(|_| ClusterError::Meta)?;
+        }
+        match self.meta.pending.last() {
+            // Whether the last state is final will be seen on the chain.
+            Some(last) => self.views.push_back((last.result, view)),
+            None if self.meta.last.is_none() => self.final_state = Some((None, view)),
+            // Nothing waits: but a host may have rewound the disk, so the chain must confirm the last result again.
+            None => return Err(ClusterError::Meta),
+        }
+        self.store = Some(store);
+        Ok(())
+    }
+
+    fn renew_query_key(&mut self, epoch: Epoch, around: &Around<'_>) -> Result<(), ClusterError> {
+        if self.query_key.as_ref().is_none_or(|(of, _)| *of != epoch) {
+            let key = DecapsulationKey::from_seed(&draw_secret::<32>(around.machine)?);
+            self.query_key = Some((epoch, Arc::new(key)));
+        }
+        Ok(())
+    }
+}
+
+/// How many of `unswept` entries to look at now, so that none is left when the next epoch is due: their share of the blocks that are
+/// left, for each block since the last time. Evenly rather than at once: what boundaries write in the meantime needs no sweep any more.
+fn sweep_share(unswept: u64, swept_at: BlockNumber, now: BlockNumber, next_due: BlockNumber) -> usize {
+    let left = u64::from(next_due.saturating_sub(now)).max(1);
+    let passed = if swept_at == 0 { 1 } else { u64::from(now.saturating_sub(swept_at)).max(1) };
+    let share = unswept.div_ceil(left).saturating_mul(passed).min(unswept);
+    usize::try_from(share).unwrap_or(usize::MAX).max(SWEEP_AT_ONCE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{sweep_share, SWEEP_AT_ONCE};
+
+    #[test]
+    fn a_sweep_ends_before_the_next_epoch_is_due_whatever_the_size_and_however_often_the_relayer_comes() {
+        for (entries, length, step) in [
+            (0u64, 60u32, 1u32),
+            (500, 60, 1),
+            (2_000_000, 60, 1),
+            (2_000_000, 60, 7),
+            (50_000_000, 600, 11),
+            (9_999, 10, 3),
+        ] {
+            let (mut unswept, mut swept_at, mut now) = (entries, 100, 100);
+            while now + step < 100 + length {
+                now += step;
+                let share = sweep_share(unswept, swept_at, now, 100 + length);
+                assert!(share >= SWEEP_AT_ONCE);
+                unswept = unswept.saturating_sub(share as u64);
+                swept_at = now;
+            }
+            // What rounding leaves is less than what one more delivery does anyway.
+            assert!(
+                unswept <= entries * u64::from(step) / u64::from(length) + SWEEP_AT_ONCE as u64,
+                "{unswept} of {entries}"
+            );
+        }
+        assert_eq!(sweep_share(1_000_000, 0, 100, 100), 1_000_000, "all of it when the epoch is due");
+        assert!(sweep_share(1_000_000, 0, 100, 160) < 20_000, "not all at once after a start");
+    }
+}
