@@ -202,7 +202,7 @@ pub mod pallet {
     impl<T: Config> Pallet<T> {
         /// Shows the record of the beacon key that is awaited; anyone may. Free when it is taken, which it is once.
         #[pallet::call_index(0)]
-        #[pallet::weight(<T as Config>::WeightInfo::publish_key(record.holders.len() as u32))]
+        #[pallet::weight(<T as Config>::WeightInfo::published_at_most(record.holders.len() as u32))]
         pub fn publish_key(origin: OriginFor<T>, record: BeaconRecord) -> DispatchResultWithPostInfo {
             ensure_signed(origin)?;
             Self::do_publish_key(record)
@@ -238,7 +238,7 @@ pub mod pallet {
         /// has nothing due before the next block.
         pub(super) fn most_of(era: u32) -> Weight {
             Keys::<T>::get(era).map_or_else(<T as Config>::WeightInfo::look, |record| {
-                <T as Config>::WeightInfo::complete(record.threshold.into(), record.holders.len() as u32)
+                <T as Config>::WeightInfo::submitted_at_most(record.threshold.into(), record.holders.len() as u32)
             })
         }
 

@@ -34,160 +34,115 @@ pub trait WeightInfo {
     fn watch_replicas(number: u32) -> Weight;
 }
 
-/// One Ed25519 verification by the host function.
-const SIGNATURE: Weight = Weight::from_parts(60_000_000, 0);
-
 impl WeightInfo for () {
     fn assign(replicas: u32) -> Weight {
-        Weight::from_parts(30_000_000, 4_000)
-            .saturating_add(Weight::from_parts(60_000_000, 1_300).saturating_mul(replicas.into()))
-            // Of each replica its registration, measurement, listing, appraisal and advisories; the bans, the terms, the cap, the policy on
-            // advisories, the mark, the time, the block, and the clusters of the era that comes once.
-            .saturating_add(
-                ParityDbWeight::get().reads_writes(11u64.saturating_add(5u64.saturating_mul(replicas.into())), 5),
-            )
-            .saturating_add(coming_era())
-    }
-
-    fn announce_key() -> Weight {
-        // Reads and writes the announcements of up to 15 replicas, 1,220 bytes each with the era.
-        Weight::from_parts(80_000_000, 24_000)
-            .saturating_add(SIGNATURE)
-            .saturating_add(ParityDbWeight::get().reads_writes(15, 2))
-            .saturating_add(coming_era())
-            .saturating_add(standing_of_all())
-    }
-
-    fn open_epochs(number: u32) -> Weight {
-        let era = if number > 0 { coming_era() } else { Weight::zero() };
-        // Each: cluster, head, roll, and how many clusters are of two eras; announcements and bindings are removed.
-        ParityDbWeight::get().reads_writes(1, 1).saturating_add(era).saturating_add(
-            ParityDbWeight::get()
-                .reads_writes(5, 6)
-                .saturating_add(Weight::from_parts(20_000_000, 4_000))
-                .saturating_mul(number.into()),
+        // Measured: set_epoch_length; create_cluster of 15; create_cluster of 1; assign_replicas, 15.
+        Weight::from_parts(33_000_000, 3_165).saturating_add(ParityDbWeight::get().reads_writes(2, 4)).saturating_add(
+            Weight::from_parts(533_000_000, 65_169)
+                .saturating_add(ParityDbWeight::get().reads_writes(14, 0))
+                .saturating_mul(replicas.into()),
         )
     }
 
+    fn announce_key() -> Weight {
+        // Measured: the last of 15.
+        Weight::from_parts(2_133_000_000, 110_375).saturating_add(ParityDbWeight::get().reads_writes(71, 2))
+    }
+
+    fn open_epochs(number: u32) -> Weight {
+        // Measured: one; 16.
+        Weight::from_parts(516_533_333, 59_059)
+            .saturating_add(ParityDbWeight::get().reads_writes(21, 2))
+            .saturating_add(
+                Weight::from_parts(143_466_667, 6_593)
+                    .saturating_add(ParityDbWeight::get().reads_writes(7, 4))
+                    .saturating_mul(number.into()),
+            )
+    }
+
     fn upload_code(bytes: u32) -> Weight {
-        // Hashing twice (id and trie) and one large write.
-        Weight::from_parts(60_000_000, 4_000)
-            .saturating_add(Weight::from_parts(8_000, 0).saturating_mul(bytes.into()))
-            .saturating_add(ParityDbWeight::get().reads_writes(3, 4))
+        // Measured: 8 bytes; 512 KiB.
+        Weight::from_parts(207_881_064, 189)
+            .saturating_add(ParityDbWeight::get().reads_writes(2, 3))
+            .saturating_add(Weight::from_parts(14_867, 0).saturating_mul(bytes.into()))
     }
 
     fn instantiate(bytes: u32) -> Weight {
-        // Beside the item and its place in the queue, two covered messages are forgotten.
-        let forgotten = u64::from(phala_pallet_inbox::FORGOTTEN_PER_MESSAGE);
-        Weight::from_parts(170_000_000, 8_000)
-            .saturating_add(Weight::from_parts(8_000, 0).saturating_mul(bytes.into()))
-            .saturating_add(
-                ParityDbWeight::get().reads_writes(
-                    14u64.saturating_add(forgotten),
-                    12u64.saturating_add(2u64.saturating_mul(forgotten)),
-                ),
-            )
+        // Measured: a small envelope; a large envelope.
+        Weight::from_parts(602_165_111, 4_947)
+            .saturating_add(ParityDbWeight::get().reads_writes(13, 14))
+            .saturating_add(Weight::from_parts(15_563, 0).saturating_mul(bytes.into()))
     }
 
     fn submit_results(number: u32, finalised: u32) -> Weight {
-        // Each result: cluster, worker, measurement, listing, appraisal, advisories, boundary or final result, votes of up to 15 replicas or
-        // standings, a dispute and when one was settled, and the standing of all who voted, asked once more than boundaries become final.
-        // The bans, the terms, the cap, the policy on advisories, the mark, the time and the block once.
-        Weight::from_parts(10_000_000, 7_000)
-            .saturating_add(ParityDbWeight::get().reads(7))
+        // Measured: one that decides nothing; 16 that decide nothing; one that makes two final; 16 that make 32 final.
+        Weight::from_parts(0, 13_978)
+            .saturating_add(ParityDbWeight::get().reads_writes(5, 0))
             .saturating_add(
-                Weight::from_parts(100_000_000, 12_000)
-                    .saturating_add(SIGNATURE)
-                    .saturating_add(standing_of_all())
-                    .saturating_add(ParityDbWeight::get().reads_writes(13, 3))
+                Weight::from_parts(1_818_200_000, 25_501)
+                    .saturating_add(ParityDbWeight::get().reads_writes(66, 1))
                     .saturating_mul(number.into()),
             )
-            .saturating_add(finalise().saturating_mul(finalised.into()))
+            .saturating_add(
+                Weight::from_parts(740_093_750, 4_622)
+                    .saturating_add(ParityDbWeight::get().reads_writes(9, 17))
+                    .saturating_mul(finalised.into()),
+            )
     }
 
     fn submit_rekey(finalised: u32) -> Weight {
-        Weight::from_parts(100_000_000, 12_000)
-            .saturating_add(SIGNATURE)
-            .saturating_add(ParityDbWeight::get().reads_writes(17, 3))
-            // Of those who voted for the binding, and of those whose results are looked at and do not become final.
-            .saturating_add(standing_of_all().saturating_mul(2))
-            .saturating_add(finalise().saturating_mul(finalised.into()))
+        // Measured: one that makes nothing final; one that makes two final.
+        Weight::from_parts(1_086_000_000, 37_118)
+            .saturating_add(ParityDbWeight::get().reads_writes(72, 3))
+            .saturating_add(
+                Weight::from_parts(868_000_000, 7_115)
+                    .saturating_add(ParityDbWeight::get().reads_writes(8, 16))
+                    .saturating_mul(finalised.into()),
+            )
     }
 
     fn drop_replica() -> Weight {
-        // Of one that lapsed: what makes each of the others active, their advisories too, and terms, cap, bans and advisories.
-        Weight::from_parts(65_000_000, 28_000)
-            .saturating_add(standing_of_all())
-            .saturating_add(ParityDbWeight::get().reads_writes(31, 4))
+        // Measured: one of 15.
+        Weight::from_parts(2_118_000_000, 62_531).saturating_add(ParityDbWeight::get().reads_writes(84, 4))
     }
 
     fn draw_cluster(replicas: u32, registrations: u32, clusters: u32) -> Weight {
-        // The value. Of each registration itself, what makes it active, and two hashes for its number; of each cluster its record, with the
-        // envelope key, and up to fifteen replicas in a sorted set.
-        Self::assign(replicas)
-            .saturating_add(Weight::from_parts(40_000_000, 8_000))
-            .saturating_add(ParityDbWeight::get().reads(10))
+        // Measured: 3 of 50; 15 of 50; 3 of 800; beside 200 clusters.
+        Weight::from_parts(0, 64_490)
+            .saturating_add(ParityDbWeight::get().reads_writes(13, 4))
+            .saturating_add(Weight::from_parts(614_416_667, 0).saturating_mul(replicas.into()))
             .saturating_add(
-                Weight::from_parts(65_000_000, 1_400)
-                    .saturating_add(ParityDbWeight::get().reads(6))
+                Weight::from_parts(267_197_334, 1_264)
+                    .saturating_add(ParityDbWeight::get().reads_writes(5, 0))
                     .saturating_mul(registrations.into()),
             )
             .saturating_add(
-                Weight::from_parts(25_000_000, 2_000)
-                    .saturating_add(ParityDbWeight::get().reads(1))
+                Weight::from_parts(39_487_438, 2_761)
+                    .saturating_add(ParityDbWeight::get().reads_writes(1, 0))
                     .saturating_mul(clusters.into()),
             )
     }
 
     fn close_cluster() -> Weight {
-        // Cluster, opening epochs, head, how many clusters are of its era, whether it is disputed; the standing of all, the bans and the
-        // windows; announcements, bindings, roll and standings are removed.
-        Weight::from_parts(50_000_000, 28_000)
-            .saturating_add(standing_of_all())
-            .saturating_add(ParityDbWeight::get().reads_writes(8, 7))
+        // Measured: of 15 replicas.
+        Weight::from_parts(1_334_000_000, 24_492).saturating_add(ParityDbWeight::get().reads_writes(69, 7))
     }
 
     fn look_at_clusters(number: u32) -> Weight {
-        let era = if number > 0 { coming_era() } else { Weight::zero() };
-        // The place, the number of clusters, the bans and the block once. Each: cluster, roll, announcements of up to 15 replicas of 1,220
-        // bytes, bindings, how many clusters are of two eras, and the standing of all, asked again for what they announced and bound.
-        ParityDbWeight::get().reads_writes(4, 1).saturating_add(era).saturating_add(
-            Weight::from_parts(300_000_000, 28_000)
-                .saturating_add(standing_of_all())
-                .saturating_add(ParityDbWeight::get().reads_writes(6, 6))
+        // Measured: one; 16.
+        Weight::from_parts(0, 58_678).saturating_add(ParityDbWeight::get().reads_writes(10, 2)).saturating_add(
+            Weight::from_parts(3_425_066_667, 47_588)
+                .saturating_add(ParityDbWeight::get().reads_writes(65, 4))
                 .saturating_mul(number.into()),
         )
     }
 
     fn watch_replicas(number: u32) -> Weight {
-        // The place, the number of clusters, the windows, the brake, the time, the block, the terms, the cap, the bans and the advisories
-        // once. Each: cluster, of up to 15 replicas the registration and the four other entries that make it active, standings, who had
-        // lapsed; of one that goes cluster, announcements of 1,220 bytes each, bindings and standings.
-        ParityDbWeight::get().reads_writes(10, 1).saturating_add(
-            Weight::from_parts(250_000_000, 64_000)
-                .saturating_add(ParityDbWeight::get().reads_writes(80, 5))
+        // Measured: one; 4.
+        Weight::from_parts(82_333_333, 1_618).saturating_add(ParityDbWeight::get().reads_writes(12, 1)).saturating_add(
+            Weight::from_parts(1_342_666_667, 47_221)
+                .saturating_add(ParityDbWeight::get().reads_writes(51, 5))
                 .saturating_mul(number.into()),
         )
     }
-}
-
-/// The era of the next epoch's keys: the root that answers, which governance may have recorded with up to a thousand seats, and the one
-/// that comes out of a ceremony, with up to a hundred.
-fn coming_era() -> Weight {
-    Weight::from_parts(40_000_000, 40_000).saturating_add(ParityDbWeight::get().reads(2))
-}
-
-/// Whether each of 15 replicas is shut out: its registration, appraisal, measurement and listing.
-fn standing_of_all() -> Weight {
-    Weight::from_parts(150_000_000, 12_000).saturating_add(ParityDbWeight::get().reads(60))
-}
-
-/// One boundary made final: the standing of all who voted; cluster, votes, commitment, final result, standings and their order; two results forgotten;
-/// the root of what it sends, and the dispute about it; the inbox's boundary, backlog, price and queue, and `FORGOTTEN_PER_RESULT` of the chain's messages.
-fn finalise() -> Weight {
-    let forgotten = u64::from(phala_pallet_inbox::FORGOTTEN_PER_RESULT);
-    Weight::from_parts(100_000_000, 12_000).saturating_add(standing_of_all()).saturating_add(
-        ParityDbWeight::get()
-            .reads_writes(15u64.saturating_add(forgotten), 18u64.saturating_add(2u64.saturating_mul(forgotten))),
-    )
 }

@@ -18,15 +18,15 @@ pub trait WeightInfo {
 
 impl WeightInfo for () {
     fn take(items: u32, bytes: u32) -> Weight {
-        // Each: two dozen hashes of two nodes, a transfer and two events; next, root, dispute, what is void, contract, limit, what was spent,
-        // two fates, two senders, two signatures and two accounts.
-        Weight::from_parts(20_000_000, 4_000)
-            .saturating_add(Weight::from_parts(6_000, 0).saturating_mul(bytes.into()))
+        // Measured: one transfer; 16 transfers; one message; 16 messages.
+        Weight::from_parts(0, 946)
+            .saturating_add(ParityDbWeight::get().reads_writes(1, 0))
             .saturating_add(
-                Weight::from_parts(150_000_000, 4_000)
-                    .saturating_add(ParityDbWeight::get().reads_writes(12, 11))
+                Weight::from_parts(396_919_962, 1_024)
+                    .saturating_add(ParityDbWeight::get().reads_writes(11, 11))
                     .saturating_mul(items.into()),
             )
+            .saturating_add(Weight::from_parts(0, 0).saturating_mul(bytes.into()))
     }
 
     fn attach_signature() -> Weight {
@@ -36,6 +36,7 @@ impl WeightInfo for () {
     }
 
     fn govern() -> Weight {
-        Weight::from_parts(20_000_000, 2_000).saturating_add(ParityDbWeight::get().reads_writes(2, 3))
+        // Measured: settle; set_limit.
+        Weight::from_parts(24_000_000, 179).saturating_add(ParityDbWeight::get().reads_writes(1, 3))
     }
 }

@@ -11,9 +11,13 @@ use crate::{
 };
 use alloc::{collections::BTreeSet, vec::Vec};
 use frame_support::{ensure, pallet_prelude::DispatchResult, weights::Weight};
-use phala_pallet_attestation::Workers;
+use phala_pallet_attestation as attestation;
 use phala_protocol::{
-    ceremony::{end_phase, faults, threshold_of, CeremonyRecord, Fault, Next as Follows, Phase, MAX_SEATS},
+    attestation::Role,
+    ceremony::{
+        end_phase, faults, threshold_of, CeremonyRecord, Complaint, Fault, Next as Follows, Phase, LEAST_PHASE_BLOCKS,
+        MAX_SEATS,
+    },
     ids::{BlockNumber, WorkerId},
 };
 
@@ -77,8 +81,9 @@ impl<T: Config> Pallet<T> {
 
     fn advance(mut record: CeremonyRecord) {
         let (era, attempt) = (record.era, record.attempt);
-        if record.phase == Phase::Settle {
-            Self::drop_complaints_under_former_keys(&mut record);
+        if record.phase == Phase::Deliver {
+            let accusers = (1u16..).zip(&record.seats).filter(|(_, seat)| seat.key.is_some());
+            Self::drop_undeliverable(&mut record.complaints, accusers.map(|(index, seat)| (index, seat.gatekeeper)));
         }
         let before = record.clone();
         let ended = end_phase(&mut record);
@@ -136,17 +141,19 @@ impl<T: Config> Pallet<T> {
         Self::abandon(era, attempt);
     }
 
-    /// At the end of an attempt, a complaint counts only if its maker still has the key registered under which it complained: a dealer
-    /// verifies the evidence of a key that is registered, so that it could not seal to one that was replaced meanwhile.
-    fn drop_complaints_under_former_keys(record: &mut CeremonyRecord) {
-        let registered = |gatekeeper: WorkerId| Workers::<T>::get(gatekeeper).map(|worker| worker.encryption_key);
-        let mut former = BTreeSet::new();
-        for (index, seat) in (1u16..).zip(&record.seats) {
-            if seat.key.is_some() && seat.key != registered(seat.gatekeeper) {
-                former.insert(index);
-            }
-        }
-        record.complaints.retain(|complaint| !former.contains(&complaint.accuser));
+    /// At the end of `Deliver`, a complaint on which nothing was delivered counts only if dealers could verify its maker, and so seal to it:
+    /// if that is active, under a registration that is as old as the shortest such phase. Whose registration lapses when it has complained,
+    /// and is renewed when it is too late, would have all dealers left out. The long-lived key of the registration may be another by then:
+    /// nothing is sealed to that one.
+    pub(crate) fn drop_undeliverable(complaints: &mut Vec<Complaint>, accusers: impl Iterator<Item = (u16, WorkerId)>) {
+        let now = Self::now();
+        let is_in_reach = |gatekeeper: &WorkerId| {
+            attestation::Pallet::<T>::active(gatekeeper, Role::Gatekeeper)
+                .is_some_and(|worker| worker.registered_at.saturating_add(LEAST_PHASE_BLOCKS) <= now)
+        };
+        let out_of_reach: BTreeSet<u16> =
+            accusers.filter(|(_, gatekeeper)| !is_in_reach(gatekeeper)).map(|(index, _)| index).collect();
+        complaints.retain(|complaint| complaint.delivered.is_some() || !out_of_reach.contains(&complaint.accuser));
     }
 
     /// Blocks of a phase that begins now.
@@ -193,7 +200,10 @@ impl<T: Config> Pallet<T> {
         let seated = Self::seats_in(era).into_iter().find(|(seated, _)| seated == gatekeeper);
         let Some((_, validator)) = seated else { return };
         Convictions::<T>::insert(gatekeeper, era);
-        Self::unbind(&validator, gatekeeper);
+        // Whoever it is bound to by now: it may have moved to another validator, who did nothing, and has no seat with it either.
+        if let Some(bound) = Validators::<T>::get(gatekeeper) {
+            Self::unbind(&bound, gatekeeper);
+        }
         Self::deposit_event(Event::Convicted { validator: validator.clone(), gatekeeper: *gatekeeper, offence });
         let fraction = CurrentPolicy::<T>::get().fault;
         if !fraction.is_zero() {

@@ -4,8 +4,9 @@
 //! elected, four at least; the elected set takes over only after its gatekeepers made their root, with as many as that root needs;
 //! until then staking plans no era, so that the present set keeps its seats, its exposure and its bonds, for as long as it takes; and no set is
 //! elected while identities are made or handed over.
-//! Whoever withdraws from a set that waits is fined, and a set that is given up takes its root with it, unless clusters go over to that
-//! already. Staking asks through the runtime's election provider; who stands is the validators' own choice, who wins the nominators'.
+//! Whoever withdraws from a set that waits is fined, whoever's gatekeeper is convicted does not take over with it, whatever it binds
+//! since, and a set that is given up takes its root with it, unless clusters go over to that already. Staking asks through the runtime's
+//! election provider; who stands is the validators' own choice, who wins the nominators'.
 
 use crate::{pallet::*, Elected, Election, Misdeed, Offence, Plan, Punish, LEAST_SEATS};
 use alloc::{collections::BTreeSet, vec::Vec};
@@ -58,14 +59,23 @@ impl<T: Config> Pallet<T> {
                     seated
                 }
             }
-            // A gatekeeper that lapsed for a moment keeps its seat; one that is convicted is bound to nobody.
+            // A gatekeeper that lapsed for a moment keeps its seat, and one that another replaced had it. Whoever's was convicted does not
+            // take over with this set, whatever it bound since: that one may have no share of the root that the set is to have.
             Election::Ready(set) => {
-                let set: BTreeSet<_> = set.into_iter().collect();
+                let convicted = Self::convicted_of_plan();
+                let set: BTreeSet<_> = set.into_iter().filter(|validator| !convicted.contains(validator)).collect();
                 let stands = |validator: &T::AccountId| set.contains(validator) && Seats::<T>::contains_key(validator);
                 targets.into_iter().filter(stands).collect()
             }
             Election::Withheld => Vec::new(),
         }
+    }
+
+    /// Validators of the set that waits whose gatekeepers, which had its seats, are convicted.
+    fn convicted_of_plan() -> BTreeSet<T::AccountId> {
+        let seats = Planned::<T>::get().map(|plan| Self::seats_in(plan.era)).unwrap_or_default();
+        let convicted = seats.into_iter().filter(|(gatekeeper, _)| Convictions::<T>::contains_key(gatekeeper));
+        convicted.map(|(_, validator)| validator).collect()
     }
 
     /// Makes a set that was elected wait, and starts its ceremony.

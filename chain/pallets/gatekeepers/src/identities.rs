@@ -12,7 +12,7 @@
 //! share of an honest dealer that nobody disputes, or that a former holder forgets its shares.
 
 use crate::{pallet::*, Offence, WeightInfo, LEAST_SEATS};
-use alloc::{collections::BTreeSet, vec, vec::Vec};
+use alloc::{vec, vec::Vec};
 use frame_support::{
     dispatch::{DispatchResultWithPostInfo, Pays, PostDispatchInfo},
     ensure,
@@ -22,7 +22,7 @@ use frame_support::{
 use phala_pallet_attestation as attestation;
 use phala_protocol::{
     attestation::Role,
-    ceremony::{Attachment, Circumstances, Fault, Phase, MAX_SEATS},
+    ceremony::{Attachment, Fault, Phase, MAX_SEATS},
     identities::{
         end_phase, is_complete, show, take, IdentityCeremonyRecord, IdentityNext, IdentityRecord, NotShown,
         SignedIdentityStatement,
@@ -113,8 +113,7 @@ impl<T: Config> Pallet<T> {
         let registered = attestation::Pallet::<T>::active(&gatekeeper, Role::Gatekeeper);
         let registered = registered.ok_or(Error::<T>::NotAGatekeeper)?;
         ensure!(Self::is_identity_signed(signed, &gatekeeper), Error::<T>::BadSignature);
-        let circumstances =
-            Circumstances { genesis: Self::genesis(), now: Self::now(), key: registered.encryption_key };
+        let circumstances = Self::circumstances(&gatekeeper, attachment);
         take(&mut record, index, &statement, attachment, &circumstances).map_err(Error::<T>::from)?;
         Ok((record, registered.operator))
     }
@@ -231,8 +230,12 @@ impl<T: Config> Pallet<T> {
 
     fn advance_identities(mut record: IdentityCeremonyRecord) {
         let (era, attempt) = (record.era, record.attempt);
-        if record.phase == Phase::Settle {
-            Self::drop_identity_complaints_under_former_keys(&mut record);
+        if record.phase == Phase::Deliver {
+            let accusers = (1u16..).zip(&record.holders).filter(|(_, holder)| holder.key.is_some());
+            Self::drop_undeliverable(
+                &mut record.complaints,
+                accusers.map(|(index, holder)| (index, holder.gatekeeper)),
+            );
         }
         let before = record.clone();
         let ended = end_phase(&mut record);
@@ -283,18 +286,6 @@ impl<T: Config> Pallet<T> {
         let IdentityCeremonyRecord { era, attempt, until, .. } = record;
         Self::deposit_event(Event::IdentitiesPhaseBegan { era, attempt, phase, until });
         IdentityCeremony::<T>::put(record);
-    }
-
-    /// As in the ceremony of the root, and for the same reason.
-    fn drop_identity_complaints_under_former_keys(record: &mut IdentityCeremonyRecord) {
-        let mut former = BTreeSet::new();
-        for (index, holder) in (1u16..).zip(&record.holders) {
-            let registered = || attestation::Workers::<T>::get(holder.gatekeeper).map(|worker| worker.encryption_key);
-            if holder.key.is_some() && holder.key != registered() {
-                former.insert(index);
-            }
-        }
-        record.complaints.retain(|complaint| !former.contains(&complaint.accuser));
     }
 
     fn end_identities(era: u32, attempt: u32) {

@@ -22,6 +22,7 @@ pub mod absences;
 mod ceremony;
 mod committee;
 mod election;
+mod events;
 mod identities;
 mod roots;
 mod seats;
@@ -37,6 +38,8 @@ pub use types::{
 };
 pub use weights::WeightInfo;
 
+use frame_support::pallet_macros::import_section;
+
 /// Seats of a ceremony at least: with fewer, the threshold is all of them, and one machine that is down stops the network.
 pub const LEAST_SEATS: usize = 4;
 
@@ -48,6 +51,7 @@ pub const MOST_READMISSIONS: u32 = 5;
 pub const REMEMBERED_ERAS: u32 = 28;
 
 #[allow(clippy::expect_used, reason = "FRAME's macros expand to it")]
+#[import_section(events::events)]
 #[frame_support::pallet]
 pub mod pallet {
     use super::{Beacon, Clusters, Elected, HandOver, Offence, Plan, Policy, Punish, SilenceRecord, WeightInfo};
@@ -206,305 +210,6 @@ pub mod pallet {
         }
     }
 
-    #[pallet::event]
-    #[pallet::generate_deposit(pub(super) fn deposit_event)]
-    pub enum Event<T: Config> {
-        /// A validator runs a gatekeeper.
-        SeatRegistered {
-            /// The validator.
-            validator: T::AccountId,
-            /// Its gatekeeper.
-            gatekeeper: WorkerId,
-        },
-        /// A validator runs a gatekeeper no more, and is not electable.
-        SeatLeft {
-            /// The validator.
-            validator: T::AccountId,
-            /// What was its gatekeeper.
-            gatekeeper: WorkerId,
-        },
-        /// A ceremony began.
-        CeremonyStarted {
-            /// The era whose root is made.
-            era: u32,
-            /// Its first attempt.
-            attempt: u32,
-            /// Shares that will open the root.
-            threshold: u16,
-            /// The seats, by index from 1.
-            seats: Vec<WorkerId>,
-        },
-        /// A phase began.
-        PhaseBegan {
-            /// The era.
-            era: u32,
-            /// The attempt.
-            attempt: u32,
-            /// The phase.
-            phase: Phase,
-            /// Its last block, if it is not over before.
-            until: BlockNumber,
-        },
-        /// A seat made a statement; what it says stands in the ceremony's record.
-        Stated {
-            /// The era.
-            era: u32,
-            /// The attempt.
-            attempt: u32,
-            /// The seat's index, from 1.
-            index: u16,
-        },
-        /// What stands beside a statement: a key, a sealed delivery or a package. Other seats' TEEs check it against the record.
-        Attached {
-            /// The era.
-            era: u32,
-            /// The attempt.
-            attempt: u32,
-            /// The index of the seat that made the statement, from 1.
-            index: u16,
-            /// What stands beside it.
-            attachment: Attachment,
-        },
-        /// A seat takes no part in what follows of the ceremony.
-        LeftOut {
-            /// The era.
-            era: u32,
-            /// The attempt that showed it.
-            attempt: u32,
-            /// Whose seat.
-            gatekeeper: WorkerId,
-            /// Why.
-            fault: Fault,
-        },
-        /// Too few were left: those that were absent take part again.
-        Readmitted {
-            /// The era.
-            era: u32,
-            /// How many.
-            seats: u32,
-        },
-        /// A ceremony ended without a root: more seats are convicted than a root can lack, too many were absent too often, or another
-        /// root was recorded meanwhile.
-        CeremonyAbandoned {
-            /// The era.
-            era: u32,
-            /// Its last attempt.
-            attempt: u32,
-        },
-        /// Governance cancelled a ceremony.
-        CeremonyCancelled {
-            /// The era.
-            era: u32,
-            /// Its last attempt.
-            attempt: u32,
-        },
-        /// A ceremony made a root. It does not answer yet.
-        RootMade {
-            /// Its era.
-            era: u32,
-            /// The attempt that made it.
-            attempt: u32,
-            /// Its share list.
-            share_list: Hash,
-            /// Seats that hold a share.
-            holders: u32,
-            /// The first block in which clusters go over to it. Where there are none, it answers then.
-            from: BlockNumber,
-        },
-        /// Clusters go over to a root. Nothing takes it back.
-        HandOverBegan {
-            /// Its era.
-            era: u32,
-            /// Clusters that need the root before.
-            clusters: u32,
-        },
-        /// Governance cancelled a root before it answered.
-        NextCancelled {
-            /// Its era.
-            era: u32,
-        },
-        /// A root answers: no cluster needs a former one.
-        RootActive {
-            /// Its era.
-            era: u32,
-        },
-        /// A root that waited is dropped: another was recorded meanwhile, or its set was given up.
-        NextDropped {
-            /// Its era.
-            era: u32,
-        },
-        /// A gatekeeper did what no gatekeeper does by mistake of others. It takes no seat any more; its validator's stake is punished.
-        Convicted {
-            /// Whose gatekeeper, when it had the seat.
-            validator: T::AccountId,
-            /// The gatekeeper.
-            gatekeeper: WorkerId,
-            /// What it did.
-            offence: Offence,
-        },
-        /// A root was made, or given up, without a validator's gatekeeper, which had a seat.
-        Absent {
-            /// The validator.
-            validator: T::AccountId,
-            /// Roots in a row; those that were fined for are not counted again.
-            times: u32,
-        },
-        /// Identities were made, handed over or given up without a validator's gatekeeper, which was to take part.
-        AbsentFromIdentities {
-            /// The validator.
-            validator: T::AccountId,
-            /// Ceremonies in a row; those that were fined for are not counted again.
-            times: u32,
-        },
-        /// A period of the beacon had no value, and a validator's gatekeeper gave no partial for it.
-        Silent {
-            /// The validator.
-            validator: T::AccountId,
-            /// The era whose beacon key answers.
-            era: u32,
-            /// The period.
-            period: u32,
-            /// Times since the last fine, as far as they count.
-            times: u32,
-        },
-        /// A set was elected, and waits for its gatekeepers' root.
-        SetPlanned {
-            /// The root's era.
-            era: u32,
-            /// How many validators.
-            validators: u32,
-        },
-        /// The set that waited is the next session's.
-        SetReady {
-            /// The root's era.
-            era: u32,
-        },
-        /// The set that waited was given up: its ceremony ended without a root, or too few of it still stand for election.
-        PlanDropped {
-            /// The era.
-            era: u32,
-        },
-        /// A validator of the set that waited gave its seat or its candidacy back.
-        Withdrew {
-            /// The era.
-            era: u32,
-            /// Who.
-            validator: T::AccountId,
-        },
-        /// The elected set starts no ceremony, and the present one stays: too few gatekeepers, or too many of one vendor.
-        ElectionRefused {
-            /// Validators that were elected.
-            validators: u32,
-        },
-        /// A validator voted for a committee of the brake.
-        CommitteeVoted {
-            /// Who.
-            validator: T::AccountId,
-            /// For whom.
-            members: Members,
-            /// How many of the seats are for the same committee now.
-            agreeing: u32,
-            /// How many elect it.
-            needed: u32,
-        },
-        /// The governed policy changed.
-        PolicySet {
-            /// The policy.
-            policy: Policy,
-        },
-        /// A ceremony of identities began: the seats of the root that answers make the keys, or receive them.
-        IdentitiesStarted {
-            /// The root's era.
-            era: u32,
-            /// Its first attempt.
-            attempt: u32,
-            /// Shares that will sign.
-            threshold: u16,
-            /// Whether keys are made; otherwise those who hold them hand them over.
-            made: bool,
-        },
-        /// A phase of a ceremony of identities began.
-        IdentitiesPhaseBegan {
-            /// The era.
-            era: u32,
-            /// The attempt.
-            attempt: u32,
-            /// The phase.
-            phase: Phase,
-            /// Its last block, if it is not over before.
-            until: BlockNumber,
-        },
-        /// A dealer or holder of identities made a statement; what it says stands in the ceremony's record.
-        IdentitiesStated {
-            /// The era.
-            era: u32,
-            /// The attempt.
-            attempt: u32,
-            /// Its index, from 1.
-            index: u16,
-            /// Whether it is a dealer's.
-            of_dealer: bool,
-        },
-        /// What stands beside such a statement. TEEs check it against the record.
-        IdentitiesAttached {
-            /// The era.
-            era: u32,
-            /// The attempt.
-            attempt: u32,
-            /// The index of whoever made the statement, from 1.
-            index: u16,
-            /// Whether that is a dealer's.
-            of_dealer: bool,
-            /// What stands beside it.
-            attachment: Attachment,
-        },
-        /// A dealer or holder takes no part in what follows of the ceremony of identities.
-        IdentitiesLeftOut {
-            /// The era.
-            era: u32,
-            /// The attempt that showed it.
-            attempt: u32,
-            /// Which gatekeeper.
-            gatekeeper: WorkerId,
-            /// Why.
-            fault: Fault,
-        },
-        /// All holders that take part confirmed one record: anyone shows it.
-        IdentitiesAgreed {
-            /// The era.
-            era: u32,
-            /// The attempt.
-            attempt: u32,
-            /// Its hash.
-            record: Hash,
-            /// The last block in which it is taken.
-            until: BlockNumber,
-        },
-        /// The set of this era holds the keys, and nobody else.
-        IdentitiesReceived {
-            /// The era.
-            era: u32,
-            /// The attempt.
-            attempt: u32,
-            /// How many hold a share.
-            holders: u32,
-        },
-        /// A ceremony of identities was given up: too few took part too often, or are left. Whoever held the keys holds them.
-        IdentitiesGivenUp {
-            /// The era.
-            era: u32,
-            /// Its last attempt.
-            attempt: u32,
-        },
-        /// Governance cancelled a ceremony of identities. Whoever held the keys holds them.
-        IdentitiesCancelled {
-            /// The era.
-            era: u32,
-            /// Its last attempt.
-            attempt: u32,
-        },
-    }
-
     #[pallet::error]
     #[derive(PartialEq)]
     pub enum Error<T> {
@@ -512,7 +217,7 @@ pub mod pallet {
         NotAGatekeeper,
         /// The gatekeeper's evidence names another operator: register it with this account.
         NotTheOperator,
-        /// The validator has a gatekeeper already: leave first.
+        /// The gatekeeper is the validator's already: there is nothing to bind.
         AlreadySeated,
         /// The validator, or the gatekeeper, has no seat to take or leave: register it.
         NotSeated,
@@ -591,7 +296,8 @@ pub mod pallet {
 
     #[pallet::call]
     impl<T: Config> Pallet<T> {
-        /// Binds a registered gatekeeper, whose evidence names the sender as operator, to the sender's validator.
+        /// Binds a registered gatekeeper, whose evidence names the sender as operator, to the sender's validator, in the place of the one
+        /// that it has, if it has one. A seat of a ceremony or a root stays the former one's.
         #[pallet::call_index(0)]
         #[pallet::weight(<T as Config>::WeightInfo::bind())]
         pub fn register_seat(origin: OriginFor<T>, gatekeeper: WorkerId) -> DispatchResult {

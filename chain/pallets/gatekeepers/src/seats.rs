@@ -1,6 +1,7 @@
 //! Which validator runs which gatekeeper.
 //!
-//! Guarantees: one gatekeeper for one validator; a binding counts only while the registry holds the gatekeeper active in its role and
+//! Guarantees: one gatekeeper for one validator, which another one replaces in one step; a seat of a ceremony or a root stays that of the
+//! gatekeeper that it was given to; a binding counts only while the registry holds the gatekeeper active in its role and
 //! names the validator as its operator; who was convicted is bound to nobody again. Validators control the calls.
 
 use crate::pallet::*;
@@ -28,10 +29,15 @@ impl<T: Config> Pallet<T> {
             attestation::Pallet::<T>::active(&gatekeeper, Role::Gatekeeper).ok_or(Error::<T>::NotAGatekeeper)?;
         ensure!(record.operator == Self::account(&who), Error::<T>::NotTheOperator);
         ensure!(!Convictions::<T>::contains_key(gatekeeper), Error::<T>::Convicted);
-        ensure!(!Seats::<T>::contains_key(&who), Error::<T>::AlreadySeated);
+        let replaced = Seats::<T>::get(&who);
+        ensure!(replaced != Some(gatekeeper), Error::<T>::AlreadySeated);
         // Its evidence names the sender now: whoever it was bound to before is its operator no more.
         if let Some(former) = Validators::<T>::get(gatekeeper) {
             Self::unbind(&former, &gatekeeper);
+        }
+        // In one step: a validator without a gatekeeper for a block is not elected in it, and is fined if its set waits to take over.
+        if let Some(replaced) = replaced {
+            Self::unbind(&who, &replaced);
         }
         Seats::<T>::insert(&who, gatekeeper);
         Validators::<T>::insert(gatekeeper, &who);

@@ -1,7 +1,8 @@
 //! What seats say: their statements, and the proof that one contradicted itself.
 //!
 //! Guarantees: a statement counts when its seat is an active gatekeeper, signed it for this chain, era and attempt, and
-//! [`phala_protocol::ceremony::take`] takes it; what is refused changes nothing. What stands beside a statement is kept as a hash in the
+//! [`phala_protocol::ceremony::take`] takes it, and a key beside it when the gatekeeper announced that one under its identity; what is
+//! refused changes nothing. What stands beside a statement is kept as a hash in the
 //! record; its bytes are in the block and in its events, and cost no state. Gatekeepers' TEEs control what is signed, whoever pays
 //! carries it. Which transactions come first in a block because they carry one that is awaited is the runtime's to say, by
 //! [`Pallet::is_awaited`].
@@ -46,11 +47,25 @@ impl<T: Config> Pallet<T> {
         let gatekeeper = record.seat(signed.index).ok_or(Error::<T>::NoSuchSeat)?.gatekeeper;
         ensure!(record.takes_part(signed.index), Error::<T>::TakesNoPart);
         let registered = attestation::Pallet::<T>::active(&gatekeeper, Role::Gatekeeper);
-        let key = registered.ok_or(Error::<T>::NotAGatekeeper)?.encryption_key;
+        ensure!(registered.is_some(), Error::<T>::NotAGatekeeper);
         ensure!(Self::is_signed(signed, &gatekeeper), Error::<T>::BadSignature);
-        let circumstances = Circumstances { genesis: Self::genesis(), now: Self::now(), key };
+        let circumstances = Self::circumstances(&gatekeeper, attachment);
         take(&mut record, signed.index, &signed.statement, attachment, &circumstances).map_err(Error::<T>::from)?;
         Ok(record)
+    }
+
+    /// Under what a statement of this gatekeeper is taken: with a key beside it, its announcement is verified too. One that is no key is not,
+    /// and not taken.
+    pub(crate) fn circumstances(gatekeeper: &WorkerId, attachment: Option<&Attachment>) -> Circumstances {
+        let genesis = Self::genesis();
+        let announced = match attachment {
+            Some(Attachment::Key(key)) => {
+                key.is_well_formed()
+                    && attestation::signed_by(gatekeeper, &key.signature, &key.signing_payload(&genesis))
+            }
+            Some(Attachment::Parcel(_) | Attachment::Package(_)) | None => false,
+        };
+        Circumstances { genesis, now: Self::now(), announced }
     }
 
     /// Whether `sender` is the operator of the seat that made this statement, and the chain would take it in the present block, which is

@@ -18,8 +18,8 @@ use phala_pallet_attestation::{EvaluationCap, Listings, Measurements, NextRoot, 
 use phala_protocol::{
     attestation::{encryption_key_hash, Assurance, Listing, Role, Version},
     ceremony::{
-        delivery_hash, package_hash, Attachment, CeremonyRecord, Confirmed, Fault, Parcel, ParcelHeader, ParcelKind,
-        Phase, SignedStatement, Statement,
+        delivery_hash, package_hash, AnnouncedKey, Attachment, CeremonyAttempt, CeremonyRecord, Confirmed, Fault,
+        Parcel, ParcelHeader, ParcelKind, Phase, SignedStatement, Statement,
     },
     chain_state::{AllowedMeasurement, RootRecord, WorkerRecord},
     storage, Hash, WorkerId,
@@ -138,6 +138,13 @@ fn bind(number: u8) -> DispatchResult {
     Gatekeepers::register_seat(RuntimeOrigin::signed(account(number)), id(number))
 }
 
+/// Registers gatekeeper `number` with the operator of another number, whose validator binds it in the place of its own.
+fn replace_by(operator: u8, number: u8) -> DispatchResult {
+    attest(number);
+    Workers::<Test>::mutate(id(number), |record| record.as_mut().unwrap().operator.0 = [operator; 32]);
+    Gatekeepers::register_seat(RuntimeOrigin::signed(account(operator)), id(number))
+}
+
 /// A development network in block 1 with as many validators, each bound to its gatekeeper.
 fn network(validators: u8) -> sp_io::TestExternalities {
     Development::set(true);
@@ -227,7 +234,7 @@ fn submit(statement: SignedStatement) -> DispatchResultWithPostInfo {
 /// What its gatekeeper puts beside a statement.
 fn beside(said: &SignedStatement) -> Option<Attachment> {
     match said.statement {
-        Statement::Complain { .. } => Some(Attachment::Key(vec![said.index as u8])),
+        Statement::Complain { .. } => Some(Attachment::Key(key_of(said.index as u8, said.index as u8))),
         Statement::Deliver { accuser, .. } => Some(Attachment::Parcel(parcel(said.index as u8, accuser as u8))),
         Statement::Answer { .. } => Some(Attachment::Package(vec![said.index as u8])),
         _ => None,
@@ -241,7 +248,27 @@ fn parcel(dealer: u8, accuser: u8) -> Parcel {
 }
 
 fn delivered(dealer: u8, accuser: u8) -> Hash {
-    delivery_hash(&encryption_key_hash(&[accuser]), &parcel(dealer, accuser))
+    delivery_hash(&encryption_key_hash(&key_bytes(accuser)), &parcel(dealer, accuser))
+}
+
+/// The key of a number: anybody can seal to it, and nobody opens it.
+fn key_bytes(number: u8) -> Vec<u8> {
+    let mut key = vec![0; 1_216];
+    key[1_184] = number;
+    key
+}
+
+/// The key of a number, which `signer` announces for an attempt.
+fn announced(of: CeremonyAttempt, number: u8, signer: u8) -> AnnouncedKey {
+    let unsigned = AnnouncedKey { of, key: key_bytes(number), signature: [0; 64] };
+    let signature = pair(signer).sign(&unsigned.signing_payload(&Gatekeepers::genesis())).0;
+    AnnouncedKey { signature, ..unsigned }
+}
+
+/// The same for the attempt at a root that is under way.
+fn key_of(number: u8, signer: u8) -> AnnouncedKey {
+    let CeremonyRecord { era, attempt, .. } = record();
+    announced(CeremonyAttempt::root(era, attempt), number, signer)
 }
 
 fn say(index: u8, statement: Statement) -> DispatchResult {

@@ -114,7 +114,7 @@ fn a_partial_is_charged_before_for_the_key_that_the_chain_has() {
             let call = Call::<Test>::submit_partial { era, period: 0, partial: key.partial(1, 0) };
             call.get_dispatch_info().call_weight
         };
-        assert_eq!(charged(0), <() as WeightInfo>::complete(3, 4));
+        assert_eq!(charged(0), <() as WeightInfo>::submitted_at_most(3, 4));
         assert_eq!(charged(1), <() as WeightInfo>::look());
         assert_eq!(submit(1, 0, key.partial(1, 0)).unwrap_err().post_info.actual_weight, Some(charged(1)));
     });

@@ -126,7 +126,12 @@ fn a_convicted_validator_does_not_take_over_with_its_set() {
         run_out();
         make_root(1..=4);
         assert_eq!(Gatekeepers::electable(accounts(1..=5)), accounts(1..=4));
+        // Nor with another gatekeeper, which has no share of the root either.
+        assert_ok!(replace_by(5, 6));
+        assert_eq!(Gatekeepers::electable(accounts(1..=5)), accounts(1..=4));
         assert!(takes_over(accounts(1..=4)));
+        // With that one it stands in the next election.
+        assert_eq!(Gatekeepers::electable(accounts(1..=5)), accounts(1..=5));
     });
 }
 
@@ -144,6 +149,22 @@ fn one_of_four_that_withdraws_stalls_nothing_and_is_fined() {
         let fine = CurrentPolicy::<Test>::get().fine;
         assert_eq!(fined(), [(account(4), Offence::Withdrawal, fine)]);
         assert!(happened(Event::Withdrew { era: 0, validator: account(4) }));
+    });
+}
+
+#[test]
+fn one_of_four_whose_lost_gatekeeper_is_replaced_takes_over_and_is_not_fined() {
+    asking(4).execute_with(|| {
+        assert_ok!(Gatekeepers::plan(accounts(1..=4)));
+        make_root(1..=4);
+        assert_ok!(replace_by(4, 5));
+        Gatekeepers::fine_withdrawn(|_| true);
+        assert_eq!(Gatekeepers::electable(accounts(1..=4)), accounts(1..=4));
+        assert!(takes_over(accounts(1..=4)));
+        assert!(Punished::get().is_empty());
+        // The other one has its seat with the next set.
+        assert_ok!(Gatekeepers::plan(accounts(1..=4)));
+        assert_eq!(record().seats.iter().map(|seat| seat.gatekeeper).collect::<Vec<_>>(), ids([1, 2, 3, 5]));
     });
 }
 

@@ -127,17 +127,45 @@ fn a_dealer_that_does_not_answer_a_dispute_is_left_out_and_whoever_disputes_noth
 }
 
 #[test]
-fn whoever_registers_another_key_after_it_complained_accuses_nobody() {
+fn whoever_complained_and_is_active_no_more_accuses_nobody() {
+    fn change(what: fn(&mut WorkerRecord)) {
+        Workers::<Test>::mutate(id(1), |worker| what(worker.as_mut().unwrap()));
+    }
+    let cases: [(fn(), bool); 5] = [
+        (|| {}, true),
+        // Another key of its registration changes nothing: nothing is sealed to that one.
+        (|| change(|worker| worker.encryption_key = [9; 32]), true),
+        // Nobody who does not know it yet can verify it.
+        (|| Workers::<Test>::remove(id(1)), false),
+        (|| change(|worker| worker.valid_until = 0), false),
+        // It lapsed, and was renewed in the phase's last block.
+        (|| change(|worker| worker.registered_at = record().until), false),
+    ];
+    for (change, counts) in cases {
+        sharing(4).execute_with(|| {
+            assert_ok!(complain(1, 4));
+            confirm([2, 3, 4]);
+            run_out();
+            change();
+            run_out();
+            assert_eq!((stand(), record().complaints.len()), ((0, Phase::Settle), usize::from(counts)));
+            run_out();
+            let absent = Some(Fault::Absent);
+            let expected = if counts { vec![None, None, None, absent] } else { vec![absent, None, None, None] };
+            assert_eq!((stand(), left_out()), ((1, Phase::Commit), expected));
+        });
+    }
+}
+
+#[test]
+fn what_was_delivered_and_disputed_is_answered_whatever_becomes_of_the_accusers_registration() {
     sharing(4).execute_with(|| {
         assert_ok!(complain(1, 4));
         confirm([2, 3, 4]);
+        to_settle([(1, 4)]);
+        Workers::<Test>::remove(id(1));
         run_out();
-        // Nobody can seal to the key under which it complained.
-        Workers::<Test>::mutate(id(1), |record| record.as_mut().unwrap().encryption_key = [9; 32]);
-        run_out();
-        assert_eq!((stand(), record().complaints.len()), ((0, Phase::Settle), 1));
-        run_out();
-        assert_eq!((stand(), left_out()), ((1, Phase::Commit), vec![Some(Fault::Absent), None, None, None]));
+        assert_eq!(left_out(), vec![None, None, None, Some(Fault::Absent)]);
     });
 }
 
@@ -280,6 +308,20 @@ fn whoever_is_missing_from_three_roots_in_a_row_is_fined() {
     });
 }
 
+#[test]
+fn warnings_are_the_validators_whichever_gatekeeper_it_binds() {
+    started(4).execute_with(|| {
+        for another in [5, 6] {
+            make_root(1..=3);
+            assert_ok!(replace_by(4, another));
+            assert_ok!(start([1, 2, 3, another]));
+        }
+        assert!(punished().is_empty());
+        make_root(1..=3);
+        assert_eq!(punished(), [(account(4), Offence::Absence)]);
+    });
+}
+
 fn report(first: SignedStatement, second: SignedStatement) -> DispatchResult {
     let reported = Gatekeepers::report_equivocation(RuntimeOrigin::signed(ANYBODY), first, second);
     reported.map(|_| ()).map_err(|refused| refused.error)
@@ -312,6 +354,27 @@ fn two_statements_of_which_one_can_be_true_convict_their_seat_also_afterwards() 
         assert_eq!(Punished::get()[0].reporters, [ANYBODY]);
         assert_eq!(report(first, second), Err(Error::<Test>::Convicted.into()));
         assert_noop!(bind(4), Error::<Test>::Convicted);
+    });
+}
+
+#[test]
+fn whoever_had_the_seat_pays_and_nobody_keeps_a_convicted_gatekeeper_whatever_was_bound_since() {
+    started(5).execute_with(|| {
+        let both = |index: u8| [[1; 32], [2; 32]].map(|package| signed(index, Statement::Commit { package }));
+        let said = [both(4), both(5)];
+        // The fourth one binds another machine, and the fifth one's machine moves to the first validator.
+        assert_ok!(replace_by(4, 6));
+        assert_ok!(replace_by(1, 5));
+        for [first, second] in said {
+            assert_ok!(report(first, second));
+        }
+        assert_eq!(punished(), [(account(4), Offence::Equivocation), (account(5), Offence::Equivocation)]);
+        // The other machine did nothing; the one that did is nobody's.
+        let bound = [1, 4, 5].map(|number| Gatekeepers::seat_of(&account(number)));
+        assert_eq!(bound, [None, Some(id(6)), None]);
+        assert_eq!((Validators::<Test>::get(id(4)), Validators::<Test>::get(id(5))), (None, None));
+        assert!(happened(Event::SeatLeft { validator: account(1), gatekeeper: id(5) }));
+        assert_eq!(replace_by(1, 5), Err(Error::<Test>::Convicted.into()));
     });
 }
 

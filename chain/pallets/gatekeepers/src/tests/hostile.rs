@@ -149,16 +149,24 @@ fn what_stands_beside_a_statement_is_what_it_says_and_is_published() {
             assert_eq!(taken.unwrap_err().error, Error::<Test>::WrongAttachment.into());
             assert_eq!(record(), before);
         };
-        refused(signed(1, commitment(1)), Attachment::Key(vec![1]));
+        refused(signed(1, commitment(1)), Attachment::Key(key_of(1, 1)));
         to_share();
         let said = signed(1, Statement::Complain { dealer: 2 });
-        refused(said, Attachment::Key(vec![2]));
+        // A key that another announced, for another attempt or ceremony, or for another chain.
+        refused(said, Attachment::Key(key_of(1, 2)));
+        for of in [CeremonyAttempt::root(0, 1), CeremonyAttempt::root(1, 0), CeremonyAttempt::identities(0, 0)] {
+            refused(said, Attachment::Key(announced(of, 1, 1)));
+            // As it is renamed by whoever carries it.
+            refused(said, Attachment::Key(AnnouncedKey { of: CeremonyAttempt::root(0, 0), ..announced(of, 1, 1) }));
+        }
+        let payload = key_of(1, 1).signing_payload(&[4; 32]);
+        refused(said, Attachment::Key(AnnouncedKey { signature: pair(1).sign(&payload).0, ..key_of(1, 1) }));
         refused(said, Attachment::Package(vec![1]));
         let alone = Gatekeepers::state(RuntimeOrigin::signed(ANYBODY), said);
         assert_eq!(alone.unwrap_err().error, Error::<Test>::WrongAttachment.into());
         let taken = submit(said).unwrap();
         assert_eq!((taken.pays_fee, taken.actual_weight), (Pays::No, Some(<() as WeightInfo>::state_with(4, 1))));
-        let attachment = Attachment::Key(vec![1]);
+        let attachment = Attachment::Key(key_of(1, 1));
         assert!(happened(Event::Attached { era: 0, attempt: 0, index: 1, attachment }));
         to_settle([(1, 2)]);
         let said = signed(2, Statement::Answer { accuser: 1, shares: [[1; 32]; 2] });
@@ -223,7 +231,7 @@ fn a_statement_is_awaited_of_its_seats_operator_and_when_the_next_block_would_ta
         for other in [account(2), ANYBODY] {
             assert!(!Gatekeepers::is_awaited(&other, &good, None), "a copy in another's transaction");
         }
-        assert!(!Gatekeepers::is_awaited(&account(1), &good, Some(&Attachment::Key(vec![1]))));
+        assert!(!Gatekeepers::is_awaited(&account(1), &good, Some(&Attachment::Key(key_of(1, 1)))));
         let wrong = [
             SignedStatement { signature: [0; 64], ..good },
             sign(1, SignedStatement { era: 1, ..good }),

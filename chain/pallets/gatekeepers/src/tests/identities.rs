@@ -303,37 +303,45 @@ fn gatekeepers_that_are_convicted_receive_nothing_however_few_are_left() {
 }
 
 #[test]
-fn whoever_registers_another_key_accuses_no_dealer_of_identities() {
-    for replaced in [false, true] {
+fn whoever_complained_and_is_active_no_more_accuses_no_dealer_of_identities() {
+    for gone in [false, true] {
         with_others_root().execute_with(|| {
             deal(&FIRST);
             let complaint = signed_identity(5, 1, IdentityStatement::Complain { dealer: 1 });
-            let submit = |key: u8| {
-                let beside = Some(Attachment::Key(vec![key]));
+            let submit = |key: AnnouncedKey| {
+                let beside = Some(Attachment::Key(key));
                 Gatekeepers::state_identities(RuntimeOrigin::signed(ANYBODY), complaint, beside)
             };
-            let refused = submit(6).unwrap_err();
-            assert_eq!(refused.error, Error::<Test>::WrongAttachment.into());
-            assert_eq!(refused.post_info.pays_fee, Pays::Yes);
-            let taken = submit(5).unwrap();
+            let own = announced(CeremonyAttempt::identities(1, 0), 5, 5);
+            let of_another = announced(own.of, 5, 6);
+            let of_roots = announced(CeremonyAttempt::root(1, 0), 5, 5);
+            let of_later = announced(CeremonyAttempt::identities(1, 1), 5, 5);
+            for wrong in [of_another, of_roots, of_later] {
+                let refused = submit(wrong).unwrap_err();
+                assert_eq!(refused.error, Error::<Test>::WrongAttachment.into());
+                assert_eq!(refused.post_info.pays_fee, Pays::Yes);
+            }
+            let taken = submit(own.clone()).unwrap();
             // Four dealers and four holders.
             assert_eq!((taken.pays_fee, taken.actual_weight), (Pays::No, Some(<() as WeightInfo>::state_with(8, 1))));
-            let attachment = Attachment::Key(vec![5]);
+            let attachment = Attachment::Key(own);
             assert!(happened(Event::IdentitiesAttached { era: 1, attempt: 0, index: 1, of_dealer: false, attachment }));
             for (number, index) in [(6, 2), (7, 3), (8, 4)] {
                 assert_ok!(tell(signed_identity(number, index, IdentityStatement::Confirm { record: [1; 32] })));
             }
-            for phase in [Phase::Deliver, Phase::Settle] {
-                at(ceremony().until + 1);
-                assert_eq!((ceremony().phase, ceremony().complaints.len()), (phase, 1));
+            at(ceremony().until + 1);
+            assert_eq!((ceremony().phase, ceremony().complaints.len()), (Phase::Deliver, 1));
+            // Another key of its registration changes nothing: nothing is sealed to that one.
+            Workers::<Test>::mutate(id(5), |record| record.as_mut().unwrap().encryption_key = [9; 32]);
+            if gone {
+                Workers::<Test>::remove(id(5));
             }
-            if replaced {
-                Workers::<Test>::mutate(id(5), |record| record.as_mut().unwrap().encryption_key = [9; 32]);
-            }
+            at(ceremony().until + 1);
+            assert_eq!((ceremony().phase, ceremony().complaints.len()), (Phase::Settle, usize::from(!gone)));
             at(ceremony().until + 1);
             // The dealer owed it a delivery, or nobody could seal to it.
             let absent = Some(Fault::Absent);
-            let (dealer, holder) = if replaced { (None, absent) } else { (absent, None) };
+            let (dealer, holder) = if gone { (None, absent) } else { (absent, None) };
             assert_eq!((ceremony().attempt, ceremony().phase), (1, Phase::Commit));
             assert_eq!((ceremony().dealers[0].left_out, ceremony().holders[0].left_out), (dealer, holder));
         });

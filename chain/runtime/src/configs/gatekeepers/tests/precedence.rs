@@ -14,9 +14,8 @@ use phala_crypto::{beacon::BeaconShare, prf::KeyShare, Secret};
 use phala_pallet_beacon::{Due, Keys, Schedule, Timetable};
 use phala_pallet_gatekeepers::{Call, IdentityCeremony};
 use phala_protocol::{
-    attestation::encryption_key_hash,
     beacon::{BeaconHolder, BeaconInput, BeaconPartial, BeaconRecord, DueBeacon},
-    ceremony::Attachment,
+    ceremony::{AnnouncedKey, Attachment, CeremonyAttempt},
     identities::{IdentityHolder, IdentityPoints, IdentityRecord, IdentityStatement, SignedIdentityStatement},
 };
 use scale_info::TypeInfo;
@@ -112,6 +111,15 @@ fn sign(number: u8, statement: SignedStatement) -> SignedStatement {
     SignedStatement { signature: pair(number).sign(&statement.signing_payload(&genesis)).0, ..statement }
 }
 
+/// The key of gatekeeper `number` in the attempt under way, as it announces it.
+fn key_of(number: u8) -> AnnouncedKey {
+    let CeremonyRecord { era, attempt, .. } = Ceremony::<Runtime>::get().unwrap();
+    let of = CeremonyAttempt::root(era, attempt);
+    let unsigned = AnnouncedKey { of, key: vec![0; 1_216], signature: [0; 64] };
+    let genesis: [u8; 32] = System::block_hash(0).into();
+    AnnouncedKey { signature: pair(number).sign(&unsigned.signing_payload(&genesis)).0, ..unsigned }
+}
+
 fn commitment(number: u8) -> SignedStatement {
     signed(number, Statement::Commit { package: [number; 32] })
 }
@@ -166,7 +174,8 @@ fn what_the_chain_would_not_take_has_no_rank_and_costs_a_fee() {
             signed(1, Statement::Confirm(KEYS)),
         ];
         assert!(wrong.into_iter().all(|statement| is_ordinary(1, &state(statement))));
-        let with = RuntimeCall::Gatekeepers(Call::state_with { statement: good, attachment: Attachment::Key(vec![]) });
+        let with =
+            RuntimeCall::Gatekeepers(Call::state_with { statement: good, attachment: Attachment::Key(key_of(1)) });
         let within = RuntimeCall::Utility(pallet_utility::Call::batch { calls: vec![state(good)] });
         assert!(is_ordinary(1, &with) && is_ordinary(1, &within));
         // In the block in whose beginning the phase ends.
@@ -214,12 +223,10 @@ fn of_one_statement_a_pool_holds_one_transaction() {
 #[test]
 fn whatever_a_seat_says_of_another_has_a_place_of_its_own() {
     ceremony().execute_with(|| {
-        let key = encryption_key_hash(&[1]);
-        Workers::<Runtime>::mutate(gatekeeper(1), |worker| worker.as_mut().unwrap().encryption_key = key);
         all_say(|number| Statement::Commit { package: [number; 32] });
         at(3);
         let complain = |dealer| {
-            let attachment = Attachment::Key(vec![1]);
+            let attachment = Attachment::Key(key_of(1));
             let call = Call::state_with { statement: signed(1, Statement::Complain { dealer }), attachment };
             judge(1, 0, 0, &RuntimeCall::Gatekeepers(call)).provides[1].clone()
         };
@@ -242,15 +249,11 @@ fn what_an_account_sends_far_ahead_is_not_looked_at() {
 #[test]
 fn what_all_have_to_say_goes_before_what_a_seat_says_of_another() {
     ceremony().execute_with(|| {
-        for number in 1..=4 {
-            let key = encryption_key_hash(&[number]);
-            Workers::<Runtime>::mutate(gatekeeper(number), |worker| worker.as_mut().unwrap().encryption_key = key);
-        }
         all_say(|number| Statement::Commit { package: [number; 32] });
         at(3);
         let complaint = signed(1, Statement::Complain { dealer: 2 });
         let complain =
-            RuntimeCall::Gatekeepers(Call::state_with { statement: complaint, attachment: Attachment::Key(vec![1]) });
+            RuntimeCall::Gatekeepers(Call::state_with { statement: complaint, attachment: Attachment::Key(key_of(1)) });
         let confirm = state(signed(2, Statement::Confirm(KEYS)));
         assert_eq!(judge(1, 0, 0, &complain).priority, EACH_PAIR);
         assert_eq!(judge(2, 0, 0, &confirm).priority, EACH_SEAT);
