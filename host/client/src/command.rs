@@ -11,43 +11,40 @@
 //! Visible to all: cluster, size class, gas class, time, and who pays. What a command says is not.
 
 use crate::{
-    chain::{map_key, read_record, Included, PalletError, SubmitError},
+    chain::{map_key, read_record, Included, SubmitError},
     deadline::Deadline,
-    entropy,
-    query::AttestedWorker,
-    worker::WorkerEndpoint,
-    Account, Chain, ClientError, ErrorCode, Network, Until,
+    entropy, Account, ClientError, ErrorCode, Network, Until,
 };
 use codec::{Decode, Encode};
 use phala_crypto::{
     envelope::{seal_envelope, Destination},
     hpke::Exporter,
-    merkle,
     xwing::EncapsulationKey,
     Secret,
 };
 use phala_protocol::{
     call::{signing_payload, Call, CallPurpose, SignedCall},
-    chain_state::{ClusterRecord, FinalRecord},
-    envelope::{public_key_hash, Envelope, EnvelopeKind, SizeClass, AEAD_TAG_BYTES, ENCAPSULATED_BYTES, HEADER_BYTES},
-    gas::{GasClass, Surge, BACKLOG_LIMIT},
+    chain_state::ClusterRecord,
+    envelope::{public_key_hash, Envelope, EnvelopeKind, SizeClass},
+    gas::GasClass,
     ids::{Balance, BlockNumber},
-    query::{AnswerContent, QueryRequest},
-    result::{reply_leaf, Failure, Outcome, Reply},
-    storage, AccountId, ClusterId, CodeHash, ContractId, Hash, WorkerId,
+    AccountId, ClusterId, CodeHash, ContractId, Hash,
 };
 use std::{
     sync::atomic::{AtomicU64, Ordering},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+mod fees;
 pub mod intent;
+mod reply;
 pub mod session;
 
+pub use fees::FeeBounds;
 pub use intent::{Fate, Intent, Journal};
+pub use reply::{failure_error, Completed, Failed};
 
-/// Blocks for which the default of `max_fee` covers the price, should it rise as fast as it can: up to e times a full queue's.
-const PRICE_LEAD_BLOCKS: BlockNumber = 8;
+use fees::{class_of, foreseen, unsent};
 
 /// How often we look whether something has happened.
 const POLL: Duration = Duration::from_millis(300);
@@ -90,17 +87,6 @@ impl Default for CommandOptions {
     }
 }
 
-/// What an inbox charges for a command of a class, in 10^-12 PHA.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FeeBounds {
-    /// Its class.
-    pub class: GasClass,
-    /// With the cluster's present backlog and surge.
-    pub now: Balance,
-    /// At the most, for some blocks from now: what is allowed by default.
-    pub most: Balance,
-}
-
 /// A command that is in the inbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Command {
@@ -139,75 +125,6 @@ impl Command {
             // Nothing comes of waiting.
             Some(hint) if error.code == ErrorCode::Refused => said.with_hint(hint),
             _ => said.with_hint(UNANSWERED),
-        }
-    }
-}
-
-/// A command whose reply a final result commits.
-#[derive(Clone, Debug)]
-pub struct Completed {
-    /// The command.
-    pub command: Command,
-    /// The final result, by chain state.
-    pub record: FinalRecord,
-    /// The reply.
-    pub reply: Reply,
-    /// Its salt.
-    pub salt: [u8; 32],
-    /// Its place among the boundary's replies, and their number.
-    pub position: (u32, u32),
-    /// Its Merkle path.
-    pub path: Vec<Hash>,
-    /// Who told it; the proof does not rest on them.
-    pub worker: WorkerId,
-}
-
-impl Completed {
-    /// What the contract returned; an error if it refused or the command failed. The bytes are the contract's.
-    pub fn output(&self) -> Result<&[u8], Failed> {
-        match &self.reply.outcome {
-            Outcome::Returned(output) => Ok(output),
-            Outcome::Reverted(error) => Err(Failed::Reverted(error.clone())),
-            Outcome::Failed(failure) => Err(Failed::Failed(*failure)),
-        }
-    }
-}
-
-/// Why a command had no effect.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Failed {
-    /// The contract refused with this error: see [`crate::abi::Method::decode_error`].
-    Reverted(Vec<u8>),
-    /// It failed before or outside the contract's will.
-    Failed(Failure),
-}
-
-/// A command's failure as an error with a code. A contract's own refusal needs its metadata: give its error as text.
-pub fn failure_error(failed: &Failed, refusal: Option<&str>) -> ClientError {
-    match failed {
-        Failed::Reverted(bytes) => {
-            let text = refusal.map_or_else(|| phala_protocol::ids::to_hex(bytes), str::to_owned);
-            ClientError::new(ErrorCode::ContractError, format!("the contract refuses: {text}"))
-        }
-        Failed::Failed(failure) => {
-            let (code, hint) = match failure {
-                Failure::Trapped => (ErrorCode::Trapped, None),
-                Failure::OutOfGas => (ErrorCode::OutOfGas, Some("give it a higher gas limit")),
-                Failure::Expired | Failure::NonceUsed => (ErrorCode::Expired, Some("send it again")),
-                Failure::NoSuchContract => (ErrorCode::NotFound, Some("its constructor may have failed")),
-                Failure::GasOverClass | Failure::FeeOverMax => (
-                    ErrorCode::OverLimit,
-                    Some("allow a higher fee; until its last block the refused one may still execute if anybody pushes it again"),
-                ),
-                Failure::ReplyTooLong => (ErrorCode::OverLimit, Some("ask the contract for less at once")),
-                Failure::BadSignature => (ErrorCode::Unauthorised, None),
-                _ => (ErrorCode::Refused, None),
-            };
-            let error = ClientError::new(code, failure.to_string());
-            match hint {
-                Some(hint) => error.with_hint(hint),
-                None => error,
-            }
         }
     }
 }
@@ -258,11 +175,6 @@ fn closed(cluster: ClusterId, so: &str) -> ClientError {
     ClientError::new(ErrorCode::Refused, message).with_hint("use another cluster; what was final there stays so")
 }
 
-/// Whether the item in `sequence` has no final result, and never will: its cluster is closed.
-fn is_lost(record: &ClusterRecord, sequence: u64) -> bool {
-    record.is_closed() && sequence >= record.final_count
-}
-
 /// Seals a plaintext under the open epoch's key, in the smallest size class that holds it.
 fn seal_hybrid(
     record: &ClusterRecord,
@@ -303,54 +215,6 @@ impl Carrier<'_> {
 }
 
 impl Network {
-    /// What the inbox of `cluster` charges for a command with this gas limit; the transaction that carries it costs
-    /// [`Self::transaction_fee`] beside. By the node's word: what is charged is decided by `max_fee`.
-    pub async fn fee_bounds(&self, cluster: ClusterId, gas_limit: u64) -> Result<FeeBounds, ClientError> {
-        let class = class_of(gas_limit)?;
-        let (record, height) = self.cluster(cluster).await?;
-        self.bounds(cluster, &record, height, class, EnvelopeKind::Call).await
-    }
-
-    /// What the transaction costs that carries one command whose envelope is of `size`, in 10^-12 PHA: by its bytes and weight, and
-    /// without what the inbox charges. By the node's word; `max_fee` does not bound it.
-    pub async fn transaction_fee(&self, cluster: ClusterId, size: SizeClass) -> Result<Balance, ClientError> {
-        // It does not depend on who pays, nor on the gas class, nor on what is in the envelope.
-        let nobody = Account::generate("nobody")?;
-        let envelope = vec![0; call_envelope_bytes(size)];
-        let call = crate::chain::ChainCall::push(cluster, GasClass::Small, vec![envelope], Balance::MAX);
-        self.chain().fee_estimate(&nobody, &call).await
-    }
-
-    /// What storing `wasm` holds back of its uploader's funds, in 10^-12 PHA: nothing if the chain has it already. The node's word.
-    pub async fn code_deposit(&self, wasm: &[u8]) -> Result<Balance, ClientError> {
-        let key = phala_protocol::storage::code_key(&CodeHash::of(wasm));
-        if self.chain().storage_raw(&key, None).await?.is_some() {
-            return Ok(0);
-        }
-        let per_byte: Balance = self.chain().constant("Contracts", "DepositPerByte").await?;
-        Ok(per_byte.saturating_mul(wasm.len() as Balance))
-    }
-
-    async fn bounds(
-        &self,
-        cluster: ClusterId,
-        record: &ClusterRecord,
-        height: BlockNumber,
-        class: GasClass,
-        kind: EnvelopeKind,
-    ) -> Result<FeeBounds, ClientError> {
-        let (chain, key) = (self.chain(), cluster.encode());
-        let backlog: u64 = chain.storage(&map_key("Inbox", "Backlog", &key), None).await?.unwrap_or_default();
-        let surge: Surge = chain.storage(&map_key("Inbox", "Surges", &key), None).await?.unwrap_or_default();
-        let surge = surge.advanced(backlog, height);
-        let openings = openings(chain, record, kind).await?;
-        Ok(FeeBounds {
-            class,
-            now: surge.price(class, backlog).saturating_add(openings),
-            most: surge.most_within(class, PRICE_LEAD_BLOCKS).saturating_add(openings),
-        })
-    }
-
     /// Sends a command to `contract`: returns when it is in a finalised block, before it is executed. `input` is what
     /// [`crate::abi::Method::encode_input`] makes.
     pub async fn call(
@@ -419,100 +283,6 @@ impl Network {
         let contract = ContractId::derive(self.genesis(), cluster, &account.id(), &code, &salt);
         let (carrier, deadline) = (Carrier::Instantiate { code, salt: &salt }, Deadline::after(options.timeout));
         self.send(account, cluster, contract, input, options, carrier, deadline, &mut ()).await
-    }
-
-    /// Waits until the command's boundary has a final result, then for its reply from one of `workers`, and verifies it against
-    /// that result. Every error says that the command is in the inbox, and where: nobody should send it again for not having
-    /// heard of it.
-    pub async fn complete(
-        &self,
-        account: &Account,
-        command: &Command,
-        workers: &[WorkerEndpoint],
-        timeout: Duration,
-    ) -> Result<Completed, ClientError> {
-        self.answered(account, command, workers, timeout).await.map_err(|error| command.unanswered(error))
-    }
-
-    async fn answered(
-        &self,
-        account: &Account,
-        command: &Command,
-        workers: &[WorkerEndpoint],
-        timeout: Duration,
-    ) -> Result<Completed, ClientError> {
-        let deadline = Deadline::after(timeout);
-        let record = loop {
-            if let Some(found) = deadline.bound(self.result_of(command)).await {
-                if let Some(record) = found? {
-                    break record;
-                }
-            }
-            if deadline.has_passed() {
-                return Err(ClientError::new(ErrorCode::Timeout, "there is no final result yet"));
-            }
-            deadline.sleep(POLL).await;
-        };
-        let mut last =
-            ClientError::new(ErrorCode::Timeout, "the result is final, and no worker gave the reply in time");
-        loop {
-            match deadline.bound(self.reply_from(account, command, &record, workers)).await {
-                Some(Ok(completed)) => return Ok(completed),
-                Some(Err(error)) => last = error,
-                None => {}
-            }
-            if deadline.has_passed() {
-                return Err(last);
-            }
-            deadline.sleep(POLL).await;
-        }
-    }
-
-    /// The result of the command's boundary, once it is final; an error if it never will be.
-    async fn result_of(&self, command: &Command) -> Result<Option<FinalRecord>, ClientError> {
-        let cluster = command.cluster;
-        let keys = [storage::final_result_key(cluster, command.block), storage::cluster_key(cluster)];
-        let proved = self.read(&keys).await?;
-        let [result, record] = &keys;
-        let found: Option<FinalRecord> = proved.get(result)?;
-        let record: Option<ClusterRecord> = proved.get(record)?;
-        if found.is_none() && record.is_some_and(|record| is_lost(&record, command.sequence)) {
-            return Err(closed(cluster, "will never answer this command"));
-        }
-        Ok(found)
-    }
-
-    async fn reply_from(
-        &self,
-        account: &Account,
-        command: &Command,
-        record: &FinalRecord,
-        workers: &[WorkerEndpoint],
-    ) -> Result<Completed, ClientError> {
-        let mut last = ClientError::new(ErrorCode::Unreachable, "no worker of the cluster is known")
-            .with_hint("name one with --worker URL, or use the network's file");
-        for endpoint in workers {
-            let reply = async {
-                let worker = AttestedWorker::verify(self, endpoint, command.cluster).await?;
-                let request = QueryRequest::Reply { nonce: command.nonce };
-                let answer = worker.ask(self.genesis(), account, &request, record.finalised_at).await?;
-                let content = answer.answer.content;
-                match executed_elsewhere(&content, record) {
-                    None => verify_reply(command, record, content, answer.worker),
-                    Some(block) => {
-                        let other = self.final_result(command.cluster, block).await?.ok_or_else(|| {
-                            ClientError::new(ErrorCode::Unverified, "the worker's reply rests on no final result")
-                        })?;
-                        verify_reply(command, &other, content, answer.worker)
-                    }
-                }
-            };
-            match reply.await {
-                Ok(completed) => return Ok(completed),
-                Err(error) => last = error,
-            }
-        }
-        Err(last)
     }
 
     #[expect(clippy::too_many_arguments, reason = "each is a separate fact")]
@@ -611,43 +381,6 @@ impl Network {
     }
 }
 
-fn class_of(gas_limit: u64) -> Result<GasClass, ClientError> {
-    GasClass::covering(gas_limit).ok_or_else(|| {
-        ClientError::new(ErrorCode::OverLimit, format!("a command may use {} gas at most", GasClass::Large.gas()))
-    })
-}
-
-/// The refusal of a command that is pushed while a cluster has this much unacknowledged gas waiting and asks for this fee.
-fn foreseen(call: &Call, backlog: u64, fee: Balance) -> Option<SubmitError> {
-    let refusal = |error: &str| SubmitError::from(PalletError { pallet: "Inbox".to_owned(), error: error.to_owned() });
-    if backlog.saturating_add(call.gas_class.gas()) > BACKLOG_LIMIT {
-        return Some(refusal("Busy"));
-    }
-    (fee > call.max_fee).then(|| refusal("FeeOverMax"))
-}
-
-/// A refusal that was foreseen, of a command that nobody has seen.
-fn unsent(refusal: SubmitError) -> ClientError {
-    let ClientError { code, message, .. } = refusal.into();
-    ClientError::new(code, format!("{message}; it was not sent"))
-        .with_hint("the price has risen, or too much work waits: allow a higher fee, or try again later")
-}
-
-/// Length of the envelope of a command that is signed by its account.
-const fn call_envelope_bytes(size: SizeClass) -> usize {
-    HEADER_BYTES + ENCAPSULATED_BYTES + size.bytes() + AEAD_TAG_BYTES
-}
-
-/// What the openings of one envelope cost.
-async fn openings(chain: &Chain, record: &ClusterRecord, kind: EnvelopeKind) -> Result<Balance, ClientError> {
-    let constant = match kind {
-        EnvelopeKind::Call | EnvelopeKind::SessionOpen => "OpeningPrice",
-        EnvelopeKind::SessionCommand => "SessionOpeningPrice",
-    };
-    let price: Balance = chain.constant("Inbox", constant).await?;
-    Ok(price.saturating_mul(record.replicas.len().max(1) as Balance))
-}
-
 /// Where the command went, by the event of its inclusion.
 fn pushed(
     included: &Included,
@@ -679,45 +412,6 @@ fn transaction_fee(included: &Included) -> Option<Balance> {
     let fields = included.event("TransactionPayment", "TransactionFeePaid")?;
     let (_payer, fee, _tip): (AccountId, Balance, Balance) = read_record(fields).ok()?;
     Some(fee)
-}
-
-/// The block of the item that executed, when that is not the one of `record`: somebody pushed a copy of the envelope.
-fn executed_elsewhere(content: &AnswerContent, record: &FinalRecord) -> Option<BlockNumber> {
-    match content {
-        AnswerContent::Reply { result, .. } if result.boundary.block != record.result.boundary.block => {
-            Some(result.boundary.block)
-        }
-        _ => None,
-    }
-}
-
-/// Whether an answer is the reply to `command`, committed by the final result in `record`. Account, nonce and contract say which
-/// command: a nonce is used once, whichever item carried it.
-fn verify_reply(
-    command: &Command,
-    record: &FinalRecord,
-    content: AnswerContent,
-    worker: WorkerId,
-) -> Result<Completed, ClientError> {
-    let AnswerContent::Reply { reply, salt, result, position, path } = content else {
-        return Err(ClientError::new(ErrorCode::Stale, "the worker does not have the reply yet"));
-    };
-    let unverified =
-        |why: &str| ClientError::new(ErrorCode::Unverified, format!("the worker's reply does not hold: {why}"));
-    if result != record.result {
-        return Err(unverified("it rests on another result than the final one"));
-    }
-    if reply.caller != Some((command.account, command.nonce)) {
-        return Err(unverified("it is to another command"));
-    }
-    if reply.contract != Some(command.contract) {
-        return Err(unverified("it is of another contract"));
-    }
-    let leaf = reply_leaf(&salt, &reply);
-    merkle::verify(&result.replies_root, position.0.into(), position.1.into(), &leaf, &path)
-        .map_err(|error| unverified(&error.to_string()))?;
-    let command = Command { sequence: reply.sequence, block: result.boundary.block, fee: reply.fee, ..command.clone() };
-    Ok(Completed { command, record: record.clone(), reply, salt, position, path, worker })
 }
 
 /// The contract and item of an instantiation, by its event; for tools that submit it themselves.

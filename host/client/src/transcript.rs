@@ -1,9 +1,12 @@
 //! A ceremony's transcript as a file, with what shows offline that its records are the chain's.
 //!
-//! `phala-ceremony-record-3` is bytes: [`MARK`], the 32 bytes of the chain's genesis hash, the length of the transcript (4 bytes,
-//! little-endian), SCALE of the [`Transcript`], and SCALE of its [`Proofs`]. A proof of a record is a header that the chain's authorities
-//! finalised, the headers from there down to the record's block, and nodes of a storage proof of `Gatekeepers::Ceremony` in that block's
-//! state.
+//! `phala-ceremony-record-4` is bytes: [`MARK`], which kind of ceremony it is of ([`FileKind::TAG`]), the 32 bytes of the chain's genesis hash,
+//! the length of the transcript (4 bytes, little-endian), SCALE of the [`Transcript`], and SCALE of what stands beside it
+//! ([`FileKind::Beside`]) and of its [`Proofs`]. A proof of a record is a header that the chain's authorities finalised, the headers from there
+//! down to the record's block, and nodes of a storage proof of the ceremony's record in that block's state.
+//!
+//! Of a ceremony of identities stand beside the transcript the record of those that were handed over, whose hash the ceremony's records have,
+//! and the one that the chain has afterwards, which is of the holders that confirmed its hash, and of the same keys.
 //!
 //! Guarantees: [`verify`] is a pure function of the file, the pinned genesis hash and entropy, and a record is called proved only if the
 //! chain with that genesis finalised a block of that number whose state has this very record. One that is not proved is the word of the
@@ -11,46 +14,67 @@
 //! Sizes are bounded before anything is decoded, and checking takes time in proportion to the file.
 //!
 //! It does not show: that no record or statement is left out; what blocks held between those that are shown; that the chain is still
-//! there. Whoever made the file controls all of it; the pinned hash and the entropy are the reader's.
+//! there; that the points of a record of identities are points, or its shares of one key. Whoever made the file controls all of it; the pinned
+//! hash and the entropy are the reader's.
 
+mod identities;
+mod kind;
 mod prove;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
+pub use identities::IdentityRecords;
+pub use kind::FileKind;
+
 use crate::{entropy, error::chain_of, network::finality_proof, ClientError, ErrorCode};
-use codec::{Decode, DecodeAll, DecodeWithMemLimit, DecodeWithMemTracking, Encode};
-use phala_crypto::transcript::{verify_transcript, Outcome, Transcript, TranscriptError, MAX_TRANSCRIPT_BYTES};
+use codec::{Decode, DecodeWithMemLimit, DecodeWithMemTracking, Encode};
+use phala_crypto::transcript::{
+    verify_transcript, CeremonyKind, OutcomeOf, Transcript, TranscriptError, MAX_TRANSCRIPT_BYTES,
+};
 use phala_light_client::{
     encode_proof, verify_ancestors, verify_anchor, verify_storage_value, AncestryError, AnchorError, FinalityError,
     LightClient, ProofError, VerifiedHeader,
 };
 use phala_protocol::{
-    chain_state::RootRecord,
+    ceremony::CeremonyRecord,
     finality::{FinalityFragment, GenesisAnchor},
+    identities::{IdentityCeremonyRecord, NotShown},
     ids::{to_hex, BlockNumber},
-    storage, Hash,
+    Hash,
 };
 
 /// What a file begins with: what it is, and in which form.
-pub const MARK: &[u8; 24] = b"phala-ceremony-record-3\n";
+pub const MARK: &[u8; 24] = b"phala-ceremony-record-4\n";
 /// What files of every form begin with.
 const ANY_MARK: &[u8] = b"phala-ceremony-record-";
-/// Bytes that the proofs of a transcript have at most: those of some thousands of records, and of a thousand authority sets.
+/// Bytes that the proofs of a transcript have at most, with what stands beside it: those of some thousands of records, and of a thousand
+/// authority sets.
 pub const MAX_PROOFS_BYTES: usize = 64 * 1024 * 1024;
 /// Bytes that a file has at most.
-pub const MAX_FILE_BYTES: usize = MARK.len() + 32 + 4 + MAX_TRANSCRIPT_BYTES + MAX_PROOFS_BYTES;
+pub const MAX_FILE_BYTES: usize = MARK.len() + 1 + 32 + 4 + MAX_TRANSCRIPT_BYTES + MAX_PROOFS_BYTES;
 /// Bytes of memory that proofs take at most: an empty header or node is one byte of the encoding, and 24 of memory.
 const MAX_PROOFS_MEMORY: usize = 128 * 1024 * 1024;
 
-/// A transcript with its proofs. Holding one proves nothing; [`verify`] does.
+/// A transcript with its proofs: of a ceremony of the root, unless another kind is named. Holding one proves nothing; [`verify`] does.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ProvedTranscript {
+pub struct ProvedTranscript<K: FileKind = CeremonyRecord> {
     /// The chain that it says it is of.
     pub genesis: Hash,
     /// What was seen.
-    pub transcript: Transcript,
+    pub transcript: Transcript<K, K::Statement>,
+    /// What belongs to it and is no part of the ceremony.
+    pub beside: K::Beside,
     /// What shows it.
     pub proofs: Proofs,
+}
+
+/// A transcript of either kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TranscriptFile {
+    /// Of a ceremony of the root and the beacon.
+    Root(ProvedTranscript),
+    /// Of one in which identities were made or handed over.
+    Identities(ProvedTranscript<IdentityCeremonyRecord>),
 }
 
 /// What shows the records of a transcript.
@@ -62,8 +86,8 @@ pub struct Proofs {
     pub finality: Vec<FinalityFragment>,
     /// For each record of the transcript, in its order.
     pub records: Vec<Shown>,
-    /// For the block after the ceremony's last: what the chain recorded as the era's root. None if nobody looked.
-    pub root: Option<(BlockNumber, Shown)>,
+    /// For the block after the ceremony's last: what the chain recorded of what it made ([`FileKind::made_key`]). None if nobody looked.
+    pub made: Option<(BlockNumber, Shown)>,
 }
 
 /// Whether something of a state is proved.
@@ -84,7 +108,7 @@ pub struct StateProof {
     pub from: u32,
     /// Headers from the parent of that one down to the block's own; none if it is the block's own.
     pub headers: Vec<Vec<u8>>,
-    /// Nodes of the storage proof. Of a record's, the first that is empty stands for the record as the transcript has it: in a state of the
+    /// Nodes of the storage proof. Of a record's, the first that is empty stands for the record as the file has it: in a state of the
     /// chain's version a value of more than 32 bytes is a node of its own.
     pub nodes: Vec<Vec<u8>>,
 }
@@ -123,27 +147,28 @@ pub enum Basis {
     Word(Gap),
 }
 
-/// What the chain recorded as the era's root, where that is proved.
+/// What the chain recorded of what a ceremony made, where that is proved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recorded {
-    /// The root that the transcript shows.
+    /// What the file shows.
     Same(BlockNumber),
-    /// None in the state of this block: governance had recorded one by hand, or the ceremony made none.
+    /// Nothing new in the state of this block. Of a root: governance had recorded one by hand, or the ceremony made none. Of identities: they
+    /// are not made, or still held by those who dealt.
     Nothing(BlockNumber),
 }
 
 /// What holds of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verified {
+pub struct Verified<K: CeremonyKind = CeremonyRecord> {
     /// What the transcript shows.
-    pub outcome: Outcome,
+    pub outcome: OutcomeOf<K>,
     /// What each record rests on, in their order.
     pub records: Vec<Basis>,
-    /// What the chain recorded of the root; none if that is not proved.
+    /// What the chain recorded of what was made; none if that is not proved.
     pub recorded: Option<Recorded>,
 }
 
-impl Verified {
+impl<K: CeremonyKind> Verified<K> {
     /// How many records are proved.
     pub fn proved(&self) -> usize {
         self.records.iter().filter(|basis| **basis == Basis::Proved).count()
@@ -164,6 +189,9 @@ pub enum FileError {
     /// A transcript of another form.
     #[error("the file is a transcript of a ceremony in another form than the one that this program reads")]
     OtherForm,
+    /// A transcript of the other kind of ceremony than the one that was asked for.
+    #[error("the file is a transcript of another kind of ceremony")]
+    OtherKind,
     /// Longer than one may be.
     #[error("the file is longer than a transcript may be")]
     TooLong,
@@ -241,12 +269,18 @@ pub enum VerifyError {
     /// The state has another record than the transcript.
     #[error("the chain's record in block {0} is another than the one that is shown")]
     OtherRecord(BlockNumber),
-    /// The state has another root for the era than the transcript shows to be made.
-    #[error("the chain's root in block {0} is another than the one that the ceremony made")]
-    OtherRoot(BlockNumber),
-    /// A root is looked for in a block of the ceremony itself, or before it.
-    #[error("the root is shown in block {0}, in which the ceremony had not ended")]
-    EarlyRoot(BlockNumber),
+    /// The record of identities that was handed over is not there, not the one whose hash the ceremony has, or of others than its dealers.
+    #[error("the record of the identities that were handed over is not the one that the ceremony names")]
+    Former,
+    /// The record of identities that is shown as what the chain took is not what the ceremony led to.
+    #[error("the record of identities that is shown is not what the ceremony led to")]
+    Taken(#[source] NotShown),
+    /// The state has something else than what the file shows to be made.
+    #[error("what the chain has in block {0} is another than what the ceremony made")]
+    OtherMade(BlockNumber),
+    /// What was made is looked for in a block of the ceremony itself, or before it.
+    #[error("what was made is shown in block {0}, in which the ceremony had not ended")]
+    EarlyMade(BlockNumber),
 }
 
 impl VerifyError {
@@ -256,29 +290,44 @@ impl VerifyError {
     }
 }
 
-/// Storage key of the root that a ceremony made for an era: `Gatekeepers::Roots`. It is no key that TEEs read.
-fn made_root_key(era: u32) -> Vec<u8> {
-    crate::chain::short_map_key("Gatekeepers", "Roots", &era.encode())
+impl TranscriptFile {
+    /// Reads a file of either kind within its bounds. Judges nothing.
+    pub fn decode_bounded(bytes: &[u8]) -> Result<Self, FileError> {
+        match tag_of(bytes)?.0 {
+            <CeremonyRecord as FileKind>::TAG => ProvedTranscript::decode_bounded(bytes).map(Self::Root),
+            <IdentityCeremonyRecord as FileKind>::TAG => ProvedTranscript::decode_bounded(bytes).map(Self::Identities),
+            _ => Err(FileError::Other),
+        }
+    }
 }
 
-impl ProvedTranscript {
+/// Which kind a file says that it is of, and what follows.
+fn tag_of(bytes: &[u8]) -> Result<(u8, &[u8]), FileError> {
+    let Some(rest) = bytes.strip_prefix(MARK.as_slice()) else {
+        return Err(if bytes.starts_with(ANY_MARK) { FileError::OtherForm } else { FileError::Other });
+    };
+    rest.split_first().map(|(tag, rest)| (*tag, rest)).ok_or(FileError::Other)
+}
+
+impl<K: FileKind> ProvedTranscript<K> {
     /// The bytes of a file.
     pub fn to_bytes(&self) -> Result<Vec<u8>, ClientError> {
         let transcript = self.transcript.encode();
-        let proofs = self.proofs.encode();
+        let proofs = [self.beside.encode(), self.proofs.encode()].concat();
         let length = u32::try_from(transcript.len()).ok().filter(|_| transcript.len() <= MAX_TRANSCRIPT_BYTES);
         let (Some(length), true) = (length, proofs.len() <= MAX_PROOFS_BYTES) else {
             return Err(ClientError::new(ErrorCode::OverLimit, "the transcript is longer than one may be")
                 .with_hint("name one attempt alone with --attempt"));
         };
-        Ok([&MARK[..], &self.genesis, &length.to_le_bytes(), &transcript, &proofs].concat())
+        Ok([&MARK[..], &[K::TAG], &self.genesis, &length.to_le_bytes(), &transcript, &proofs].concat())
     }
 
-    /// Reads a file within its bounds. Judges nothing.
+    /// Reads a file of this kind within its bounds. Judges nothing.
     pub fn decode_bounded(bytes: &[u8]) -> Result<Self, FileError> {
-        let Some(rest) = bytes.strip_prefix(MARK.as_slice()) else {
-            return Err(if bytes.starts_with(ANY_MARK) { FileError::OtherForm } else { FileError::Other });
-        };
+        let (tag, rest) = tag_of(bytes)?;
+        if tag != K::TAG {
+            return Err(FileError::OtherKind);
+        }
         if bytes.len() > MAX_FILE_BYTES {
             return Err(FileError::TooLong);
         }
@@ -291,20 +340,27 @@ impl ProvedTranscript {
         }
         let transcript = Transcript::decode_bounded(transcript).map_err(FileError::Transcript)?;
         let mut rest = proofs;
-        match Proofs::decode_with_mem_limit(&mut rest, MAX_PROOFS_MEMORY) {
-            Ok(proofs) if rest.is_empty() => Ok(Self { genesis: *genesis, transcript, proofs }),
+        match <(K::Beside, Proofs)>::decode_with_mem_limit(&mut rest, MAX_PROOFS_MEMORY) {
+            Ok((beside, proofs)) if rest.is_empty() => Ok(Self { genesis: *genesis, transcript, beside, proofs }),
             _ => Err(FileError::Proofs),
         }
     }
 }
 
 /// Checks a file for the chain whose genesis hash is `pinned`. `entropy` is fresh and unknown to whoever made the file.
-pub fn verify(file: &ProvedTranscript, pinned: &Hash, entropy: &[u8; 32]) -> Result<Verified, VerifyError> {
-    let ProvedTranscript { genesis, transcript, proofs } = file;
+pub fn verify<K: FileKind>(
+    file: &ProvedTranscript<K>,
+    pinned: &Hash,
+    entropy: &[u8; 32],
+) -> Result<Verified<K>, VerifyError> {
+    let ProvedTranscript { genesis, transcript, beside, proofs } = file;
     if genesis != pinned {
         return Err(VerifyError::OtherChain { named: to_hex(genesis), pinned: to_hex(pinned) });
     }
     let outcome = verify_transcript(pinned, transcript).map_err(VerifyError::Transcript)?;
+    if let Some((_, record)) = transcript.records.last() {
+        record.check_beside(beside)?;
+    }
     if proofs.records.len() != transcript.records.len() {
         return Err(VerifyError::Count { proofs: proofs.records.len(), records: transcript.records.len() });
     }
@@ -315,7 +371,7 @@ pub fn verify(file: &ProvedTranscript, pinned: &Hash, entropy: &[u8; 32]) -> Res
             Shown::NotProved(gap) => Basis::Word(*gap),
             Shown::Proved(proof) => {
                 let record = record.encode();
-                let value = proved(&heads, *block, proof, &storage::CEREMONY, Some(&record))?;
+                let value = proved(&heads, *block, proof, K::KEY, Some(&record))?;
                 if value.as_deref() != Some(record.as_slice()) {
                     return Err(VerifyError::OtherRecord(*block));
                 }
@@ -329,7 +385,10 @@ pub fn verify(file: &ProvedTranscript, pinned: &Hash, entropy: &[u8; 32]) -> Res
 }
 
 /// [`verify`] with the system's entropy.
-pub fn verify_now(file: &ProvedTranscript, pinned: &Hash) -> Result<Result<Verified, VerifyError>, ClientError> {
+pub fn verify_now<K: FileKind>(
+    file: &ProvedTranscript<K>,
+    pinned: &Hash,
+) -> Result<Result<Verified<K>, VerifyError>, ClientError> {
     Ok(verify(file, pinned, &entropy::fresh()?))
 }
 
@@ -372,29 +431,23 @@ fn proved(
     verify_storage_value(&header, &encode_proof(&nodes), key).map_err(|reason| VerifyError::State { block, reason })
 }
 
-/// What the chain recorded as the root, compared with the one that the transcript shows.
-fn recorded(
+/// What the chain recorded of what was made, compared with what the file shows.
+fn recorded<K: FileKind>(
     heads: &[VerifiedHeader],
-    file: &ProvedTranscript,
-    outcome: &Outcome,
+    file: &ProvedTranscript<K>,
+    outcome: &OutcomeOf<K>,
 ) -> Result<Option<Recorded>, VerifyError> {
-    let Some((block, Shown::Proved(proof))) = &file.proofs.root else { return Ok(None) };
+    let Some((block, Shown::Proved(proof))) = &file.proofs.made else { return Ok(None) };
     let Some((last, record)) = file.transcript.records.last() else { return Ok(None) };
     if block <= last {
-        return Err(VerifyError::EarlyRoot(*block));
+        return Err(VerifyError::EarlyMade(*block));
     }
-    let value = proved(heads, *block, proof, &made_root_key(record.era), None)?;
-    let Some(value) = value else { return Ok(Some(Recorded::Nothing(*block))) };
-    let other = VerifyError::OtherRoot(*block);
-    let Ok(root) = RootRecord::decode_all(&mut value.as_slice()) else { return Err(other) };
-    let seats = record.seats.iter().map(|seat| seat.gatekeeper);
-    let same = outcome.root.is_some_and(|(_, keys)| keys.share_list == root.share_list)
-        && (root.era, root.threshold) == (record.era, record.threshold)
-        && root.seats.iter().copied().eq(seats);
-    if same {
-        Ok(Some(Recorded::Same(*block)))
-    } else {
-        Err(other)
+    let known = K::known(&file.beside);
+    let value = proved(heads, *block, proof, &K::made_key(record.era()), known.as_deref())?;
+    match record.is_made(&file.beside, outcome, value.as_deref()) {
+        Some(true) => Ok(Some(Recorded::Same(*block))),
+        Some(false) => Ok(Some(Recorded::Nothing(*block))),
+        None => Err(VerifyError::OtherMade(*block)),
     }
 }
 

@@ -13,7 +13,7 @@
 use codec::{DecodeAll, Encode};
 use phala_client::{chain::ChainEvent, Chain, ClientError};
 use phala_protocol::{
-    ceremony::{Attachment, Phase, MAX_SEATS},
+    ceremony::{AnnouncedKey, Attachment, Phase, MAX_SEATS},
     hash::blake2_256,
     ids::BlockNumber,
     relay::{PlacedAttachment, MAX_DELIVERY_BYTES},
@@ -155,7 +155,7 @@ impl Attachments {
     }
 
     /// The keys that stand beside complaints of `attempt`, as far as they were found, with the indices of their seats or holders.
-    pub(crate) async fn keys(&self, attempt: AttemptId) -> Vec<(u16, Vec<u8>)> {
+    pub(crate) async fn keys(&self, attempt: AttemptId) -> Vec<(u16, AnnouncedKey)> {
         let found = self.found.lock().await;
         let placed = found.attempts.get(&attempt).into_iter().flat_map(|attempt| attempt.placed.values());
         let key = |placed: &Placed| match &placed.attachment.attachment {
@@ -277,10 +277,18 @@ impl Found {
 }
 
 impl Attempt {
-    /// Keeps an attachment. The same ones - a seat's key stands beside each of its first complaints - are kept once, at their first place.
+    /// Keeps an attachment. The same ones - a seat's key stands beside each of its first complaints - are kept once, at their first place: a
+    /// key also if it is signed otherwise each time.
     fn put(&mut self, place: (BlockNumber, usize), attachment: PlacedAttachment) {
         let encoded = attachment.encode();
-        let (name, bytes) = (blake2_256(&encoded), encoded.len());
+        let bytes = encoded.len();
+        let name = match &attachment.attachment {
+            Attachment::Key(announced) => {
+                let unsigned = Attachment::Key(AnnouncedKey { signature: [0; 64], ..announced.clone() });
+                blake2_256(&PlacedAttachment { attachment: unsigned, ..attachment }.encode())
+            }
+            Attachment::Parcel(_) | Attachment::Package(_) => blake2_256(&encoded),
+        };
         match self.places.get(&name) {
             Some(known) if *known <= place => return,
             Some(known) => {

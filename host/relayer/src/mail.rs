@@ -14,14 +14,15 @@
 //! and of what a TEE that is served here says in a session the newest of each kind waits, and nothing of an attempt that is over.
 
 use codec::{Decode, DecodeWithMemTracking, Encode};
+use phala_crypto::signature::ed25519;
 use phala_protocol::{
-    attestation::{encryption_key_hash, Registration},
-    ceremony::{Introduction, Parcel, MAX_SEATS},
+    attestation::Registration,
+    ceremony::{AnnouncedKey, CeremonyAttempt, Introduction, Parcel, MAX_SEATS},
     hash::blake2_256,
-    identities::signing::{SigningLetter, SigningMessage},
+    identities::signing::{SigningLetter, SigningMessage, MOST_SIGNED_AT_ONCE},
     keys::KeyAnswer,
     limits::{MAX_COLLATERAL_BYTES, MAX_EVIDENCE_BYTES},
-    relay::{Delivery, KeyInquiry},
+    relay::{Delivery, KeyInquiry, MAX_MAIL_BYTES, MOST_INQUIRIES, MOST_INQUIRIES_OF_ONE},
     Hash, WorkerId,
 };
 use std::{
@@ -39,16 +40,12 @@ pub(crate) const REPEAT_AFTER: Duration = Duration::from_secs(5);
 pub(crate) const MAX_LETTER_BYTES: usize = (MAX_EVIDENCE_BYTES + MAX_COLLATERAL_BYTES) as usize + 16 * 1024;
 /// Bytes of a letter without evidence.
 pub(crate) const MAX_PLAIN_BYTES: usize = 16 * 1024;
-/// Bytes of the letters in one delivery; the rest waits for the next.
-const MAX_MAIL_BYTES: usize = 4 * 1024 * 1024;
 /// How long the relayer lets TEEs that are not known yet be silent before it says that they are not served here.
 const HEARD_WITHIN: Duration = Duration::from_secs(60);
-/// Signatures that are made at once: of 32 messages, which is what a gatekeeper signs at a time, in two schemes.
-const MOST_SIGNED: usize = 64;
+/// Signatures that are made at once: of as many messages as a gatekeeper signs at a time, in two schemes.
+const MOST_SIGNED: usize = 2 * MOST_SIGNED_AT_ONCE;
 /// Commitments of strangers that wait in one mailbox, and parts: a relayer that the operator did not name brings those of few TEEs.
 const MOST_OF_STRANGERS: usize = 1_024;
-/// Requests for keys in one delivery: a gatekeeper looks at no more of one, and lets no more wait.
-const MOST_INQUIRIES: usize = 64;
 
 /// A letter, also as relayers send it each other.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking)]
@@ -89,7 +86,7 @@ impl Room {
     /// For all senders that are as this one, and for this one.
     const fn of(&self, sender: &Sender) -> (usize, usize) {
         match sender {
-            Sender::Tee(_) | Sender::Chain(_) => (self.all, self.of_one),
+            Sender::Tee(_) | Sender::Complaint(_) | Sender::Chain(_) => (self.all, self.of_one),
             Sender::Peer(_) => (self.all, self.all / 2),
             Sender::Address(_) => (self.of_strangers, self.of_strangers / 4),
         }
@@ -154,7 +151,7 @@ impl Letter {
     const fn room(&self) -> Room {
         match self {
             // What a gatekeeper lets wait, of all workers and of one.
-            Self::Inquiry(_) => Room::new(64, 8),
+            Self::Inquiry(_) => Room::new(MOST_INQUIRIES, MOST_INQUIRIES_OF_ONE),
             // Every seat of a root answers a worker, for the open epoch and for the next.
             Self::Answer(..) => Room::new(2 * MAX_SEATS, 8),
             // The newest of each seat.
@@ -192,6 +189,8 @@ struct Mailbox {
     arrived: Arc<Notify>,
     /// Whose introductions it may need, and what the chain holds of each.
     registered: Arc<BTreeMap<WorkerId, Registered>>,
+    /// The attempts that it takes part in: what is announced for others is of no use to it.
+    attempts: Vec<CeremonyAttempt>,
 }
 
 struct Waiting {
@@ -220,7 +219,10 @@ enum Rank {
 pub(crate) enum Sender {
     /// A TEE that is served here.
     Tee(WorkerId),
-    /// The chain, on which everything stands that is in this gatekeeper's introduction, whoever sent it.
+    /// The chain, on which this gatekeeper's introduction stands with the key that it complained under: whatever else it announces keeps
+    /// that one from nobody.
+    Complaint(WorkerId),
+    /// The chain, on which all of this gatekeeper's introduction stands but the key, which it announced, whoever sent it.
     Chain(WorkerId),
     /// A relayer that the operator named, at this address.
     Peer(IpAddr),
@@ -233,9 +235,10 @@ impl Sender {
     const fn distance(self) -> u8 {
         match self {
             Self::Tee(_) => 0,
-            Self::Chain(_) => 1,
-            Self::Peer(_) => 2,
-            Self::Address(_) => 3,
+            Self::Complaint(_) => 1,
+            Self::Chain(_) => 2,
+            Self::Peer(_) => 3,
+            Self::Address(_) => 4,
         }
     }
 }
@@ -251,14 +254,22 @@ pub(crate) struct Registered {
 }
 
 impl Registered {
-    /// The introduction of a gatekeeper with this encryption key, if it is the registered one.
-    pub(crate) fn introduce(&self, encryption_key: &[u8]) -> Option<Introduction> {
-        (encryption_key_hash(encryption_key) == self.registration.encryption_key).then(|| Introduction {
+    /// The introduction of a gatekeeper that announces this key, which whoever brings the key has to have looked at.
+    pub(crate) fn announcing(&self, announced: &AnnouncedKey) -> Introduction {
+        Introduction {
             registration: self.registration,
-            encryption_key: encryption_key.to_vec(),
+            announced: announced.clone(),
             evidence: self.evidence.clone(),
             collateral: self.collateral.clone(),
-        })
+        }
+    }
+
+    /// The same, if the gatekeeper signed the announcement on the chain of this genesis hash.
+    pub(crate) fn introduce(&self, chain: &Hash, announced: &AnnouncedKey) -> Option<Introduction> {
+        let identity = &self.registration.identity.0;
+        let signed = announced.is_well_formed()
+            && ed25519::verify(identity, &announced.signing_payload(chain), &announced.signature).is_ok();
+        signed.then(|| self.announcing(announced))
     }
 }
 
@@ -269,9 +280,17 @@ impl Waiting {
     fn replaces(&self, other: &Self) -> bool {
         match (&self.letter, &other.letter) {
             (Letter::Introduction(new), Letter::Introduction(earlier)) => {
-                // At one address there may be an honest relayer and another.
-                let is_one_gatekeepers =
-                    matches!(self.from, Sender::Tee(_)) || new.encryption_key == earlier.encryption_key;
+                // At one address there may be an honest relayer and another. What is the gatekeeper's own replaces what it said in an
+                // attempt that was under way before.
+                let is_one_gatekeepers = match self.from {
+                    Sender::Tee(_) | Sender::Complaint(_) => true,
+                    Sender::Chain(_) if new.announced.of != earlier.announced.of => {
+                        new.announced.of > earlier.announced.of
+                    }
+                    Sender::Chain(_) | Sender::Peer(_) | Sender::Address(_) => {
+                        new.announced.key == earlier.announced.key
+                    }
+                };
                 (self.from, self.rank) == (other.from, other.rank)
                     && new.registration.identity == earlier.registration.identity
                     && is_one_gatekeepers
@@ -297,15 +316,16 @@ impl Mailbox {
             carried: BTreeMap::new(),
             arrived: Arc::default(),
             registered: Arc::default(),
+            attempts: Vec::new(),
         }
     }
 
-    /// Where a letter belongs. An introduction under the registered key is the chain's, whatever evidence and collateral its sender put
-    /// beside the key, if we have all of it: others under that key add nothing.
+    /// Where a letter belongs. An introduction under a key that its gatekeeper announced for an attempt under way is the chain's, whatever
+    /// evidence and collateral its sender put beside the key, if we have all of it: others under that key add nothing.
     fn sort(&self, from: Sender, letter: Letter) -> (Sender, Rank, Letter) {
         let rank = match from {
             Sender::Tee(_) => return (from, Rank::Served, letter),
-            Sender::Chain(_) => return (from, Rank::Proved, letter),
+            Sender::Complaint(_) | Sender::Chain(_) => return (from, Rank::Proved, letter),
             Sender::Peer(_) => Rank::Named,
             Sender::Address(_) => Rank::Claimed,
         };
@@ -314,7 +334,8 @@ impl Mailbox {
             letter => return (from, rank, letter),
         };
         let identity = sent.registration.identity;
-        match self.registered.get(&identity).and_then(|known| known.introduce(&sent.encryption_key)) {
+        let known = self.registered.get(&identity).filter(|_| self.attempts.contains(&sent.announced.of));
+        match known.and_then(|known| known.introduce(&self.chain, &sent.announced)) {
             None => (from, rank, Letter::Introduction(sent)),
             // Its collateral is the sender's word, and so is its rank.
             Some(proved) if proved.collateral.is_empty() => {
@@ -464,10 +485,15 @@ impl Mail {
         mailbox.arrived.clone()
     }
 
-    /// Notes whose introductions a TEE may need, and what the chain holds of each.
-    pub(crate) fn note_registered(&self, tee: &WorkerId, registered: Arc<BTreeMap<WorkerId, Registered>>) {
+    /// Notes whose introductions a TEE may need, what the chain holds of each, and in which attempts.
+    pub(crate) fn note_registered(
+        &self,
+        tee: &WorkerId,
+        registered: Arc<BTreeMap<WorkerId, Registered>>,
+        attempts: Vec<CeremonyAttempt>,
+    ) {
         if let Some(mailbox) = self.boxes().get_mut(tee) {
-            mailbox.registered = registered;
+            (mailbox.registered, mailbox.attempts) = (registered, attempts);
         }
     }
 

@@ -22,7 +22,7 @@ use phala_client::{
 };
 use phala_protocol::{
     egress::{EgressAction, EgressFate, EgressItem, EgressOutcome},
-    identities::signing::SIGNING_ATTEMPT_BLOCKS,
+    identities::signing::{MOST_SIGNED_AT_ONCE, SIGNING_ATTEMPT_BLOCKS},
     ids::BlockNumber,
     limits::{EGRESS_FATES_KEPT, MAX_EGRESS_BYTES},
     relay::MAX_DELIVERY_BYTES,
@@ -54,7 +54,7 @@ const LOST_BLOCKS: BlockNumber = 600;
 /// Blocks that the state that is looked at may be ahead of. Where it is more, there never was such a block.
 const MOST_AHEAD: BlockNumber = 256;
 /// Messages in one delivery: twice as many as a gatekeeper signs at once.
-const MOST_IN_ONE: usize = 64;
+const MOST_IN_ONE: usize = 2 * MOST_SIGNED_AT_ONCE;
 /// Bytes of messages in one delivery.
 const MAX_BYTES_IN_ONE: usize = MAX_DELIVERY_BYTES / 32;
 

@@ -15,6 +15,7 @@ mod beacon;
 mod egress;
 mod identities;
 mod statements;
+mod turns;
 
 pub(crate) use statements::{submit_at_once, Way};
 
@@ -85,8 +86,8 @@ pub(crate) async fn submit_all(
                 (submitted, leaving) = (Submitted::default(), egress::Lane::default());
             }
             let pending = Pending { identity, items };
-            beacon::take_turns(&mut submitted, &pending, height);
-            identities::take_turns(&mut submitted, &pending, height);
+            turns::take(&mut submitted, &pending, height, beacon::turn);
+            turns::take(&mut submitted, &pending, height, identities::turn);
             let due = submitted.due(&pending.items, height);
             if let Err(error) = submit(shared, account, identity, &due, &mut submitted).await {
                 submitted.forget(&due);

@@ -1,9 +1,9 @@
 //! What the chain holds of the gatekeepers in the ceremony under way, of a root's or of identities, of which their introductions can be put
 //! together.
 //!
-//! A registration and its evidence stand in the extrinsic that registered them, in the block that the record names; the encryption key,
-//! of which the record has the hash, stands beside a seat's or holder's first complaint. So whoever accuses a dealer is introduced to it
-//! although its own letters reach nobody, and an introduction that somebody sent is told from a forged one. What does not stand on chain is
+//! A registration and its evidence stand in the extrinsic that registered them, in the block that the record names; the key under which a
+//! gatekeeper receives in the attempt, announced under its identity, stands beside a seat's or holder's first complaint, where the chain took
+//! it. So whoever accuses a dealer is introduced to it although its own letters reach nobody, and an introduction that somebody sent is told from a forged one. What does not stand on chain is
 //! collateral: this relayer has it for the platforms of its own files.
 //!
 //! Anybody can put anything into a block, and an operator can hide its evidence among others: of all that looks like a registration,
@@ -20,7 +20,7 @@ use phala_attest::Evidence;
 use phala_client::{Chain, ClientError, ErrorCode};
 use phala_protocol::{
     attestation::{encryption_key_hash, Registration, Role},
-    ceremony::{CeremonyRecord, Introduction, MAX_SEATS},
+    ceremony::{AnnouncedKey, CeremonyRecord, Introduction, MAX_SEATS},
     chain_state::WorkerRecord,
     identities::IdentityCeremonyRecord,
     ids::BlockNumber,
@@ -107,7 +107,12 @@ pub(crate) struct Seats {
 impl Seats {
     /// Introductions to `own` of seats that lack something of a dealer, as far as nothing is lacking in them; `keys` are what stands beside
     /// complaints of `attempt`, by the index of the seat.
-    pub(crate) fn accusers(&self, own: &WorkerId, attempt: (u32, u32), keys: &[(u16, Vec<u8>)]) -> Vec<Introduction> {
+    pub(crate) fn accusers(
+        &self,
+        own: &WorkerId,
+        attempt: (u32, u32),
+        keys: &[(u16, AnnouncedKey)],
+    ) -> Vec<Introduction> {
         let record = self.record.as_ref().filter(|record| (record.era, record.attempt) == attempt);
         let seats = record.into_iter().flat_map(|record| (1..=u16::MAX).zip(&record.seats));
         let lacking = seats.filter(|(_, seat)| seat.confirmed.is_none() && seat.left_out.is_none());
@@ -119,7 +124,7 @@ impl Seats {
         &self,
         own: &WorkerId,
         attempt: (u32, u32),
-        keys: &[(u16, Vec<u8>)],
+        keys: &[(u16, AnnouncedKey)],
     ) -> Vec<Introduction> {
         let record = self.of_identities.as_ref().filter(|record| (record.era, record.attempt) == attempt);
         let holders = record.into_iter().flat_map(|record| (1..=u16::MAX).zip(&record.holders));
@@ -132,13 +137,13 @@ impl Seats {
         &self,
         lacking: impl Iterator<Item = (u16, &'a WorkerId, Option<Hash>)>,
         own: &WorkerId,
-        keys: &[(u16, Vec<u8>)],
+        keys: &[(u16, AnnouncedKey)],
     ) -> Vec<Introduction> {
         let accusers = lacking.filter(|(_, gatekeeper, key)| *gatekeeper != own && key.is_some());
         let introductions = accusers.filter_map(|(index, gatekeeper, hash)| {
             let mut its_own = keys.iter().filter(|(of, _)| *of == index).map(|(_, key)| key);
-            let key = its_own.find(|key| Some(encryption_key_hash(key)) == hash)?;
-            self.registered.get(gatekeeper)?.introduce(key)
+            let key = its_own.find(|announced| Some(encryption_key_hash(&announced.key)) == hash)?;
+            Some(self.registered.get(gatekeeper)?.announcing(key))
         });
         introductions.filter(|introduction| !introduction.collateral.is_empty()).collect()
     }

@@ -14,7 +14,7 @@ use crate::{
 use codec::Encode;
 use phala_client::{Account, Chain, ClientError, ErrorCode};
 use phala_protocol::{
-    ceremony::Introduction,
+    ceremony::{CeremonyAttempt, Introduction},
     chain_state::WorkerRecord,
     hash::blake2_256,
     ids::{to_hex, BlockNumber},
@@ -252,7 +252,7 @@ async fn lay_before(
 /// that complained. Without it, what others send is still carried.
 async fn introduce(shared: &Shared, chain: &Chain, status: &TeeStatus) {
     if status.attempt.is_none() && status.identity_attempt.is_none() {
-        shared.mail.note_registered(&status.identity, Arc::default());
+        shared.mail.note_registered(&status.identity, Arc::default(), Vec::new());
         return;
     }
     let own = |evidence: &[u8]| shared.collaterals.for_evidence(evidence);
@@ -266,7 +266,10 @@ async fn introduce(shared: &Shared, chain: &Chain, status: &TeeStatus) {
             return;
         }
     };
-    shared.mail.note_registered(&status.identity, seats.registered.clone());
+    let of_root = status.attempt.map(|(era, attempt)| CeremonyAttempt::root(era, attempt));
+    let of_identities = status.identity_attempt.map(|(era, attempt)| CeremonyAttempt::identities(era, attempt));
+    let attempts = of_root.into_iter().chain(of_identities).collect();
+    shared.mail.note_registered(&status.identity, seats.registered.clone(), attempts);
     let mut accusers = Vec::new();
     if let Some(attempt) = status.attempt {
         accusers.extend(seats.accusers(&status.identity, attempt, &shared.attachments.keys(attempt).await));
@@ -277,7 +280,7 @@ async fn introduce(shared: &Shared, chain: &Chain, status: &TeeStatus) {
     }
     for introduction in accusers {
         let from = introduction.registration.identity;
-        let posted = shared.mail.post(Sender::Chain(from), &status.identity, Letter::Introduction(introduction));
+        let posted = shared.mail.post(Sender::Complaint(from), &status.identity, Letter::Introduction(introduction));
         if posted == Posted::New {
             tracing::info!(%from, to = %status.identity, "carrying an introduction that was put together from the chain");
         }

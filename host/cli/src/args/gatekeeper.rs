@@ -17,6 +17,9 @@ pub enum GatekeeperCommand {
         /// The validator's account, which the evidence names
         #[arg(long)]
         from: String,
+        /// In the place of the gatekeeper that the validator has: from the next election on, and not in seats that it has by then
+        #[arg(long)]
+        replace: bool,
     },
     /// Start the ceremony that makes the next era's root, by the sudo key of a development chain
     Start {
@@ -80,7 +83,11 @@ fn signed_ahead(text: &str) -> Result<u32, String> {
 /// `phala gatekeeper transcript`.
 #[derive(Clone, Debug, Args)]
 pub struct TranscriptArgs {
-    /// The era whose root it made or was to make [default: that of the newest ceremony that is found]
+    /// Of a ceremony in which the network's identities were made or handed over, instead of one of the root
+    #[arg(long)]
+    pub identities: bool,
+    /// The era whose root it made or was to make, or whose set was to receive the identities [default: that of the newest ceremony that is
+    /// found]
     #[arg(long)]
     pub era: Option<u32>,
     /// One attempt alone, and what it led to [default: all attempts of the ceremony]

@@ -158,6 +158,7 @@ fn gatekeepers_are_one_or_four_and_have_commands_of_their_own() {
     assert_eq!((identities.len(), from.as_str()), (2, "alice"));
     assert!(parse("phala gatekeeper start").is_err() && parse("phala gatekeeper register-seat 0x01").is_err());
     assert!(parse("phala gatekeeper register-seat 0x01 --from bob-stash").is_ok());
+    assert!(parse("phala gatekeeper register-seat 0x01 --from bob-stash --replace").is_ok());
     let cli = parse("phala gatekeeper identities --json").unwrap();
     assert!(matches!(cli.command, Command::Gatekeeper(GatekeeperCommand::Identities)));
     for (line, is_start) in [("start-identities", true), ("cancel-identities --from bob", false)] {
@@ -171,7 +172,10 @@ fn gatekeepers_are_one_or_four_and_have_commands_of_their_own() {
     }
     let cli = parse("phala gatekeeper transcript --era 2 --attempt 1 --output t").unwrap();
     let Command::Gatekeeper(GatekeeperCommand::Transcript(args)) = cli.command else { panic!() };
-    assert_eq!((args.era, args.attempt, args.before), (Some(2), Some(1), None));
+    assert_eq!((args.era, args.attempt, args.before, args.identities), (Some(2), Some(1), None, false));
+    let cli = parse("phala gatekeeper transcript --identities --before 900 --output t").unwrap();
+    let Command::Gatekeeper(GatekeeperCommand::Transcript(args)) = cli.command else { panic!() };
+    assert_eq!((args.identities, args.era, args.before), (true, None, Some(900)));
     assert!(parse("phala gatekeeper verify-transcript t --genesis 0x00 --allow-unproved").is_ok());
     let cli = parse("phala gatekeeper suspend evaluation:intel-tdx:18 --for 600 --tee gatekeeper-1 --out p").unwrap();
     let Command::Gatekeeper(GatekeeperCommand::Suspend(args)) = cli.command else { panic!() };

@@ -72,13 +72,8 @@ async fn bind(network: &Network, (tee, gatekeeper): &(&TeePlan, WorkerId)) -> Re
     if known.as_ref() == Some(gatekeeper) {
         return Ok(());
     }
-    let chain = network.chain();
-    if known.is_some() {
-        let leave = ChainCall::raw("Gatekeepers", "leave", Vec::new());
-        chain.submit(validator, &leave, Until::Finalised).await.map_err(ClientError::from)?;
-    }
     let call = ChainCall::register_seat(*gatekeeper);
-    chain.submit(validator, &call, Until::Finalised).await.map_err(ClientError::from)?;
+    network.chain().submit(validator, &call, Until::Finalised).await.map_err(ClientError::from)?;
     Ok(())
 }
 

@@ -246,7 +246,7 @@ impl ChainCall {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use phala_protocol::ceremony::Statement;
+    use phala_protocol::ceremony::{AnnouncedKey, CeremonyAttempt, Statement};
 
     #[test]
     fn arguments_are_those_of_the_pallets_one_after_another() {
@@ -285,8 +285,8 @@ mod tests {
         let call = ChainCall::state_identities(&signed, None);
         assert_eq!(call.label(), "Gatekeepers.state_identities");
         assert_eq!(call.arguments.0, [&said[..], &[0]].concat());
-        let call = ChainCall::state_identities(&signed, Some(&Attachment::Key(vec![7, 8])));
-        assert_eq!(call.arguments.0, [&said[..], &[1, 0, 8, 7, 8]].concat());
+        let call = ChainCall::state_identities(&signed, Some(&Attachment::Package(vec![7, 8])));
+        assert_eq!(call.arguments.0, [&said[..], &[1, 2, 8, 7, 8]].concat());
         let keys = IdentityPoints { ed25519: [1; 32], sr25519: [2; 32] };
         let call = ChainCall::show_identities(&IdentityRecord { era: 1, threshold: 2, keys, holders: Vec::new() });
         assert_eq!(call.label(), "Gatekeepers.show_identities");
@@ -321,8 +321,11 @@ mod tests {
         let said = [&[1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 1, 4, 0][..], &[5; 64]].concat();
         let call = ChainCall::state(&signed);
         assert_eq!((call.label().as_str(), &call.arguments.0), ("Gatekeepers.state", &said));
-        let call = ChainCall::state_with(&signed, &Attachment::Key(vec![7, 8]));
+        let of = CeremonyAttempt::identities(1, 2);
+        let announced = AnnouncedKey { of, key: vec![7, 8], signature: [6; 64] };
+        let call = ChainCall::state_with(&signed, &Attachment::Key(announced));
         assert_eq!(call.label(), "Gatekeepers.state_with");
-        assert_eq!(call.arguments.0, [&said[..], &[0, 8, 7, 8]].concat());
+        let beside = [&[0, 1, 0, 0, 0, 1, 2, 0, 0, 0, 8, 7, 8][..], &[6; 64]].concat();
+        assert_eq!(call.arguments.0, [said, beside].concat());
     }
 }

@@ -113,7 +113,7 @@ fn judge(pallet: &str, error: &str) -> (ErrorCode, Option<&'static str>) {
             (Unauthorised, Some("the gatekeeper's evidence names another operator: only that one's validator can have it"))
         }
         ("Gatekeepers", "AlreadySeated") => {
-            (Refused, Some("the validator has a gatekeeper already; `gatekeepers.leave` unbinds it"))
+            (Refused, Some("the gatekeeper is the validator's already: `phala gatekeeper status` shows it"))
         }
         ("Gatekeepers", "NotSeated") => {
             (NotFound, Some("bind it to its validator first: `phala gatekeeper register-seat`"))

@@ -8,7 +8,7 @@
 //!
 //! The sender controls the intent, nodes and workers what they answer. Does not: keep intents on disk.
 
-use super::{closed, verify_reply, Command, Completed, POLL};
+use super::{closed, reply::verify_reply, Command, Completed, POLL};
 use crate::{
     deadline::Deadline, query::AttestedWorker, worker::WorkerEndpoint, Account, ClientError, ErrorCode, Network,
 };

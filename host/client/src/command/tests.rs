@@ -1,11 +1,18 @@
 //! Sealing a command, and judging the reply to it, without a network.
 #![allow(clippy::unwrap_used, reason = "tests")]
-use super::*;
+use super::{
+    fees::call_envelope_bytes,
+    reply::{executed_elsewhere, is_lost, verify_reply},
+    *,
+};
 use crate::chain::ChainEvent;
-use phala_crypto::{envelope::open_envelope, signature::sr25519, xwing::DecapsulationKey};
+use phala_crypto::{envelope::open_envelope, merkle, signature::sr25519, xwing::DecapsulationKey};
 use phala_protocol::{
-    envelope::Envelope,
-    result::{Boundary, ClusterResult},
+    chain_state::FinalRecord,
+    gas::BACKLOG_LIMIT,
+    query::AnswerContent,
+    result::{reply_leaf, Boundary, ClusterResult, Failure, Outcome, Reply},
+    WorkerId,
 };
 
 pub(super) const GENESIS: Hash = [1; 32];

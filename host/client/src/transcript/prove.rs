@@ -5,7 +5,7 @@
 //! blocks are asked for first, because a node that prunes loses their states next. The node controls every answer; the pinned anchor is
 //! the user's.
 
-use super::{made_root_key, Gap, Proofs, Shown, StateProof, MAX_PROOFS_BYTES};
+use super::{FileKind, Gap, Proofs, Shown, StateProof, MAX_PROOFS_BYTES};
 use crate::{
     entropy,
     network::{finality_proof, refused},
@@ -14,11 +14,10 @@ use crate::{
 use codec::Encode;
 use phala_light_client::{limits::MAX_ANCESTORS, verify_anchor};
 use phala_protocol::{
-    ceremony::CeremonyRecord,
     finality::{FinalityFragment, FinalityProof},
     hash::blake2_256,
     ids::BlockNumber,
-    storage, Hash,
+    Hash,
 };
 use std::collections::BTreeMap;
 
@@ -41,20 +40,26 @@ struct Collected {
 }
 
 impl Network {
-    /// What shows these records, each in the state of its block, from the pinned genesis on, as far as the node can; and, if `root` names
-    /// an era and a block after the ceremony's last, what the chain recorded as that era's root.
-    pub async fn prove_ceremony(
+    /// What shows these records, each in the state of its block, from the pinned genesis on, as far as the node can; and, if `made` names
+    /// an era and a block after the ceremony's last, what the chain recorded of what was made in it. `beside` is what stands beside the
+    /// transcript.
+    pub async fn prove_ceremony<K: FileKind>(
         &self,
-        records: &[(BlockNumber, CeremonyRecord)],
-        root: Option<(u32, BlockNumber)>,
+        records: &[(BlockNumber, K)],
+        beside: &K::Beside,
+        made: Option<(u32, BlockNumber)>,
     ) -> Result<Proofs, ClientError> {
         let mut collected = Collected::default();
         let mut found = Vec::with_capacity(records.len());
         for (block, record) in records {
-            found.push(self.found(&mut collected, *block, &storage::CEREMONY, Some(&record.encode())).await?);
+            found.push(self.found(&mut collected, *block, K::KEY, Some(&record.encode())).await?);
         }
-        let made = match root {
-            Some((era, block)) => Some((block, self.found(&mut collected, block, &made_root_key(era), None).await?)),
+        let known = K::known(beside);
+        let made = match made {
+            Some((era, block)) => {
+                let found = self.found(&mut collected, block, &K::made_key(era), known.as_deref()).await?;
+                Some((block, found))
+            }
             None => None,
         };
         let newest = collected.justified.keys().next_back().copied();
@@ -69,8 +74,8 @@ impl Network {
             Err(gap) => {
                 let none = |found: Result<Found, Gap>| Shown::NotProved(found.err().unwrap_or(gap));
                 let records = found.into_iter().map(none).collect();
-                let root = made.map(|(block, found)| (block, none(found)));
-                return Ok(Proofs { anchor: None, finality: Vec::new(), records, root });
+                let made = made.map(|(block, found)| (block, none(found)));
+                return Ok(Proofs { anchor: None, finality: Vec::new(), records, made });
             }
         };
         let mut all = collected.justified;
@@ -87,7 +92,7 @@ impl Network {
         Ok(Proofs {
             anchor: newest.map(|_| self.pin().anchor.clone()),
             records: found.into_iter().map(shown).collect(),
-            root: made.map(|(block, found)| (block, shown(found))),
+            made: made.map(|(block, found)| (block, shown(found))),
             finality: all.into_values().collect(),
         })
     }

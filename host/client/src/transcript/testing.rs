@@ -1,10 +1,13 @@
-//! NEVER SHIPPED: a ceremony on a chain that is made up, and the file that shows it, for tests here and elsewhere.
+//! NEVER SHIPPED: ceremonies on chains that are made up, and the files that show them, for tests here and elsewhere.
 //!
-//! Four seats, of whom the last does not commit; the others confirm, and the chain records their root. Everything follows from constants.
+//! Of the root: four seats, of whom the last does not commit; the others confirm, and the chain records their root. Of identities: see
+//! [`identities`]. Everything follows from constants.
 //! Its inputs are tests, for whom it panics when something does not fit.
 #![allow(clippy::unwrap_used, reason = "a builder for tests")]
 
-use super::{made_root_key, Proofs, ProvedTranscript, Shown, StateProof};
+pub mod identities;
+
+use super::{FileKind, Proofs, ProvedTranscript, Shown, StateProof};
 use codec::Encode;
 use phala_crypto::{signature::ed25519::IdentityKey, transcript::Transcript, Secret};
 use phala_light_client::testing::TestChain;
@@ -77,7 +80,7 @@ pub fn ceremony_with(recorded: Option<&RootRecord>) -> Ceremony {
     build(&mut chain, &mut transcript, &record);
     record.seats.iter_mut().take(3).for_each(|seat| seat.confirmed = Some(KEYS));
     build(&mut chain, &mut transcript, &record);
-    let ended = [(storage::CEREMONY.to_vec(), None), (made_root_key(ERA), recorded.map(Encode::encode))];
+    let ended = [(storage::CEREMONY.to_vec(), None), (CeremonyRecord::made_key(ERA), recorded.map(Encode::encode))];
     assert_eq!(chain.build_block(ended), ENDED);
     assert_eq!(chain.build_blocks(1), NEWEST);
 
@@ -91,10 +94,10 @@ pub fn ceremony_with(recorded: Option<&RootRecord>) -> Ceremony {
         Shown::Proved(proof(&chain, from, *block, &storage::CEREMONY, &record.encode()))
     });
     let records = records.collect();
-    let root = Some((ENDED, Shown::Proved(proof(&chain, 3, ENDED, &made_root_key(ERA), &[]))));
+    let made = Some((ENDED, Shown::Proved(proof(&chain, 3, ENDED, &CeremonyRecord::made_key(ERA), &[]))));
     let anchor = Some(chain.anchor());
     let finality = JUSTIFIED.iter().map(|block| chain.fragment(*block)).collect();
-    let file = ProvedTranscript { genesis, transcript, proofs: Proofs { anchor, finality, records, root } };
+    let file = ProvedTranscript { genesis, transcript, beside: (), proofs: Proofs { anchor, finality, records, made } };
     Ceremony { chain, file }
 }
 
@@ -105,7 +108,12 @@ pub fn ceremony() -> Ceremony {
 
 /// What shows `key` in the state of `block`, from a justified header on.
 pub fn proof(chain: &TestChain, from: u32, block: u32, key: &[u8], known: &[u8]) -> StateProof {
-    let start = usize::try_from(from).ok().and_then(|from| JUSTIFIED.get(from)).unwrap();
+    proof_from(chain, &JUSTIFIED, from, block, key, known)
+}
+
+/// The same, where these blocks are justified.
+fn proof_from(chain: &TestChain, justified: &[u32], from: u32, block: u32, key: &[u8], known: &[u8]) -> StateProof {
+    let start = usize::try_from(from).ok().and_then(|from| justified.get(from)).unwrap();
     let mut nodes = chain.read_proof(block, &[key]);
     nodes.iter_mut().filter(|node| node.as_slice() == known).for_each(Vec::clear);
     StateProof { from, headers: chain.ancestry(*start, block), nodes }

@@ -1,7 +1,7 @@
 //! A ceremony on a chain that is made in the test: the good file, and one broken part at a time.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 use super::{testing::*, *};
-use phala_protocol::ceremony::{CeremonyRecord, Phase};
+use phala_protocol::{ceremony::Phase, chain_state::RootRecord, storage};
 
 fn verified(file: &ProvedTranscript) -> Result<Verified, VerifyError> {
     verify(file, &file.genesis, &[1; 32])
@@ -25,12 +25,12 @@ fn a_record_is_proved_if_the_chain_finalised_a_block_that_has_it() {
     let found = verified(&file).unwrap();
     assert_eq!(found.records, [Basis::Proved; 5]);
     assert!(found.is_all_proved() && found.proved() == 5);
-    assert_eq!((found.outcome.root, found.recorded), (Some((0, KEYS)), Some(Recorded::Same(ENDED))));
+    assert_eq!((found.outcome.made, found.recorded), (Some((0, KEYS)), Some(Recorded::Same(ENDED))));
     // The record itself stands once in the file, and not in its proof again.
     let record = file.transcript.records[0].1.encode();
     let whole = file.to_bytes().unwrap();
     assert_eq!(whole.windows(record.len()).filter(|window| *window == record.as_slice()).count(), 1);
-    assert_eq!(ProvedTranscript::decode_bounded(&whole), Ok(file.clone()));
+    assert_eq!(<ProvedTranscript>::decode_bounded(&whole), Ok(file.clone()));
     // It may stand there all the same.
     let mut repeated = file.clone();
     let nodes = &mut state(&mut repeated.proofs, 0).nodes;
@@ -45,17 +45,17 @@ fn what_a_node_could_not_prove_is_its_word_and_the_file_says_why() {
     for (record, gap) in [(0, Gap::NoState), (3, Gap::NoFinality), (4, Gap::TooLong)] {
         file.proofs.records[record] = Shown::NotProved(gap);
     }
-    file.proofs.root = Some((ENDED, Shown::NotProved(Gap::NoState)));
+    file.proofs.made = Some((ENDED, Shown::NotProved(Gap::NoState)));
     let found = verified(&file).unwrap();
     let word = [Basis::Word(Gap::NoState), Basis::Word(Gap::NoFinality), Basis::Word(Gap::TooLong)];
     assert_eq!(found.records, [word[0], Basis::Proved, Basis::Proved, word[1], word[2]]);
     assert_eq!((found.proved(), found.is_all_proved(), found.recorded), (2, false, None));
-    assert_eq!(ProvedTranscript::decode_bounded(&file.to_bytes().unwrap()), Ok(file.clone()));
+    assert_eq!(<ProvedTranscript>::decode_bounded(&file.to_bytes().unwrap()), Ok(file.clone()));
     // Nothing proved needs no genesis.
     file.proofs =
-        Proofs { anchor: None, finality: Vec::new(), records: vec![Shown::NotProved(Gap::NoFinality); 5], root: None };
+        Proofs { anchor: None, finality: Vec::new(), records: vec![Shown::NotProved(Gap::NoFinality); 5], made: None };
     assert_eq!(verified(&file).unwrap().proved(), 0);
-    assert_eq!(verified(&file).unwrap().outcome.root, Some((0, KEYS)), "what it shows is the same");
+    assert_eq!(verified(&file).unwrap().outcome.made, Some((0, KEYS)), "what it shows is the same");
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn a_record_that_is_not_the_chains_has_no_proof_that_holds() {
         let (_, record) = file.transcript.records[4].clone();
         file.transcript.records.push((ENDED, CeremonyRecord { phase: Phase::Share, until: 40, ..record }));
         file.proofs.records.push(Shown::Proved(proof(&chain, 3, ENDED, &storage::CEREMONY, &[])));
-        file.proofs.root = None;
+        file.proofs.made = None;
     });
     assert_eq!(made_up, VerifyError::OtherRecord(ENDED));
 }
@@ -139,23 +139,24 @@ fn the_root_that_the_chain_recorded_is_compared_with_the_one_that_is_shown() {
         RootRecord { seats: Vec::new(), ..root() },
     ] {
         let error = verified(&ceremony_with(Some(&other)).file).unwrap_err();
-        assert_eq!(error, VerifyError::OtherRoot(ENDED));
+        assert_eq!(error, VerifyError::OtherMade(ENDED));
     }
     let early = refused(|file| {
-        if let Some((block, _)) = &mut file.proofs.root {
+        if let Some((block, _)) = &mut file.proofs.made {
             *block = BLOCKS[4];
         }
     });
-    assert_eq!(early, VerifyError::EarlyRoot(BLOCKS[4]));
+    assert_eq!(early, VerifyError::EarlyMade(BLOCKS[4]));
 }
 
 #[test]
 fn a_file_is_read_within_its_bounds_and_nothing_else_is_a_transcript() {
     let good = ceremony().file.to_bytes().unwrap();
-    let read = |bytes: &[u8]| ProvedTranscript::decode_bounded(bytes).map(|_| ()).unwrap_err();
-    let older = [&b"phala-ceremony-record-2\n"[..], &good[MARK.len()..]].concat();
+    let read = |bytes: &[u8]| <ProvedTranscript>::decode_bounded(bytes).map(|_| ()).unwrap_err();
+    // The form before this one had no kind, and began with the genesis.
+    let older = [&b"phala-ceremony-record-3\n"[..], &good[MARK.len() + 1..]].concat();
     let mut long = good.clone();
-    long[MARK.len() + 32..][..4].fill(0xff);
+    long[MARK.len() + 33..][..4].fill(0xff);
     for (bytes, error) in [
         (&b"{}"[..], FileError::Other),
         (&good[..40], FileError::Other),
@@ -168,9 +169,20 @@ fn a_file_is_read_within_its_bounds_and_nothing_else_is_a_transcript() {
         assert_eq!(read(bytes), error);
     }
     let mut malformed = good.clone();
-    malformed[MARK.len() + 36..][..4].fill(0xff);
+    malformed[MARK.len() + 37..][..4].fill(0xff);
     assert_eq!(read(&malformed), FileError::Transcript(TranscriptError::Malformed));
     let mut endless = good.clone();
     endless.resize(MAX_FILE_BYTES + 1, 0);
     assert_eq!(read(&endless), FileError::TooLong);
+    // Which kind it is of is the file's to say, and read as no other.
+    let either = TranscriptFile::decode_bounded(&good);
+    assert_eq!(either, Ok(TranscriptFile::Root(ceremony().file)));
+    let mut other = good.clone();
+    other[MARK.len()] = <IdentityCeremonyRecord as FileKind>::TAG;
+    assert_eq!(read(&other), FileError::OtherKind);
+    assert!(matches!(TranscriptFile::decode_bounded(&other), Err(FileError::Transcript(_))));
+    other[MARK.len()] = 2;
+    assert_eq!(TranscriptFile::decode_bounded(&other), Err(FileError::Other));
+    assert_eq!(TranscriptFile::decode_bounded(&older), Err(FileError::OtherForm));
+    assert_eq!(TranscriptFile::decode_bounded(MARK), Err(FileError::Other));
 }

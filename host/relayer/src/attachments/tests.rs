@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 use super::*;
 use phala_client::ErrorCode;
-use phala_protocol::ceremony::MAX_ATTACHMENT_BYTES;
+use phala_protocol::ceremony::{CeremonyAttempt, MAX_ATTACHMENT_BYTES};
 use std::sync::Mutex as Locked;
 
 /// A chain in memory that has states from `oldest` on and is silent in most blocks.
@@ -46,8 +46,13 @@ fn began((era, attempt): AttemptId, phase: Phase) -> ChainEvent {
     event("PhaseBegan", (era, attempt, phase, 99u32).encode())
 }
 
+fn announced((era, attempt): AttemptId, index: u16) -> AnnouncedKey {
+    let of = CeremonyAttempt::root(era, attempt);
+    AnnouncedKey { of, key: index.to_le_bytes().to_vec(), signature: [0; 64] }
+}
+
 fn key((era, attempt): AttemptId, index: u16) -> PlacedAttachment {
-    PlacedAttachment { era, attempt, index, attachment: Attachment::Key(index.to_le_bytes().to_vec()) }
+    PlacedAttachment { era, attempt, index, attachment: Attachment::Key(announced((era, attempt), index)) }
 }
 
 fn attached(placed: &PlacedAttachment) -> ChainEvent {
@@ -200,7 +205,22 @@ async fn the_keys_beside_complaints_are_found_with_their_seats() {
     let attachments = root();
     assert!(attachments.keys((1, 0)).await.is_empty());
     attachments.due(&played, (1, 0), 9, &Brought::default()).await.unwrap();
-    assert_eq!(attachments.keys((1, 0)).await, [(2, 2u16.to_le_bytes().to_vec()), (5, 5u16.to_le_bytes().to_vec())]);
+    assert_eq!(attachments.keys((1, 0)).await, [2, 5].map(|index| (index, announced((1, 0), index))));
+}
+
+#[tokio::test]
+async fn a_key_that_is_signed_otherwise_each_time_is_found_once() {
+    let mut played = Played::new(9);
+    played.say(3, began((1, 0), Phase::Commit));
+    for byte in 0..=255 {
+        let attachment = Attachment::Key(AnnouncedKey { signature: [byte; 64], ..announced((1, 0), 2) });
+        played.say(5, attached(&PlacedAttachment { era: 1, attempt: 0, index: 2, attachment }));
+    }
+    played.say(6, attached(&key((1, 0), 5)));
+    let attachments = root();
+    let due = attachments.due(&played, (1, 0), 9, &Brought::default()).await.unwrap();
+    assert_eq!(due.attachments, [2, 5].map(|index| key((1, 0), index)));
+    assert_eq!(attachments.keys((1, 0)).await.len(), 2);
 }
 
 #[tokio::test]
@@ -225,7 +245,7 @@ async fn what_stands_beside_statements_of_identities_is_found_apart_from_what_st
     let (of_root, of_keys, nothing) = (root(), Attachments::of(Ceremony::Identities), Brought::default());
     assert_eq!(due(&of_keys, &node, 1_000, &nothing).await, [key(ATTEMPT, 2), package.clone()]);
     assert_eq!(node.asked(), (990..=1_000).rev().collect::<Vec<_>>(), "back to its own beginning");
-    assert_eq!(of_keys.keys(ATTEMPT).await, [(2, 2u16.to_le_bytes().to_vec())], "the holder's, not the dealer's");
+    assert_eq!(of_keys.keys(ATTEMPT).await, [(2, announced(ATTEMPT, 2))], "the holder's, not the dealer's");
     assert_eq!(due(&of_root, &node, 1_000, &nothing).await, [key(ATTEMPT, 5)]);
     assert_eq!(node.asked(), (993..=1_000).rev().collect::<Vec<_>>());
     assert!(of_root.keys((7, 7)).await.is_empty());

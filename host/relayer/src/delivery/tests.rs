@@ -190,7 +190,7 @@ async fn what_stands_beside_statements_is_news_at_a_head_that_is_known() {
     let node = MockNode::new(&[], 9, 9);
     let mut assembled = assemble(&node, &status(9, 0)).await.unwrap();
     assert!(!assembled.has_news() && assembled.proved_at == Some(9));
-    let attachment = Attachment::Key(vec![1]);
+    let attachment = Attachment::Package(vec![1]);
     let placed = PlacedAttachment { era: 1, attempt: 0, index: 2, attachment };
     assembled.delivery.attachments.push(placed.clone());
     assert!(assembled.has_news());

@@ -1,9 +1,10 @@
 //! What waits for whom, how much of it, and what is carried when.
 #![allow(clippy::unwrap_used, reason = "tests")]
 use super::*;
+use phala_crypto::{signature::ed25519::IdentityKey, Secret};
 use phala_protocol::{
     attestation::{Registration, Role},
-    ceremony::{ParcelHeader, ParcelKind},
+    ceremony::{CeremonyAttempt, ParcelHeader, ParcelKind},
     identities::{
         signing::{NonceCommitments, PartialSignature, SigningSession, MAX_SIGNING_MESSAGE_BYTES},
         Scheme,
@@ -15,6 +16,7 @@ use phala_protocol::{
 const WORKER: WorkerId = WorkerId([1; 32]);
 const GATEKEEPER: WorkerId = WorkerId([2; 32]);
 const CHAIN: Hash = [3; 32];
+const OF: CeremonyAttempt = CeremonyAttempt::root(1, 1);
 
 fn registration(role: Role, identity: WorkerId) -> Registration {
     let operator = AccountId([0; 32]);
@@ -42,7 +44,7 @@ fn inquiry(nonce: u8, evidence: u8) -> Letter {
 fn introduction(of: WorkerId, evidence: Vec<u8>) -> Introduction {
     Introduction {
         registration: registration(Role::Gatekeeper, of),
-        encryption_key: vec![4],
+        announced: AnnouncedKey { of: OF, key: vec![4], signature: [0; 64] },
         evidence,
         collateral: vec![],
     }
@@ -265,10 +267,24 @@ fn a_mailbox_is_of_one_chain() {
     assert_eq!(mail.receive(from, &other, &GATEKEEPER, inquiry(1, 1)), Posted::New);
 }
 
-/// What the chain holds of a gatekeeper whose encryption key is `key`.
-fn registered(identity: WorkerId, key: &[u8], collateral: &[u8]) -> Registered {
-    let registration =
-        Registration { encryption_key: encryption_key_hash(key), ..registration(Role::Gatekeeper, identity) };
+/// A gatekeeper that announces keys.
+fn announcer() -> IdentityKey {
+    IdentityKey::from_seed(&Secret::new([9; 32]))
+}
+
+fn seat() -> WorkerId {
+    WorkerId(announcer().public())
+}
+
+/// Its key of an attempt.
+fn announced(of: CeremonyAttempt) -> AnnouncedKey {
+    let unsigned = AnnouncedKey { of, key: vec![0; 1_216], signature: [0; 64] };
+    AnnouncedKey { signature: announcer().sign(&unsigned.signing_payload(&CHAIN)), ..unsigned }
+}
+
+/// What the chain holds of a gatekeeper.
+fn registered(identity: WorkerId, collateral: &[u8]) -> Registered {
+    let registration = registration(Role::Gatekeeper, identity);
     Registered { registration, evidence: vec![1, 2, 3], collateral: collateral.to_vec() }
 }
 
@@ -276,8 +292,8 @@ fn registered(identity: WorkerId, key: &[u8], collateral: &[u8]) -> Registered {
 fn an_introduction_that_the_chain_vouches_for_comes_before_any_number_of_forged_ones() {
     let mail = Mail::default();
     mail.open(GATEKEEPER, CHAIN);
-    let seat = gatekeeper(1);
-    mail.note_registered(&GATEKEEPER, Arc::new(BTreeMap::from([(seat, registered(seat, b"key", b"ours"))])));
+    let seat = seat();
+    mail.note_registered(&GATEKEEPER, Arc::new(BTreeMap::from([(seat, registered(seat, b"ours"))])), vec![OF]);
     let bring = |last: u8, introduction| {
         mail.receive(IpAddr::from([10, 0, 0, last]), &CHAIN, &GATEKEEPER, Letter::Introduction(introduction))
     };
@@ -287,9 +303,9 @@ fn an_introduction_that_the_chain_vouches_for_comes_before_any_number_of_forged_
     }
     assert_eq!(bring(5, introduction(gatekeeper(5_000), vec![5])), Posted::Full);
     bring(1, introduction(seat, vec![66]));
-    // Under the registered key: evidence and collateral are the chain's and ours, whatever was sent.
+    // Under a key that it announced: evidence and collateral are the chain's and ours, whatever was sent.
     let sent = |evidence, collateral: &[u8]| Introduction {
-        encryption_key: b"key".to_vec(),
+        announced: announced(OF),
         collateral: collateral.to_vec(),
         ..introduction(seat, evidence)
     };
@@ -299,7 +315,7 @@ fn an_introduction_that_the_chain_vouches_for_comes_before_any_number_of_forged_
         mail.post(Sender::Tee(gatekeeper(2)), &GATEKEEPER, Letter::Introduction(introduction(gatekeeper(2), vec![])));
     assert_eq!(own, Posted::New);
     let introductions = mail.take(&GATEKEEPER).introductions;
-    let true_one = registered(seat, b"key", b"ours").introduce(b"key").unwrap();
+    let true_one = registered(seat, b"ours").introduce(&CHAIN, &announced(OF)).unwrap();
     assert_eq!(introductions[0].registration.identity, gatekeeper(2), "what is served here comes first");
     assert_eq!(introductions[1], true_one);
     assert_eq!(introductions.len(), 2 + MAX_SEATS);
@@ -310,10 +326,10 @@ fn without_collateral_of_our_own_the_senders_is_brought_beside_what_the_chain_ho
     let named = IpAddr::from([10, 0, 0, 3]);
     let mail = Mail::new(BTreeMap::from([(named, 1)]));
     mail.open(GATEKEEPER, CHAIN);
-    let seat = gatekeeper(1);
-    mail.note_registered(&GATEKEEPER, Arc::new(BTreeMap::from([(seat, registered(seat, b"key", b""))])));
+    let seat = seat();
+    mail.note_registered(&GATEKEEPER, Arc::new(BTreeMap::from([(seat, registered(seat, b""))])), vec![OF]);
     let sent = |collateral: u8| Introduction {
-        encryption_key: b"key".to_vec(),
+        announced: announced(OF),
         collateral: vec![collateral],
         ..introduction(seat, vec![collateral])
     };
@@ -332,17 +348,88 @@ fn a_strangers_collateral_beside_what_the_chain_holds_comes_behind_what_named_re
     let (named, stranger) = (IpAddr::from([10, 0, 0, 3]), IpAddr::from([10, 0, 0, 1]));
     let mail = Mail::new(BTreeMap::from([(named, 1)]));
     mail.open(GATEKEEPER, CHAIN);
-    let (seat, other) = (gatekeeper(1), gatekeeper(2));
-    mail.note_registered(&GATEKEEPER, Arc::new(BTreeMap::from([(seat, registered(seat, b"key", b""))])));
-    let under = |key: &[u8]| Introduction { encryption_key: key.to_vec(), ..introduction(seat, vec![9]) };
+    let (seat, other) = (seat(), gatekeeper(2));
+    mail.note_registered(&GATEKEEPER, Arc::new(BTreeMap::from([(seat, registered(seat, b""))])), vec![OF]);
+    let own = announced(OF);
+    let under = |key: &[u8]| Introduction {
+        announced: AnnouncedKey { key: key.to_vec(), ..own.clone() },
+        ..introduction(seat, vec![9])
+    };
     let bring = |from, introduction| mail.receive(from, &CHAIN, &GATEKEEPER, Letter::Introduction(introduction));
-    assert_eq!(bring(stranger, under(b"key")), Posted::New);
+    assert_eq!(bring(stranger, under(&own.key)), Posted::New);
     assert_eq!(bring(stranger, under(b"another")), Posted::New, "it replaces nothing under another key");
     assert_eq!(bring(named, introduction(other, vec![1])), Posted::New);
     let brought = mail.take(&GATEKEEPER).introductions;
-    let keys: Vec<_> = brought.iter().map(|introduction| introduction.encryption_key.as_slice()).collect();
-    assert_eq!(keys, [&[4u8][..], &b"key"[..], &b"another"[..]]);
+    let keys: Vec<_> = brought.iter().map(|introduction| introduction.announced.key.as_slice()).collect();
+    assert_eq!(keys, [&[4u8][..], &own.key[..], &b"another"[..]]);
     assert_eq!(brought[1].evidence, [1, 2, 3], "the chain's");
+}
+
+#[test]
+fn what_a_gatekeeper_announced_before_keeps_nothing_out_and_what_it_did_not_announce_vouches_for_nothing() {
+    let mail = Mail::default();
+    mail.open(GATEKEEPER, CHAIN);
+    let seat = seat();
+    mail.note_registered(&GATEKEEPER, Arc::new(BTreeMap::from([(seat, registered(seat, b"ours"))])), vec![OF]);
+    let bring = |announced: AnnouncedKey| {
+        let sent = Introduction { announced, ..introduction(seat, vec![9]) };
+        mail.receive(IpAddr::from([10, 0, 0, 1]), &CHAIN, &GATEKEEPER, Letter::Introduction(sent))
+    };
+    // What it announced for an earlier attempt, which anybody may bring again, or announces for later ones is a stranger's letter.
+    for of in
+        [CeremonyAttempt::root(1, 0), CeremonyAttempt::root(u32::MAX, u32::MAX), CeremonyAttempt::identities(1, 1)]
+    {
+        assert_eq!(bring(announced(of)), Posted::New);
+    }
+    assert_eq!(bring(announced(OF)), Posted::New);
+    // The next attempt begins, and what nobody needs any more makes room.
+    let next = CeremonyAttempt::root(1, 2);
+    mail.note_registered(&GATEKEEPER, Arc::new(BTreeMap::from([(seat, registered(seat, b"ours"))])), vec![next]);
+    assert_eq!(bring(announced(next)), Posted::New);
+    assert_eq!(bring(announced(OF)), Posted::New);
+    let brought = mail.take(&GATEKEEPER).introductions;
+    assert_eq!(brought[0], registered(seat, b"ours").announcing(&announced(next)));
+    assert_eq!(brought[1..], [Introduction { announced: announced(OF), ..introduction(seat, vec![9]) }]);
+    // For another attempt, under another key, on another chain, or in another's name: it is a stranger's.
+    let own = announced(OF);
+    let elsewhere = AnnouncedKey { signature: announcer().sign(&own.signing_payload(&[4; 32])), ..own.clone() };
+    let mut another_key = own.clone();
+    another_key.key[1_200] = 1;
+    for forged in [
+        AnnouncedKey { of: CeremonyAttempt::root(1, 2), ..own.clone() },
+        another_key,
+        elsewhere,
+        AnnouncedKey { signature: [0; 64], ..own.clone() },
+    ] {
+        assert_eq!(registered(seat, b"ours").introduce(&CHAIN, &forged), None);
+    }
+    assert_eq!(registered(gatekeeper(1), b"ours").introduce(&CHAIN, &own), None);
+    assert!(registered(seat, b"ours").introduce(&CHAIN, &own).is_some());
+}
+
+#[test]
+fn whoever_complained_keeps_out_what_the_chain_has_of_it_with_nothing_else_that_it_announces() {
+    let mail = Mail::default();
+    mail.open(GATEKEEPER, CHAIN);
+    let seat = seat();
+    mail.note_registered(&GATEKEEPER, Arc::new(BTreeMap::from([(seat, registered(seat, b"ours"))])), vec![OF]);
+    let other = |number: u8| {
+        let mut unsigned = announced(OF);
+        unsigned.key[1_200] = number;
+        AnnouncedKey { signature: announcer().sign(&unsigned.signing_payload(&CHAIN)), ..unsigned }
+    };
+    let bring = |announced: AnnouncedKey| {
+        let sent = Introduction { announced, ..introduction(seat, vec![9]) };
+        mail.receive(IpAddr::from([10, 0, 0, 1]), &CHAIN, &GATEKEEPER, Letter::Introduction(sent))
+    };
+    assert_eq!(bring(other(1)), Posted::New);
+    assert_eq!(bring(other(2)), Posted::Full, "of one attempt the first waits");
+    let complained = registered(seat, b"ours").announcing(&announced(OF));
+    let post = || mail.post(Sender::Complaint(seat), &GATEKEEPER, Letter::Introduction(complained.clone()));
+    assert_eq!((post(), post()), (Posted::New, Posted::Known));
+    assert_eq!(bring(other(3)), Posted::Full);
+    let first = registered(seat, b"ours").announcing(&other(1));
+    assert_eq!(mail.take(&GATEKEEPER).introductions, [complained.clone(), first]);
 }
 
 #[test]

@@ -5,7 +5,7 @@
 //! each time in another order that a hash decides, and whoever comes late finds that nothing is asked for any more. The node can lie, which
 //! costs its own user a fee, or the network a holder's partial.
 
-use super::{Pending, Submitted};
+use super::turns::wait;
 use codec::Encode;
 use phala_client::{
     chain::{Chain, ChainCall},
@@ -23,8 +23,6 @@ use phala_protocol::{
 const KEY_TURNS: u8 = 8;
 /// How many there are for a partial: of two thirds of the holders they have to come, and within a period of twenty blocks.
 const PARTIAL_TURNS: u8 = 3;
-/// Blocks from one turn to the next: what is submitted at the beginning of one is in a block before the next.
-const TURN_BLOCKS: BlockNumber = 2;
 
 /// The call for something of the beacon, if the newest block asks for it; nothing for whatever else.
 pub(super) async fn call(chain: &Chain, item: &Outgoing) -> Result<Option<ChainCall>, ClientError> {
@@ -53,31 +51,20 @@ fn is_due(due: Option<&DueBeacon>, era: u32, period: Period, index: u16) -> bool
 }
 
 /// Blocks that the relayer of `tee` waits before it submits `item`; nothing for what is not of the beacon.
-fn turn(tee: &WorkerId, item: &Outgoing) -> Option<BlockNumber> {
+pub(super) fn turn(tee: &WorkerId, item: &Outgoing) -> Option<BlockNumber> {
     let (occasion, turns): (Hash, u8) = match item {
         Outgoing::BeaconKey(record) => (record.hash(), KEY_TURNS),
         Outgoing::BeaconPartial { era, period, .. } => (blake2_256(&(era, period).encode()), PARTIAL_TURNS),
         _ => return None,
     };
-    let [first, ..] = blake2_256(&(occasion, tee).encode());
-    Some(BlockNumber::from(first % turns).saturating_mul(TURN_BLOCKS))
-}
-
-/// Has what is seen for the first time, at `height`, wait for its turn.
-pub(super) fn take_turns(submitted: &mut Submitted, pending: &Pending, height: BlockNumber) {
-    for item in &pending.items {
-        let Some(blocks) = turn(&pending.identity, item) else { continue };
-        let name = super::name(item);
-        if !submitted.is_known(&name) {
-            submitted.rest(name, height.saturating_add(blocks));
-        }
-    }
+    Some(wait(tee, &occasion, turns))
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
+    use crate::outbox::{turns::tests::of_forty, Submitted};
     use phala_protocol::beacon::{BeaconHolder, BeaconPartial};
     use std::collections::BTreeSet;
 
@@ -103,22 +90,8 @@ mod tests {
         let partial = BeaconPartial { index: 1, point: [2; 32], proof: [3; 64] };
         let value = |period| Outgoing::BeaconPartial { era: 2, period, partial };
         for (item, last, least) in [(Outgoing::BeaconKey(record()), 14, 5), (value(7), 4, 3), (value(8), 4, 3)] {
-            let mut turns = BTreeSet::new();
-            for number in 0..40 {
-                let identity = WorkerId([number; 32]);
-                let pending = Pending { identity, items: vec![item.clone()] };
-                let mut submitted = Submitted::default();
-                take_turns(&mut submitted, &pending, 100);
-                let waits = turn(&identity, &item).unwrap();
-                assert!(waits <= last && waits.is_multiple_of(2));
-                if waits > 0 {
-                    assert!(submitted.due(&pending.items, 100 + waits - 1).is_empty());
-                }
-                // Seen again, it does not wait anew.
-                take_turns(&mut submitted, &pending, 100 + waits);
-                assert_eq!(submitted.due(&pending.items, 100 + waits), std::slice::from_ref(&item));
-                turns.insert(waits);
-            }
+            let turns = of_forty(&item, turn);
+            assert!(turns.iter().all(|waits| *waits <= last && waits.is_multiple_of(2)), "{turns:?}");
             assert!(turns.len() >= least, "{turns:?}");
         }
         // Nobody is always the last.

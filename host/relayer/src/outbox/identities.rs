@@ -6,15 +6,14 @@
 //!
 //! Guarantees: what the newest block has, or has forgotten, is not submitted. Does not: judge records and signatures, which the chain does.
 
-use super::{Pending, Submitted};
-use codec::{DecodeAll, Encode};
+use super::turns::wait;
+use codec::DecodeAll;
 use phala_client::{
     chain::{Chain, PalletError},
     ClientError,
 };
 use phala_protocol::{
     egress::{EgressFate, EgressOutcome},
-    hash::blake2_256,
     identities::{signing::EgressSignature, IdentityCeremonyRecord, IdentityRecord},
     ids::BlockNumber,
     relay::Outgoing,
@@ -23,8 +22,6 @@ use phala_protocol::{
 
 /// How many turns there are for a record: the chain waits for it for twenty blocks at least, of which a TEE's head is some three behind.
 const TURNS: u8 = 4;
-/// Blocks from one turn to the next: what is submitted at the beginning of one is in a block before the next.
-const TURN_BLOCKS: BlockNumber = 2;
 
 /// Whether the newest block waits for this record.
 pub(super) async fn is_asked_for(chain: &Chain, record: &IdentityRecord) -> Result<bool, ClientError> {
@@ -67,27 +64,19 @@ fn foreseen(fate: Option<&[u8]>, is_attached: bool, signature: &EgressSignature)
     }
 }
 
-/// Blocks that the relayer of `tee` waits before it shows `record`.
-fn turn(tee: &WorkerId, record: &IdentityRecord) -> BlockNumber {
-    let [first, ..] = blake2_256(&(record.hash(), tee).encode());
-    BlockNumber::from(first % TURNS).saturating_mul(TURN_BLOCKS)
-}
-
-/// Has a record that is seen for the first time, at `height`, wait for its turn.
-pub(super) fn take_turns(submitted: &mut Submitted, pending: &Pending, height: BlockNumber) {
-    for item in &pending.items {
-        let Outgoing::ShowIdentities(record) = item else { continue };
-        let name = super::name(item);
-        if !submitted.is_known(&name) {
-            submitted.rest(name, height.saturating_add(turn(&pending.identity, record)));
-        }
+/// Blocks that the relayer of `tee` waits before it shows a record; nothing for whatever else.
+pub(super) fn turn(tee: &WorkerId, item: &Outgoing) -> Option<BlockNumber> {
+    match item {
+        Outgoing::ShowIdentities(record) => Some(wait(tee, &record.hash(), TURNS)),
+        _ => None,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::outbox::{judge, Settled};
+    use crate::outbox::{judge, turns::tests::of_forty, Settled};
+    use codec::Encode;
     use phala_client::chain::SubmitError;
     use phala_protocol::{
         egress::EgressFailure,
@@ -116,22 +105,7 @@ mod tests {
     #[test]
     fn relayers_of_a_record_take_turns_and_none_waits_for_long() {
         let item = Outgoing::ShowIdentities(record(2));
-        let mut turns = BTreeSet::new();
-        for number in 0..40 {
-            let identity = WorkerId([number; 32]);
-            let pending = Pending { identity, items: vec![item.clone()] };
-            let mut submitted = Submitted::default();
-            take_turns(&mut submitted, &pending, 100);
-            let waits = turn(&identity, &record(2));
-            assert!(waits <= 6);
-            if waits > 0 {
-                assert!(submitted.due(&pending.items, 100 + waits - 1).is_empty());
-            }
-            // Seen again, it does not wait anew.
-            take_turns(&mut submitted, &pending, 100 + waits);
-            assert_eq!(submitted.due(&pending.items, 100 + waits), std::slice::from_ref(&item));
-            turns.insert(waits);
-        }
+        let turns = of_forty(&item, turn);
         assert_eq!(turns, BTreeSet::from([0, 2, 4, 6]));
     }
 

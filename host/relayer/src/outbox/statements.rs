@@ -278,7 +278,7 @@ mod tests {
     #[test]
     fn statements_are_due_at_once_beside_whatever_else_waits_and_not_while_they_are_under_way() {
         let Outgoing::State(signed) = statement(1) else { unreachable!() };
-        let with = Outgoing::StateWith { statement: signed, attachment: Attachment::Key(vec![1]) };
+        let with = Outgoing::StateWith { statement: signed, attachment: Attachment::Package(vec![1]) };
         let items = [rekey(), statement(2), with.clone(), statement(3)];
         let mut lane = lane();
         let labels = ["Gatekeepers.state", "Gatekeepers.state_with", "Gatekeepers.state"];
@@ -296,7 +296,7 @@ mod tests {
             rekey(),
             statement(2),
             signature(3, Scheme::Ristretto255),
-            of_identities(2, Some(Attachment::Key(vec![1]))),
+            of_identities(2, Some(Attachment::Package(vec![1]))),
         ];
         let mut statements = lane();
         let labels = ["Gatekeepers.state_identities", "Gatekeepers.state", "Gatekeepers.state_identities"];

@@ -4,7 +4,7 @@ use super::*;
 use codec::Compact;
 use phala_protocol::{
     attestation::Assurance,
-    ceremony::Fault,
+    ceremony::{CeremonyAttempt, Fault},
     identities::{IdentityHolder, IdentityPoints, IdentityRecord},
     AccountId,
 };
@@ -45,12 +45,17 @@ impl Registry for Played {
     }
 }
 
-fn key(identity: &WorkerId) -> Vec<u8> {
-    vec![identity.0[0]; 4]
+/// What a gatekeeper announced, and the chain took.
+fn key(identity: &WorkerId) -> AnnouncedKey {
+    AnnouncedKey { of: CeremonyAttempt::root(1, 0), key: vec![identity.0[0]; 4], signature: [5; 64] }
+}
+
+fn key_hash(identity: &WorkerId) -> Hash {
+    encryption_key_hash(&key(identity).key)
 }
 
 fn registration(identity: WorkerId) -> Registration {
-    let encryption_key = encryption_key_hash(&key(&identity));
+    let encryption_key = [identity.0[0]; 32];
     Registration { role: Role::Gatekeeper, identity, encryption_key, operator: OPERATOR, block: 1, block_hash: [0; 32] }
 }
 
@@ -84,7 +89,7 @@ fn register(signer: &AccountId, registration: &Registration, evidence: &[u8]) ->
 /// An attempt of three seats, of which one complained.
 fn played() -> Played {
     let mut record = CeremonyRecord::new(ATTEMPT.0, ATTEMPT.1, &[OWN, ACCUSER, SILENT]);
-    record.seats[1].key = Some(registration(ACCUSER).encryption_key);
+    record.seats[1].key = Some(key_hash(&ACCUSER));
     let mut played = Played { record: Some(record), ..Played::default() };
     for (identity, block) in [(OWN, 10), (ACCUSER, 11), (SILENT, 12)] {
         played.workers.insert(identity, worker(identity, block));
@@ -94,8 +99,12 @@ fn played() -> Played {
     played
 }
 
-fn keys() -> Vec<(u16, Vec<u8>)> {
-    vec![(2, vec![99]), (3, key(&SILENT)), (2, key(&ACCUSER))]
+fn keys() -> Vec<(u16, AnnouncedKey)> {
+    vec![(2, another()), (3, key(&SILENT)), (2, key(&ACCUSER))]
+}
+
+fn another() -> AnnouncedKey {
+    AnnouncedKey { key: vec![99], ..key(&ACCUSER) }
 }
 
 async fn seats(registrations: &Registrations, played: &Played, now: Instant) -> Arc<Seats> {
@@ -113,7 +122,7 @@ async fn whoever_complained_is_introduced_with_what_stands_on_chain_and_nobody_e
     let found = seats(&Registrations::default(), &played, now).await;
     let expected = Introduction {
         registration: registration(ACCUSER),
-        encryption_key: key(&ACCUSER),
+        announced: key(&ACCUSER),
         evidence: evidence(2),
         collateral: b"ours".to_vec(),
     };
@@ -121,7 +130,7 @@ async fn whoever_complained_is_introduced_with_what_stands_on_chain_and_nobody_e
     assert_eq!(found.accusers(&SILENT, ATTEMPT, &keys()), [expected]);
     assert!(found.accusers(&ACCUSER, ATTEMPT, &keys()).is_empty(), "not to itself");
     assert!(found.accusers(&OWN, (1, 1), &keys()).is_empty(), "another attempt");
-    assert!(found.accusers(&OWN, ATTEMPT, &[(2, vec![99])]).is_empty(), "another key");
+    assert!(found.accusers(&OWN, ATTEMPT, &[(2, another())]).is_empty(), "another key");
     assert_eq!(found.registered.len(), 3, "whose introductions are told from forged ones");
     // Without collateral for its platform nobody can verify it.
     let without = Registrations::default().seats(&played, |_| vec![], unknown, now).await.unwrap();
@@ -139,7 +148,7 @@ async fn a_holder_that_lacks_shares_of_identities_is_introduced_to_dealers_of_ei
     let former = IdentityRecord { era: 1, threshold: 2, keys: points, holders: former_holders };
     let holders = [OWN, ACCUSER, SILENT];
     let mut record = IdentityCeremonyRecord::new(2, 5, Some(&former), &holders, |holder| *holder != SILENT);
-    record.holders[1].key = Some(registration(ACCUSER).encryption_key);
+    record.holders[1].key = Some(key_hash(&ACCUSER));
     let mut played = played();
     played.of_identities = Some(record.clone());
     played.workers.insert(former_dealer, worker(former_dealer, 13));
@@ -149,7 +158,7 @@ async fn a_holder_that_lacks_shares_of_identities_is_introduced_to_dealers_of_ei
     let found = seats(&Registrations::default(), &played, now).await;
     let expected = Introduction {
         registration: registration(ACCUSER),
-        encryption_key: key(&ACCUSER),
+        announced: key(&ACCUSER),
         evidence: evidence(2),
         collateral: b"ours".to_vec(),
     };

@@ -23,7 +23,9 @@ use serde_json::json;
 pub async fn run(global: &Global, command: GatekeeperCommand, output: Output) -> Result<(), CliError> {
     match command {
         GatekeeperCommand::Status => status::run(global, output).await,
-        GatekeeperCommand::RegisterSeat { identity, from } => register_seat(global, &identity, &from, output).await,
+        GatekeeperCommand::RegisterSeat { identity, from, replace } => {
+            register_seat(global, &identity, &from, replace, output).await
+        }
         GatekeeperCommand::Start { identities, from } => start(global, &identities, &from, output).await,
         GatekeeperCommand::Identities => identities::run(global, output).await,
         GatekeeperCommand::StartIdentities { from } => identities::start(global, &from, output).await,
@@ -41,12 +43,14 @@ fn identity(text: &str) -> Result<WorkerId, CliError> {
     })
 }
 
-async fn register_seat(global: &Global, text: &str, from: &str, output: Output) -> Result<(), CliError> {
+async fn register_seat(global: &Global, text: &str, from: &str, replace: bool, output: Output) -> Result<(), CliError> {
     let gatekeeper = identity(text)?;
     let connected = network::connect(global).await?;
     let validator = accounts::signer(global, &connected.network, from).await?;
-    let key = storage::worker_key(&gatekeeper);
-    let record: Option<WorkerRecord> = connected.network.read(std::slice::from_ref(&key)).await?.get(&key)?;
+    let keys = [storage::worker_key(&gatekeeper), roots::seat_key(&validator.id())];
+    let proved = connected.network.read(&keys).await?;
+    let [worker, seat] = &keys;
+    let record: Option<WorkerRecord> = proved.get(worker)?;
     if let Some(record) = record.filter(|record| record.operator != validator.id()) {
         return Err(CliError::new(
             phala_client::ErrorCode::Unauthorised,
@@ -54,14 +58,36 @@ async fn register_seat(global: &Global, text: &str, from: &str, output: Output) 
         )
         .with_hint("bind it as that account, or start the gatekeeper with the validator as --operator"));
     }
+    let replaced = replaced(proved.get(seat)?, gatekeeper, replace)?;
     let call = ChainCall::register_seat(gatekeeper);
     let chain = connected.network.chain();
     let done = chain.submit(&validator, &call, Until::Finalised).await.map_err(ClientError::from)?;
-    let json = json!({"gatekeeper": gatekeeper.to_string(), "validator": validator.address(), "block": done.block});
+    let json = json!({
+        "gatekeeper": gatekeeper.to_string(),
+        "validator": validator.address(),
+        "replaced": replaced.as_ref().map(WorkerId::to_string),
+        "block": done.block,
+    });
     output.data(&json, || {
-        format!("bound the gatekeeper {gatekeeper} to the validator {} in block {}", validator.address(), done.block)
+        let place = replaced.map(|former| format!(" in the place of {former}")).unwrap_or_default();
+        let validator = validator.address();
+        format!("bound the gatekeeper {gatekeeper} to the validator {validator}{place} in block {}", done.block)
     });
     Ok(())
+}
+
+/// The gatekeeper that the validator has and that `gatekeeper` is to replace, if it has one; refused unless that was asked for.
+fn replaced(present: Option<WorkerId>, gatekeeper: WorkerId, asked_for: bool) -> Result<Option<WorkerId>, CliError> {
+    match present.filter(|present| *present != gatekeeper) {
+        Some(present) if !asked_for => Err(CliError::new(
+            phala_client::ErrorCode::Refused,
+            format!("the validator has the gatekeeper {present}"),
+        )
+        .with_hint(
+            "--replace binds this one in its place: from the next election on, and nothing of what that one holds comes along",
+        )),
+        present => Ok(present),
+    }
 }
 
 async fn start(global: &Global, texts: &[String], from: &str, output: Output) -> Result<(), CliError> {
@@ -94,6 +120,20 @@ mod tests {
         for wrong in ["", "0xab", "abab", "gatekeeper-0"] {
             let error = identity(wrong).unwrap_err();
             assert_eq!(error.code.as_str(), "invalid");
+        }
+    }
+
+    #[test]
+    fn a_gatekeeper_is_replaced_by_another_and_only_when_that_is_asked_for() {
+        let (present, other) = (WorkerId([1; 32]), WorkerId([2; 32]));
+        let error = replaced(Some(present), other, false).unwrap_err();
+        assert_eq!(error.code.as_str(), "refused");
+        assert!(error.message.contains(&present.to_string()) && error.hint.unwrap().contains("--replace"));
+        assert_eq!(replaced(Some(present), other, true).unwrap(), Some(present));
+        // Nothing is replaced by itself, or where there is nothing.
+        for asked_for in [false, true] {
+            assert_eq!(replaced(Some(present), present, asked_for).unwrap(), None);
+            assert_eq!(replaced(None, other, asked_for).unwrap(), None);
         }
     }
 

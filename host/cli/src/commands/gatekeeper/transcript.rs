@@ -1,25 +1,31 @@
 //! `phala gatekeeper verify-transcript`: checks what was written down of a ceremony, and says what it shows and on whose word.
 //!
-//! Guarantees: what is printed as shown follows from statements that seats signed and from records that contradict neither them nor
-//! each other, by the chain's own rules. Of each record it says whether it is proved - the chain with the reader's genesis finalised a
+//! The file says whether it is of a ceremony of the root or of identities; [`Told`] has what is said differently of the two. Guarantees: what is
+//! printed as shown follows from statements that gatekeepers signed and from records that contradict neither them nor each other, by the
+//! chain's own rules. Of each record it says whether it is proved - the chain with the reader's genesis finalised a
 //! block that has it - or the word of whichever node it was read from, and only a transcript whose records are all proved exits with 0.
 //! Whoever made the file controls every byte of it.
+
+mod told;
+
+pub use told::Told;
 
 use super::status::fault;
 use crate::{
     args::{Global, VerifyTranscriptArgs},
     commands::verify::pinned,
     error::{io, CliError, Code},
-    output::{line, table, Output},
+    output::{line, Output},
     roots::phase,
 };
 use phala_client::transcript::{
-    verify_now, Basis, FileError, Gap, ProvedTranscript, Recorded, Verified, MAX_FILE_BYTES,
+    verify_now, Basis, FileError, Gap, ProvedTranscript, TranscriptFile, Verified, MAX_FILE_BYTES,
 };
+use phala_crypto::transcript::Said;
 use phala_protocol::{
-    ceremony::{CeremonyRecord, Confirmed, Fault, Reason, Statement},
+    ceremony::{Fault, Reason},
     ids::{to_hex, BlockNumber},
-    Hash, WorkerId,
+    Hash,
 };
 use serde_json::{json, Value};
 use std::{collections::BTreeSet, io::Read};
@@ -42,7 +48,13 @@ pub fn run(global: &Global, args: &VerifyTranscriptArgs, output: Output) -> Resu
     let file = from_bytes(&bytes)?;
     drop(bytes);
     let genesis = pinned(global, args.genesis.as_deref(), "the transcript")?;
-    let checked = check(&genesis, &file)?;
+    match &file {
+        TranscriptFile::Root(file) => say(&check(&genesis, file)?, args, output),
+        TranscriptFile::Identities(file) => say(&check(&genesis, file)?, args, output),
+    }
+}
+
+fn say<K: Told>(checked: &Checked<'_, K>, args: &VerifyTranscriptArgs, output: Output) -> Result<(), CliError> {
     match checked.unproved().filter(|_| !args.allow_unproved) {
         None => {
             output.data(&checked.json(), || checked.text());
@@ -61,26 +73,28 @@ pub fn run(global: &Global, args: &VerifyTranscriptArgs, output: Output) -> Resu
 }
 
 /// What is in a file.
-fn from_bytes(bytes: &[u8]) -> Result<ProvedTranscript, CliError> {
-    ProvedTranscript::decode_bounded(bytes).map_err(|error| match error {
-        FileError::Other | FileError::OtherForm | FileError::TooLong => CliError::invalid(error.to_string())
-            .with_hint("a transcript is the file that `phala gatekeeper transcript --output FILE` writes"),
+fn from_bytes(bytes: &[u8]) -> Result<TranscriptFile, CliError> {
+    TranscriptFile::decode_bounded(bytes).map_err(|error| match error {
+        FileError::Other | FileError::OtherForm | FileError::OtherKind | FileError::TooLong => {
+            CliError::invalid(error.to_string())
+                .with_hint("a transcript is the file that `phala gatekeeper transcript --output FILE` writes")
+        }
         FileError::Transcript(_) | FileError::Proofs => refused(&error.to_string()),
     })
 }
 
 /// Checks a transcript against the genesis that its reader trusts.
-pub fn check<'a>(genesis: &Hash, file: &'a ProvedTranscript) -> Result<Checked<'a>, CliError> {
+pub fn check<'a, K: Told>(genesis: &Hash, file: &'a ProvedTranscript<K>) -> Result<Checked<'a, K>, CliError> {
     let verified = verify_now(file, genesis)?.map_err(|error| refused(&error.to_text()))?;
     let transcript = &file.transcript;
-    let signed = transcript.statements.iter().filter_map(|signed| match signed.statement {
-        Statement::Confirm(keys) => Some((signed.attempt, signed.index, keys)),
-        _ => None,
+    let signed = transcript.statements.iter().filter_map(|signed| {
+        let (_, attempt) = Said::place(signed);
+        Some((attempt, Said::index(signed), K::confirms(signed)?))
     });
     let proved = transcript.records.iter().zip(&verified.records).filter(|(_, basis)| **basis == Basis::Proved);
     let proved = proved.flat_map(|((_, record), _)| {
-        let confirmed = (1u16..).zip(&record.seats).filter_map(|(index, seat)| Some((index, seat.confirmed?)));
-        confirmed.map(move |(index, keys)| (record.attempt, index, keys))
+        let attempt = record.attempt();
+        record.confirmed().into_iter().map(move |(index, keys)| (attempt, index, keys))
     });
     Ok(Checked { file, signed: signed.collect(), proved: proved.collect(), verified })
 }
@@ -93,29 +107,24 @@ fn refused(why: &str) -> CliError {
 }
 
 /// A transcript that holds.
-pub struct Checked<'a> {
-    file: &'a ProvedTranscript,
-    verified: Verified,
-    /// Confirmations that carry their seat's own signature, so that no node's word is needed for them: attempt, seat and keys.
-    signed: BTreeSet<(u32, u16, Confirmed)>,
+pub struct Checked<'a, K: Told> {
+    file: &'a ProvedTranscript<K>,
+    verified: Verified<K>,
+    /// Confirmations that carry their gatekeeper's own signature, so that no node's word is needed for them: attempt, index and keys.
+    signed: BTreeSet<(u32, u16, K::Keys)>,
     /// Those that stand in a record that is proved.
-    proved: BTreeSet<(u32, u16, Confirmed)>,
+    proved: BTreeSet<(u32, u16, K::Keys)>,
 }
 
-impl Checked<'_> {
-    fn records(&self) -> &[(BlockNumber, CeremonyRecord)] {
+impl<K: Told> Checked<'_, K> {
+    fn records(&self) -> &[(BlockNumber, K)] {
         &self.file.transcript.records
     }
 
-    fn seats(&self) -> Vec<WorkerId> {
-        let first = self.records().first();
-        first.map(|(_, record)| record.seats.iter().map(|seat| seat.gatekeeper).collect()).unwrap_or_default()
-    }
-
     /// Whom an attempt left out, and why.
-    fn left_out(&self, attempt: u32) -> impl Iterator<Item = (u16, Fault, Option<Reason>)> + '_ {
+    fn left_out(&self, attempt: u32) -> impl Iterator<Item = (K::Party, Fault, Option<Reason>)> + '_ {
         let blamed = self.verified.outcome.blamed.get(&attempt);
-        blamed.into_iter().flatten().map(|(index, (fault, reason))| (*index, *fault, *reason))
+        blamed.into_iter().flatten().map(|(party, (fault, reason))| (*party, *fault, *reason))
     }
 
     /// What keeps it from being taken without `--allow-unproved`.
@@ -157,16 +166,18 @@ impl Checked<'_> {
                 let confirmed: Vec<Value> = confirmed
                     .iter()
                     .map(|(index, keys)| {
-                        let signed = self.signed.contains(&(*attempt, *index, *keys));
-                        let proved = self.proved.contains(&(*attempt, *index, *keys));
-                        let (list, beacon) = (to_hex(&keys.share_list), to_hex(&keys.beacon));
-                        json!({"seat": index, "share_list": list, "beacon": beacon, "signed": signed, "proved": proved})
+                        let mut said = K::keys_json(keys);
+                        said.insert(K::CONFIRMS.to_owned(), (*index).into());
+                        said.insert("signed".to_owned(), self.signed.contains(&(*attempt, *index, *keys)).into());
+                        said.insert("proved".to_owned(), self.proved.contains(&(*attempt, *index, *keys)).into());
+                        Value::Object(said)
                     })
                     .collect();
                 let left_out: Vec<Value> = self
                     .left_out(*attempt)
-                    .map(|(index, why, reason)| {
-                        json!({"seat": index, "fault": fault(why), "reason": reason.map(reason_name)})
+                    .map(|(party, why, reason)| {
+                        let (role, index) = K::party(party);
+                        json!({role: index, "fault": fault(why), "reason": reason.map(reason_name)})
                     })
                     .collect();
                 json!({"attempt": attempt, "confirmed": confirmed, "left_out": left_out})
@@ -181,49 +192,46 @@ impl Checked<'_> {
                     Basis::Proved => None,
                     Basis::Word(gap) => Some(gap.as_str()),
                 };
-                let (attempt, phase) = (record.attempt, phase(record.phase));
+                let (attempt, phase) = (record.attempt(), phase(record.phase()));
                 json!({"block": block, "attempt": attempt, "phase": phase, "proved": gap.is_none(), "not_proved": gap})
             })
             .collect();
         let first = self.records().first().map(|(_, record)| record);
-        json!({
-            "holds": true,
-            "genesis": to_hex(&self.file.genesis),
-            "era": first.map(|record| record.era),
-            "threshold": first.map(|record| record.threshold),
-            "seats": self.seats().iter().map(WorkerId::to_string).collect::<Vec<_>>(),
-            "attempts": attempts,
-            "root": self.verified.outcome.root.map(|(attempt, keys)| {
-                let (list, beacon) = (to_hex(&keys.share_list), to_hex(&keys.beacon));
-                let recorded = self.verified.recorded.map(|recorded| matches!(recorded, Recorded::Same(_)));
-                json!({"attempt": attempt, "share_list": list, "beacon": beacon, "recorded": recorded})
-            }),
-            "records": self.records().len(),
-            "proved": self.verified.proved(),
-            "shown": shown,
-            "statements": self.file.transcript.statements.len(),
-            "anchored": self.verified.is_all_proved(),
-            "note": self.note(),
-        })
+        let mut object = first.map(K::parties_json).unwrap_or_default();
+        let (made, keys) = (K::MADE, K::made_json(self.file, &self.verified));
+        for (name, value) in [
+            ("holds", true.into()),
+            ("ceremony", K::MADE.into()),
+            ("genesis", to_hex(&self.file.genesis).into()),
+            ("era", json!(first.map(K::era))),
+            ("threshold", json!(first.map(K::threshold))),
+            ("attempts", attempts.into()),
+            (made, keys),
+            ("records", self.records().len().into()),
+            ("proved", self.verified.proved().into()),
+            ("shown", shown.into()),
+            ("statements", self.file.transcript.statements.len().into()),
+            ("anchored", self.verified.is_all_proved().into()),
+            ("note", self.note().into()),
+        ] {
+            object.insert(name.to_owned(), value);
+        }
+        Value::Object(object)
     }
 
     /// For people.
     pub fn text(&self) -> String {
-        let first = self.records().first();
-        let (era, threshold) = first.map_or((0, 0), |(_, record)| (record.era, record.threshold));
-        let seats = self.seats();
+        let first = self.records().first().map(|(_, record)| record);
         let (proved, records) = (self.verified.proved(), self.records().len());
         let mut parts = vec![format!(
-            "holds: the ceremony of era {era}, {threshold} of {} seats, as {records} records and {} signed statements show it\n\
+            "holds: {}, as {records} records and {} signed statements show it\n\
              proved: {proved} of {records} records, by finality from the genesis {}",
-            seats.len(),
+            first.map(K::title).unwrap_or_default(),
             self.file.transcript.statements.len(),
             to_hex(&self.file.genesis)
         )];
         parts.extend(self.gaps_text());
-        let rows: Vec<Vec<String>> =
-            (1u16..).zip(&seats).map(|(index, id)| vec![index.to_string(), id.to_string()]).collect();
-        parts.push(table(&["SEAT", "GATEKEEPER"], &rows));
+        parts.extend(first.map(K::parties_text));
         for (attempt, confirmed) in &self.verified.outcome.confirmed {
             let mut lines = vec![format!("attempt {attempt}:")];
             for (index, keys) in confirmed {
@@ -235,35 +243,19 @@ impl Checked<'_> {
                     (false, true) => "as the chain's record says",
                     (false, false) => "as an unproved record says",
                 };
-                let (list, beacon) = (to_hex(&keys.share_list), to_hex(&keys.beacon));
-                lines.push(format!("  seat {index} confirmed {list} with the beacon key {beacon} ({by})"));
+                lines.push(format!("  {} {index} confirmed {} ({by})", K::CONFIRMS, K::keys_text(keys)));
             }
-            for (index, why, reason) in self.left_out(*attempt) {
+            for (party, why, reason) in self.left_out(*attempt) {
+                let (role, index) = K::party(party);
                 let reason = reason.map_or("the records do not show why", reason_text);
-                lines.push(format!("  seat {index} was left out ({}): {reason}", fault(why)));
+                lines.push(format!("  {role} {index} was left out ({}): {reason}", fault(why)));
             }
             if lines.len() == 1 {
                 lines.push("  nobody was seen to confirm, or to be left out".to_owned());
             }
             parts.push(lines.join("\n"));
         }
-        parts.push(match &self.verified.outcome.root {
-            Some((attempt, keys)) => {
-                let (list, beacon) = (to_hex(&keys.share_list), to_hex(&keys.beacon));
-                let what = format!("the share list {list} and the beacon key {beacon}");
-                let recorded = match self.verified.recorded {
-                    Some(Recorded::Same(block)) => format!("the chain's state of block {block} has it, proved"),
-                    Some(Recorded::Nothing(block)) => {
-                        format!(
-                            "the chain's state of block {block} has no root that a ceremony made for this era, proved"
-                        )
-                    }
-                    None => "that the chain recorded it is not shown".to_owned(),
-                };
-                format!("root: attempt {attempt} made it; all that took part confirmed {what}; {recorded}")
-            }
-            None => "root: none is shown".to_owned(),
-        });
+        parts.push(K::made_text(self.file, &self.verified));
         parts.push(format!("note: {}", self.note()));
         parts.join("\n\n")
     }
@@ -305,9 +297,9 @@ const fn reason_name(reason: Reason) -> &'static str {
 const fn reason_text(reason: Reason) -> &'static str {
     match reason {
         Reason::NotCommitted => "it did not commit",
-        Reason::NotDelivered => "it delivered nothing to a seat that complained",
+        Reason::NotDelivered => "it delivered nothing to one that complained",
         Reason::NotAnswered => "it did not answer a dispute",
-        Reason::Rejected => "a threshold of seats found its answer or package wrong",
+        Reason::Rejected => "a threshold found its answer or package wrong",
         Reason::NotConfirmed => "it confirmed nothing, and no dealer at fault owes it anything",
         Reason::OtherList => "it confirmed other keys than those that prevail",
     }

@@ -8,15 +8,19 @@ use jsonrpsee::{
 };
 use phala_client::{
     network::Pin,
-    transcript::{testing::ceremony, Gap, Shown},
+    transcript::{
+        testing::{ceremony, identities},
+        Gap, Shown,
+    },
 };
 use phala_crypto::{signature::ed25519::IdentityKey, Secret};
 use phala_light_client::{limits::MAX_ANCESTORS, testing::TestChain};
 use phala_protocol::{
-    ceremony::{Phase, Statement},
+    ceremony::{Phase, SignedStatement, Statement},
     hash::blake2_256,
+    identities::{IdentityStatement, SignedIdentityStatement},
     ids::to_hex,
-    WorkerId,
+    storage, WorkerId,
 };
 use serde_json::{json, Value};
 use std::{net::Ipv4Addr, sync::Mutex};
@@ -45,7 +49,7 @@ fn commit(index: u8, record: &CeremonyRecord, package: Hash) -> SignedStatement 
     signed
 }
 
-fn walk(search: &mut Search, states: &[(BlockNumber, Option<&CeremonyRecord>)]) -> bool {
+fn walk<K: FileKind>(search: &mut Search<K>, states: &[(BlockNumber, Option<&K>)]) -> bool {
     states.iter().any(|(number, record)| search.take(*number, [*number as u8; 32], record.map(Encode::encode)).unwrap())
 }
 
@@ -63,7 +67,8 @@ fn a_ceremony_is_found_from_its_end_to_its_beginning_and_nothing_else() {
         (24, None),
         (23, Some(&before)),
     ];
-    let heads = |search: &Search| search.records().records.iter().map(|(head, _)| *head).collect::<Vec<_>>();
+    let heads =
+        |search: &Search<CeremonyRecord>| search.records().records.iter().map(|(head, _)| *head).collect::<Vec<_>>();
     let mut newest = Search::new(None, None);
     assert!(walk(&mut newest, &states));
     assert_eq!((newest.era, heads(&newest), newest.from_its_beginning), (Some(2), vec![25, 26, 28], true));
@@ -112,8 +117,8 @@ struct Fake {
     has_sets: bool,
     /// The extrinsic of every block.
     extrinsic: Vec<u8>,
-    /// What it says that the record is in every state that has one, if not what it is.
-    lie: Option<Vec<u8>>,
+    /// What it says that this key has in every state that has it, if not what it is.
+    lie: Option<(Vec<u8>, Vec<u8>)>,
 }
 
 type Answer = Result<Value, ErrorObjectOwned>;
@@ -174,8 +179,9 @@ impl Fake {
                 if at < self.states_from {
                     return missing(4003);
                 }
-                let value = chain.value(at, &bytes(&params[0]));
-                json!(value.map(|value| to_hex(self.lie.as_ref().unwrap_or(value))))
+                let key = bytes(&params[0]);
+                let lie = self.lie.as_ref().filter(|(of, _)| *of == key).map(|(_, said)| said);
+                json!(chain.value(at, &key).map(|value| to_hex(lie.unwrap_or(value))))
             }
             "state_getReadProof" => {
                 let at = self.number(&params[1]);
@@ -234,17 +240,36 @@ impl Fake {
     }
 }
 
-/// What is written down of the ceremony that [`ceremony`] makes, from a node that `alter` left so.
-async fn assembled(alter: impl FnOnce(&mut Fake)) -> ProvedTranscript {
-    let made = ceremony();
-    let mut fake = Fake::new(made.chain, [&[7; 9][..], &made.file.transcript.statements[0].encode()].concat());
+/// What is written down of the ceremony on this chain, in each of whose blocks stands this statement, from a node that `alter` left so.
+async fn assembled_of<K: FileKind>(
+    chain: TestChain,
+    statement: &K::Statement,
+    attempt: Option<u32>,
+    alter: impl FnOnce(&mut Fake),
+) -> Result<ProvedTranscript<K>, CliError> {
+    let mut fake = Fake::new(chain, [&[7; 9][..], &statement.encode()].concat());
     alter(&mut fake);
     let (network, _running) = fake.connect().await;
-    let args = TranscriptArgs { era: None, attempt: None, before: None, output: "unused".into() };
-    assemble(&network, &args).await.unwrap()
+    let args = TranscriptArgs { identities: false, era: None, attempt, before: None, output: "unused".into() };
+    assemble(&network, &args).await
 }
 
-fn gaps(file: &ProvedTranscript) -> Vec<Option<Gap>> {
+/// What is written down of the ceremony that [`ceremony`] makes.
+async fn assembled(alter: impl FnOnce(&mut Fake)) -> ProvedTranscript {
+    let made = ceremony();
+    assembled_of::<CeremonyRecord>(made.chain, &made.file.transcript.statements[0], None, alter).await.unwrap()
+}
+
+/// What is written down of the ceremony of identities that [`identities::handed_over`] makes.
+async fn assembled_identities(
+    attempt: Option<u32>,
+    alter: impl FnOnce(&mut Fake),
+) -> Result<ProvedTranscript<IdentityCeremonyRecord>, CliError> {
+    let made = identities::handed_over();
+    assembled_of(made.chain, &made.file.transcript.statements[0], attempt, alter).await
+}
+
+fn gaps<K: FileKind>(file: &ProvedTranscript<K>) -> Vec<Option<Gap>> {
     let gap = |shown: &Shown| match shown {
         Shown::Proved(_) => None,
         Shown::NotProved(gap) => Some(*gap),
@@ -285,10 +310,92 @@ async fn a_node_that_says_another_record_than_its_chain_has_is_found_out_before_
     let file = assembled(|fake| {
         let mut other = made.transcript.records[4].1.clone();
         other.seats[2].confirmed = None;
-        fake.lie = Some(other.encode());
+        fake.lie = Some((storage::CEREMONY.to_vec(), other.encode()));
     })
     .await;
     let error = transcript::check(&made.genesis, &file).err().unwrap();
     assert_eq!((error.code.as_str(), error.exit_code()), ("transcript", 11));
     assert!(error.message.contains("is another than the one that is shown"), "{}", error.message);
+}
+
+#[tokio::test]
+async fn a_ceremony_of_identities_is_written_down_with_the_records_before_and_after_it() {
+    let made = identities::handed_over().file;
+    let file = assembled_identities(None, |_| ()).await.unwrap();
+    assert_eq!((&file.transcript, &file.beside), (&made.transcript, &made.beside));
+    let checked = transcript::check(&made.genesis, &file).unwrap().json();
+    assert_eq!((&checked["proved"], &checked["anchored"]), (&json!(7), &json!(true)));
+    assert_eq!(checked["identities"]["recorded"], true);
+
+    // Keys that are made have nothing before them.
+    let first = identities::made();
+    let statement = first.file.transcript.statements[0];
+    let file: ProvedTranscript<IdentityCeremonyRecord> =
+        assembled_of(first.chain, &statement, None, |_| ()).await.unwrap();
+    assert_eq!((&file.transcript, &file.beside), (&first.file.transcript, &first.file.beside));
+
+    // One that was given up, or cancelled, leaves what was there.
+    let kept = identities::ceremony_with(Some(&identities::former()), Some(&identities::former()));
+    let file: ProvedTranscript<IdentityCeremonyRecord> =
+        assembled_of(kept.chain, &statement, None, |_| ()).await.unwrap();
+    assert_eq!(file.beside.taken, None);
+    let checked = transcript::check(&made.genesis, &file).unwrap().json();
+    assert_eq!((&checked["anchored"], &checked["identities"]["recorded"]), (&json!(true), &json!(false)));
+
+    // An attempt alone, and what it led to: not to a record.
+    let file = assembled_identities(Some(0), |_| ()).await.unwrap();
+    assert_eq!(file.transcript.records.iter().map(|(block, _)| *block).collect::<Vec<_>>(), [1, 2, 3, 4]);
+    assert_eq!((file.beside.former.is_some(), file.beside.taken, file.proofs.made), (true, None, None));
+
+    // Of a node that prunes: what it has, and why not the rest.
+    let file = assembled_identities(None, |fake| (fake.proofs_from, fake.justified_from) = (3, 2)).await.unwrap();
+    let missing = [Some(Gap::NoFinality), Some(Gap::NoState), None, None, None, None, None];
+    assert_eq!(gaps(&file), missing);
+    assert_eq!(transcript::check(&made.genesis, &file).unwrap().json()["proved"], 5);
+}
+
+#[tokio::test]
+async fn a_node_that_says_another_record_of_identities_than_its_chain_has_is_found_out_before_anything_is_written() {
+    let made = identities::handed_over().file;
+    let file = assembled_identities(None, |fake| {
+        let mut other = made.transcript.records[6].1.clone();
+        other.dealers[0].package = Some([9; 32]);
+        fake.lie = Some((storage::IDENTITY_CEREMONY.to_vec(), other.encode()));
+    })
+    .await
+    .unwrap();
+    let error = transcript::check(&made.genesis, &file).err().unwrap();
+    assert_eq!((error.code.as_str(), error.exit_code()), ("transcript", 11));
+    // Of what was handed over the ceremony has the hash.
+    let lied = assembled_identities(None, |fake| {
+        let mut other = identities::former();
+        other.keys.ed25519[0] ^= 1;
+        fake.lie = Some((storage::IDENTITY.to_vec(), other.encode()));
+    })
+    .await;
+    assert_eq!(lied.unwrap_err().code.as_str(), "unverified");
+    // And what it says that the chain has is no record of this ceremony: then none is shown, and the chain's own proof says otherwise.
+    let former = identities::former();
+    let hidden = assembled_identities(None, |fake| {
+        fake.lie = Some((storage::IDENTITY.to_vec(), former.encode()));
+    })
+    .await
+    .unwrap();
+    let error = transcript::check(&made.genesis, &hidden).err().unwrap();
+    assert_eq!(error.code.as_str(), "transcript");
+    assert!(error.message.contains("is another than what the ceremony made"), "{}", error.message);
+}
+
+#[test]
+fn a_statement_about_identities_is_found_in_a_batch_and_only_if_it_was_taken_and_signed() {
+    let made = identities::handed_over().file;
+    let (genesis, taken) = (made.genesis, made.transcript.statements[0]);
+    let (_, record) = made.transcript.records.last().unwrap();
+    let mut refused = SignedIdentityStatement { statement: IdentityStatement::Confirm { record: [6; 32] }, ..taken };
+    refused.signature = key(11).sign(&refused.signing_payload(&genesis));
+    let mut forged = taken;
+    forged.signature[0] ^= 1;
+    let batch = [&[0; 40][..], &refused.encode(), &forged.encode(), &taken.encode(), &[0; 9]].concat();
+    assert_eq!(statements(&batch, record, &genesis), [taken]);
+    assert_eq!(statements(&batch, record, &[8; 32]), [], "of another chain");
 }
