@@ -1,5 +1,6 @@
-//! `cargo xtask campaign fuzz [--minutes M] [--only NAME]... [--seed N] [--record FILE]`: every target for M minutes (1 unless said),
-//! one after the other, each in a process of its own with bounded memory and time.
+//! `cargo xtask campaign fuzz [--minutes M] [--jobs J] [--only NAME]... [--seed N] [--record FILE]`: every target for M minutes (1 unless
+//! said), J of them at once (1 unless said), each in a process of its own with bounded memory and time. Minutes are the clock's: where
+//! more run than there are cores, each has its part of one, and its line says how much that was.
 //!
 //! Prints one line a target, then the table of all, what was not searched, and what was found. With `--record FILE` a campaign may come
 //! in pieces: a target that is in the file is not searched again, and the table is that of all pieces. Exit code 1 when something was
@@ -17,6 +18,7 @@ use std::{
     fs::{self, File},
     path::{Path, PathBuf},
     process::{Command, ExitCode, ExitStatus, Stdio},
+    sync::{mpsc, Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -28,9 +30,12 @@ const MEMORY: u64 = 3 << 30;
 const GRACE: Duration = Duration::from_secs(300);
 /// The longest search of one target: a week.
 const MAX_MINUTES: f64 = 10_080.0;
+/// The most targets at once: each may need [`MEMORY`], and a part of a core that finds something.
+const MAX_JOBS: usize = 64;
 
 struct Options {
     minutes: f64,
+    jobs: usize,
     only: Vec<String>,
     seed: u64,
     record: Option<PathBuf>,
@@ -56,7 +61,8 @@ fn main() -> ExitCode {
 }
 
 fn parse(words: &[String]) -> Result<Options, String> {
-    let mut options = Options { minutes: 1.0, only: Vec::new(), seed: 1, record: None, alone: None, current: None };
+    let mut options =
+        Options { minutes: 1.0, jobs: 1, only: Vec::new(), seed: 1, record: None, alone: None, current: None };
     let mut words = words.iter().peekable();
     // `cargo xtask campaign` hands the campaign's name on.
     words.next_if(|word| *word == "fuzz");
@@ -64,6 +70,7 @@ fn parse(words: &[String]) -> Result<Options, String> {
         let mut value = || words.next().cloned().ok_or(format!("{word} needs a value"));
         match word.as_str() {
             "--minutes" => options.minutes = value()?.parse().map_err(|_| "--minutes is a number")?,
+            "--jobs" => options.jobs = value()?.parse().map_err(|_| "--jobs is a number")?,
             "--seed" => options.seed = value()?.parse().map_err(|_| "--seed is a number")?,
             "--only" => options.only.push(value()?),
             "--record" => options.record = Some(value()?.into()),
@@ -76,6 +83,9 @@ fn parse(words: &[String]) -> Result<Options, String> {
     let searches = options.minutes > 0.0 && options.minutes <= MAX_MINUTES;
     if !searches {
         return Err(format!("--minutes is more than 0 and at most {MAX_MINUTES}"));
+    }
+    if !(1..=MAX_JOBS).contains(&options.jobs) {
+        return Err(format!("--jobs is at least 1 and at most {MAX_JOBS}"));
     }
     for name in &options.only {
         named(name)?;
@@ -103,21 +113,38 @@ fn all(options: &Options) -> Result<ExitCode, String> {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let commit = phala_campaigns::commit();
     println!(
-        "seed {}, {} minutes a target, random and verdict-guided, no coverage instrumentation",
-        options.seed, options.minutes
+        "seed {}, {} minutes a target, {} at once, random and verdict-guided, no coverage instrumentation",
+        options.seed, options.minutes, options.jobs
     );
     let wanted = |name: &str| options.only.is_empty() || options.only.iter().any(|only| only == name);
-    for target in TARGETS.iter().filter(|target| wanted(target.name)) {
-        if record.has(target.name) {
-            continue;
+    let targets = TARGETS.iter().copied().filter(|target| wanted(target.name) && !record.has(target.name));
+    let waiting = Mutex::new(targets.collect::<Vec<_>>().into_iter());
+    let (ended, rows) = mpsc::channel();
+    thread::scope(|scope| {
+        for _ in 0..options.jobs {
+            let (waiting, ended, folder, commit) = (&waiting, ended.clone(), folder.path(), &commit);
+            scope.spawn(move || {
+                // A panic elsewhere leaves a list of whole targets. The lock is given back before the search.
+                let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
+                while let Some(target) = next() {
+                    let begun = Instant::now();
+                    let report = searched(target, options, folder);
+                    let (target, commit) = (target.name.to_owned(), commit.clone());
+                    // Nobody hears it when the record could not be written: then nothing more is begun.
+                    if ended.send(Row { target, seconds: begun.elapsed().as_secs(), commit, report }).is_err() {
+                        break;
+                    }
+                }
+            });
         }
-        let begun = Instant::now();
-        let report = searched(target, options, folder.path());
-        let row =
-            Row { target: target.name.to_owned(), seconds: begun.elapsed().as_secs(), commit: commit.clone(), report };
-        println!("{}", line(&row));
-        record.add(row)?;
-    }
+        drop(ended);
+        // Moved here, so that it is gone when this ends early.
+        for row in rows {
+            println!("{}", line(&row));
+            record.add(row)?;
+        }
+        Ok::<(), String>(())
+    })?;
     Ok(conclude(&record, options.record.is_some()))
 }
 
@@ -256,12 +283,14 @@ mod tests {
     #[test]
     fn arguments_that_would_search_nothing_are_refused() {
         let parse = |words: &[&str]| parse(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>());
-        assert!(parse(&["fuzz", "--minutes", "30", "--only", TARGETS[0].name]).is_ok());
+        assert!(parse(&["fuzz", "--minutes", "30", "--jobs", "2", "--only", TARGETS[0].name]).is_ok());
         for words in [
             ["--minutes", "0"],
             ["--minutes", "-1"],
             ["--minutes", "NaN"],
             ["--minutes", "inf"],
+            ["--jobs", "0"],
+            ["--jobs", "65"],
             ["--only", "nothing"],
             ["--write", "x"],
         ] {

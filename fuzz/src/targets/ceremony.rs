@@ -6,10 +6,13 @@ use crate::{assert_bounded, measured, Target, Verdict};
 use codec::{DecodeAll, Encode};
 use phala_client::transcript::{
     self,
-    testing::{self, BLOCKS, KEYS},
-    Basis, Gap, Proofs, ProvedTranscript, Recorded, Shown, VerifyError,
+    testing::{self, identities},
+    Basis, FileKind, Gap, Proofs, ProvedTranscript, Recorded, Shown, TranscriptFile, VerifyError,
 };
-use phala_crypto::Secret;
+use phala_crypto::{
+    transcript::{CeremonyKind, IdentityTranscript},
+    Secret,
+};
 use phala_gatekeeper::{
     dkg::{open_parcel, verify_sender, verify_transcript, Ceremony, Transcript, View},
     verify_introduction, Facts, Verifier,
@@ -19,13 +22,16 @@ use phala_keys_sim::{
     members::{introduce, GENESIS},
     Members,
 };
+use phala_light_client::testing::TestChain;
 use phala_protocol::{
-    ceremony::{CeremonyRecord, Introduction, Parcel, ParcelKind, Phase, SignedStatement, Statement},
-    storage, WorkerId,
+    ceremony::{CeremonyAttempt, CeremonyRecord, Introduction, Parcel, ParcelKind, Phase, SignedStatement, Statement},
+    Hash, WorkerId,
 };
 use std::sync::LazyLock;
 
 const NOW: u64 = 1_790_000_000;
+/// The attempt of that ceremony.
+const OF: CeremonyAttempt = CeremonyAttempt::root(1, 0);
 
 /// A ceremony of four seats in which all hashes stand, before its first seat.
 struct World {
@@ -46,6 +52,9 @@ struct World {
 static WORLD: LazyLock<World> = LazyLock::new(World::new);
 /// A ceremony on a chain, and the file that shows it.
 static SHOWN: LazyLock<testing::Ceremony> = LazyLock::new(testing::ceremony);
+/// The same of ceremonies in which identities are handed over, and made.
+static HANDED_OVER: LazyLock<identities::IdentityCeremony> = LazyLock::new(identities::handed_over);
+static MADE: LazyLock<identities::IdentityCeremony> = LazyLock::new(identities::made);
 
 impl World {
     fn new() -> Self {
@@ -80,18 +89,19 @@ impl World {
         let (package, share) = (sent(2, ParcelKind::Package), sent(2, ParcelKind::Share));
         let mut first = seats.swap_remove(0);
         let without = first.to_secret_bytes().expose().clone();
-        first.accept(members.receiving(1), &package).unwrap();
+        first.accept(&members.receiving(1, OF), &package).unwrap();
         let with = first.to_secret_bytes().expose().clone();
         for from in 2..=4 {
             for kind in [ParcelKind::Package, ParcelKind::Share] {
-                first.accept(members.receiving(1), &sent(from, kind)).unwrap();
+                first.accept(&members.receiving(1, OF), &sent(from, kind)).unwrap();
             }
         }
         let _ = turn(&members, &mut first, 1, &record);
         let states = [without, with, first.to_secret_bytes().expose().clone()];
         let seat = first.seat().unwrap().to_secret_bytes().expose().clone();
         let machine = InsecureMachine::new("a machine", b"the binary", NOW).unwrap();
-        let (introduction, facts) = introduce(members.identity(1), members.receiving(1), &machine);
+        let announced = members.receiving(1, OF).announce(members.identity(1));
+        let (introduction, facts) = introduce(members.identity(1), members.lasting(1), announced, &machine);
         Self { members, ids, states, seat, package, share, introduction, facts, transcript }
     }
 }
@@ -108,8 +118,8 @@ fn turn(
     record: &CeremonyRecord,
 ) -> (Vec<SignedStatement>, Vec<Parcel>) {
     let entropy = Secret::new([9; 32]);
-    let (identity, receiving) = (members.identity(index), members.receiving(index));
-    let peers = &members.peers;
+    let (identity, receiving, peers) = (members.identity(index), members.receiving(index, OF), members.peers(OF));
+    let (receiving, peers) = (&*receiving, &*peers);
     let view = View { record, head: 1, now: NOW, since: 0, identity, receiving, peers, entropy: &entropy };
     let turn = seat.step(&view).unwrap();
     (turn.statements, turn.parcels)
@@ -130,11 +140,11 @@ pub static PARCELS: Target = Target {
         let whole = known.iter().any(|known| Parcel { signature: known.signature, ..parcel.clone() } == **known);
         let from_second = WORLD.ids.get(1).is_some_and(|second| verify_sender(&GENESIS, second, &parcel).is_ok());
         assert_eq!(from_second, sent, "somebody else's parcel passes for the second seat's");
-        let opened = open_parcel(&GENESIS, WORLD.members.receiving(1), &parcel);
+        let opened = open_parcel(&GENESIS, WORLD.members.receiving(1, OF).secret(), &parcel);
         assert_eq!(opened.is_ok(), whole, "an altered parcel opened");
         let state = if parcel.header.kind == ParcelKind::Share { &WORLD.states[1] } else { &WORLD.states[0] };
         let mut seat = Ceremony::from_secret_bytes(&Secret::new(state.clone())).unwrap();
-        match seat.accept(WORLD.members.receiving(1), &parcel) {
+        match seat.accept(&WORLD.members.receiving(1, OF), &parcel) {
             Ok(()) => {
                 assert!(sent, "an altered parcel was taken");
                 Verdict::accepted("")
@@ -160,7 +170,7 @@ pub static INTRODUCTIONS: Target = Target {
         match verify_introduction(&WORLD.ids[0], &introduction, &WORLD.facts, &mut Verifier::default()) {
             Ok(_) => {
                 assert_eq!(introduction.registration, WORLD.introduction.registration);
-                assert_eq!(introduction.encryption_key, WORLD.introduction.encryption_key);
+                assert_eq!(introduction.announced, WORLD.introduction.announced);
                 Verdict::accepted("")
             }
             Err(refusal) => Verdict::refused(refusal),
@@ -169,7 +179,22 @@ pub static INTRODUCTIONS: Target = Target {
     iterations: 500,
 };
 
-/// Before whoever checks one: a transcript, alone and as a file with its proofs.
+/// What a target takes for a transcript that has no file around it: of identities, where it begins with this.
+const OF_IDENTITIES: &[u8] = b"identities\n";
+
+/// A file that is honest, the same with a gap, and the same with nothing that is proved.
+fn samples_of<K: FileKind>(honest: &ProvedTranscript<K>) -> Vec<Vec<u8>> {
+    let found = transcript::verify(honest, &honest.genesis, &[1; 32]).expect("the honest file holds");
+    assert!(found.is_all_proved(), "the honest file is proved");
+    let mut gaps = honest.clone();
+    gaps.proofs.records[1] = Shown::NotProved(Gap::NoState);
+    let mut bare = gaps.clone();
+    let records = vec![Shown::NotProved(Gap::NoFinality); honest.proofs.records.len()];
+    bare.proofs = Proofs { anchor: None, finality: Vec::new(), records, made: None };
+    [honest, &gaps, &bare].map(|file| file.to_bytes().unwrap()).to_vec()
+}
+
+/// Before whoever checks one: a transcript of either kind, alone and as a file with its proofs.
 pub static TRANSCRIPTS: Target = Target {
     name: "transcripts",
     covers: &[
@@ -179,72 +204,96 @@ pub static TRANSCRIPTS: Target = Target {
         "host/client/src/transcript.rs::verify",
     ],
     samples: LazyLock::new(|| {
-        let honest = &SHOWN.file;
-        let found = transcript::verify(honest, &honest.genesis, &[1; 32]).expect("the honest file holds");
-        assert!(found.is_all_proved(), "the honest file is proved");
-        let mut gaps = honest.clone();
-        gaps.proofs.records[1] = Shown::NotProved(Gap::NoState);
-        let mut bare = gaps.clone();
-        let records = vec![Shown::NotProved(Gap::NoFinality); honest.proofs.records.len()];
-        bare.proofs = Proofs { anchor: None, finality: Vec::new(), records, root: None };
-        let files = [honest, &gaps, &bare].map(|file| file.to_bytes().unwrap());
-        [&files[..], &[WORLD.transcript.encode()]].concat()
+        let handed_over = &HANDED_OVER.file;
+        let alone = [OF_IDENTITIES, &handed_over.transcript.encode()].concat();
+        let files = [samples_of(&SHOWN.file), samples_of(handed_over), samples_of(&MADE.file)].concat();
+        [&files[..], &[WORLD.transcript.encode(), alone]].concat()
     }),
     check: |bytes| {
         if bytes.starts_with(transcript::MARK) {
             return file_of_transcript(bytes).of("file");
         }
-        let (decoded, peak) = measured(|| Transcript::decode_bounded(bytes));
+        if let Some(bytes) = bytes.strip_prefix(OF_IDENTITIES) {
+            let (decoded, peak) = measured(|| IdentityTranscript::decode_bounded(bytes));
+            assert_bounded(peak, bytes.len(), 80);
+            let Ok(transcript) = decoded else { return Verdict::refused("shape").of("identities") };
+            let known = &HANDED_OVER.file;
+            return judged(&known.genesis, &transcript, &known.transcript).of("identities");
+        }
+        let (decoded, peak) = measured(|| <Transcript>::decode_bounded(bytes));
         assert_bounded(peak, bytes.len(), 80);
         let Ok(transcript) = decoded else { return Verdict::refused("shape") };
-        match verify_transcript(&GENESIS, &transcript) {
-            Ok(outcome) => {
-                // Under other keys than these anything may be signed.
-                let ids = transcript.records[0].1.seats.iter().map(|seat| seat.gatekeeper);
-                if ids.eq(WORLD.ids.iter().copied()) {
-                    let known = |signed: &SignedStatement| WORLD.transcript.statements.contains(signed);
-                    assert!(transcript.statements.iter().all(known), "a statement that nobody signed");
-                }
-                Verdict::accepted("x".repeat(outcome.confirmed.len()))
-            }
-            Err(error) => Verdict::refused(error),
-        }
+        judged(&GENESIS, &transcript, &WORLD.transcript)
     },
-    iterations: 1_000,
+    iterations: 1_500,
 };
+
+/// A transcript that holds has no statement of the gatekeepers of `known` beside those that they made.
+fn judged<K: CeremonyKind>(
+    genesis: &Hash,
+    transcript: &Transcript<K, K::Statement>,
+    known: &Transcript<K, K::Statement>,
+) -> Verdict {
+    match verify_transcript(genesis, transcript) {
+        Ok(outcome) => {
+            let (_, first) = &known.records[0];
+            let (_, last) = transcript.records.last().expect("it holds");
+            for signed in &transcript.statements {
+                // Under other keys than these anything may be signed.
+                let speaker = last.speaker(signed);
+                let theirs = speaker.is_some() && speaker == first.speaker(signed);
+                assert!(!theirs || known.statements.contains(signed), "a statement that nobody signed");
+            }
+            Verdict::accepted("x".repeat(outcome.confirmed.len()))
+        }
+        Err(error) => Verdict::refused(error),
+    }
+}
 
 /// What a file says is proved is in the chain's state of that very block, whatever else the file says.
 fn file_of_transcript(bytes: &[u8]) -> Verdict {
-    let (decoded, peak) = measured(|| ProvedTranscript::decode_bounded(bytes));
+    let (decoded, peak) = measured(|| TranscriptFile::decode_bounded(bytes));
     assert_bounded(peak, bytes.len(), 80);
-    let file = match decoded {
-        Ok(file) => file,
-        Err(error) => return Verdict::refused(error),
-    };
+    match decoded {
+        Ok(TranscriptFile::Root(file)) => judged_file(bytes, &file, &[&SHOWN.chain]),
+        Ok(TranscriptFile::Identities(file)) => {
+            judged_file(bytes, &file, &[&HANDED_OVER.chain, &MADE.chain]).of("identities")
+        }
+        Err(error) => Verdict::refused(error),
+    }
+}
+
+/// The same of a file of either kind, for a reader of one of these chains.
+fn judged_file<K: FileKind>(bytes: &[u8], file: &ProvedTranscript<K>, chains: &[&TestChain]) -> Verdict {
     assert_eq!(file.to_bytes().unwrap(), bytes, "two encodings of one file");
-    let chain = &SHOWN.chain;
-    let (found, peak) = measured(|| transcript::verify(&file, &chain.genesis_hash(), &[1; 32]));
+    // Whose hash it names is the file's choice.
+    let Some(chain) = chains.iter().find(|chain| chain.genesis_hash() == file.genesis) else {
+        let other = transcript::verify(file, &chains[0].genesis_hash(), &[1; 32]);
+        assert!(matches!(other, Err(VerifyError::OtherChain { .. })), "a file of another chain");
+        return Verdict::refused("another chain");
+    };
+    let (found, peak) = measured(|| transcript::verify(file, &chain.genesis_hash(), &[1; 32]));
     // One record's encoding stands for one empty node of each proof.
     let records: usize = file.transcript.records.iter().map(|(_, record)| record.encoded_size()).sum();
     assert_bounded(peak, bytes.len() + records, 80);
     let found = match found {
         Ok(found) => found,
-        // Whose hash it names is the file's choice.
-        Err(VerifyError::OtherChain { .. }) => return Verdict::refused("another chain"),
         Err(error) => return Verdict::refused(error.to_text()),
     };
     assert_eq!(found.records.len(), file.transcript.records.len());
     for ((block, record), basis) in file.transcript.records.iter().zip(&found.records) {
         if *basis == Basis::Proved {
             assert!(*block <= chain.best(), "a block that is not there");
-            let known = chain.value(*block, &storage::CEREMONY);
+            let known = chain.value(*block, K::KEY);
             assert_eq!(known, Some(&record.encode()), "a record that the chain never had");
         }
     }
     if let Some(Recorded::Same(block)) = found.recorded {
-        assert!(block > BLOCKS[4], "a root before the ceremony's end");
-        let (_, keys) = found.outcome.root.expect("a root that is compared");
-        assert_eq!(keys.share_list, KEYS.share_list, "a root that the chain never had");
+        let (last, record) = file.transcript.records.last().expect("it holds");
+        assert!(block > *last, "what was made is looked for before the ceremony's end");
+        let value = chain.value(block, &K::made_key(record.era())).map(Vec::as_slice);
+        assert!(value.is_some() && found.outcome.made.is_some(), "nothing that is compared");
+        assert_eq!(record.is_made(&file.beside, &found.outcome, value), Some(true), "what the chain never had");
     }
     Verdict::accepted(format_args!("{} {}", "x".repeat(found.proved()), found.recorded.is_some()))
 }

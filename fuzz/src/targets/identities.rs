@@ -5,23 +5,27 @@
 use crate::{decoded, Target, Verdict};
 use codec::Encode;
 use phala_crypto::Secret;
-use phala_gatekeeper::identity::{
-    ceremony::{Dealer, Holder, Outcome, View},
-    verify_identities, Custody, Generation, IdentityKeys, IdentityShares, Package, Possession, RistrettoPoint, Session,
-    SubShare, VerifiedPackage, IDENTITY_SHARE_BYTES,
+use phala_gatekeeper::{
+    identity::{
+        ceremony::{Dealer, Holder, Outcome, View},
+        verify_identities, Custody, Generation, IdentityKeys, IdentityShares, Package, Possession, RistrettoPoint,
+        Session, SubShare, VerifiedPackage, IDENTITY_SHARE_BYTES,
+    },
+    ReceivingKey,
 };
 use phala_keys_sim::{
-    members::{GENESIS, NOW},
+    members::{Peers, GENESIS, NOW},
     Members,
 };
 use phala_protocol::{
-    ceremony::{Parcel, Phase},
+    ceremony::{CeremonyAttempt, Parcel, Phase},
     identities::{IdentityCeremonyRecord, IdentityRecord, IdentityStatement, SignedIdentityStatement},
     WorkerId,
 };
 use std::sync::LazyLock;
 
 const SEATS: u16 = 4;
+const OF: CeremonyAttempt = CeremonyAttempt::identities(1, 0);
 
 /// A dealer's package with its proof, as they arrive.
 type Proved = (Package, [u8; 32], [u8; 32]);
@@ -51,9 +55,9 @@ fn view<'a>(
     index: u16,
     record: &'a IdentityCeremonyRecord,
     entropy: &'a Secret<[u8; 32]>,
+    (receiving, peers): (&'a ReceivingKey, &'a Peers),
 ) -> View<'a> {
-    let (identity, receiving) = (members.identity(index), members.receiving(index));
-    View { record, head: 1, now: NOW, since: 0, identity, receiving, peers: &members.peers, entropy }
+    View { record, head: 1, now: NOW, since: 0, identity: members.identity(index), receiving, peers, entropy }
 }
 
 impl World {
@@ -69,8 +73,11 @@ impl World {
         let fresh = holder.to_secret_bytes().expose().clone();
 
         let mut said: Vec<SignedIdentityStatement> = Vec::new();
+        let (own, peers) = (members.receiving(1, OF), members.peers(OF));
+        // Dealers receive nothing.
+        let with = (&*own, &*peers);
         for (index, dealer) in (1..).zip(&mut dealers) {
-            let turn = dealer.step(&view(&members, index, &record, &entropy)).unwrap();
+            let turn = dealer.step(&view(&members, index, &record, &entropy, with)).unwrap();
             said.extend(turn.statements.into_iter().map(|(signed, _)| signed));
         }
         for (dealer, signed) in record.dealers.iter_mut().zip(&said) {
@@ -81,13 +88,13 @@ impl World {
         record.begin(Phase::Share, 1, 100);
         let mut parcels: Vec<Parcel> = Vec::new();
         for (index, dealer) in (1..).zip(&mut dealers) {
-            parcels.extend(dealer.step(&view(&members, index, &record, &entropy)).unwrap().parcels);
+            parcels.extend(dealer.step(&view(&members, index, &record, &entropy, with)).unwrap().parcels);
         }
-        let _ = holder.step(&view(&members, 1, &record, &entropy), dealers.first()).unwrap();
+        let _ = holder.step(&view(&members, 1, &record, &entropy, with), dealers.first()).unwrap();
         for parcel in parcels.iter().filter(|parcel| parcel.header.to == 1) {
-            holder.accept(members.receiving(1), parcel).unwrap();
+            holder.accept(&own, parcel).unwrap();
         }
-        let _ = holder.step(&view(&members, 1, &record, &entropy), dealers.first()).unwrap();
+        let _ = holder.step(&view(&members, 1, &record, &entropy, with), dealers.first()).unwrap();
         let holders = [fresh, holder.to_secret_bytes().expose().clone()];
         let dealer = dealers[0].to_secret_bytes().expose().clone();
         let Outcome { record: made, shares } = holder.into_outcome().unwrap();

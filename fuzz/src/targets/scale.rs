@@ -45,8 +45,8 @@ types! {
     brake: SignedSuspension SuspensionRequest;
     beacon: AwaitedBeacon BeaconHolder BeaconInput BeaconPartial BeaconRecord BeaconValue DueBeacon MadeBeacon;
     call: Call CallPurpose SessionCommand SessionOpen SignedCall;
-    ceremony: Attachment CeremonyRecord Complaint Confirmed Fault Introduction Parcel ParcelHeader ParcelKind Phase SeatRecord
-        SignedStatement Statement;
+    ceremony: AnnouncedKey Attachment CeremonyAttempt CeremonyKind CeremonyRecord Complaint Confirmed Fault Introduction Parcel ParcelHeader
+        ParcelKind Phase SeatRecord SignedStatement Statement;
     chain_state: AllowedMeasurement BoundaryRecord ClusterRecord ContractRecord FinalRecord RootRecord Standing WorkerRecord;
     egress: EgressAction EgressFailure EgressFate EgressItem EgressOutcome EgressRoot ProvedEgress;
     envelope: EnvelopeHeader EnvelopeKind SizeClass;

@@ -12,7 +12,10 @@ use phala_insecure_tee::InsecureMachine;
 use phala_light_client::testing::TestChain;
 use phala_protocol::{
     attestation::{Registration, Role},
-    ceremony::{Attachment, CeremonyRecord, Introduction, Parcel, ParcelHeader, ParcelKind, Phase},
+    ceremony::{
+        AnnouncedKey, Attachment, CeremonyAttempt, CeremonyRecord, Introduction, Parcel, ParcelHeader, ParcelKind,
+        Phase,
+    },
     egress::{EgressAction, EgressItem},
     identities::{
         signing::{PartialSignature, SigningLetter, SigningMessage, SigningSession},
@@ -109,6 +112,7 @@ fn from_others(delivery: Delivery) -> Delivery {
         block: 1,
         block_hash: [1; 32],
     };
+    let announced = AnnouncedKey { of: CeremonyAttempt::root(1, 0), key: vec![1; 8], signature: [0; 64] };
     let header = |kind| ParcelHeader { era: 1, attempt: 0, from: 2, to: 1, kind };
     let parcel = |kind| Parcel { header: header(kind), encapsulated: vec![1; 8], body: vec![2; 8], signature: [0; 64] };
     let placed = |attachment| PlacedAttachment { era: 1, attempt: 0, index: 2, attachment };
@@ -119,13 +123,13 @@ fn from_others(delivery: Delivery) -> Delivery {
     Delivery {
         introductions: vec![Introduction {
             registration,
-            encryption_key: vec![1; 8],
+            announced: announced.clone(),
             evidence: vec![2; 8],
             collateral: vec![3; 8],
         }],
         parcels: vec![parcel(ParcelKind::Package), parcel(ParcelKind::Share), parcel(ParcelKind::Identities)],
         attachments: vec![
-            placed(Attachment::Key(vec![1; 8])),
+            placed(Attachment::Key(announced)),
             placed(Attachment::Parcel(parcel(ParcelKind::Delivery))),
             placed(Attachment::Package(vec![1; 8])),
         ],

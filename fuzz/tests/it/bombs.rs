@@ -3,8 +3,9 @@
 use codec::{Compact, Encode};
 use phala_client::{
     abi::Metadata,
-    transcript::{self, FileError, ProvedTranscript},
+    transcript::{self, FileError, FileKind, ProvedTranscript, TranscriptFile},
 };
+use phala_crypto::transcript::{verify_transcript, IdentityTranscript, TranscriptError};
 use phala_fuzz::measured;
 use phala_light_client::{testing::TestChain, verify_anchor, FinalityError};
 use phala_protocol::{
@@ -62,20 +63,47 @@ fn a_finality_proof_of_empty_fragments_is_refused_before_it_fills_the_memory() {
     assert_eq!(FinalityProof::decode_bounded(&most).map(|proof| proof.fragments.len()), Ok(MAX_FINALITY_FRAGMENTS));
 }
 
+/// A file of the greatest memory: after what stands before its proofs, one byte a header in the file, 24 in memory; before them no genesis, no
+/// justified header, and one record that is proved.
+fn empty_headers<K: FileKind>(honest: &ProvedTranscript<K>) -> Vec<u8> {
+    let length = 16 << 20;
+    let transcript = honest.transcript.encode();
+    let start = [&transcript::MARK[..], &[K::TAG], &honest.genesis, &(transcript.len() as u32).to_le_bytes()].concat();
+    let before = [&start[..], &transcript, &honest.beside.encode(), &[0, 0], &Compact(1u32).encode(), &[0; 5]].concat();
+    many(&before, (length - before.len() - 8) as u32, length)
+}
+
 #[test]
 fn a_transcripts_empty_headers_are_refused_before_they_fill_the_memory() {
-    // One byte a header in the file, 24 in memory; before them: no genesis, no justified header, one record that is proved.
-    let honest = transcript::testing::ceremony().file;
+    let files = [
+        empty_headers(&transcript::testing::ceremony().file),
+        empty_headers(&transcript::testing::identities::handed_over().file),
+    ];
+    for bytes in files {
+        let (decoded, peak) = measured(|| TranscriptFile::decode_bounded(&bytes));
+        assert_eq!(decoded, Err(FileError::Proofs));
+        assert!(peak <= 256 << 20, "{peak} bytes for {}", bytes.len());
+    }
+}
+
+#[test]
+fn a_transcripts_empty_holders_are_refused_before_they_fill_the_memory() {
+    // A holder that said nothing is 36 bytes in the file, and more than a hundred in memory.
     let length = 16 << 20;
-    let before = {
-        let transcript = honest.transcript.encode();
-        let start = [&transcript::MARK[..], &honest.genesis, &(transcript.len() as u32).to_le_bytes()].concat();
-        [&start[..], &transcript, &[0, 0], &Compact(1u32).encode(), &[0; 5]].concat()
-    };
-    let bytes = many(&before, (length - before.len() - 8) as u32, length);
-    let (decoded, peak) = measured(|| ProvedTranscript::decode_bounded(&bytes));
-    assert_eq!(decoded, Err(FileError::Proofs));
+    let honest = transcript::testing::identities::handed_over().file;
+    let mut record = honest.transcript.records[0].1.clone();
+    let (holders, dealer) = (std::mem::take(&mut record.holders), record.dealers.len());
+    assert!(holders.len() == 4 && dealer == 3);
+    record.holders = vec![holders[0].clone(); length / 36];
+    let transcript = IdentityTranscript { records: vec![(1, record)], statements: Vec::new() };
+    let bytes = transcript.encode();
+    let (decoded, peak) = measured(|| IdentityTranscript::decode_bounded(&bytes));
     assert!(peak <= 256 << 20, "{peak} bytes for {}", bytes.len());
+    if let Ok(transcript) = decoded {
+        let (verified, peak) = measured(|| verify_transcript(&honest.genesis, &transcript));
+        assert_eq!(verified, Err(TranscriptError::Unsound(0)));
+        assert!(peak <= 256 << 20, "{peak} bytes to refuse so many holders");
+    }
 }
 
 /// Metadata with one query, `q`, that returns a value of this type.

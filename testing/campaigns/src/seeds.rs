@@ -4,7 +4,7 @@
 
 use crate::{commits, Record};
 use serde::{de::DeserializeOwned, Serialize};
-use std::{collections::BTreeMap, ops::Range};
+use std::{collections::BTreeMap, ops::Range, process::ExitCode};
 
 /// What decides such a campaign.
 pub trait Campaign {
@@ -73,6 +73,22 @@ impl<C: Campaign, P: Piece> Record<C, P> {
     /// The commits that were run.
     pub fn commits(&self) -> Vec<&str> {
         commits(self.ran().map(|ran| ran.commit))
+    }
+
+    /// Prints which commits were run, and from which seed on nothing was. Returns how the campaign's process ends: 0 when all is run and
+    /// nothing failed, 1 when something did, 3 when there is more to run.
+    pub fn conclude(&self, failures: &[String]) -> ExitCode {
+        println!("commits: {}", self.commits().join("; "));
+        if !failures.is_empty() {
+            return ExitCode::FAILURE;
+        }
+        match self.next_seed() {
+            Some(next) => {
+                println!("NOT RUN: seeds from {next} on; run it again with the same --record to go on");
+                ExitCode::from(3)
+            }
+            None => ExitCode::SUCCESS,
+        }
     }
 
     fn ran(&self) -> impl Iterator<Item = Ran<'_>> {

@@ -2,11 +2,11 @@
 //!
 //! By the sudo key of a development network, which is published. Guarantees: what is read is proved against a finalised head that was
 //! verified from the pinned genesis on; every wait is bounded; a connection that is lost is made again. The node controls whether it
-//! answers. Does not: repeat what the chain refuses.
+//! answers. Does not: repeat what the chain refuses, unless it is told what passes.
 
 use crate::{
     load::link::{Link, NetworkFile},
-    Network,
+    wait_until, Network,
 };
 use codec::Decode;
 use phala_client::{
@@ -56,6 +56,30 @@ impl Governance {
         };
         let late = || ClientError::new(ErrorCode::Timeout, "nothing was heard of governance's call in time");
         self.bounded(submitted).unwrap_or_else(|| Err(late().into()))
+    }
+
+    /// [`Self::decide`] until the chain takes it, or `is_done` says that it is not needed any more. Made again when nothing is heard of it,
+    /// and while the chain refuses it for one of these reasons of `pallet`'s, which pass.
+    ///
+    /// # Panics
+    /// When the chain refuses it for another reason, or neither is so in time.
+    pub fn decide_within(
+        &self,
+        what: &str,
+        within: Duration,
+        call: &ChainCall,
+        (pallet, passing): (&str, &[&str]),
+        mut is_done: impl FnMut() -> bool,
+    ) {
+        wait_until(what, within, || match self.decide(call) {
+            Ok(_) => true,
+            Err(error) => {
+                let passes = passing.iter().any(|reason| error.is(pallet, reason));
+                let unheard = matches!(error, SubmitError::Client(_) | SubmitError::Rejected { .. });
+                assert!(passes || unheard, "{what}: {error}");
+                is_done()
+            }
+        });
     }
 
     /// The record under `key` in the newest finalised state, or its absence.

@@ -65,6 +65,14 @@ pub fn argument(arguments: &[String], flag: &str) -> String {
     arguments[place + 1].clone()
 }
 
+/// The same words with another one after `flag`.
+pub fn words_with(words: &[String], flag: &str, value: &str) -> Vec<String> {
+    let mut words = words.to_vec();
+    let at = words.iter().position(|word| word == flag).expect("the flag is there");
+    value.clone_into(&mut words[at + 1]);
+    words
+}
+
 /// The share of memory that a process has, in kB: pages that are shared count in part (PSS).
 pub fn memory_kb(id: u32) -> u64 {
     let text = fs::read_to_string(format!("/proc/{id}/smaps_rollup")).unwrap_or_default();
@@ -213,9 +221,6 @@ impl Place {
 
     /// Its words with another one after `flag`.
     pub fn words_with(&self, flag: &str, value: &str) -> Vec<String> {
-        let mut words = self.arguments.clone();
-        let at = words.iter().position(|word| word == flag).expect("the flag is there");
-        value.clone_into(&mut words[at + 1]);
-        words
+        words_with(&self.arguments, flag, value)
     }
 }

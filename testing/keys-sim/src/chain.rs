@@ -14,7 +14,7 @@ use phala_protocol::{
     },
     chain_state::RootRecord,
     ids::BlockNumber,
-    Hash, WorkerId,
+    WorkerId,
 };
 
 /// Blocks of each phase: a few more than it takes at least.
@@ -38,13 +38,11 @@ pub struct Chain {
     pub public: Vec<(SignedStatement, Option<Attachment>)>,
     /// What stands on chain beside a statement of the seat of this index, with the attempt.
     pub attached: Vec<(u32, u16, Attachment)>,
-    /// Hashes of the encryption keys that the seats' gatekeepers have registered.
-    keys: Vec<Hash>,
 }
 
 impl Chain {
-    /// A chain that elects `seats` for `era` in its next block, whose gatekeepers have registered `keys`.
-    pub fn new(era: u32, seats: Vec<WorkerId>, keys: Vec<Hash>) -> Self {
+    /// A chain that elects `seats` for `era` in its next block.
+    pub fn new(era: u32, seats: Vec<WorkerId>) -> Self {
         let mut record = CeremonyRecord::new(era, 0, &seats);
         record.begin(Phase::Commit, 1, PHASE_BLOCKS);
         Self {
@@ -56,7 +54,6 @@ impl Chain {
             abandoned: false,
             public: Vec::new(),
             attached: Vec::new(),
-            keys,
         }
     }
 
@@ -70,8 +67,13 @@ impl Chain {
         let seat = record.seat(signed.index).ok_or("no such seat")?;
         ed25519::verify(&seat.gatekeeper.0, &signed.signing_payload(&GENESIS), &signed.signature)
             .map_err(|_| "not signed by the seat")?;
-        let key = self.keys[usize::from(signed.index) - 1];
-        let circumstances = Circumstances { genesis: GENESIS, now: self.block, key };
+        let announced = match beside {
+            Some(Attachment::Key(key)) => {
+                ed25519::verify(&seat.gatekeeper.0, &key.signing_payload(&GENESIS), &key.signature).is_ok()
+            }
+            _ => false,
+        };
+        let circumstances = Circumstances { genesis: GENESIS, now: self.block, announced };
         take(record, signed.index, &signed.statement, beside, &circumstances).map_err(|refused| refused.to_string())?;
         self.attached.extend(beside.map(|beside| (signed.attempt, signed.index, beside.clone())));
         Ok(())

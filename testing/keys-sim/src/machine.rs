@@ -7,7 +7,7 @@ use crate::{
 use phala_crypto::Secret;
 use phala_gatekeeper::dkg::{open_parcel, Ceremony, CeremonyError, Transcript, Turn, View};
 use phala_protocol::{
-    ceremony::{Attachment, CeremonyRecord, Parcel, ParcelKind, Phase, Statement},
+    ceremony::{Attachment, CeremonyAttempt, CeremonyRecord, Parcel, ParcelKind, Phase, Statement},
     ids::BlockNumber,
     WorkerId,
 };
@@ -64,15 +64,16 @@ impl Machine {
             self.ceremony = Some(Ceremony::begin(&GENESIS, &self.id, &Secret::new(self.seed), record)?);
             self.seal();
         }
+        let of = CeremonyAttempt::root(record.era, record.attempt);
         let view = View {
             record,
             head,
             now: NOW,
-            // The members are verified once, and do not change.
+            // The members are verified once in an attempt, and do not change.
             since: 0,
             identity: members.identity(self.index),
-            receiving: members.receiving(self.index),
-            peers: &members.peers,
+            receiving: &members.receiving(self.index, of),
+            peers: &members.peers(of),
             entropy: &Secret::new(entropy),
         };
         let turn = self.ceremony.as_mut().unwrap().step(&view)?;
@@ -86,6 +87,7 @@ impl Machine {
     /// all stand.
     pub(crate) fn dealt(&self, members: &Members, record: &CeremonyRecord) -> Dealt {
         let mut ceremony = Ceremony::begin(&GENESIS, &self.id, &Secret::new(self.seed), record).unwrap();
+        let of = CeremonyAttempt::root(record.era, record.attempt);
         let mut fork = CeremonyRecord::new(record.era, record.attempt, &members.ids(record.seats.len() as u16));
         let step = |ceremony: &mut Ceremony, fork: &CeremonyRecord| {
             let view = View {
@@ -94,8 +96,8 @@ impl Machine {
                 now: NOW,
                 since: 0,
                 identity: members.identity(self.index),
-                receiving: members.receiving(self.index),
-                peers: &members.peers,
+                receiving: &members.receiving(self.index, of),
+                peers: &members.peers(of),
                 entropy: &Secret::new([0xfe; 32]),
             };
             ceremony.step(&view).unwrap()
@@ -111,7 +113,7 @@ impl Machine {
         let (mut package, mut shares) = (Vec::new(), BTreeMap::new());
         for parcel in step(&mut ceremony, &fork).parcels {
             let to = parcel.header.to;
-            let content = open_parcel(&GENESIS, members.receiving(to), &parcel).unwrap().expose().clone();
+            let content = open_parcel(&GENESIS, members.opener(&parcel).secret(), &parcel).unwrap().expose().clone();
             match parcel.header.kind {
                 ParcelKind::Package => package = content,
                 ParcelKind::Share => drop(shares.insert(to, content)),
@@ -124,7 +126,8 @@ impl Machine {
     /// A parcel arrives.
     pub(crate) fn receive(&mut self, members: &Members, parcel: &Parcel) -> bool {
         let Some(ceremony) = self.ceremony.as_mut().filter(|_| self.up) else { return false };
-        ceremony.accept(members.receiving(self.index), parcel).is_ok()
+        let (era, attempt) = ceremony.attempt();
+        ceremony.accept(&members.receiving(self.index, CeremonyAttempt::root(era, attempt)), parcel).is_ok()
     }
 
     /// Its host shows it what stands on chain beside statements of the seat of `from`.
@@ -134,7 +137,8 @@ impl Machine {
         let _ = match attachment {
             Attachment::Key(_) => Ok(()),
             Attachment::Parcel(parcel) if parcel.header.to == self.index => {
-                ceremony.accept(members.receiving(self.index), parcel)
+                let (era, attempt) = ceremony.attempt();
+                ceremony.accept(&members.receiving(self.index, CeremonyAttempt::root(era, attempt)), parcel)
             }
             Attachment::Parcel(_) => Ok(()),
             Attachment::Package(bytes) => ceremony.accept_package(from, bytes),

@@ -110,15 +110,7 @@ fn campaign(arguments: &Arguments, members: &Members) -> anyhow::Result<ExitCode
     report(&counts, &failures);
     let traces: Vec<&str> = record.pieces().iter().map(|piece| piece.trace.as_str()).collect();
     println!("traces: {}", to_hex(&hash_value(domain::MERKLE_NODE, &traces)));
-    println!("commits: {}", record.commits().join("; "));
-    Ok(if !failures.is_empty() {
-        ExitCode::FAILURE
-    } else if let Some(next) = record.next_seed() {
-        println!("NOT RUN: seeds from {next} on; run it again with the same --record to go on");
-        ExitCode::from(3)
-    } else {
-        ExitCode::SUCCESS
-    })
+    Ok(record.conclude(&failures))
 }
 
 /// Runs seeds that follow each other, and prints those that fail.

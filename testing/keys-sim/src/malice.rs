@@ -8,10 +8,10 @@ use phala_crypto::Secret;
 use phala_gatekeeper::dkg::{open_parcel, package_bytes, seal_parcel, Turn};
 use phala_protocol::{
     ceremony::{
-        delivery_hash, package_hash, Attachment, CeremonyRecord, Confirmed, Parcel, ParcelHeader, ParcelKind, Phase,
-        SignedStatement, Statement,
+        delivery_hash, package_hash, Attachment, CeremonyAttempt, CeremonyRecord, Confirmed, Parcel, ParcelHeader,
+        ParcelKind, Phase, SignedStatement, Statement,
     },
-    Hash,
+    Hash, WorkerId,
 };
 use std::collections::BTreeMap;
 
@@ -173,7 +173,7 @@ impl Liar {
             Malice::OtherPackage => {
                 for parcel in parcels.iter_mut() {
                     if own(parcel, ParcelKind::Package) {
-                        let content = open_parcel(&GENESIS, members.receiving(parcel.header.to), parcel).unwrap();
+                        let content = open_parcel(&GENESIS, members.opener(parcel).secret(), parcel).unwrap();
                         let mut content = content.expose().clone();
                         let last = content.len() - 1;
                         content[last] ^= 1;
@@ -216,7 +216,9 @@ impl Liar {
                 if record.phase == Phase::Share {
                     // Whoever confirmed can complain no more.
                     statements.clear();
-                    let key = Attachment::Key(members.receiving(own_index).public_key().to_vec());
+                    let of = CeremonyAttempt::root(record.era, record.attempt);
+                    let identity = members.identity(own_index);
+                    let key = Attachment::Key(members.receiving(own_index, of).announce(identity));
                     let all = record.participants().filter(|dealer| *dealer != own_index);
                     let complain = |dealer| sign(members, record, own_index, Statement::Complain { dealer });
                     attached.extend(all.map(|dealer| (complain(dealer), key.clone())));
@@ -258,7 +260,7 @@ impl Liar {
             for parcel in replayed {
                 let renamed = ParcelHeader { attempt: record.attempt, ..parcel.header };
                 turn.parcels.push(Parcel { header: renamed, ..parcel.clone() });
-                if let Ok(content) = open_parcel(&GENESIS, members.receiving(parcel.header.to), &parcel) {
+                if let Ok(content) = open_parcel(&GENESIS, members.opener(&parcel).secret(), &parcel) {
                     turn.parcels.push(reseal(members, renamed, content.expose(), random));
                 }
                 turn.parcels.push(parcel);
@@ -348,14 +350,16 @@ fn deliver(
     let (era, attempt) = (record.era, record.attempt);
     let header = ParcelHeader { era, attempt, from: dealer, to: accuser, kind: ParcelKind::Delivery };
     let parcel = reseal(members, header, content, random);
-    let hash = delivery_hash(&members.peer(accuser).key_hash(), &parcel);
+    let hash = delivery_hash(&members.opener(&parcel).hash(), &parcel);
     (sign(members, record, dealer, Statement::Deliver { accuser, parcel: hash }), Attachment::Parcel(parcel))
 }
 
 fn reseal(members: &Members, header: ParcelHeader, content: &[u8], random: &mut Random) -> Parcel {
     let entropy = Secret::new(random.bytes());
     let identity = members.identity(header.from);
-    seal_parcel(&GENESIS, identity, members.peer(header.to).key(), header, content, &entropy).unwrap()
+    let peers = members.peers(CeremonyAttempt::root(header.era, header.attempt));
+    let recipient = peers[&WorkerId(members.identity(header.to).public())].key();
+    seal_parcel(&GENESIS, identity, recipient, header, content, &entropy).unwrap()
 }
 
 /// A statement that its seat signed.

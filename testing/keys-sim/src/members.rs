@@ -1,51 +1,56 @@
-//! Who has a seat: identities, encryption keys, and simulated machines that each of the others verified.
+//! Who has a seat: identities, keys of attempts, and simulated machines that each of the others verified.
 //!
 //! INSECURE: the keys are published here, and the evidence is of simulated machines on a development network. That a peer is
-//! verified is true all the same: by `phala_gatekeeper::verify_introduction`, the code that ships.
+//! verified is true all the same: by `phala_gatekeeper::verify_introduction`, the code that ships, anew for each attempt. Seeds of the
+//! members' receiving keys are of no ceremony here, and never end.
 
 use codec::Encode;
 use phala_attest::{AcceptedStatuses, AdvisoryPolicy, Bans, DevelopmentGenesis, Evidence, PolicyTerms};
 use phala_crypto::{signature::ed25519::IdentityKey, xwing::DecapsulationKey, Secret};
-use phala_gatekeeper::{verify_introduction, Facts, VerifiedPeer, Verifier};
+use phala_gatekeeper::{verify_introduction, Facts, ReceivingKey, VerifiedPeer, Verifier};
 use phala_insecure_tee::InsecureMachine;
 use phala_protocol::{
     attestation::{encryption_key_hash, Assurance, Listing, Registration, Role, Version},
-    ceremony::Introduction,
+    ceremony::{AnnouncedKey, CeremonyAttempt, Introduction, Parcel, ParcelHeader, ParcelKind},
     chain_state::{AllowedMeasurement, WorkerRecord},
     AccountId, Hash, WorkerId,
 };
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
 
 /// The chain of these ceremonies.
 pub const GENESIS: Hash = [7; 32];
 /// Chain time of these ceremonies, in Unix seconds.
 pub const NOW: u64 = 1_790_000_000;
 
+/// Attempts of which it is kept who was verified.
+const MOST_KEPT: usize = 64;
+
+/// Gatekeepers as the others know them in one attempt.
+pub type Peers = BTreeMap<WorkerId, VerifiedPeer>;
+
 /// Gatekeepers that may be elected, by index from 1.
 pub struct Members {
     identities: Vec<IdentityKey>,
-    receiving: Vec<DecapsulationKey>,
-    /// All of them, verified.
-    pub peers: BTreeMap<WorkerId, VerifiedPeer>,
+    lasting: Vec<DecapsulationKey>,
+    machines: Vec<InsecureMachine>,
+    receiving: Mutex<BTreeMap<(CeremonyAttempt, u16), Arc<ReceivingKey>>>,
+    verified: Mutex<(Verifier, BTreeMap<CeremonyAttempt, Arc<Peers>>)>,
 }
 
 impl Members {
     /// `count` gatekeepers.
     pub fn new(count: u8) -> Self {
-        let mut members = Self { identities: Vec::new(), receiving: Vec::new(), peers: BTreeMap::new() };
-        for number in 1..=count {
-            let identity = IdentityKey::from_seed(&Secret::new([number; 32]));
-            let receiving = DecapsulationKey::from_seed(&Secret::new([number + 100; 32]));
-            let machine = InsecureMachine::new(&format!("gatekeeper {number}"), b"the binary", NOW).unwrap();
-            let (introduction, facts) = introduce(&identity, &receiving, &machine);
-            let id = WorkerId(identity.public());
-            members
-                .peers
-                .insert(id, verify_introduction(&id, &introduction, &facts, &mut Verifier::default()).unwrap());
-            members.identities.push(identity);
-            members.receiving.push(receiving);
+        let machine = |number| InsecureMachine::new(&format!("gatekeeper {number}"), b"the binary", NOW).unwrap();
+        Self {
+            identities: (1..=count).map(|number| IdentityKey::from_seed(&Secret::new([number; 32]))).collect(),
+            lasting: (1..=count).map(|number| DecapsulationKey::from_seed(&Secret::new([number + 100; 32]))).collect(),
+            machines: (1..=count).map(machine).collect(),
+            receiving: Mutex::default(),
+            verified: Mutex::default(),
         }
-        members
     }
 
     /// The identities of the first `count`, in order.
@@ -58,27 +63,67 @@ impl Members {
         &self.identities[usize::from(index) - 1]
     }
 
-    /// The encryption key of the seat of `index`.
-    pub fn receiving(&self, index: u16) -> &DecapsulationKey {
-        &self.receiving[usize::from(index) - 1]
+    /// The long-lived encryption key of the seat of `index`, which its evidence binds.
+    pub fn lasting(&self, index: u16) -> &DecapsulationKey {
+        &self.lasting[usize::from(index) - 1]
     }
 
-    /// The seat of `index` as the others know it.
-    pub fn peer(&self, index: u16) -> &VerifiedPeer {
-        &self.peers[&WorkerId(self.identity(index).public())]
+    /// The key under which the seat of `index` receives in an attempt.
+    pub fn receiving(&self, index: u16, of: CeremonyAttempt) -> Arc<ReceivingKey> {
+        let mut known = self.receiving.lock().unwrap();
+        if known.len() >= MOST_KEPT * self.identities.len() {
+            known.clear();
+        }
+        let derive = || Arc::new(ReceivingKey::derive(&Secret::new([index as u8 + 150; 32]), &GENESIS, of));
+        known.entry((of, index)).or_insert_with(derive).clone()
+    }
+
+    /// The same of the attempt that the parcel is of, which opens what is sealed to it.
+    pub fn opener(&self, parcel: &Parcel) -> Arc<ReceivingKey> {
+        let ParcelHeader { era, attempt, to, kind, .. } = parcel.header;
+        let of = match kind {
+            ParcelKind::Identities => CeremonyAttempt::identities(era, attempt),
+            ParcelKind::Package | ParcelKind::Share | ParcelKind::Delivery => CeremonyAttempt::root(era, attempt),
+        };
+        self.receiving(to, of)
+    }
+
+    /// All of them as the others know them in an attempt.
+    pub fn peers(&self, of: CeremonyAttempt) -> Arc<Peers> {
+        let mut verified = self.verified.lock().unwrap();
+        let (verifier, known) = &mut *verified;
+        if let Some(peers) = known.get(&of) {
+            return peers.clone();
+        }
+        if known.len() >= MOST_KEPT {
+            known.clear();
+        }
+        let mut peers = Peers::new();
+        for (index, identity) in (1..).zip(&self.identities) {
+            let machine = &self.machines[usize::from(index) - 1];
+            let announced = self.receiving(index, of).announce(identity);
+            let (introduction, facts) = introduce(identity, self.lasting(index), announced, machine);
+            let id = WorkerId(identity.public());
+            peers.insert(id, verify_introduction(&id, &introduction, &facts, verifier).unwrap());
+        }
+        let peers = Arc::new(peers);
+        known.insert(of, peers.clone());
+        peers
     }
 }
 
-/// The introduction of a gatekeeper on a simulated machine, and what the chain says of it.
+/// The introduction of a gatekeeper on a simulated machine with a long-lived key, which announces another for an attempt; and what the chain
+/// says of it.
 pub fn introduce(
     identity: &IdentityKey,
-    receiving: &DecapsulationKey,
+    lasting: &DecapsulationKey,
+    announced: AnnouncedKey,
     machine: &InsecureMachine,
 ) -> (Introduction, Facts) {
     let registration = Registration {
         role: Role::Gatekeeper,
         identity: WorkerId(identity.public()),
-        encryption_key: encryption_key_hash(receiving.public_key()),
+        encryption_key: encryption_key_hash(lasting.public_key()),
         operator: AccountId([0x0f; 32]),
         block: 90,
         block_hash: [0x90; 32],
@@ -86,7 +131,7 @@ pub fn introduce(
     let quote = machine.quote(registration.report_data(&GENESIS));
     let introduction = Introduction {
         registration,
-        encryption_key: receiving.public_key().to_vec(),
+        announced,
         evidence: Evidence::TdxDcap(quote.try_into().unwrap()).encode(),
         collateral: machine.collateral().encode(),
     };

@@ -105,7 +105,7 @@ pub fn run(members: &Members, seed: u64, era: u32, seats: u16) -> Ran {
     let mut world = World {
         members,
         random,
-        chain: Chain::new(era, members.ids(seats), (1..=seats).map(|index| members.peer(index).key_hash()).collect()),
+        chain: Chain::new(era, members.ids(seats)),
         machines,
         liars,
         history: Vec::new(),
@@ -347,7 +347,7 @@ impl World<'_> {
             if header.kind != ParcelKind::Package || liars.contains(&header.from) || !self.opened.insert(known) {
                 continue;
             }
-            let content = open_parcel(&GENESIS, self.members.receiving(header.to), parcel).unwrap();
+            let content = open_parcel(&GENESIS, self.members.opener(parcel).secret(), parcel).unwrap();
             self.hidden.extend(parts(content.expose()));
         }
         Ok(())

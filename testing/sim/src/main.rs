@@ -118,15 +118,7 @@ fn campaign(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     }
     println!("{:>9}  seeds of {n}", record.done());
     report(&counts, &failures);
-    println!("commits: {}", record.commits().join("; "));
-    Ok(if !failures.is_empty() {
-        ExitCode::FAILURE
-    } else if let Some(next) = record.next_seed() {
-        println!("NOT RUN: seeds from {next} on; run it again with the same --record to go on");
-        ExitCode::from(3)
-    } else {
-        ExitCode::SUCCESS
-    })
+    Ok(record.conclude(&failures))
 }
 
 /// Prints what happened. Actions of the network first, then what came of them.

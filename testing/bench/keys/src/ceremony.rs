@@ -10,7 +10,7 @@ use codec::Encode;
 use phala_crypto::{signature::ed25519::IdentityKey, xwing::DecapsulationKey, Secret};
 use phala_gatekeeper::{
     dkg::{package_bytes, Ceremony, Turn, View, SHARE_BYTES},
-    verify_introduction, Facts, Seat, VerifiedPeer, Verifier,
+    verify_introduction, Facts, ReceivingKey, Seat, VerifiedPeer, Verifier,
 };
 use phala_insecure_tee::InsecureMachine;
 use phala_keys_sim::members::{introduce, GENESIS};
@@ -30,20 +30,22 @@ const UNTIL: BlockNumber = 1_000;
 struct Member {
     id: WorkerId,
     identity: IdentityKey,
-    receiving: DecapsulationKey,
-    introduction: Introduction,
-    facts: Facts,
+    lasting: DecapsulationKey,
+    machine: InsecureMachine,
 }
 
-/// Elected gatekeepers, and each as the others know it.
+/// Elected gatekeepers.
 pub struct Network {
     members: Vec<Member>,
-    peers: BTreeMap<WorkerId, VerifiedPeer>,
 }
+
+/// A gatekeeper's introduction, and what it is judged by.
+type Introduced = (WorkerId, Introduction, Facts);
 
 /// A seat in a ceremony.
 struct Seated {
     ceremony: Ceremony,
+    receiving: ReceivingKey,
     turns: u16,
     seconds: f64,
 }
@@ -77,19 +79,16 @@ fn secret(of: u8, index: u16, turn: u16) -> Secret<[u8; 32]> {
 }
 
 impl Network {
-    /// `seats` gatekeepers, verified by each other.
+    /// `seats` gatekeepers.
     pub fn new(seats: u16) -> Result<Self> {
-        let (mut members, mut peers) = (Vec::new(), BTreeMap::new());
+        let mut members = Vec::new();
         for index in 1..=seats {
             let identity = IdentityKey::from_seed(&secret(1, index, 0));
-            let receiving = DecapsulationKey::from_seed(&secret(2, index, 0));
+            let lasting = DecapsulationKey::from_seed(&secret(2, index, 0));
             let machine = InsecureMachine::new(&format!("gatekeeper {index}"), b"the binary", NOW)?;
-            let (introduction, facts) = introduce(&identity, &receiving, &machine);
-            let id = WorkerId(identity.public());
-            peers.insert(id, verify_introduction(&id, &introduction, &facts, &mut Verifier::default())?);
-            members.push(Member { id, identity, receiving, introduction, facts });
+            members.push(Member { id: WorkerId(identity.public()), identity, lasting, machine });
         }
-        Ok(Self { members, peers })
+        Ok(Self { members })
     }
 
     /// The seats, by index from 1.
@@ -122,14 +121,29 @@ impl Network {
         let mut seated = Vec::new();
         for (index, member) in (1u16..).zip(&self.members) {
             let mut seconds = 0.0;
-            timed(&mut seconds, || self.meet_others(member))?;
-            cost.introductions += seconds;
             let seed = secret(3, index, 0);
             let ceremony = timed(&mut seconds, || Ceremony::begin(&GENESIS, &member.id, &seed, &record))?;
-            seated.push(Seated { ceremony, turns: 0, seconds });
+            let receiving = timed(&mut seconds, || ceremony.receiving());
+            seated.push(Seated { ceremony, receiving, turns: 0, seconds });
+        }
+        let introduced = self.members.iter().zip(&mut seated).map(|(member, seat)| -> Introduced {
+            let announced = timed(&mut seat.seconds, || seat.receiving.announce(&member.identity));
+            let (introduction, facts) = introduce(&member.identity, &member.lasting, announced, &member.machine);
+            (member.id, introduction, facts)
+        });
+        let introduced: Vec<Introduced> = introduced.collect();
+        for (member, seat) in self.members.iter().zip(&mut seated) {
+            let mut seconds = 0.0;
+            timed(&mut seconds, || meet_others(member, &introduced))?;
+            cost.introductions += seconds;
+            seat.seconds += seconds;
+        }
+        let mut peers = BTreeMap::new();
+        for (id, introduction, facts) in &introduced {
+            peers.insert(*id, verify_introduction(id, introduction, facts, &mut Verifier::default())?);
         }
         for (member, seat) in self.members.iter().zip(&mut seated) {
-            let turn = self.look(member, seat, &record)?;
+            let turn = look(member, seat, &record, &peers)?;
             cost.statement_bytes += take(&mut record, &turn.statements)?;
         }
         ensure!(record.seats.iter().all(|seat| seat.package.is_some()), "a seat did not commit");
@@ -137,7 +151,7 @@ impl Network {
 
         let mut carried: Vec<Parcel> = Vec::new();
         for (member, seat) in self.members.iter().zip(&mut seated) {
-            let turn = self.look(member, seat, &record)?;
+            let turn = look(member, seat, &record, &peers)?;
             ensure!(turn.statements.is_empty() && turn.strangers.is_empty(), "a seat lacks what was there");
             carried.extend(turn.parcels);
         }
@@ -147,13 +161,12 @@ impl Network {
         cost.content_bytes = pairs * (package_bytes(threshold) + SHARE_BYTES);
         for parcel in &carried {
             let position = usize::from(parcel.header.to).checked_sub(1).context("a parcel to nobody")?;
-            let (member, seat) =
-                self.members.get(position).zip(seated.get_mut(position)).context("a parcel to nobody")?;
-            timed(&mut seat.seconds, || seat.ceremony.accept(&member.receiving, parcel))?;
+            let Seated { ceremony, receiving, seconds, .. } = seated.get_mut(position).context("a parcel to nobody")?;
+            timed(seconds, || ceremony.accept(receiving, parcel))?;
         }
         drop(carried);
         for (member, seat) in self.members.iter().zip(&mut seated) {
-            let turn = self.look(member, seat, &record)?;
+            let turn = look(member, seat, &record, &peers)?;
             cost.statement_bytes += take(&mut record, &turn.statements)?;
         }
 
@@ -173,40 +186,45 @@ impl Network {
         cost.busiest = seated.iter().map(|seat| seat.seconds).fold(0.0, f64::max);
         Ok((cost, made))
     }
+}
 
-    /// One seat verifies all others' introductions, as before its first attempt.
-    fn meet_others(&self, own: &Member) -> Result<()> {
-        let mut verifier = Verifier::default();
-        for other in self.members.iter().filter(|other| other.id != own.id) {
-            black_box(verify_introduction(&other.id, &other.introduction, &other.facts, &mut verifier)?);
+/// One seat verifies all others' introductions, as before its first attempt.
+fn meet_others(own: &Member, introduced: &[Introduced]) -> Result<()> {
+    let mut verifier = Verifier::default();
+    for (id, introduction, facts) in introduced.iter().filter(|(id, ..)| *id != own.id) {
+        black_box(verify_introduction(id, introduction, facts, &mut verifier)?);
+    }
+    Ok(())
+}
+
+/// One seat looks at the chain, and makes the bytes that it would seal.
+fn look(
+    member: &Member,
+    seat: &mut Seated,
+    record: &CeremonyRecord,
+    peers: &BTreeMap<WorkerId, VerifiedPeer>,
+) -> Result<Turn> {
+    seat.turns += 1;
+    let Seated { ceremony, receiving, turns, seconds } = seat;
+    let entropy = secret(4, ceremony.index(), *turns);
+    let view = View {
+        record,
+        head: HEAD,
+        now: NOW,
+        since: HEAD,
+        identity: &member.identity,
+        receiving,
+        peers,
+        entropy: &entropy,
+    };
+    timed(seconds, || -> Result<Turn> {
+        let turn = ceremony.step(&view)?;
+        if turn.seal_first {
+            black_box(ceremony.to_secret_bytes());
+            ceremony.mark_sealed();
         }
-        Ok(())
-    }
-
-    /// One seat looks at the chain, and makes the bytes that it would seal.
-    fn look(&self, member: &Member, seat: &mut Seated, record: &CeremonyRecord) -> Result<Turn> {
-        seat.turns += 1;
-        let Seated { ceremony, turns, seconds } = seat;
-        let entropy = secret(4, ceremony.index(), *turns);
-        let view = View {
-            record,
-            head: HEAD,
-            now: NOW,
-            since: HEAD,
-            identity: &member.identity,
-            receiving: &member.receiving,
-            peers: &self.peers,
-            entropy: &entropy,
-        };
-        timed(seconds, || -> Result<Turn> {
-            let turn = ceremony.step(&view)?;
-            if turn.seal_first {
-                black_box(ceremony.to_secret_bytes());
-                ceremony.mark_sealed();
-            }
-            Ok(turn)
-        })
-    }
+        Ok(turn)
+    })
 }
 
 /// Takes what a seat said into the record; gives its bytes.

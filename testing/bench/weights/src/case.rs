@@ -46,7 +46,7 @@ pub(crate) struct Case {
     pub(crate) charged: fn(&[u32]) -> Weight,
     /// How often a state has what is charged: the weight is of one.
     pub(crate) units: u64,
-    /// As many of the first ones as there are parameters, and one more, differ so that they say how the cost grows with each parameter.
+    /// As many of them as there are parameters, and one more, differ so that they say how the cost grows with each parameter.
     pub(crate) points: Vec<Point>,
 }
 

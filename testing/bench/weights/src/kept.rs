@@ -3,7 +3,11 @@
 //! A run of some functions only replaces what is kept of these, so that each state says of which commit and machine it is. Nothing is written
 //! before all of it was rendered.
 
-use crate::{case::Case, fit::Sample, fitted, sources, Measured};
+use crate::{
+    case::{Case, Point},
+    fit::Sample,
+    fitted, sources, Measured,
+};
 use anyhow::{Context, Result};
 use serde_json::{json, Value};
 use std::{path::PathBuf, process::Command};
@@ -53,8 +57,53 @@ fn kept(point: &Value) -> Result<Kept> {
     Ok(Kept { pallet: text("pallet")?, function: text("function")?, state: text("state")?, sample, commit, machine })
 }
 
+/// Rewrites the weights of these functions from what is kept of all their states.
+pub(crate) fn refit(cases: &[Case]) -> Result<()> {
+    let kept = read()?;
+    let of = |case: &Case, state: &str| {
+        let is_it = |kept: &&Kept| kept.pallet == case.pallet && kept.function == case.function && kept.state == state;
+        kept.iter().find(is_it).map(|kept| kept.sample.clone())
+    };
+    let samples = |case: &Case| {
+        let one = |point: &Point| Some((point.label, of(case, point.label)?));
+        case.points.iter().map(one).collect::<Option<Vec<_>>>()
+    };
+    let measured: Vec<Measured> = cases.iter().filter_map(|case| Some((case, samples(case)?))).collect();
+    put(weights(&measured)?)
+}
+
 /// Rewrites the weights of what was measured, and keeps the measurement.
 pub(crate) fn write(measured: &[Measured]) -> Result<()> {
+    let mut files = weights(measured)?;
+    let mut points: Vec<Kept> = read()?;
+    let is_of = |kept: &Kept, case: &Case| kept.pallet == case.pallet && kept.function == case.function;
+    points.retain(|kept| !measured.iter().any(|(case, _)| is_of(kept, case)));
+    let (commit, machine) = (commit(), machine());
+    for (case, samples) in measured {
+        points.extend(samples.iter().map(|(state, sample)| Kept {
+            pallet: case.pallet.to_owned(),
+            function: case.function.to_owned(),
+            state: (*state).to_owned(),
+            sample: sample.clone(),
+            commit: commit.clone(),
+            machine: machine.clone(),
+        }));
+    }
+    files.push((path(), rendered(&points)?));
+    put(files)
+}
+
+fn put(files: Vec<(PathBuf, String)>) -> Result<()> {
+    for (path, text) in files {
+        eprintln!("writes {}", path.display());
+        std::fs::write(&path, text).with_context(|| path.display().to_string())?;
+    }
+    eprintln!("then: cargo fmt --all, and read what changed");
+    Ok(())
+}
+
+/// The files of weights with the functions of what was measured.
+fn weights(measured: &[Measured]) -> Result<Vec<(PathBuf, String)>> {
     let mut files = Vec::new();
     for pallet in sources::PALLETS {
         let path = sources::path(pallet);
@@ -75,27 +124,7 @@ pub(crate) fn write(measured: &[Measured]) -> Result<()> {
             files.push((path, sources::without_unused(&after)?));
         }
     }
-    let mut points: Vec<Kept> = read()?;
-    let is_of = |kept: &Kept, case: &Case| kept.pallet == case.pallet && kept.function == case.function;
-    points.retain(|kept| !measured.iter().any(|(case, _)| is_of(kept, case)));
-    let (commit, machine) = (commit(), machine());
-    for (case, samples) in measured {
-        points.extend(samples.iter().map(|(state, sample)| Kept {
-            pallet: case.pallet.to_owned(),
-            function: case.function.to_owned(),
-            state: (*state).to_owned(),
-            sample: sample.clone(),
-            commit: commit.clone(),
-            machine: machine.clone(),
-        }));
-    }
-    files.push((path(), rendered(&points)?));
-    for (path, text) in files {
-        eprintln!("writes {}", path.display());
-        std::fs::write(&path, text).with_context(|| path.display().to_string())?;
-    }
-    eprintln!("then: cargo fmt --all, and read what changed");
-    Ok(())
+    Ok(files)
 }
 
 fn rendered(points: &[Kept]) -> Result<String> {

@@ -12,7 +12,7 @@
 //!
 //! `state` says which, `at` the arguments of the function, `wasm_ms`, `reads`, `writes` and `proof_bytes` what was measured, `n` the runs.
 //! `--write` rewrites the functions of `chain/pallets/*/src/weights.rs` that were measured in all of their states, and keeps the measurement
-//! in `testing/bench/weights/measured.json`, with which the tests compare what is charged. `--quick` counts and takes no time, for a
+//! in `testing/bench/weights/measured.json`, with which the tests compare what is charged; `--refit` rewrites them from what is kept there. `--quick` counts and takes no time, for a
 //! smoke test. `--seconds` bounds the whole, 400 by default. INSECURE: all keys follow from numbers, and machines are simulated.
 #![forbid(unsafe_code)]
 
@@ -43,7 +43,8 @@ bench weights [--json] [--quick] [--only TEXT] [--seconds N] [--write]
   --quick      count reads and writes, and measure no time
   --only TEXT  the functions whose PALLET.FUNCTION contains the text
   --seconds N  bound the whole, 400 by default
-  --write      rewrite the pallets' weights.rs and measured.json";
+  --write      rewrite the pallets' weights.rs and measured.json
+  --refit      measure nothing: rewrite weights.rs from measured.json";
 
 /// The longest that one state is measured.
 const LONGEST: Duration = Duration::from_secs(4);
@@ -51,6 +52,7 @@ const LONGEST: Duration = Duration::from_secs(4);
 struct Options {
     quick: bool,
     write: bool,
+    refit: bool,
     only: String,
     seconds: u64,
 }
@@ -62,6 +64,10 @@ fn main() -> Result<ExitCode> {
         .filter(|case| format!("{}.{}", case.pallet, case.function).contains(&options.only))
         .collect();
     ensure!(!cases.is_empty(), "no function's name contains '{}'", options.only);
+    if options.refit {
+        kept::refit(&cases)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let begun = Instant::now();
     let genesis = world::genesis_state()?;
     let engine = if options.quick { None } else { Some(Engine::new()?) };
@@ -98,12 +104,13 @@ fn main() -> Result<ExitCode> {
 }
 
 fn options(mut words: impl Iterator<Item = String>) -> Result<Options> {
-    let mut options = Options { quick: false, write: false, only: String::new(), seconds: 400 };
+    let mut options = Options { quick: false, write: false, refit: false, only: String::new(), seconds: 400 };
     while let Some(word) = words.next() {
         match word.as_str() {
             "--json" | "--" => {}
             "--quick" => options.quick = true,
             "--write" => options.write = true,
+            "--refit" => options.refit = true,
             "--only" => options.only = words.next().context("--only TEXT")?,
             "--seconds" => options.seconds = words.next().context("--seconds N")?.parse().context("--seconds N")?,
             _ => bail!("unknown word {word}\n{USAGE}"),

@@ -10,7 +10,7 @@ use crate::{
 };
 use anyhow::{anyhow, bail, ensure, Context, Result};
 use codec::{Decode, Encode};
-use frame_support::weights::Weight;
+use frame_support::{dispatch::GetDispatchInfo, weights::Weight};
 use phala_protocol::egress::EgressOutcome;
 use phala_runtime::{
     Address, Executive, Header, Runtime, RuntimeCall, RuntimeEvent, SignedPayload, System, TxExtension,
@@ -79,7 +79,8 @@ impl Touched {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Expected {
     Taken,
-    TakenAsRoot,
+    /// By sudo, and what the call declares as its weight.
+    TakenAsRoot(Weight),
     /// With the error of this name.
     Refused(&'static str),
 }
@@ -107,14 +108,17 @@ impl Prepared {
                 return Ok(Self { at, state, task: Task::Block { quiet: Box::new(quiet), hook, done } });
             }
             Work::Call(call) => (call, Expected::Taken),
-            Work::Root(call) => (as_root(call), Expected::TakenAsRoot),
+            Work::Root(call) => {
+                let charged = state.execute_with(|| call.get_dispatch_info().call_weight);
+                (as_root(call), Expected::TakenAsRoot(charged))
+            }
             Work::Refused(call, error) => (call, Expected::Refused(error)),
         };
         let bytes = call.encoded_size();
         let remark = |bytes| RuntimeCall::System(frame_system::Call::remark { remark: vec![0; bytes] });
         let nothing = match expected {
-            // The length of a remark takes up to four bytes beside it, its own name two, sudo's two.
-            Expected::TakenAsRoot => as_root(remark(bytes.saturating_sub(8))),
+            // The length of a remark takes up to four bytes beside it, its own name two, sudo's with its weight four.
+            Expected::TakenAsRoot(_) => as_root(remark(bytes.saturating_sub(10))),
             Expected::Taken | Expected::Refused(_) => remark(bytes.saturating_sub(6)),
         };
         let signed = state.execute_with(|| Ok::<_, anyhow::Error>((signed(call)?, signed(nothing)?)))?;
@@ -132,12 +136,15 @@ impl Prepared {
             Task::Transaction { measured, baseline, expected } => {
                 let (said, touched) = observe(&mut self.state, || apply(measured.as_ref().clone()));
                 judge(&said.result, *expected)?;
-                if *expected == Expected::TakenAsRoot {
+                // Sudo's transaction is charged for nothing of what it does: see `as_root`.
+                let mut weight = said.charged.unwrap_or_default();
+                if let Expected::TakenAsRoot(charged) = *expected {
+                    weight = charged;
                     ensure!(matches!(said.of_root, Some(Ok(()))), "root's call failed: {:?}", said.of_root);
                 }
                 ensure!(said.failed.is_none(), "an item failed: {:?}", said.failed);
                 // What does less than the arguments say is charged for less, and would make the weight too low.
-                let (needed, weight) = (charged(&self.at), said.charged.unwrap_or_default());
+                let needed = charged(&self.at);
                 ensure!(weight.all_gte(needed), "{weight:?} is charged, and not {needed:?}");
                 let (_, nothing) = observe(&mut self.state, || apply(baseline.as_ref().clone()));
                 Ok(touched.beyond(&nothing))
@@ -312,7 +319,7 @@ fn apply(transaction: UncheckedExtrinsic) -> Said {
 
 fn judge(said: &ApplyExtrinsicResult, expected: Expected) -> Result<()> {
     match (said, expected) {
-        (Ok(Ok(())), Expected::Taken | Expected::TakenAsRoot) => Ok(()),
+        (Ok(Ok(())), Expected::Taken | Expected::TakenAsRoot(_)) => Ok(()),
         // Names are not encoded, so that WASM says none: what it does was done natively before.
         (Ok(Err(DispatchError::Module(error))), Expected::Refused(name))
             if error.message.is_none_or(|said| said == name) =>
@@ -325,7 +332,8 @@ fn judge(said: &ApplyExtrinsicResult, expected: Expected) -> Result<()> {
 }
 
 fn as_root(call: RuntimeCall) -> RuntimeCall {
-    RuntimeCall::Sudo(pallet_sudo::Call::sudo { call: Box::new(call) })
+    // Under no weight: what is measured may take more than a transaction may.
+    RuntimeCall::Sudo(pallet_sudo::Call::sudo_unchecked_weight { call: Box::new(call), weight: Weight::zero() })
 }
 
 /// Alice's first transaction.

@@ -7,7 +7,7 @@
 
 use crate::gatekeepers::{name, Story};
 use phala_client::{
-    chain::{ChainCall, SubmitError},
+    chain::ChainCall,
     egress::{self, contract_keys, SCHEMES},
 };
 use phala_crypto::egress::verify_egress_signature;
@@ -133,24 +133,17 @@ impl<'a> Author<'a> {
 }
 
 /// Who holds the network's keys, if anybody does.
-fn record(story: &Story) -> Option<IdentityRecord> {
+pub fn record(story: &Story) -> Option<IdentityRecord> {
     story.chain.read(&storage::identity_key())
 }
 
 /// Governance has the keys made by the seats of the root that answers.
 fn made(story: &Story) -> IdentityRecord {
+    // A root is made or handed over, which has its time; or it was begun before, and the answer was lost.
+    let passing = ("Gatekeepers", &["UnderWay", "HandOverPending", "IdentitiesHeld"][..]);
+    let what = "governance to start the ceremony of identities";
     let start = ChainCall::start_identities();
-    wait_until("governance to start the ceremony of identities", STARTED_WITHIN, || match story.chain.decide(&start) {
-        Ok(_) => true,
-        Err(error) => {
-            // A root is made or handed over, which has its time; or it was begun before, and the answer was lost.
-            let waits = ["UnderWay", "HandOverPending", "IdentitiesHeld"];
-            let waits = waits.into_iter().any(|reason| error.is("Gatekeepers", reason));
-            let unheard = matches!(error, SubmitError::Client(_) | SubmitError::Rejected { .. });
-            assert!(waits || unheard, "{error}");
-            record(story).is_some()
-        }
-    });
+    story.chain.decide_within(what, STARTED_WITHIN, &start, passing, || record(story).is_some());
     let mut made = None;
     wait_until("the network's two keys", MADE_WITHIN, || {
         made = record(story);

@@ -13,6 +13,7 @@ mod node_disk;
 mod one_command;
 mod outside_contract;
 mod relay_lies;
+mod replaced;
 mod replies;
 mod sessions;
 mod shut_out;

@@ -126,7 +126,7 @@ fn what_honest_seats_saw_passes_as_a_transcript_and_altered_it_does_not() {
     for ran in &all {
         for transcript in ran.transcripts.iter().filter(|transcript| !transcript.records.is_empty()) {
             let outcome = verify_transcript(&GENESIS, transcript).unwrap();
-            if let Some((_, keys)) = outcome.root {
+            if let Some((_, keys)) = outcome.made {
                 assert_eq!(keys.share_list, ran.root.as_ref().unwrap().share_list);
                 let is_confirmed = |holder: &Holder| holder.beacon.as_ref().unwrap().1.hash() == keys.beacon;
                 assert!(ran.holders.iter().all(is_confirmed));

@@ -28,7 +28,7 @@ use phala_keys_sim::{
 };
 use phala_protocol::{
     call::{Call, CallPurpose, SignedCall},
-    ceremony::{Attachment, ParcelKind, Statement},
+    ceremony::{Attachment, CeremonyAttempt, Parcel, ParcelKind, Statement},
     chain_state::RootRecord,
     domain,
     envelope::{Envelope, EnvelopeKind, SizeClass},
@@ -375,7 +375,7 @@ impl<'a> Loot<'a> {
                 (parcel.header.attempt + 1, parcel.header.from, parcel.header.to) == (ran.attempts, *from, to)
             });
             let parcel = parcels.find(|parcel| parcel.header.kind == ParcelKind::Share)?;
-            let share = open_parcel(&GENESIS, members.receiving(to), parcel).ok()?;
+            let share = open_parcel(&GENESIS, members.opener(parcel).secret(), parcel).ok()?;
             // Of the root; that of the beacon follows.
             sum += Scalar::from_bytes_mod_order(share.expose().get(..32)?.try_into().ok()?);
         }
@@ -472,15 +472,15 @@ impl<'a> Loot<'a> {
             for parcel in &era.ran.parcels {
                 bytes.push(parcel.encode());
                 if coalition.contains(&parcel.header.to) {
-                    let content = open_parcel(&GENESIS, members.receiving(parcel.header.to), parcel);
+                    let content = open_parcel(&GENESIS, members.opener(parcel).secret(), parcel);
                     bytes.push(content.unwrap().expose().clone());
                 }
             }
             for (said, beside) in &era.ran.public {
                 bytes.push((said, beside).encode());
                 if let Some(Attachment::Parcel(parcel)) = beside {
-                    let keys = coalition.iter().map(|index| members.receiving(*index));
-                    let opened = keys.filter_map(|key| open_parcel(&GENESIS, key, parcel).ok());
+                    let keys = coalition.iter().map(|index| members.receiving(*index, attempt_of(parcel)));
+                    let opened = keys.filter_map(|key| open_parcel(&GENESIS, key.secret(), parcel).ok());
                     bytes.extend(opened.map(|content| content.expose().clone()));
                 }
             }
@@ -580,11 +580,15 @@ fn no_message_opens_for_another(members: &Members, loot: &Loot<'_>, others: &[Se
     for (era, coalition) in loot.eras.iter().zip(&loot.coalitions) {
         let foreign = era.ran.parcels.iter().filter(|parcel| !coalition.contains(&parcel.header.to));
         for parcel in foreign.step_by(7) {
-            let keys = coalition.iter().map(|index| members.receiving(*index)).chain([&served.receiving]);
-            for key in keys {
+            for index in coalition {
+                let key = members.receiving(*index, attempt_of(parcel));
+                assert!(open_parcel(&GENESIS, key.secret(), parcel).is_err());
+            }
+            let lasting = coalition.iter().map(|index| members.lasting(*index)).chain([&served.receiving]);
+            for key in lasting {
                 assert!(open_parcel(&GENESIS, key, parcel).is_err());
             }
-            assert!(open_parcel(&GENESIS, members.receiving(parcel.header.to), parcel).is_ok());
+            assert!(open_parcel(&GENESIS, members.opener(parcel).secret(), parcel).is_ok());
             parcels += 1;
         }
     }
@@ -594,7 +598,7 @@ fn no_message_opens_for_another(members: &Members, loot: &Loot<'_>, others: &[Se
         let root = &loot.eras[era].root;
         let mut grants = Grants::default();
         for (request, answer) in &target.answers {
-            let taken = loot.coalitions.iter().flatten().map(|index| members.receiving(*index));
+            let taken = loot.coalitions.iter().flatten().map(|index| members.lasting(*index));
             for key in taken.chain([&served.receiving]) {
                 assert_eq!(open_grant(key, request, root, answer).err(), Some(GrantError::Unauthentic));
             }
@@ -614,6 +618,54 @@ fn no_message_opens_for_another(members: &Members, loot: &Loot<'_>, others: &[Se
 #[test]
 fn everything_of_t_minus_1_of_four_gatekeepers_and_a_worker_opens_nothing_else() {
     nothing_else_opens(4, 1);
+}
+
+/// All that hosts recorded of a ceremony that is over, and later the long-lived keys of all machines, with what they receive under in others.
+#[test]
+fn everybodys_long_lived_keys_open_nothing_that_was_recorded_of_a_ceremony_that_is_over() {
+    const SEATS: u16 = 4;
+    let members = Members::new(4);
+    for seed in 400..460 {
+        let ran = run(&members, seed, 1, SEATS);
+        assert!(ran.violation.is_none(), "seed {seed}");
+        // What a liar sends need not open to anybody.
+        if !ran.liars.is_empty() {
+            continue;
+        }
+        let beside = ran.public.iter().filter_map(|(_, beside)| beside.as_ref());
+        let delivered = beside.filter_map(|beside| match beside {
+            Attachment::Parcel(parcel) => Some(parcel),
+            Attachment::Key(_) | Attachment::Package(_) => None,
+        });
+        let delivered: Vec<&Parcel> = delivered.collect();
+        for parcel in ran.parcels.iter().chain(delivered.iter().copied()) {
+            assert!(
+                open_parcel(&GENESIS, members.opener(parcel).secret(), parcel).is_ok(),
+                "the attempt's key opens it"
+            );
+            let own = attempt_of(parcel);
+            let others = [
+                CeremonyAttempt { attempt: own.attempt + 1, ..own },
+                CeremonyAttempt { era: own.era + 1, ..own },
+                CeremonyAttempt::identities(own.era, own.attempt),
+            ];
+            for index in 1..=SEATS {
+                assert!(open_parcel(&GENESIS, members.lasting(index), parcel).is_err());
+                for of in others {
+                    assert!(open_parcel(&GENESIS, members.receiving(index, of).secret(), parcel).is_err());
+                }
+            }
+        }
+        if !delivered.is_empty() {
+            return;
+        }
+    }
+    panic!("nothing was ever delivered on chain");
+}
+
+/// The attempt that a parcel is of.
+fn attempt_of(parcel: &Parcel) -> CeremonyAttempt {
+    CeremonyAttempt::root(parcel.header.era, parcel.header.attempt)
 }
 
 /// One coalition of the 35, which with four seats all are tried; `PHALA_LONG` tries them all.

@@ -5,7 +5,7 @@ use crate::{
     case::{number, Case, Scene, Work},
     world::{self, BLOCK, ERA, GENESIS},
 };
-use anyhow::{anyhow, Result};
+use anyhow::{anyhow, Context, Result};
 use frame_support::{traits::Hooks, weights::Weight};
 use phala_attest::MOST_ADVISORIES;
 use phala_pallet_attestation::{AdvisoriesOf, Applying, Members, NextRoot, Root};
@@ -19,8 +19,8 @@ use phala_protocol::{
     attestation::{encryption_key_hash, Role},
     beacon::{BeaconHolder, BeaconRecord, DueBeacon},
     ceremony::{
-        delivery_hash, Attachment, CeremonyRecord, Complaint, Parcel, ParcelHeader, ParcelKind, Phase, SignedStatement,
-        Statement, MAX_ATTACHMENT_BYTES, MAX_SEATS,
+        delivery_hash, AnnouncedKey, Attachment, CeremonyAttempt, CeremonyRecord, Complaint, Parcel, ParcelHeader,
+        ParcelKind, Phase, SignedStatement, Statement, MAX_ATTACHMENT_BYTES, MAX_SEATS,
     },
     identities::{
         IdentityCeremonyRecord, IdentityHolder, IdentityPoints, IdentityRecord, IdentityStatement,
@@ -34,7 +34,7 @@ use sp_keyring::Sr25519Keyring;
 pub(crate) fn cases() -> Vec<Case> {
     vec![
         Case::new("gatekeepers", "bind", |_| <() as WeightInfo>::bind())
-            .at("register_seat of another's former gatekeeper", &[], register_seat)
+            .at("register_seat of another's former gatekeeper, in the place of one's own", &[], register_seat)
             .at("leave", &[], leave),
         Case::new("gatekeepers", "start", |at| <() as WeightInfo>::start(number(at, 0)))
             .at("4 seats", &[4], start)
@@ -51,7 +51,8 @@ pub(crate) fn cases() -> Vec<Case> {
             .at("a delivery among 4", &[4, 2], deliver)
             .at("a delivery among 100", &[100, 2], deliver)
             .at("a delivery among 100, all complaints", &[100, MOST_COMPLAINTS], deliver)
-            .at("a delivery of identities, all complaints", &[], deliver_identities),
+            .at("a delivery of identities, all complaints", &[], deliver_identities)
+            .at("a first complaint among 100, all complaints", &[100, MOST_COMPLAINTS], complain),
         Case::new("gatekeepers", "govern", |_| <() as WeightInfo>::govern())
             .at("cancel, all complaints", &[], cancel)
             .at("cancel_identities, all complaints", &[], cancel_identities)
@@ -104,6 +105,9 @@ fn register_seat(_: &[u32]) -> Result<Scene> {
     world::strict()?;
     let gatekeeper = bind(1)?;
     world::register_with(1, Role::Gatekeeper, world::alice(), world::MEASUREMENT)?;
+    let (replaced, alice) = (world::id(2), Sr25519Keyring::Alice.to_account_id());
+    Seats::<Runtime>::insert(&alice, replaced);
+    Validators::<Runtime>::insert(replaced, &alice);
     Ok(transaction(vec![], Call::register_seat { gatekeeper }))
 }
 
@@ -182,6 +186,19 @@ fn deliver(size: &[u32]) -> Result<Scene> {
     let hash = delivery_hash(&encryption_key_hash(&world::key_of(2)), &parcel);
     let statement = say(record, Statement::Deliver { accuser: 2, parcel: hash });
     Ok(transaction(size.to_vec(), Call::state_with { statement, attachment: Attachment::Parcel(parcel) }))
+}
+
+/// The first seat complains of the third, with its key: the last complaint that there can be.
+fn complain(size: &[u32]) -> Result<Scene> {
+    let mut record = ceremony(size, Phase::Share)?;
+    record.complaints.retain(|complaint| (complaint.accuser, complaint.dealer) != (1, 3));
+    record.seats.first_mut().context("a ceremony of nobody")?.key = None;
+    let of = CeremonyAttempt::root(record.era, record.attempt);
+    let unsigned = AnnouncedKey { of, key: vec![0; 1_216], signature: [0; 64] };
+    let signature = world::sign(1, &unsigned.signing_payload(&GENESIS));
+    let statement = say(record, Statement::Complain { dealer: 3 });
+    let attachment = Attachment::Key(AnnouncedKey { signature, ..unsigned });
+    Ok(transaction(size.to_vec(), Call::state_with { statement, attachment }))
 }
 
 /// What the first dealer delivers to the second holder, as long as may be.
