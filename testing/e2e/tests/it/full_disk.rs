@@ -168,7 +168,7 @@ fn a_file_may_not_grow(disk: &Disk<'_>, data: &Path) {
     let failed = disk.call(UNANSWERED);
     assert_eq!((failed.code, &failed.json["error"]["code"]), (Some(6), &Value::from("timeout")), "{}", failed.text);
     assert_eq!(worker.ended(), None, "the worker died of a limit: {}", disk.log("limited.log"));
-    assert_eq!(disk.health()["healthy"], false, "it says that it does not serve");
+    wait_until("it says that it does not serve", WELL_WITHIN, || disk.health()["healthy"] == false);
     limit_files(worker.id(), "unlimited");
     disk.wait_until_well();
     wait_until("what waited was executed", WELL_WITHIN, || disk.balance() == now + 1);
