@@ -95,7 +95,7 @@ fn shown(seen: &Identities, insecure: bool) -> Value {
 }
 
 /// A record for scripts.
-fn record_json(record: &IdentityRecord) -> Value {
+pub(super) fn record_json(record: &IdentityRecord) -> Value {
     let holders: Vec<Value> = record
         .holders
         .iter()

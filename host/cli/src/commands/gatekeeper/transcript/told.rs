@@ -2,13 +2,13 @@
 //!
 //! Guarantees: functions of a transcript that holds. Whoever made the file controls what stands in it. Does not judge.
 
-use super::super::status::fault;
+use super::super::{identities::record_json, status::fault};
 use crate::output::table;
 use phala_client::transcript::{FileKind, ProvedTranscript, Recorded, Verified};
 use phala_crypto::transcript::Part;
 use phala_protocol::{
     ceremony::{CeremonyRecord, Confirmed, Fault},
-    identities::{IdentityCeremonyRecord, IdentityRecord, Scheme},
+    identities::{IdentityCeremonyRecord, Scheme},
     ids::to_hex,
     Hash, WorkerId,
 };
@@ -112,22 +112,6 @@ impl Told for CeremonyRecord {
             "root: attempt {attempt} made it; all that took part confirmed the share list {list} and the beacon key {beacon}; {recorded}"
         )
     }
-}
-
-/// A record of identities for scripts.
-fn record_json(record: &IdentityRecord) -> Value {
-    let holders: Vec<Value> = record
-        .holders
-        .iter()
-        .map(|holder| json!({"index": holder.index, "gatekeeper": holder.gatekeeper.to_string()}))
-        .collect();
-    json!({
-        "era": record.era,
-        "threshold": record.threshold,
-        "ed25519": to_hex(record.keys.of(Scheme::Ed25519)),
-        "sr25519": to_hex(record.keys.of(Scheme::Ristretto255)),
-        "holders": holders,
-    })
 }
 
 impl Told for IdentityCeremonyRecord {
