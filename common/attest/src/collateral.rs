@@ -18,6 +18,7 @@ use crate::{
     certificate::{Certificate, CertificateFault, Serial, Use},
     evidence::{PlatformModel, Vendor},
     json::{read_qe_identity, read_tcb_info},
+    kind::CollateralKind,
     list::List,
     pem::{decode_chain, PemFault},
     revocation::{self, is_revoked, RevocationFault},
@@ -26,10 +27,13 @@ use crate::{
 
 /// Collateral as Intel's provisioning certification service serves it. TCB info says whether it is for SGX or for TDX.
 ///
-/// The limits are several times what has been seen: genuine collateral encodes to about 12 KiB.
+/// Its encoding begins with its kind, so that another vendor's gets one beside it: [`crate::decode_collateral`] refuses by name what it
+/// does not know. The limits are several times what has been seen: genuine collateral encodes to about 12 KiB.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen)]
 #[cfg_attr(feature = "scale-info", derive(scale_info::TypeInfo))]
 pub struct Collateral {
+    /// Whose it is: there is one kind yet.
+    pub kind: CollateralKind,
     /// The JSON text inside `tcbInfo`, byte for byte as signed.
     pub tcb_info: List<u8, { 24 * 1024 }>,
     /// Its signature: r, s.

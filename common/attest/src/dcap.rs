@@ -60,7 +60,7 @@ pub(crate) fn verify(
     let (qe_status, qe_advisories) = check_quoting_enclave(&quote, &pck, &collateral.qe)?;
     verify_with_raw_key(&quote.attestation_key, quote.signed, &quote.signature).ok_or(Refusal::QuoteSignature)?;
     match &quote.report {
-        Report::Enclave(report) => sgx::check(report)?,
+        Report::Enclave(report) => sgx::check_enclave(report)?,
         Report::Td(report, later) => tdx::check(report, later.as_ref())?,
     }
 
@@ -103,12 +103,12 @@ pub(crate) fn measurement_of(report: &Report) -> [u8; 32] {
     }
 }
 
-/// The platform model that a quote's own, unverified PCK certificate names.
-pub(crate) fn claimed_fmspc(bytes: &[u8]) -> Result<[u8; 6], Refusal> {
+/// What a quote's own, unverified PCK certificate says about its processor.
+pub(crate) fn claimed_extension(bytes: &[u8]) -> Result<PckExtension, Refusal> {
     let quote = decode_quote(bytes)?;
     let chain = decode_chain(quote.pck_chain).map_err(Refusal::PckChain)?;
     let leaf = Certificate::decode(chain.first().ok_or(Refusal::PckChainLength)?).map_err(Refusal::PckCertificate)?;
-    Ok(read_extension(&leaf).map_err(Refusal::PckExtension)?.fmspc)
+    read_extension(&leaf).map_err(Refusal::PckExtension)
 }
 
 /// SHA-256 of the second certificate of a quote's own, unverified PCK chain.

@@ -16,7 +16,8 @@ use crate::{
     tcb::{Advisory, TcbStatus},
 };
 
-/// What a machine presents about itself. The index of a kind never changes; 2 and 3 are kept for SEV-SNP and Arm CCA.
+/// What a machine presents about itself. The index of a kind never changes; 2 and 3 are kept for SEV-SNP and Arm CCA, and refused by
+/// name: [`crate::decode_evidence`].
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen)]
 #[cfg_attr(feature = "scale-info", derive(scale_info::TypeInfo))]
 pub enum Evidence {
@@ -67,6 +68,19 @@ pub struct PlatformModel {
     pub fmspc: [u8; 6],
     /// SHA-256 of the certificate of the authority that certifies the processors.
     pub authority: [u8; 32],
+}
+
+/// What of a processor's PCK certificate is compared with collateral: the model and the security versions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClaimedProcessor {
+    /// Family, model, stepping, platform type and custom SKU.
+    pub fmspc: [u8; 6],
+    /// Which provisioning certification enclave certified it.
+    pub pce_id: [u8; 2],
+    /// Security versions of its sixteen components.
+    pub cpu_svn: [u8; 16],
+    /// Security version of its provisioning certification enclave.
+    pub pce_svn: u16,
 }
 
 /// DEBUG of a verified machine. It has one value, since a debuggable machine is refused: what holds a [`VerifiedReport`] cannot
@@ -327,14 +341,25 @@ pub fn verify_evidence(
 pub fn claimed_model(evidence: &Evidence) -> Result<PlatformModel, Refusal> {
     Ok(PlatformModel {
         vendor: evidence.vendor(),
-        fmspc: dcap::claimed_fmspc(evidence.quote())?,
+        fmspc: claimed_fmspc(evidence)?,
         authority: dcap::claimed_authority(evidence.quote())?,
     })
 }
 
 /// The platform model that evidence claims to come from. Proves nothing.
 pub fn claimed_fmspc(evidence: &Evidence) -> Result<[u8; 6], Refusal> {
-    dcap::claimed_fmspc(evidence.quote())
+    claimed_processor(evidence).map(|processor| processor.fmspc)
+}
+
+/// What evidence's own PCK certificate says about its processor. Proves nothing.
+pub fn claimed_processor(evidence: &Evidence) -> Result<ClaimedProcessor, Refusal> {
+    let extension = dcap::claimed_extension(evidence.quote())?;
+    Ok(ClaimedProcessor {
+        fmspc: extension.fmspc,
+        pce_id: extension.pce_id,
+        cpu_svn: extension.cpu_svn,
+        pce_svn: extension.pce_svn,
+    })
 }
 
 /// The measurement that evidence claims. Proves nothing.

@@ -22,8 +22,8 @@
 //! trustworthy as the place it was kept in: the chain's own state, or a storage proof against it.
 //!
 //! What it does not do: fetch collateral, decide which measurements may join, or compare `report_data` with anything.
-//! Supported evidence: SGX quote version 3, TDX quote versions 4 and 5. Everything else is refused by name; [`Evidence`] and
-//! [`Vendor`] have room for more kinds.
+//! Supported evidence: SGX quote version 3, TDX quote versions 4 and 5. Everything else is refused by name: of a quote by
+//! [`DecodeError`], and of another kind of evidence or collateral, before anything in it is read, by [`KindFault`].
 
 #![cfg_attr(not(any(feature = "std", test)), no_std)]
 #![forbid(unsafe_code)]
@@ -39,6 +39,7 @@ mod dcap;
 mod event_log;
 mod evidence;
 mod json;
+mod kind;
 mod list;
 mod pck;
 mod pem;
@@ -66,9 +67,10 @@ pub use event_log::{
     decode_event_log, verify_event_log, Event, EventLogFault, VerifiedEventLog, EVENT_LIMIT, EVENT_LOG_LIMIT,
 };
 pub use evidence::{
-    claimed_fmspc, claimed_measurement, claimed_model, verify_evidence, DebugFlag, Evidence, PlatformModel, Refusal,
-    Vendor, VerifiedReport,
+    claimed_fmspc, claimed_measurement, claimed_model, claimed_processor, verify_evidence, ClaimedProcessor, DebugFlag,
+    Evidence, PlatformModel, Refusal, Vendor, VerifiedReport,
 };
+pub use kind::{decode_collateral, decode_evidence, CollateralKind, KindFault};
 pub use list::{List, TooLong};
 pub use pck::PckFault;
 pub use pem::PemFault;
@@ -76,7 +78,7 @@ pub use policy::{AcceptedStatuses, Policy, PolicyTerms};
 pub use quote::{canonical_quote, decode_quote, DecodeError, Quote, QUOTE_LIMIT};
 pub use report::{EnclaveReport, Report, TdReport, TdReport15, TdReport15Extended};
 pub use revocation::RevocationFault;
-pub use sgx::enclave_measurement;
+pub use sgx::{check_enclave, enclave_measurement};
 pub use tcb::{Advisory, TcbStatus, MOST_ADVISORIES};
 pub use tdx::measurement;
 pub use time::parse_rfc3339_utc;

@@ -75,8 +75,11 @@ pub fn enclave_measurement(report: &EnclaveReport) -> [u8; 32] {
     hash.finalize().into()
 }
 
-/// Checks what a quote says about an enclave.
-pub(crate) fn check(report: &EnclaveReport) -> Result<(), Refusal> {
+/// Checks what a quote says about an enclave: the rules of the module's tables, and no signature.
+///
+/// # Errors
+/// One of its own for each rule.
+pub fn check_enclave(report: &EnclaveReport) -> Result<(), Refusal> {
     let (flags, xfrm) = (report.flags(), report.xfrm());
     if flags & DEBUG != 0 {
         return Err(Refusal::EnclaveDebug);

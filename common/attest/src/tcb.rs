@@ -246,25 +246,24 @@ impl TcbInfo {
         Ok((level.status, level.advisories.clone()))
     }
 
-    /// The status of a TDX platform with these security versions, and the advisories that apply.
-    pub(crate) fn appraise(
+    /// The platform level and the module identity that a TDX platform with these security versions stands on.
+    pub(crate) fn match_tdx(
         &self,
         cpu_svn: &[u8; 16],
         pce_svn: u16,
         tee_tcb_svn: &[u8; 16],
-    ) -> Result<(TcbStatus, Advisories), Unmatched> {
+    ) -> Result<TdxMatch<'_>, Unmatched> {
         let module = self.module_of(tee_tcb_svn)?;
         // A module with an identity of its own is judged by that: its two components are not compared here.
         let skipped = if module.is_some() { 2 } else { 0 };
         let level = self.level_of(cpu_svn, pce_svn, tee_tcb_svn, skipped)?;
-        let (mut status, mut advisories) = (level.status, level.advisories.clone());
-        if let Some(module) = module {
-            let svn = tee_tcb_svn.first().copied().map_or(0, u16::from);
-            let module_level = module.levels.iter().find(|level| svn >= level.svn).ok_or(Unmatched::ModuleLevel)?;
-            status = status.converge(module_level.status);
-            merge_advisories(&mut advisories, &module_level.advisories);
-        }
-        Ok((status, advisories))
+        let [module_svn, ..] = *tee_tcb_svn;
+        Ok(TdxMatch { level, module, module_svn })
+    }
+
+    /// Checks that the collateral has an identity of the TDX module's major version.
+    pub(crate) fn check_module_version(&self, tee_tcb_svn: &[u8; 16]) -> Result<(), Unmatched> {
+        self.module_of(tee_tcb_svn).map(|_| ())
     }
 
     /// Checks that the TDX module in the report is one Intel signed.
@@ -323,6 +322,28 @@ impl TcbInfo {
                     && reaches(tdx_svn, &level.tdx_svn, skipped)
             })
             .ok_or(Unmatched::Platform)
+    }
+}
+
+/// What security versions of a TDX platform stand on.
+pub(crate) struct TdxMatch<'a> {
+    level: &'a PlatformLevel,
+    module: Option<&'a ModuleIdentity>,
+    /// `TEE_TCB_SVN[0]`.
+    module_svn: u8,
+}
+
+impl TdxMatch<'_> {
+    /// The status of platform and module, and the advisories that apply; an error where the module is below every level of its own.
+    pub(crate) fn status(&self) -> Result<(TcbStatus, Advisories), Unmatched> {
+        let (mut status, mut advisories) = (self.level.status, self.level.advisories.clone());
+        if let Some(module) = self.module {
+            let svn = u16::from(self.module_svn);
+            let level = module.levels.iter().find(|level| svn >= level.svn).ok_or(Unmatched::ModuleLevel)?;
+            status = status.converge(level.status);
+            merge_advisories(&mut advisories, &level.advisories);
+        }
+        Ok((status, advisories))
     }
 }
 

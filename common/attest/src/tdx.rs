@@ -98,6 +98,9 @@ pub(crate) fn check(report: &TdReport, later: Option<&TdReport15>) -> Result<(),
 }
 
 /// The status of the platform and of the TDX module, at launch and now, and the advisories that apply.
+///
+/// Checks of one kind stand together, those of launch before those of now: the module (signer, attributes, version), then the level of the
+/// platform, then the level of the module. So a refusal says which kinds of checks hold.
 pub(crate) fn appraise(
     tcb: &TcbInfo,
     extension: &PckExtension,
@@ -105,10 +108,15 @@ pub(crate) fn appraise(
     later: Option<&TdReport15>,
 ) -> Result<(TcbStatus, Advisories), Refusal> {
     tcb.check_module(&report.tee_tcb_svn, &report.mr_signer_seam, &report.seam_attributes).map_err(unmatched)?;
-    let appraise = |svn: &[u8; 16]| tcb.appraise(&extension.cpu_svn, extension.pce_svn, svn).map_err(unmatched);
-    let (mut status, mut advisories) = appraise(&report.tee_tcb_svn)?;
     if let Some(later) = later {
-        let (current, more) = appraise(&later.tee_tcb_svn_2)?;
+        tcb.check_module_version(&later.tee_tcb_svn_2).map_err(unmatched)?;
+    }
+    let match_tdx = |svn: &[u8; 16]| tcb.match_tdx(&extension.cpu_svn, extension.pce_svn, svn).map_err(unmatched);
+    let launch = match_tdx(&report.tee_tcb_svn)?;
+    let now = later.map(|later| match_tdx(&later.tee_tcb_svn_2)).transpose()?;
+    let (mut status, mut advisories) = launch.status().map_err(unmatched)?;
+    if let Some(now) = now {
+        let (current, more) = now.status().map_err(unmatched)?;
         status = status.join(current);
         merge_advisories(&mut advisories, &more);
     }

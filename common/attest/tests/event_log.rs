@@ -6,8 +6,8 @@
 
 use phala_attest::{
     canonical_quote, decode_event_log, decode_quote, verify_collateral, verify_event_log, verify_evidence,
-    AcceptedStatuses, Collateral, EventLogFault, Evidence, List, Policy, PolicyTerms, Refusal, TrustAnchor,
-    EVENT_LOG_LIMIT,
+    AcceptedStatuses, Collateral, CollateralKind, EventLogFault, Evidence, List, Policy, PolicyTerms, Refusal,
+    TrustAnchor, EVENT_LOG_LIMIT,
 };
 
 const LOG: &[u8] = include_bytes!("../../../testing/vectors/attest/tdx_v4_cos.event-log");
@@ -133,6 +133,7 @@ fn the_quote_beside_the_genuine_log_is_intels_and_refused_for_its_model_alone() 
     let text = |name: &str| json[name].as_str().unwrap().as_bytes().to_vec();
     let bytes = |name: &str| hex::decode(json[name].as_str().unwrap()).unwrap();
     let collateral = Collateral {
+        kind: CollateralKind::IntelDcap,
         tcb_info: List::try_from(text("tcb_info")).unwrap(),
         tcb_info_signature: bytes("tcb_info_signature").try_into().unwrap(),
         tcb_info_issuer_chain: List::try_from(text("tcb_info_issuer_chain")).unwrap(),

@@ -5,8 +5,8 @@
 use codec::{Decode, Encode};
 use phala_attest::{
     canonical_quote, claimed_fmspc, decode_quote, is_development_root, parse_rfc3339_utc, verify_collateral,
-    verify_evidence, AcceptedStatuses, Collateral, Evidence, List, Policy, PolicyTerms, TrustAnchor, Verdict,
-    VerifiedCollateral,
+    verify_evidence, AcceptedStatuses, Collateral, CollateralKind, Evidence, List, Policy, PolicyTerms, TrustAnchor,
+    Verdict, VerifiedCollateral,
 };
 use proptest::{collection::vec, prelude::*};
 
@@ -19,6 +19,7 @@ fn genuine_collateral() -> Collateral {
     let text = |name: &str| json[name].as_str().unwrap().as_bytes().to_vec();
     let bytes = |name: &str| hex::decode(json[name].as_str().unwrap()).unwrap();
     Collateral {
+        kind: CollateralKind::IntelDcap,
         tcb_info: List::try_from(text("tcb_info")).unwrap(),
         tcb_info_signature: bytes("tcb_info_signature").try_into().unwrap(),
         tcb_info_issuer_chain: List::try_from(text("tcb_info_issuer_chain")).unwrap(),

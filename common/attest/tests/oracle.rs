@@ -21,8 +21,8 @@
 use dcap_qvl::{configs::RustCryptoConfig, verify::QuoteVerifier, QuoteCollateralV3};
 use phala_attest::{
     canonical_quote, claimed_fmspc, decode_quote, measurement, parse_rfc3339_utc, verify_collateral, verify_evidence,
-    AcceptedStatuses, Assurance, Collateral, CollateralRefusal, DecodeError, DocumentFault, Evidence, List, Policy,
-    PolicyTerms, Refusal, RevocationFault, TcbStatus, TrustAnchor, VerifiedCollateral, VerifiedReport,
+    AcceptedStatuses, Assurance, Collateral, CollateralKind, CollateralRefusal, DecodeError, DocumentFault, Evidence,
+    List, Policy, PolicyTerms, Refusal, RevocationFault, TcbStatus, TrustAnchor, VerifiedCollateral, VerifiedReport,
 };
 
 const DAY: u64 = 86_400;
@@ -52,6 +52,7 @@ fn theirs_of(json: &[u8]) -> QuoteCollateralV3 {
 
 fn ours_of(theirs: &QuoteCollateralV3) -> Collateral {
     Collateral {
+        kind: CollateralKind::IntelDcap,
         tcb_info: List::try_from(theirs.tcb_info.clone().into_bytes()).unwrap(),
         tcb_info_signature: theirs.tcb_info_signature.clone().try_into().unwrap(),
         tcb_info_issuer_chain: List::try_from(theirs.tcb_info_issuer_chain.clone().into_bytes()).unwrap(),

@@ -21,6 +21,7 @@ pub struct EntropyBuilder(Shake256);
 impl EntropyBuilder {
     /// A stream for one purpose, from 32 bytes that decide how unpredictable it is.
     pub fn new(domain: Domain, entropy: &[u8; 32]) -> Self {
+        debug_assert!(domain.derives(), "{} is not listed as a label that derives, with a vector", domain.as_str());
         let label = domain.as_bytes();
         let mut state = Shake256::default();
         // Labels have at most 255 bytes (tested where they are declared), so the cast keeps the length.

@@ -22,6 +22,7 @@ pub(crate) const MAX_EXPAND_BYTES: usize = 255 * 32;
 ///
 /// More than 8,160 bytes do not compile.
 pub fn derive<const N: usize>(parent: &Secret<[u8; 32]>, domain: Domain, context: &[u8]) -> Secret<[u8; N]> {
+    debug_assert!(domain.derives(), "{} is not listed as a label that derives, with a vector", domain.as_str());
     let label = domain.as_bytes();
     expand(&Hkdf::new(None, parent.expose()), &[&[label.len() as u8], label, context])
 }
@@ -85,8 +86,8 @@ mod tests {
 
     #[test]
     fn context_values_are_their_encoding() {
-        let value: Secret<[u8; 48]> = derive_for(&parent(1), domain::EPOCH_ENTROPY, &(1u32, [2u8; 3]));
-        assert!(value.equals(&derive(&parent(1), domain::EPOCH_ENTROPY, &[1, 0, 0, 0, 2, 2, 2])));
+        let value: Secret<[u8; 48]> = derive_for(&parent(1), domain::EPOCH_STORAGE, &(1u32, [2u8; 3]));
+        assert!(value.equals(&derive(&parent(1), domain::EPOCH_STORAGE, &[1, 0, 0, 0, 2, 2, 2])));
     }
 
     #[test]

@@ -16,9 +16,11 @@
 //! Does not do: authenticate a sender, or refuse an X25519 point of small order (the draft does not either: ML-KEM's half
 //! still protects, and the combiner binds the point). Whoever publishes keys or sends ciphertexts controls their bytes.
 //!
-//! Deviations: none in bytes. ML-KEM's half uses the fastest of libcrux's code paths that the processor has (`xwing/ml_kem.rs`).
+//! Deviations: none in bytes. ML-KEM's half uses the fastest of libcrux's code paths that the processor has (`xwing/ml_kem.rs`), X25519's
+//! verified assembly where it can run (`xwing/x25519.rs`).
 
 mod ml_kem;
+mod x25519;
 
 use crate::Secret;
 use alloc::boxed::Box;
@@ -83,8 +85,8 @@ impl DecapsulationKey {
         let x25519_ciphertext = part::<ML_KEM_CIPHERTEXT_BYTES, X25519_BYTES, _>(ciphertext);
         let x25519_public = part::<ML_KEM_PUBLIC_BYTES, X25519_BYTES, _>(&self.public);
         let mut ml_kem = self.ml_kem.decapsulate(&ml_kem_ciphertext);
-        let x25519 = self.x25519.diffie_hellman(&PublicKey::from(x25519_ciphertext));
-        let shared = combine(&ml_kem, x25519.as_bytes(), &x25519_ciphertext, &x25519_public);
+        let x25519 = x25519::shared_secret(&self.x25519, &PublicKey::from(x25519_ciphertext));
+        let shared = combine(&ml_kem, x25519.expose(), &x25519_ciphertext, &x25519_public);
         ml_kem.zeroize();
         shared
     }
@@ -112,8 +114,8 @@ impl EncapsulationKey {
         let (ml_kem_ciphertext, mut ml_kem) = self.ml_kem.encapsulate(part::<0, 32, _>(entropy));
         let ephemeral = StaticSecret::from(part::<32, 32, _>(entropy));
         let x25519_ciphertext = PublicKey::from(&ephemeral);
-        let x25519 = ephemeral.diffie_hellman(&self.x25519);
-        let shared = combine(&ml_kem, x25519.as_bytes(), x25519_ciphertext.as_bytes(), self.x25519.as_bytes());
+        let x25519 = x25519::shared_secret(&ephemeral, &self.x25519);
+        let shared = combine(&ml_kem, x25519.expose(), x25519_ciphertext.as_bytes(), self.x25519.as_bytes());
         ml_kem.zeroize();
         (join(ml_kem_ciphertext.as_slice(), x25519_ciphertext.as_bytes()), shared)
     }

@@ -5,6 +5,7 @@
 
 use crate::{
     attestation::{Assurance, Role},
+    gas::Surge,
     ids::{AccountId, BlockNumber, ClusterId, CodeHash, Epoch, WorkerId},
     keys::KeyPurpose,
     result::ClusterResult,
@@ -231,6 +232,26 @@ pub struct BoundaryRecord {
     pub gas: u64,
     /// The next block with items, once there is one.
     pub next: Option<BlockNumber>,
+}
+
+/// What waits in a cluster's inbox, and how dear that has made it: `Inbox::Queues[cluster]`, nothing before its first item.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, codec::MaxEncodedLen)]
+#[cfg_attr(feature = "scale-info", derive(scale_info::TypeInfo))]
+pub struct QueueRecord {
+    /// Public gas of the items that no final result covers yet.
+    pub backlog: u64,
+    /// How dear it has become, as of the block that last changed the backlog.
+    pub surge: Surge,
+    /// The oldest and the newest block with items that no final result covers yet, while there is one.
+    pub waiting: Option<(BlockNumber, BlockNumber)>,
+}
+
+impl QueueRecord {
+    /// The same in block `now`, until which the backlog stayed as it is. The backlog changes only in a record that is of the present
+    /// block: the price moves on by what waited until then.
+    pub fn at(self, now: BlockNumber) -> Self {
+        Self { surge: self.surge.advanced(self.backlog, now), ..self }
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
-//! The one list of domain labels: every hash, signature, key derivation and AEAD of the network names one of these.
+//! The one list of domain labels: every hash, signature, key derivation and AEAD of the network names one of these. Measurements
+//! (`common/attest`) and a machine's sealed files (`tee/platform`) have labels of their own, in crates that know nothing of the network.
 //!
-//! Guarantees that no two uses share a label (tested), so that a value made for one purpose never serves another.
+//! Guarantees that no two uses share a label (tested), so that a value made for one purpose never serves another, and that a label under
+//! which something secret is derived has golden vectors: see [`DERIVING`].
 //! Nobody controls its inputs: it has none. It does not hash; [`crate::hash`] does.
 
 /// A label of the form `PHALA/<crate>/<operation>/v<n>`.
@@ -16,6 +18,11 @@ impl Domain {
     /// The label as text.
     pub const fn as_str(&self) -> &'static str {
         self.0
+    }
+
+    /// Whether it is one of [`DERIVING`].
+    pub fn derives(&self) -> bool {
+        DERIVING.contains(self)
     }
 }
 
@@ -160,6 +167,8 @@ domains! {
     IDENTITY_POSSESSION_NONCE = "PHALA/identity/possession-nonce/v1";
     /// HPKE `info` of a key answer.
     KEY_ANSWER = "PHALA/keys/answer/v1";
+    /// Hash of the key that a key answer is sealed to.
+    ANSWER_KEY = "PHALA/keys/answer-key/v1";
     /// What a worker signs to ask for a key.
     KEY_REQUEST = "PHALA/keys/request/v1";
     /// Hash of a dealer's package in a key ceremony.
@@ -188,8 +197,6 @@ domains! {
     EPOCH_STORAGE = "PHALA/epoch/storage/v1";
     /// Commit key of an epoch.
     EPOCH_COMMIT = "PHALA/epoch/commit/v1";
-    /// Entropy of an epoch.
-    EPOCH_ENTROPY = "PHALA/epoch/entropy/v1";
     /// A machine's own storage key.
     STATE_LOCAL = "PHALA/state/local/v1";
     /// Locator of an entry in a machine's store.
@@ -212,13 +219,46 @@ domains! {
     MERKLE_ROOT = "PHALA/merkle/root/v1";
     /// Key of what an account keeps for itself on a disk.
     ACCOUNT_KEEP = "PHALA/account/keep/v1";
-    /// AEAD of a sealed identity.
-    SEALED_IDENTITY = "PHALA/platform/identity/v1";
 }
+
+/// The labels under which keys, seeds, nonces and streams are derived. Each has a golden vector, which a test of `phala-crypto` asks for,
+/// and `phala-crypto` derives under no other in builds that check (debug assertions).
+pub const DERIVING: &[Domain] = &[
+    EPOCH_ENVELOPE,
+    EPOCH_STORAGE,
+    EPOCH_COMMIT,
+    REPLY_SALT,
+    SESSION_SECRET,
+    SESSION_TAG,
+    SESSION_KEY,
+    QUERY_ANSWER_KEY,
+    STATE_LOCAL,
+    STATE_LOCATOR,
+    STATE_ENTRY,
+    STATE_RING,
+    ACCOUNT_KEEP,
+    CEREMONY_RECEIVING_SEED,
+    CEREMONY_SEED,
+    CEREMONY_BEACON_SEED,
+    CEREMONY_ENTROPY,
+    IDENTITY_POLYNOMIAL,
+    IDENTITY_POSSESSION,
+    IDENTITY_POSSESSION_NONCE,
+    IDENTITY_SIGNING,
+    IDENTITY_NONCE,
+    IDENTITY_OFFSET,
+    PRF_OUTPUT,
+    PRF_NONCE,
+    BEACON_NONCE,
+    BEACON_DRAW,
+    SIGNATURE_NONCE,
+    SIGNATURE_BATCH,
+    ACCOUNT_BATCH,
+];
 
 #[cfg(test)]
 mod tests {
-    use super::ALL;
+    use super::{ALL, DERIVING};
     use alloc::collections::BTreeSet;
 
     #[test]
@@ -232,5 +272,13 @@ mod tests {
             assert!(domain.as_bytes().len() <= 255);
             assert!(seen.insert(domain.as_str()), "{} is declared twice", domain.as_str());
         }
+    }
+
+    #[test]
+    fn labels_that_derive_are_declared_and_listed_once() {
+        let listed: BTreeSet<_> = DERIVING.iter().map(|domain| domain.as_str()).collect();
+        assert_eq!(listed.len(), DERIVING.len());
+        assert_eq!(ALL.iter().filter(|domain| domain.derives()).count(), DERIVING.len());
+        assert!(!super::CALL.derives());
     }
 }

@@ -77,7 +77,7 @@ impl GasClass {
     }
 }
 
-/// How dear a cluster's inbox has become by a backlog that stays: `Inbox::Surges[cluster]`, nothing while there is none.
+/// How dear a cluster's inbox has become by a backlog that stays.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen)]
 #[cfg_attr(feature = "scale-info", derive(scale_info::TypeInfo))]
 pub struct Surge {
@@ -103,9 +103,14 @@ impl Surge {
         Self { exponent: exponent.min(SURGE_LIMIT), block: now.max(self.block) }
     }
 
-    /// The price of `class` at `backlog`: [`GasClass::price_at`] times `e^x`, rounded down, in 10^-12 PHA.
+    /// What prices are multiplied by, the same for every message of a block.
+    pub fn multiplier(&self) -> Multiplier {
+        Multiplier(exponential(Multiplier::UNIT, self.exponent.min(SURGE_LIMIT)))
+    }
+
+    /// The price of `class` at `backlog`, in 10^-12 PHA, where only one is asked for; see [`Multiplier::price`].
     pub fn price(&self, class: GasClass, backlog: u64) -> Balance {
-        exponential(class.price_at(backlog), self.exponent.min(SURGE_LIMIT))
+        self.multiplier().price(class, backlog)
     }
 
     /// The most that `class` can cost within `blocks` blocks of this one, whatever others push: the backlog at its limit from
@@ -115,13 +120,28 @@ impl Surge {
     }
 }
 
+/// `e^x` of a [`Surge`] in 10^-12, rounded down. It takes some ninety long divisions at most, and a price with it one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Multiplier(Balance);
+
+impl Multiplier {
+    /// One.
+    const UNIT: Balance = 1_000_000_000_000;
+
+    /// The price of `class` at `backlog`: [`GasClass::price_at`] times `e^x`, rounded down, in 10^-12 PHA.
+    pub fn price(self, class: GasClass, backlog: u64) -> Balance {
+        // At most 1.1 * 10^11 times e^12 * 10^12: under 2^95.
+        class.price_at(backlog).saturating_mul(self.0) / Self::UNIT
+    }
+}
+
 /// `factor * e^(exponent / 10^6)` by its Taylor series in integers: EIP-4844's `fake_exponential`.
 fn exponential(factor: Balance, exponent: u32) -> Balance {
     const UNIT: Balance = SURGE_UNIT as Balance;
     let mut sum: Balance = 0;
     let mut term = factor.saturating_mul(UNIT);
     let mut index: Balance = 1;
-    // For x <= 12 the terms vanish after fewer than ninety; none exceeds 1.1 * 10^11 * 10^6 * e^12, times 1.2 * 10^7: under 2^127.
+    // For x <= 12 the terms vanish after fewer than ninety; none exceeds 10^12 * 10^6 * e^12, times 1.2 * 10^7: under 2^101.
     while term > 0 {
         sum = sum.saturating_add(term);
         term = term.saturating_mul(exponent.into()) / UNIT.saturating_mul(index);
@@ -167,6 +187,15 @@ mod tests {
             let exact = GasClass::Large.price_at(backlog) as f64 * (f64::from(exponent) / 1e6).exp();
             let price = at(exponent).price(GasClass::Large, backlog) as f64;
             prop_assert!((price / exact - 1.0).abs() < 1e-6, "{price} is not {exact}");
+        }
+
+        #[test]
+        fn a_fuller_queue_is_never_cheaper_and_never_below_the_price_without_surge(
+            exponent in 0..=SURGE_LIMIT, emptier in 0..=BACKLOG_LIMIT, more in 0..=BACKLOG_LIMIT,
+        ) {
+            let multiplier = at(exponent).multiplier();
+            let (less, price) = (multiplier.price(GasClass::Small, emptier), multiplier.price(GasClass::Small, emptier + more));
+            prop_assert!(less <= price && less >= GasClass::Small.price_at(emptier));
         }
 
         #[test]

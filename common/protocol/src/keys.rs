@@ -6,6 +6,9 @@
 //!
 //! The public shares are never public: they travel in the sealed answer, and the chain keeps the hash of their list, so that a
 //! later quantum adversary who holds only public data has no `g^k` to invert. Hosts control transport of both messages.
+//!
+//! The answer is sealed to a key that the worker draws for the request and forgets with it: whoever recorded letters, and takes the
+//! worker later, opens none of them.
 
 use crate::{
     domain, hash_value,
@@ -28,7 +31,7 @@ pub enum KeyPurpose {
     /// Commits results.
     #[codec(index = 2)]
     Commit,
-    /// The epoch's entropy.
+    /// The epoch's entropy. Evaluated with the others, and nothing is derived of it yet: contracts have no randomness.
     #[codec(index = 3)]
     Entropy,
 }
@@ -70,6 +73,8 @@ pub struct KeyRequest {
     pub epoch: Epoch,
     /// Fresh; an answer names it, so that an old answer is never taken for a new one.
     pub nonce: [u8; 32],
+    /// [`answer_key_hash`] of the X-Wing key that the answer is to be sealed to, of this request alone.
+    pub answer_key: Hash,
 }
 
 /// A request under its worker's signature, with the key that the answer is sealed to.
@@ -77,8 +82,8 @@ pub struct KeyRequest {
 pub struct SignedKeyRequest {
     /// What is asked.
     pub request: KeyRequest,
-    /// The worker's X-Wing encryption key; its hash is in the chain's registry and in the worker's evidence.
-    pub encryption_key: Vec<u8>,
+    /// The X-Wing public key whose hash the request has; bytes of another are refused.
+    pub public_key: Vec<u8>,
     /// Ed25519 by the worker over [`KeyRequest::signing_payload`].
     pub signature: [u8; 64],
 }
@@ -118,7 +123,7 @@ pub struct KeyGrant {
     pub head: (BlockNumber, Hash),
 }
 
-/// A sealed answer: HPKE single-shot to the worker's encryption key, AAD being the request's payload.
+/// A sealed answer: HPKE single-shot to the request's own key, AAD being the request's payload.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking)]
 pub struct KeyAnswer {
     /// The X-Wing ciphertext.
@@ -130,4 +135,47 @@ pub struct KeyAnswer {
 /// Hash of a root's public shares and threshold, as chain state keeps it.
 pub fn share_list_hash(era: u32, threshold: u16, shares: &[[u8; 32]]) -> Hash {
     hash_value(domain::SHARE_LIST, &(era, threshold, shares))
+}
+
+/// Hash of the X-Wing public key that the answer to a request is sealed to.
+pub fn answer_key_hash(public_key: &[u8]) -> Hash {
+    crate::hash(domain::ANSWER_KEY, public_key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::to_hex;
+
+    /// The values were computed by another implementation: BLAKE2b-256 of Python's hashlib, over the label behind its length and the fields
+    /// one behind another.
+    #[test]
+    fn what_a_worker_signs_to_ask_is_golden_and_binds_every_field() {
+        let answer_key = answer_key_hash(&[8; 1_216]);
+        assert_eq!(to_hex(&answer_key), "0x4a8901fa89f600048ceb6a4f9831bcea474e2f65e47d1b060eac9d1e44f90405");
+        let base = KeyRequest {
+            genesis: [1; 32],
+            worker: WorkerId([2; 32]),
+            gatekeeper: WorkerId([3; 32]),
+            cluster: ClusterId(4),
+            era: 5,
+            epoch: 6,
+            nonce: [7; 32],
+            answer_key,
+        };
+        let payload = base.signing_payload();
+        assert_eq!(to_hex(&payload), "0x574f6a9fa05ab9d1ad5587af1e7b0de19d954a3950e8c2f25cdde081f0f026a7");
+        for other in [
+            KeyRequest { genesis: [0; 32], ..base },
+            KeyRequest { worker: WorkerId([0; 32]), ..base },
+            KeyRequest { gatekeeper: WorkerId([0; 32]), ..base },
+            KeyRequest { cluster: ClusterId(0), ..base },
+            KeyRequest { era: 0, ..base },
+            KeyRequest { epoch: 0, ..base },
+            KeyRequest { nonce: [0; 32], ..base },
+            KeyRequest { answer_key: answer_key_hash(&[9; 1_216]), ..base },
+        ] {
+            assert_ne!(other.signing_payload(), payload);
+        }
+    }
 }

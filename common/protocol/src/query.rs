@@ -9,7 +9,9 @@
 //! nothing that the carrier does not know. The cipher must survive that, which AES-256-GCM would not.
 //!
 //! Guarantees: bounded decoding. Freshness is the asker's `min_height`; a nonce is remembered until `valid_until`. Somebody
-//! else's data and a contract that does not exist are refused in the same words. The asker and the host control what arrives.
+//! else's reply, data that a contract denies the asker ([`CONTRACT_DENIES`]) and a contract that does not exist are one refusal,
+//! [`QueryRefusal::NotFound`]. Does not hide how long an answer takes; which contracts exist is public on the chain. The asker and the
+//! host control what arrives.
 
 use crate::{
     domain,
@@ -25,6 +27,9 @@ use codec::{Decode, Encode};
 /// The only version there is.
 pub const VERSION: u8 = 1;
 const HEADER_BYTES: usize = 10;
+/// The whole of the error by which a contract says that it has nothing that the caller may see. A query that ends in it is refused as one
+/// to a contract that does not exist.
+pub const CONTRACT_DENIES: u8 = 3;
 
 /// The public part of a sealed query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
@@ -132,7 +137,8 @@ pub enum AnswerContent {
         /// The Merkle path, leaf to root.
         path: Vec<Hash>,
     },
-    /// There is no such command of this account yet, or its result is not final.
+    /// This account's command was executed, so that its nonce is used up, and its result is not final yet. An item that was refused with the
+    /// nonce still free, as a copy in another wrapper is, is nothing until its result is final.
     #[codec(index = 3)]
     Pending,
     /// Refused.
@@ -143,9 +149,10 @@ pub enum AnswerContent {
 /// Why a query was refused, as the asker reads it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, thiserror::Error)]
 pub enum QueryRefusal {
-    /// No such contract, or nothing that this account may see: the two are not told apart.
+    /// No such contract, no executed command of this account with this nonce, or data that the contract denies it: these are not told
+    /// apart.
     #[codec(index = 0)]
-    #[error("there is no such contract or nothing that this account may see")]
+    #[error("there is no such contract, or nothing there that this account may see")]
     NotFound,
     /// The nonce was used.
     #[codec(index = 1)]

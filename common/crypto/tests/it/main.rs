@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, reason = "tests")]
 
 mod beacon;
+mod derivations;
 mod envelope;
 mod golden;
 mod prf;

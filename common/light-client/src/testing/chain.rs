@@ -168,6 +168,14 @@ impl TestChain {
         Header::new(parent.number() + 1, H256::from(blake2_256(&[salt])), *parent.state_root(), parent.hash(), digest)
     }
 
+    /// The chain up to block `number`, to be continued in another way: as whoever holds its authorities' keys can.
+    pub fn branch(&self, number: u32) -> Self {
+        let blocks = self.blocks[..=number as usize].to_vec();
+        let last = &blocks[number as usize];
+        let sets = last.set_id as usize + 1 + usize::from(last.changes_set);
+        Self { seed: self.seed, sets: self.sets[..sets].to_vec(), round: self.round, blocks }
+    }
+
     /// What pins the chain.
     pub fn anchor(&self) -> GenesisAnchor {
         GenesisAnchor {
