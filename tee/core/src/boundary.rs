@@ -178,6 +178,6 @@ pub(crate) fn commitment(commit_key: &Secret<[u8; 32]>, boundary: &Option<Bounda
 }
 
 /// The same on every replica, unknown outside: without it nobody can test guesses against the published root.
-fn salt(commit_key: &Secret<[u8; 32]>, sequence: u64) -> [u8; 32] {
+pub(crate) fn salt(commit_key: &Secret<[u8; 32]>, sequence: u64) -> [u8; 32] {
     *kdf::derive_for::<32>(commit_key, domain::REPLY_SALT, &sequence).expose()
 }

@@ -322,6 +322,8 @@ impl Cluster {
                 self.diverged_at = Some(block);
                 self.final_state = None;
                 self.leaving.clear();
+                // It goes on with nothing: keys of later epochs are none of its any more, and it asks nobody.
+                self.epochs = Epochs::default();
                 around.notices.push(Notice::Diverged { cluster: self.id, block });
                 return Err(ClusterError::Diverged(block));
             }
@@ -377,6 +379,8 @@ impl Cluster {
             // Of an epoch that closes all keys are given, if not by every gatekeeper at the same time.
             let enough = |keys: &EpochKeys| keys.is_full() || (of.epoch == before && !record.is_closing());
             if self.epochs.get(of).is_some_and(enough) {
+                // Whoever has not answered yet need not.
+                self.epochs.settle(of);
                 continue;
             }
             // Without the root's record nobody is known to ask: it comes with the next proof.
@@ -390,7 +394,7 @@ impl Cluster {
     /// Takes a gatekeeper's answer.
     pub(crate) fn answered(&mut self, payload: &Hash, answer: &KeyAnswer, around: &mut Around<'_>) {
         let (now, _) = around.chain.head();
-        if let Some(epoch) = self.epochs.answered(payload, answer, around.roots, around.identity, now) {
+        if let Some(epoch) = self.epochs.answered(payload, answer, around.roots, now) {
             around.notices.push(Notice::EpochKeys { cluster: self.id, epoch });
         }
     }
@@ -474,6 +478,7 @@ impl Cluster {
         let (epoch, query_key) = self.query_key.as_ref()?;
         let record = self.record.as_ref()?;
         let current_at = self.current_at?;
+        let newest = self.views.back().map_or(view, |(_, newest)| newest);
         Some(Serving::new(
             *around.chain.genesis(),
             record,
@@ -483,7 +488,7 @@ impl Cluster {
             around.identity.clone(),
             current_at,
             *result,
-            view.clone(),
+            (view.clone(), newest.clone()),
             self.codes.clone(),
         ))
     }

@@ -5,12 +5,16 @@
 //!
 //! Guarantees: keys live in memory only and are wiped when their epoch is over, or is of another era after all; every answer is checked
 //! against the root that the chain records of the era that was asked, and against the request that this process made since it started, so
-//! an old answer is worth nothing. Gatekeepers control whether they answer; hosts whether it arrives.
+//! an old answer is worth nothing. Each request has a key pair of its own that its answer is sealed to: drawn for it, never kept, and wiped
+//! with the answer, with the keys that others gave, soon after another request took its place, and with the process. Gatekeepers control whether
+//! they answer; hosts whether it arrives.
+//!
+//! Does not: help against whoever takes the machine while a request waits, who has its key, and is given that epoch's keys anyway.
 
 use crate::{
     chain::Chain,
     identity::Identity,
-    machine::{draw, Machine, MachineFault},
+    machine::{draw, draw_secret, Machine, MachineFault},
     roots::Roots,
 };
 use phala_crypto::{kdf, xwing::DecapsulationKey, Secret};
@@ -19,13 +23,15 @@ use phala_protocol::{
     chain_state::{ClusterRecord, RootRecord},
     domain,
     ids::BlockNumber,
-    keys::{KeyAnswer, KeyPurpose, KeyRequest, SignedKeyRequest},
+    keys::{answer_key_hash, KeyAnswer, KeyPurpose, KeyRequest, SignedKeyRequest},
     ClusterId, Epoch, Hash, WorkerId,
 };
 use std::collections::BTreeMap;
 
 /// Blocks after which an unanswered request is made anew, and a seat whose answer was not enough is asked again.
 const RETRY_BLOCKS: BlockNumber = 20;
+/// Blocks for which an answer to a request is taken: it may be on its way while another request has taken the place of its own.
+const ANSWER_BLOCKS: BlockNumber = 2 * RETRY_BLOCKS;
 
 /// An epoch, and the era whose root gives its keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,6 +57,15 @@ pub(crate) struct EpochKeys {
 }
 
 impl EpochKeys {
+    /// From the root's output for each purpose: none without that of the storage key.
+    fn derive(output: impl Fn(KeyPurpose) -> Option<Secret<[u8; 32]>>) -> Option<Self> {
+        let storage = kdf::derive(&output(KeyPurpose::Storage)?, domain::EPOCH_STORAGE, &[]);
+        let envelope = output(KeyPurpose::Envelope)
+            .map(|seed| DecapsulationKey::from_seed(&kdf::derive(&seed, domain::EPOCH_ENVELOPE, &[])));
+        let commit = output(KeyPurpose::Commit).map(|seed| kdf::derive(&seed, domain::EPOCH_COMMIT, &[]));
+        Some(Self { storage, envelope, commit })
+    }
+
     /// Whether commands of the epoch can be executed.
     pub(crate) fn is_full(&self) -> bool {
         self.envelope.is_some() && self.commit.is_some()
@@ -67,7 +82,11 @@ pub(crate) struct Epochs {
 
 struct Asked {
     signed: SignedKeyRequest,
+    /// Seed of the pair that the answer is sealed to, of this request alone.
+    answer_seed: Secret<[u8; 32]>,
     at: BlockNumber,
+    /// Another one of the same seat has taken its place: it is not sent any more.
+    superseded: bool,
 }
 
 impl Asked {
@@ -113,14 +132,20 @@ impl Epochs {
     ) -> Result<(), MachineFault> {
         let (now, _) = chain.head();
         let recent = |at: BlockNumber| now.saturating_sub(at) < RETRY_BLOCKS;
-        self.asked.retain(|_, asked| asked.of() != of || recent(asked.at));
+        self.asked.retain(|_, asked| asked.of() != of || now.saturating_sub(asked.at) < ANSWER_BLOCKS);
+        for asked in self.asked.values_mut().filter(|asked| asked.of() == of) {
+            asked.superseded |= !recent(asked.at);
+        }
         for gatekeeper in &root.seats {
-            let under_way =
-                self.asked.values().any(|asked| asked.of() == of && asked.signed.request.gatekeeper == *gatekeeper);
+            let asks =
+                |asked: &Asked| !asked.superseded && asked.of() == of && asked.signed.request.gatekeeper == *gatekeeper;
+            let under_way = self.asked.values().any(asks);
             let answered = self.gathered.get(&of).and_then(|gathered| gathered.answered.get(gatekeeper));
             if under_way || answered.is_some_and(|at| recent(*at)) {
                 continue;
             }
+            let answer_seed = draw_secret(machine)?;
+            let answers = DecapsulationKey::from_seed(&answer_seed);
             let request = KeyRequest {
                 genesis: *chain.genesis(),
                 worker: identity.id(),
@@ -129,21 +154,28 @@ impl Epochs {
                 era: of.era,
                 epoch: of.epoch,
                 nonce: draw(machine)?,
+                answer_key: answer_key_hash(answers.public_key()),
             };
             let payload = request.signing_payload();
             let signed = SignedKeyRequest {
                 request,
-                encryption_key: identity.receiving().public_key().to_vec(),
+                public_key: answers.public_key().to_vec(),
                 signature: identity.sign(&payload),
             };
-            self.asked.insert(payload, Asked { signed, at: now });
+            self.asked.insert(payload, Asked { signed, answer_seed, at: now, superseded: false });
         }
         Ok(())
     }
 
-    /// Requests that wait for an answer.
+    /// Lets go of what was asked and answered of an epoch whose keys are here, as far as they are needed.
+    pub(crate) fn settle(&mut self, of: EpochOf) {
+        self.gathered.remove(&of);
+        self.asked.retain(|_, asked| asked.of() != of);
+    }
+
+    /// Requests that are to be sent.
     pub(crate) fn requests(&self) -> impl Iterator<Item = &SignedKeyRequest> {
-        self.asked.values().map(|asked| &asked.signed)
+        self.asked.values().filter(|asked| !asked.superseded).map(|asked| &asked.signed)
     }
 
     /// Takes an answer, seen from block `now`. Returns the epoch whose keys are here with it: all of them, or the storage key of one that
@@ -153,29 +185,21 @@ impl Epochs {
         payload: &Hash,
         answer: &KeyAnswer,
         roots: &Roots,
-        identity: &Identity,
         now: BlockNumber,
     ) -> Option<Epoch> {
         let asked = self.asked.get(payload)?;
         let (request, of) = (asked.signed.request, asked.of());
         let root = roots.of_era(of.era)?;
-        let grant = open_grant(identity.receiving(), &request, root, answer).ok()?;
+        let grant = open_grant(&DecapsulationKey::from_seed(&asked.answer_seed), &request, root, answer).ok()?;
         self.asked.remove(payload);
         let gathered = self.gathered.entry(of).or_default();
         gathered.grants.add(grant);
         gathered.answered.insert(request.gatekeeper, now);
-        let key = |purpose| gathered.grants.key(root.threshold, purpose);
-        let storage = key(KeyPurpose::Storage)?;
-        let envelope = key(KeyPurpose::Envelope)
-            .map(|seed| DecapsulationKey::from_seed(&kdf::derive(&seed, domain::EPOCH_ENVELOPE, &[])));
-        let commit = key(KeyPurpose::Commit).map(|seed| kdf::derive(&seed, domain::EPOCH_COMMIT, &[]));
-        let storage = kdf::derive(&storage, domain::EPOCH_STORAGE, &[]);
-        let keys = EpochKeys { storage, envelope, commit };
+        let keys = EpochKeys::derive(|purpose| gathered.grants.key(root.threshold, purpose))?;
         // Seats at different heads give different purposes: what some left out, others may still give.
         let full = keys.is_full();
         if full {
-            self.gathered.remove(&of);
-            self.asked.retain(|_, asked| asked.of() != of);
+            self.settle(of);
         }
         let had = self.keys.get(&of).map(EpochKeys::is_full);
         if had == Some(true) || (had == Some(false) && !full) {
@@ -185,3 +209,6 @@ impl Epochs {
         Some(of.epoch)
     }
 }
+
+#[cfg(test)]
+mod tests;

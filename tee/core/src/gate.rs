@@ -4,6 +4,7 @@
 //! | file | what |
 //! |---|---|
 //! | `inquiries.rs` | requests for keys that wait for their facts, and the answers |
+//! | `granted.rs` | how often whom was given which keys, and the audit of it |
 //! | `seats.rs` | the seats by era, in memory and sealed |
 //! | `ceremony.rs` | this gatekeeper's part in the ceremony under way |
 //! | `peers.rs` | the other gatekeepers of it, verified here |
@@ -22,6 +23,7 @@ mod beacon;
 mod brake;
 mod ceremony;
 mod custodian;
+mod granted;
 mod identities;
 mod inquiries;
 mod peers;
@@ -30,6 +32,7 @@ mod signing;
 
 pub use brake::SuspensionRefusal;
 pub use custodian::CustodyHealth;
+pub use granted::KeysHealth;
 pub use identities::{IdentityAttemptHealth, IdentityPart};
 
 use crate::{
@@ -77,6 +80,8 @@ pub struct GateHealth {
     pub identity_attempt: Option<IdentityAttemptHealth>,
     /// Messages that it signs as contracts, or that wait for it to.
     pub signing: usize,
+    /// What became of requests for keys since the process started.
+    pub keys: KeysHealth,
 }
 
 /// A seat.
@@ -212,6 +217,7 @@ impl Gate {
             identities: self.custodian.health(),
             identity_attempt: self.identities.health(),
             signing: self.signing.len(),
+            keys: self.inquiries.health(),
         }
     }
 

@@ -1,7 +1,9 @@
-//! Who a TEE is: an Ed25519 identity that signs, an X-Wing key that receives, and a secret of the machine for its disk.
+//! Who a TEE is: an Ed25519 identity that signs, an X-Wing key that its evidence binds, and a secret of the machine for its disk.
 //!
 //! Guarantees: made once inside the TEE, kept only sealed; signing and receiving never share a key. It is all that a TEE keeps:
-//! network keys are asked for again after every start. The host controls whether sealed bytes come back, not what they are.
+//! network keys are asked for again after every start. Nothing of the network is sealed to the X-Wing key: answers to a worker are sealed to
+//! a key of one request (`epochs.rs`), and parcels of ceremonies to one of one attempt, so that this one, which lives as long as the machine,
+//! opens no letter that was recorded. The host controls whether sealed bytes come back, not what they are.
 
 use crate::machine::{draw_secret, Machine, MachineFault};
 use phala_crypto::{signature::ed25519::IdentityKey, xwing::DecapsulationKey, Secret};
@@ -62,7 +64,7 @@ impl Identity {
         self.signing.sign(payload)
     }
 
-    /// The key that answers are sealed to.
+    /// The key that the chain registers. Nothing is sealed to it.
     pub fn receiving(&self) -> &DecapsulationKey {
         &self.receiving
     }

@@ -41,7 +41,8 @@ pub use chain::{Chain, ChainError};
 pub use cluster::{ClusterError, ClusterHealth};
 pub use command::ExecutionFault;
 pub use gate::{
-    AttemptHealth, CustodyHealth, GateHealth, IdentityAttemptHealth, IdentityPart, SeatHealth, SuspensionRefusal,
+    AttemptHealth, CustodyHealth, GateHealth, IdentityAttemptHealth, IdentityPart, KeysHealth, SeatHealth,
+    SuspensionRefusal,
 };
 pub use identity::Identity;
 pub use machine::{Machine, MachineFault};

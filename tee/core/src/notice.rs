@@ -5,7 +5,7 @@
 
 use crate::gate::IdentityPart;
 use phala_gatekeeper::{dkg::CeremonyError, identity, Refusal};
-use phala_protocol::{identities::Scheme, ids::BlockNumber, ClusterId, Epoch, WorkerId};
+use phala_protocol::{identities::Scheme, ids::BlockNumber, ClusterId, Epoch, Hash, WorkerId};
 
 /// What happened, for the log. Nothing secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,17 +52,37 @@ pub enum Notice {
     },
     /// The gatekeeper gave a worker its keys.
     KeysGiven {
+        /// Of this and of refusals together, from 1 since the process started: in a log, one that is missing is missed.
+        number: u64,
         /// The worker.
         worker: WorkerId,
         /// The cluster.
         cluster: ClusterId,
+        /// The era whose root gave them.
+        era: u32,
         /// The epoch.
         epoch: Epoch,
+        /// What the worker signed, nonce included: `phala_protocol::keys::KeyRequest::signing_payload`.
+        request: Hash,
+        /// For how many purposes it has keys now; of an epoch that is only taken over from, for one.
+        purposes: usize,
+        /// Requests of it for this epoch that were answered lately, this one included; at so many the next is refused.
+        recent: usize,
     },
-    /// The gatekeeper refused a worker.
+    /// The gatekeeper refused a request for keys. Whose it is, is the request's word where its signature is what is wrong.
     KeysRefused {
+        /// As of keys that are given.
+        number: u64,
         /// The worker.
         worker: WorkerId,
+        /// The cluster.
+        cluster: ClusterId,
+        /// The era of which it asked.
+        era: u32,
+        /// The epoch.
+        epoch: Epoch,
+        /// As of keys that are given.
+        request: Hash,
         /// Why.
         refusal: Refusal,
     },

@@ -141,6 +141,12 @@ pub(crate) fn find(view: &View, account: &AccountId, nonce: u64) -> Result<Optio
     stored.proved(account, nonce, &proof).map(Some).ok_or(StateFault::Entry)
 }
 
+/// Whether an item used up the account's nonce, whatever its reply says. One that was refused with the nonce still free, such as a stranger's
+/// copy in another wrapper, did not.
+pub(crate) fn is_executed(view: &View, account: &AccountId, nonce: u64) -> Result<bool, ReadError> {
+    Ok(view.record(&reply_key(account, nonce, false))?.is_some())
+}
+
 impl StoredReply {
     /// The reply as it was committed, with its path; none if it is not the one that the proof has in its place.
     fn proved(self, account: &AccountId, nonce: u64, proof: &Proof) -> Option<AnswerContent> {

@@ -1,9 +1,10 @@
 //! Answering queries, beside and never before the commands.
 //!
 //! Guarantees: a query runs on the last state whose result is final, through the engine's read-only entry, as the account that
-//! signed it; its nonce is remembered until it expires ([`crate::seen`]); somebody else's reply and a contract that does not exist get the same
-//! answer. Answers are sealed to the asker and signed: one attested machine's word. Whoever reaches the listener controls the bytes.
-//! Does not: block or wait for execution - a [`Serving`] is a snapshot.
+//! signed it; its nonce is remembered until it expires ([`crate::seen`]); somebody else's reply, data that a contract denies and a
+//! contract that does not exist get the same answer, in a sealed answer of the same length. Answers are sealed to the asker and signed: one
+//! attested machine's word. Whoever reaches the listener controls the bytes. Does not: block or wait for execution - a [`Serving`] is a
+//! snapshot; hide how long an answer takes.
 
 use crate::{
     codes::Codes,
@@ -28,7 +29,7 @@ use phala_protocol::{
     limits::MAX_QUERY_LIFETIME_BLOCKS,
     query::{
         answer_payload, signing_payload, Answer, AnswerContent, QueryDecodeError, QueryKey, QueryRefusal, QueryRequest,
-        SealedAnswer, SealedQuery, SignedQuery,
+        SealedAnswer, SealedQuery, SignedQuery, CONTRACT_DENIES,
     },
     result::ClusterResult,
     AccountId, ClusterId, ContractId, Epoch, Hash,
@@ -74,7 +75,10 @@ pub struct Serving {
     identity: Arc<Identity>,
     height: BlockNumber,
     state: Option<ClusterResult>,
+    /// Of the final state.
     view: View,
+    /// Of the last state that was executed; the same where nothing waits to become final.
+    newest: View,
     codes: Arc<Codes>,
 }
 
@@ -89,11 +93,11 @@ impl Serving {
         identity: Arc<Identity>,
         height: BlockNumber,
         state: Option<ClusterResult>,
-        view: View,
+        (view, newest): (View, View),
         codes: Arc<Codes>,
     ) -> Self {
         let replicas = record.replicas.len();
-        Self { genesis, cluster, replicas, epoch, query_key, identity, height, state, view, codes }
+        Self { genesis, cluster, replicas, epoch, query_key, identity, height, state, view, newest, codes }
     }
 
     /// The cluster.
@@ -197,6 +201,7 @@ impl Serving {
         let execution = execute(&code, &request, world).map_err(|error: Fault| QueryFault::Failed(Box::new(error)))?;
         Ok(match execution.outcome {
             Outcome::Returned(output) => AnswerContent::Output(output),
+            Outcome::Reverted(error) if error == [CONTRACT_DENIES] => AnswerContent::Refused(QueryRefusal::NotFound),
             Outcome::Reverted(error) => AnswerContent::Reverted(error),
             Outcome::Trapped(phala_vm::Trap::ReadOnly) => AnswerContent::Refused(QueryRefusal::NotReadOnly),
             Outcome::Trapped(_) => AnswerContent::Refused(QueryRefusal::Trapped),
@@ -207,7 +212,15 @@ impl Serving {
     fn reply(&self, account: &AccountId, nonce: u64) -> Result<AnswerContent, QueryFault> {
         // The view is of a final state, so every reply in it is of a final result.
         let found = replies::find(&self.view, account, nonce).map_err(|error| QueryFault::Failed(Box::new(error)))?;
-        Ok(found.unwrap_or(AnswerContent::Pending))
+        if let Some(reply) = found {
+            return Ok(reply);
+        }
+        // Replies are kept by their accounts: what another account's command was told is nothing here, as is what nobody sent.
+        let waits = replies::is_executed(&self.newest, account, nonce);
+        if waits.map_err(|error| QueryFault::Failed(Box::new(error)))? {
+            return Ok(AnswerContent::Pending);
+        }
+        Ok(AnswerContent::Refused(QueryRefusal::NotFound))
     }
 
     fn seal(&self, answer: Answer, exporter: &Exporter) -> Result<SealedAnswer, QueryFault> {

@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 /// Why an answer gives nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GrantError {
-    /// It does not open under the worker's key for this request.
+    /// It does not open under this request's key.
     #[error("key answer does not open for this request")]
     Unauthentic,
     /// Its content is malformed.
@@ -48,7 +48,7 @@ pub struct OpenedGrant {
     pub head: (BlockNumber, Hash),
 }
 
-/// Opens the answer to `request` with the worker's encryption key and checks it against the recorded root.
+/// Opens the answer to `request` with the request's own key and checks it against the recorded root.
 pub fn open_grant(
     secret: &DecapsulationKey,
     request: &KeyRequest,

@@ -3,7 +3,7 @@
 //! Guarantees: [`verify_machine`] is the one judgement of evidence, of workers that ask and of gatekeepers that introduce
 //! themselves (`peer.rs`). [`verify_inquiry`] returns purposes only when every check named in [`Refusal`] held, each on its own; the
 //! machine is judged last, and with it what is kept of that judgement (`verifier.rs`). The signature on a request is verified once, by
-//! [`verify_request`], which makes the only [`SignedInquiry`].
+//! [`verify_request`], which makes the only [`SignedInquiry`]; it covers the key that the answer is sealed to, which is of that request alone.
 //! The asker controls the inquiry, the host its transport and the collateral; both are verified under roots compiled into this
 //! binary.
 //! The delay before a new measurement counts is a constant of this binary too: no referendum shortens it. It counts
@@ -12,12 +12,15 @@
 
 use crate::verifier::Verifier;
 use phala_attest::{confidence_of, AdvisoryPolicy, Bans, DevelopmentGenesis, PolicyTerms, Verdict, VerifiedReport};
-use phala_crypto::{signature::ed25519, xwing::EncapsulationKey};
+use phala_crypto::{
+    signature::ed25519,
+    xwing::{EncapsulationKey, PUBLIC_KEY_BYTES},
+};
 use phala_protocol::{
-    attestation::{encryption_key_hash, Listing, Registration, Role},
+    attestation::{Listing, Registration, Role},
     chain_state::{AllowedMeasurement, ClusterRecord, RootRecord, WorkerRecord},
     ids::BlockNumber,
-    keys::KeyPurpose,
+    keys::{answer_key_hash, KeyPurpose},
     limits::MEASUREMENT_DELAY_BLOCKS,
     relay::KeyInquiry,
     Hash, WorkerId,
@@ -76,8 +79,8 @@ pub enum Refusal {
     /// The registration's attestation lapsed.
     #[error("worker's attestation has lapsed; attest again")]
     Lapsed,
-    /// The encryption key is not the registered one, or not a key at all.
-    #[error("encryption key is not the one that the worker registered")]
+    /// What is to be sealed to is not the key that was signed, or no key at all.
+    #[error("key to seal to is not the one that was signed, or no key")]
     BadEncryptionKey,
     /// The key that a gatekeeper would receive under in a ceremony is not announced under its identity.
     #[error("key is not announced for the ceremony by the gatekeeper that it names")]
@@ -121,9 +124,44 @@ pub enum Refusal {
     /// The chain has not recorded this gatekeeper's root.
     #[error("gatekeeper's root is not recorded on chain")]
     RootNotRecorded,
+    /// The worker was given the keys of this epoch as often as anybody is: it restarts all the time, or has a defect.
+    #[error("worker asks too often for the keys of one epoch; find out why it restarts. It may ask again from block {from} on")]
+    TooOften {
+        /// The first block by whose state another request is answered.
+        from: BlockNumber,
+    },
 }
 
-/// An inquiry whose request is signed by the worker that it names. What comes with the request is an allegation still.
+impl Refusal {
+    /// Its kind, by which refusals are counted.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::WrongAddressee => "wrong_addressee",
+            Self::BadSignature => "bad_signature",
+            Self::NotRegistered => "not_registered",
+            Self::Lapsed => "lapsed",
+            Self::BadEncryptionKey => "bad_encryption_key",
+            Self::BadAnnouncement => "bad_announcement",
+            Self::NotAssigned => "not_assigned",
+            Self::Collateral => "collateral",
+            Self::Evidence => "evidence",
+            Self::Advisory => "advisory",
+            Self::Barred => "barred",
+            Self::WrongReportData => "wrong_report_data",
+            Self::WrongMeasurement => "wrong_measurement",
+            Self::MeasurementNotAllowed => "measurement_not_allowed",
+            Self::RoleNotAllowed => "role_not_allowed",
+            Self::EvaluationTooEarly => "evaluation_too_early",
+            Self::EpochNotOpen => "epoch_not_open",
+            Self::WrongEra => "wrong_era",
+            Self::RootNotRecorded => "root_not_recorded",
+            Self::TooOften { .. } => "too_often",
+        }
+    }
+}
+
+/// An inquiry whose request is signed by the worker that it names, with the key to answer to. Registration, evidence and collateral, which
+/// come with the request, are an allegation still.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignedInquiry {
     inquiry: KeyInquiry,
@@ -143,10 +181,10 @@ impl SignedInquiry {
 }
 
 /// What can be said for a request without the chain's records: that it is for this gatekeeper, and of the worker that it names.
-/// It says nothing of what comes with the request, which the signature does not cover: whoever saw it can send it with other evidence.
+/// The signature covers the key to answer to, and nothing else that comes with the request: whoever saw it can send it with other evidence.
 ///
 /// # Errors
-/// [`Refusal::WrongAddressee`], [`Refusal::BadSignature`].
+/// [`Refusal::WrongAddressee`], [`Refusal::BadSignature`]; [`Refusal::BadEncryptionKey`] when the key's bytes are not those that were signed.
 pub fn verify_request(inquiry: KeyInquiry, genesis: &Hash, gatekeeper: &WorkerId) -> Result<SignedInquiry, Refusal> {
     let signed = &inquiry.request;
     let request = &signed.request;
@@ -155,6 +193,10 @@ pub fn verify_request(inquiry: KeyInquiry, genesis: &Hash, gatekeeper: &WorkerId
     }
     let payload = request.signing_payload();
     ed25519::verify(&request.worker.0, &payload, &signed.signature).map_err(|_| Refusal::BadSignature)?;
+    // The length first: what is longer than a key is not hashed.
+    if signed.public_key.len() != PUBLIC_KEY_BYTES || answer_key_hash(&signed.public_key) != request.answer_key {
+        return Err(Refusal::BadEncryptionKey);
+    }
     Ok(SignedInquiry { inquiry, payload })
 }
 
@@ -174,11 +216,7 @@ pub(crate) fn verify_inquiry(
     if worker.valid_until <= facts.now {
         return Err(Refusal::Lapsed);
     }
-    if encryption_key_hash(&inquiry.request.encryption_key) != worker.encryption_key {
-        return Err(Refusal::BadEncryptionKey);
-    }
-    let recipient =
-        EncapsulationKey::from_bytes(&inquiry.request.encryption_key).map_err(|_| Refusal::BadEncryptionKey)?;
+    let recipient = EncapsulationKey::from_bytes(&inquiry.request.public_key).map_err(|_| Refusal::BadEncryptionKey)?;
     let cluster = facts.cluster.as_ref().ok_or(Refusal::NotAssigned)?;
     if !cluster.replicas.contains(&request.worker) {
         return Err(Refusal::NotAssigned);

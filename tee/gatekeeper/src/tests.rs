@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 mod kept;
+mod several;
 mod sgx;
 
 use crate::{
@@ -12,7 +13,6 @@ use crate::{
     MEASUREMENT_DELAY_BLOCKS,
 };
 use codec::{Decode, Encode};
-use curve25519_dalek::scalar::Scalar;
 use phala_attest::{
     AcceptedStatuses, Advisory, AdvisoryPolicy, Ban, Bans, DevelopmentGenesis, Evidence, PolicyTerms, Root, Subject,
     TcbStatus, Vendor,
@@ -28,7 +28,7 @@ use phala_insecure_tee::{InsecureMachine, InsecureVendor, Processor, QuoteFields
 use phala_protocol::{
     attestation::{encryption_key_hash, Assurance, Listing, Registration, Role, Version},
     chain_state::{AllowedMeasurement, ClusterRecord, RootRecord, WorkerRecord},
-    keys::{KeyAnswer, KeyGrant, KeyPurpose, KeyRequest, SignedKeyRequest},
+    keys::{answer_key_hash, KeyAnswer, KeyGrant, KeyPurpose, KeyRequest, SignedKeyRequest},
     relay::KeyInquiry,
     AccountId, ClusterId, Epoch, Hash, WorkerId,
 };
@@ -52,6 +52,8 @@ struct Worker {
     machine: InsecureMachine,
     signing: IdentityKey,
     receiving: DecapsulationKey,
+    /// What answers to its requests are sealed to; a worker that ships draws one for each.
+    answers: DecapsulationKey,
 }
 
 impl Worker {
@@ -64,6 +66,7 @@ impl Worker {
             machine: InsecureMachine::new(&format!("machine {number}"), b"the binary", NOW).unwrap(),
             signing: IdentityKey::from_seed(&Secret::new([number; 32])),
             receiving: DecapsulationKey::from_seed(&Secret::new([number + 100; 32])),
+            answers: DecapsulationKey::from_seed(&Secret::new([number + 50; 32])),
         }
     }
 
@@ -96,13 +99,14 @@ impl Worker {
             era: 0,
             epoch,
             nonce: [5; 32],
+            answer_key: answer_key_hash(self.answers.public_key()),
         }
     }
 
     fn sign(&self, request: KeyRequest) -> SignedKeyRequest {
         SignedKeyRequest {
             request,
-            encryption_key: self.receiving.public_key().to_vec(),
+            public_key: self.answers.public_key().to_vec(),
             signature: self.signing.sign(&request.signing_payload()),
         }
     }
@@ -166,7 +170,7 @@ impl Worker {
 
     fn open(&self, request: &KeyRequest, root: &RootRecord, answer: &KeyAnswer) -> Result<Grants, GrantError> {
         let mut grants = Grants::default();
-        grants.add(open_grant(&self.receiving, request, root, answer)?);
+        grants.add(open_grant(&self.answers, request, root, answer)?);
         Ok(grants)
     }
 }
@@ -202,7 +206,7 @@ fn an_assigned_worker_gets_all_four_keys_of_the_open_epoch() {
     let seat = lone_seat();
     let (request, facts) = (worker.request(5), worker.facts(&seat));
     let answer = ask(&seat, &worker.inquiry(request), &facts).unwrap();
-    let opened = open_grant(&worker.receiving, &request, facts.root.as_ref().unwrap(), &answer).unwrap();
+    let opened = open_grant(&worker.answers, &request, facts.root.as_ref().unwrap(), &answer).unwrap();
     assert_eq!(opened.head, facts.head);
     let mut grants = Grants::default();
     assert!(grants.is_empty());
@@ -348,15 +352,25 @@ fn each_check_refuses_on_its_own() {
         ("not registered", Refusal::NotRegistered, |c| c.facts.worker = None),
         ("registered as a gatekeeper", Refusal::NotRegistered, |c| c.record().role = Role::Gatekeeper),
         ("lapsed", Refusal::Lapsed, |c| c.record().valid_until = NOW),
-        ("other encryption key", Refusal::BadEncryptionKey, |c| {
+        ("another's key to answer to", Refusal::BadEncryptionKey, |c| {
             let other = DecapsulationKey::from_seed(&Secret::new([3; 32]));
-            c.inquiry.request.encryption_key = other.public_key().to_vec();
+            c.inquiry.request.public_key = other.public_key().to_vec();
         }),
-        ("encryption key that is none", Refusal::BadEncryptionKey, |c| {
-            c.inquiry.request.encryption_key = vec![1, 2, 3];
-            let hash = encryption_key_hash(&[1, 2, 3]);
-            c.record().encryption_key = hash;
-            c.registration(|r| r.encryption_key = hash);
+        ("another's key to answer to, with its hash", Refusal::BadSignature, |c| {
+            let other = DecapsulationKey::from_seed(&Secret::new([3; 32]));
+            c.inquiry.request.public_key = other.public_key().to_vec();
+            c.inquiry.request.request.answer_key = answer_key_hash(other.public_key());
+        }),
+        ("long-lived key to answer to", Refusal::BadEncryptionKey, |c| {
+            c.inquiry.request.public_key = c.worker.receiving.public_key().to_vec();
+        }),
+        ("signed key that is none", Refusal::BadEncryptionKey, |c| {
+            c.request(|r| r.answer_key = answer_key_hash(&[1, 2, 3]));
+            c.inquiry.request.public_key = vec![1, 2, 3];
+        }),
+        ("signed key that nobody can seal to", Refusal::BadEncryptionKey, |c| {
+            c.request(|r| r.answer_key = answer_key_hash(&[0xff; 1_216]));
+            c.inquiry.request.public_key = vec![0xff; 1_216];
         }),
         ("no such cluster", Refusal::NotAssigned, |c| c.facts.cluster = None),
         ("cluster of others", Refusal::NotAssigned, |c| c.cluster().replicas = vec![WorkerId([0xaa; 32])]),
@@ -385,6 +399,7 @@ fn each_check_refuses_on_its_own() {
             c.registration(|r| r.operator = AccountId([1; 32]));
         }),
         ("registration of another key", Refusal::WrongReportData, |c| c.registration(|r| r.encryption_key = [1; 32])),
+        ("registered with another key", Refusal::WrongReportData, |c| c.record().encryption_key = [1; 32]),
         ("registration as a gatekeeper", Refusal::WrongReportData, |c| c.registration(|r| r.role = Role::Gatekeeper)),
         ("another program", Refusal::WrongMeasurement, |c| {
             let other = InsecureMachine::new("a machine", b"another binary", NOW).unwrap();
@@ -487,7 +502,7 @@ fn a_new_measurement_waits_except_on_a_development_network() {
 
 /// An answer to `request` with a plaintext that the test chose, sealed as a gatekeeper would.
 fn forge(worker: &Worker, request: &KeyRequest, plaintext: &[u8]) -> KeyAnswer {
-    let recipient = EncapsulationKey::from_bytes(worker.receiving.public_key()).unwrap();
+    let recipient = EncapsulationKey::from_bytes(worker.answers.public_key()).unwrap();
     let (encapsulated, context) = hpke::setup_sender(&recipient, &crate::seat::answer_info(&GENESIS), &[1; 64]);
     let (body, _) = context.seal(&request.signing_payload(), plaintext).unwrap();
     KeyAnswer { encapsulated: encapsulated.to_vec(), body }
@@ -495,7 +510,7 @@ fn forge(worker: &Worker, request: &KeyRequest, plaintext: &[u8]) -> KeyAnswer {
 
 fn plaintext(worker: &Worker, request: &KeyRequest, answer: &KeyAnswer) -> KeyGrant {
     let encapsulated = answer.encapsulated.as_slice().try_into().unwrap();
-    let context = hpke::setup_receiver(&worker.receiving, encapsulated, &crate::seat::answer_info(&GENESIS));
+    let context = hpke::setup_receiver(&worker.answers, encapsulated, &crate::seat::answer_info(&GENESIS));
     let (plaintext, _) = context.open(&request.signing_payload(), &answer.body).unwrap();
     KeyGrant::decode(&mut plaintext.expose().as_slice()).unwrap()
 }
@@ -508,7 +523,7 @@ fn a_worker_refuses_what_does_not_answer_it() {
     let root = facts.root.clone().unwrap();
     let answer = ask(&seat, &worker.inquiry(request), &facts).unwrap();
     let open = |request: &KeyRequest, root: &RootRecord, answer: &KeyAnswer| {
-        open_grant(&worker.receiving, request, root, answer).err()
+        open_grant(&worker.answers, request, root, answer).err()
     };
     assert_eq!(open(&request, &root, &answer), None);
 
@@ -518,6 +533,8 @@ fn a_worker_refuses_what_does_not_answer_it() {
     assert_eq!(open(&elsewhere, &root, &answer), Some(GrantError::Unauthentic));
     let stranger = DecapsulationKey::from_seed(&Secret::new([3; 32]));
     assert_eq!(open_grant(&stranger, &request, &root, &answer).err(), Some(GrantError::Unauthentic));
+    let long_lived = open_grant(&worker.receiving, &request, &root, &answer).err();
+    assert_eq!(long_lived, Some(GrantError::Unauthentic), "what the chain registers opens none");
     for position in [0, answer.body.len() / 2, answer.body.len() - 1] {
         let mut altered = answer.clone();
         altered.body[position] ^= 1;
@@ -557,55 +574,4 @@ fn a_worker_refuses_what_does_not_answer_it() {
     let longer = [grant.encode(), vec![0]].concat();
     assert_eq!(open(&request, &root, &forge(&worker, &request, &longer)), Some(GrantError::Malformed));
     assert_eq!(open(&request, &root, &forge(&worker, &request, &[])), Some(GrantError::Malformed));
-}
-
-/// INSECURE: deals a root to four seats with a threshold of three. In the network nobody ever holds `root`.
-fn insecure_deal(era: u32) -> (Vec<Seat>, Vec<WorkerId>) {
-    let coefficients = [0x31u8, 0x32, 0x33].map(|byte| Scalar::from_bytes_mod_order([byte; 32]));
-    let dealt: Vec<KeyShare> = (1..=4u16)
-        .map(|index| {
-            let at = Scalar::from(index);
-            let value = coefficients.iter().rev().fold(Scalar::ZERO, |sum, coefficient| sum * at + coefficient);
-            KeyShare::from_bytes(index, &Secret::new(value.to_bytes())).unwrap()
-        })
-        .collect();
-    let public: Vec<[u8; 32]> = dealt.iter().map(|share| share.public_share().to_bytes()).collect();
-    let seats = dealt
-        .iter()
-        .map(|share| {
-            let form = *b"seat/v2\0";
-            let stored =
-                (form, era, 3u16, share.index(), *share.to_bytes().expose(), public.clone(), None::<u8>).encode();
-            Seat::from_secret_bytes(&Secret::new(stored)).unwrap()
-        })
-        .collect();
-    (seats, (1..=4).map(|index| WorkerId([index; 32])).collect())
-}
-
-#[test]
-fn any_three_of_four_seats_give_the_same_keys_and_two_give_none() {
-    let worker = Worker::new();
-    let (seats, ids) = insecure_deal(0);
-    let root = seats[0].root_record(ids.clone());
-    let opened = |seat: usize| {
-        let request = KeyRequest { gatekeeper: ids[seat], ..worker.request(5) };
-        let facts = Facts { gatekeeper: ids[seat], root: Some(root.clone()), ..worker.facts(&seats[seat]) };
-        let answer = ask(&seats[seat], &worker.inquiry(request), &facts).unwrap();
-        // The same answer is worth nothing as another seat's.
-        let other = KeyRequest { gatekeeper: ids[(seat + 1) % 4], ..request };
-        assert_eq!(open_grant(&worker.receiving, &other, &root, &answer).err(), Some(GrantError::Unauthentic));
-        open_grant(&worker.receiving, &request, &root, &answer).unwrap()
-    };
-    let mut first = None;
-    for left_out in 0..4 {
-        let mut grants = Grants::default();
-        for seat in (0..4).filter(|seat| *seat != left_out) {
-            assert!(grants.key(root.threshold, KeyPurpose::Envelope).is_none(), "{} are too few", grants.len());
-            grants.add(opened(seat));
-            // A seat that answers twice counts once.
-            grants.add(opened(seat));
-        }
-        let keys = all(KeyPurpose::ALL.map(|purpose| grants.key(root.threshold, purpose)));
-        assert_eq!(*first.get_or_insert(keys), keys, "without seat {left_out}");
-    }
 }

@@ -215,4 +215,16 @@ mod tests {
         let seal = KeyFileSeal::new(path, Dry).unwrap();
         assert!(matches!(seal.seal("identity", b"secret"), Err(SealError::Entropy(_))));
     }
+
+    /// Computed by a second implementation, written from the head of this file, with the nonce 1 to 12.
+    #[test]
+    fn opens_what_a_second_implementation_sealed() {
+        let sealed = [
+            0x01, 0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0a, 0x0b, 0x0c, 0x24, 0x27, 0xbf, 0x90, 0x8d,
+            0xe9, 0x87, 0x63, 0x3f, 0x7c, 0x15, 0xa5, 0x84, 0xd2, 0x4d, 0x79, 0x48, 0xe7, 0xbf, 0xf7, 0xee, 0x28,
+        ];
+        let directory = tempfile::tempdir().unwrap();
+        let seal = seal_with(&directory, "key", &[7; 32]).unwrap();
+        assert_eq!(seal.open("identity", &sealed).unwrap().as_slice(), b"secret");
+    }
 }

@@ -268,3 +268,34 @@ impl<'a> Nonces<'a> {
         Ok(nonce)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use phala_protocol::Domain;
+    use serde_json::Value;
+
+    /// `testing/vectors/crypto/derivations.json`, which a second implementation computed.
+    #[test]
+    fn keys_of_a_machines_store_follow_their_vectors() {
+        let file: Value =
+            serde_json::from_str(include_str!("../../../testing/vectors/crypto/derivations.json")).unwrap();
+        let of = |label: Domain, field: &str| -> Secret<[u8; 32]> {
+            let cases = file["cases"].as_array().unwrap();
+            let case = cases.iter().find(|case| case["label"] == label.as_str()).unwrap();
+            Secret::from_slice(&hex::decode(case[field].as_str().unwrap()).unwrap()).unwrap()
+        };
+        let key = StorageKey::derive(7, &of(domain::STATE_LOCAL, "secret"), b"machine");
+        assert!(key.secret.equals(&of(domain::STATE_LOCAL, "output")));
+        let keys = Generation::new(key.secret);
+        assert!(keys.locator.equals(&of(domain::STATE_LOCATOR, "output")));
+        for (own, label) in [(&keys.rows, domain::STATE_ENTRY), (&keys.head, domain::STATE_RING)] {
+            let opens = |key: &Secret<[u8; 32]>| {
+                let sealed = own.seal(&[1; NONCE_BYTES], b"place", b"row").unwrap();
+                SivKey::new(key).open(&[1; NONCE_BYTES], b"place", &sealed).is_ok()
+            };
+            assert!(opens(&of(label, "output")) && !opens(&of(label, "secret")), "{}", label.as_str());
+        }
+    }
+}

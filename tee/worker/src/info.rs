@@ -136,6 +136,12 @@ fn gatekeeper(health: &GateHealth) -> Value {
         "identities": health.identities.map(|held| json!({ "era": held.era, "index": held.index })),
         "identity_ceremony": identity_ceremony,
         "signing": health.signing,
+        // Since the process started.
+        "keys": {
+            "given": health.keys.given,
+            "refused": health.keys.refused,
+            "left_out": health.keys.left_out,
+        },
     })
 }
 
@@ -168,5 +174,25 @@ fn vote(replicas: usize) -> String {
         "no vote".to_owned()
     } else {
         format!("{} of {replicas}", replicas / 2 + 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::gatekeeper;
+    use phala_core::{GateHealth, KeysHealth};
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn what_a_gatekeeper_gave_and_refused_is_shown_by_kind() {
+        let refused = BTreeMap::from([("not_assigned", 2), ("too_often", 40)]);
+        let keys = KeysHealth { given: 7, refused, left_out: 3 };
+        let shown = gatekeeper(&GateHealth { keys, ..GateHealth::default() });
+        let expected = serde_json::json!({
+            "given": 7,
+            "refused": { "not_assigned": 2, "too_often": 40 },
+            "left_out": 3,
+        });
+        assert_eq!(shown["keys"], expected);
     }
 }

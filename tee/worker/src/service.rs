@@ -10,6 +10,7 @@ use phala_core::{DeliveryError, IdentityPart, Layout, Notice, Seen, SuspensionRe
 use phala_protocol::{
     attestation::Role,
     brake::{SignedSuspension, SuspensionRequest},
+    ids::to_hex,
     relay::{Delivery, TeeStatus},
     AccountId,
 };
@@ -114,10 +115,16 @@ impl Service {
                      taken what it sent: a restart before loses that. The sealed file stays on the disk, and nothing opens it again"
                 );
             }
-            Notice::KeysGiven { worker, cluster, epoch } => {
-                info!(%worker, %cluster, epoch, "gave the keys of an epoch")
+            Notice::KeysGiven { number, worker, cluster, era, epoch, request, purposes, recent } => {
+                let request = to_hex(request);
+                info!(
+                    number, %worker, %cluster, era, epoch, purposes, recent, request, "gave the keys of an epoch"
+                )
             }
-            Notice::KeysRefused { worker, refusal } => warn!(%worker, %refusal, "refused keys"),
+            Notice::KeysRefused { number, worker, cluster, era, epoch, request, refusal } => {
+                let request = to_hex(request);
+                warn!(number, %worker, %cluster, era, epoch, request, %refusal, "refused keys")
+            }
             Notice::CeremonyBegun { era, attempt, index } => {
                 info!(era, attempt, index, "takes part in a key ceremony")
             }

@@ -2,13 +2,18 @@
 //!
 //! Guarantees: an inquiry is answered only from records proved against this TEE's own finalised head, by the seat of the era that is asked
 //! for, and if that head gives the epoch to that era and has recorded that seat's root. Anyone may inquire: what waits is bounded, for each
-//! worker too, and is signed by the worker that it names. The signature does not cover evidence and collateral, so that whoever saw a
-//! request can send it with others: each copy that differs is judged on its own, and none stands in for another. Each request is answered
-//! once, the same bytes being repeated until they are forgotten, or the era's seat is. Workers show the same evidence epoch after epoch:
-//! a [`Verifier`] spares its signatures, until a restart. Does not: keep a relayer, or many askers with keys of their own, from filling the
-//! room until the next proof.
+//! worker too, and is signed by the worker that it names, with the key to answer to. The signature does not cover evidence and collateral,
+//! so that whoever saw a request can send it with others: each copy that differs is judged on its own, and none stands in for another. Each
+//! request is answered once, the same bytes being repeated until they are forgotten, or the era's seat is. Workers show the same evidence
+//! epoch after epoch: a [`Verifier`] spares its signatures, until a restart. How often a worker is answered is bounded, and each answer and
+//! refusal is numbered (`granted.rs`). Does not: keep a relayer, or many askers with keys of their own, from filling the room until the next
+//! proof.
 
-use super::{seats::Seats, Sight, Subject};
+use super::{
+    granted::{Granted, KeysHealth},
+    seats::Seats,
+    Sight, Subject,
+};
 use crate::{
     chain::{ChainError, Records, Shown},
     listed::Listed,
@@ -20,6 +25,7 @@ use phala_gatekeeper::{verify_request, Facts, Refusal, SignedInquiry, Verifier};
 use phala_protocol::{
     chain_state::ClusterRecord,
     ids::BlockNumber,
+    keys::{KeyPurpose, KeyRequest},
     relay::{KeyInquiry, Outgoing, MOST_INQUIRIES, MOST_INQUIRIES_OF_ONE},
     storage, Hash, WorkerId,
 };
@@ -49,6 +55,7 @@ pub(super) struct Inquiries {
     answered: BTreeMap<Hash, Answered>,
     /// What is known of the machines of workers.
     verifier: Verifier,
+    granted: Granted,
 }
 
 impl Inquiries {
@@ -61,7 +68,8 @@ impl Inquiries {
         notices: &mut Vec<Notice>,
     ) {
         for inquiry in inquiries.into_iter().take(MAX_WAITING) {
-            let (worker, payload) = (inquiry.request.request.worker, inquiry.request.request.signing_payload());
+            let request = inquiry.request.request;
+            let (worker, payload) = (request.worker, request.signing_payload());
             let of_one = self.waiting.get(&worker).map(Vec::as_slice).unwrap_or_default();
             if self.answered.contains_key(&payload) || of_one.iter().any(|waiting| *waiting.inquiry() == inquiry) {
                 continue;
@@ -70,8 +78,8 @@ impl Inquiries {
                 of_one.len() < MAX_WAITING_OF_ONE && self.waiting.values().map(Vec::len).sum::<usize>() < MAX_WAITING;
             match verify_request(inquiry, genesis, gatekeeper) {
                 Ok(signed) if has_room => self.wait(signed),
-                Ok(_) => {}
-                Err(refusal) => notices.push(Notice::KeysRefused { worker, refusal }),
+                Ok(_) => self.granted.leave_out(),
+                Err(refusal) => notices.push(self.granted.refuse(&request, refusal)),
             }
         }
     }
@@ -108,22 +116,26 @@ impl Inquiries {
         self.answered.retain(|_, answered| now.saturating_sub(answered.at) < REPEAT_BLOCKS);
         let mut measurements = BTreeSet::new();
         for signed in std::mem::take(&mut self.waiting).into_values().flatten() {
-            let request = &signed.inquiry().request.request;
-            let (worker, cluster, era, epoch) = (request.worker, request.cluster, request.era, request.epoch);
-            let payload = signed.payload();
+            let (request, payload) = (signed.inquiry().request.request, signed.payload());
             if self.answered.contains_key(&payload) {
                 continue;
             }
             match facts(signed.inquiry(), records, sight, rules, listed)? {
-                Ok(facts) => match judge(&signed, &facts, sight, seats, &mut self.verifier) {
-                    Ok(Ok(outgoing)) => {
-                        notices.push(Notice::KeysGiven { worker, cluster, epoch });
-                        self.answered.insert(payload, Answered { at: now, era, outgoing });
+                Ok(facts) => {
+                    let judged = match self.granted.permit(&request, &payload, now) {
+                        Ok(()) => judge(&signed, &facts, sight, seats, &mut self.verifier),
+                        Err(refusal) => Ok(Err(refusal)),
+                    };
+                    match judged {
+                        Ok(Ok(outgoing)) => {
+                            notices.push(self.granted.give(&request, payload, purposes(&request, &facts), now));
+                            self.answered.insert(payload, Answered { at: now, era: request.era, outgoing });
+                        }
+                        Ok(Err(refusal)) => notices.push(self.granted.refuse(&request, refusal)),
+                        // No entropy now: the inquiry waits.
+                        Err(_) => self.wait(signed),
                     }
-                    Ok(Err(refusal)) => notices.push(Notice::KeysRefused { worker, refusal }),
-                    // No entropy now: the inquiry waits.
-                    Err(_) => self.wait(signed),
-                },
+                }
                 Err(measurement) => {
                     measurements.extend(measurement);
                     self.wait(signed);
@@ -132,6 +144,11 @@ impl Inquiries {
         }
         self.measurements = measurements;
         Ok(())
+    }
+
+    /// What became of requests so far.
+    pub(super) fn health(&self) -> KeysHealth {
+        self.granted.health()
     }
 
     /// The answers.
@@ -162,6 +179,14 @@ fn facts(
     }))
 }
 
+/// For how many purposes an answer by these facts has keys.
+fn purposes(request: &KeyRequest, facts: &Facts) -> usize {
+    let may = |cluster: &ClusterRecord| {
+        KeyPurpose::ALL.into_iter().filter(|purpose| cluster.may_have(request.epoch, *purpose, facts.head.0)).count()
+    };
+    facts.cluster.as_ref().map_or(0, may)
+}
+
 fn judge(
     signed: &SignedInquiry,
     facts: &Facts,
@@ -180,10 +205,10 @@ fn judge(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use phala_crypto::{signature::ed25519::IdentityKey, Secret};
+    use phala_crypto::{signature::ed25519::IdentityKey, xwing::PUBLIC_KEY_BYTES, Secret};
     use phala_protocol::{
         attestation::{Registration, Role},
-        keys::{KeyRequest, SignedKeyRequest},
+        keys::{answer_key_hash, SignedKeyRequest},
         AccountId, ClusterId,
     };
 
@@ -195,8 +220,18 @@ mod tests {
         let key = IdentityKey::from_seed(&Secret::new([seed; 32]));
         let worker = WorkerId(key.public());
         let (cluster, epoch) = (ClusterId(0), 1);
-        let request =
-            KeyRequest { genesis: GENESIS, worker, gatekeeper: GATEKEEPER, cluster, era: 0, epoch, nonce: [seed; 32] };
+        // Nothing is sealed to it here.
+        let public_key = vec![seed; PUBLIC_KEY_BYTES];
+        let request = KeyRequest {
+            genesis: GENESIS,
+            worker,
+            gatekeeper: GATEKEEPER,
+            cluster,
+            era: 0,
+            epoch,
+            nonce: [seed; 32],
+            answer_key: answer_key_hash(&public_key),
+        };
         let signature = key.sign(&request.signing_payload());
         let registration = Registration {
             role: Role::Worker,
@@ -207,7 +242,7 @@ mod tests {
             block_hash: [0; 32],
         };
         KeyInquiry {
-            request: SignedKeyRequest { request, encryption_key: Vec::new(), signature },
+            request: SignedKeyRequest { request, public_key, signature },
             registration,
             evidence: vec![evidence],
             collateral: Vec::new(),
@@ -242,6 +277,13 @@ mod tests {
         let mut elsewhere = inquiry(1, 0);
         elsewhere.request.request.gatekeeper = WorkerId([3; 32]);
         assert_eq!(refusals(&mut asked, vec![elsewhere]), [Refusal::WrongAddressee]);
+        let other_key = |seed| {
+            let mut other_key = inquiry(1, 0);
+            other_key.request.public_key = vec![seed; PUBLIC_KEY_BYTES];
+            other_key
+        };
+        let all = (2..66).map(other_key).collect();
+        assert_eq!(refusals(&mut asked, all), vec![Refusal::BadEncryptionKey; 64], "keys of whoever saw the request");
         assert!(asked.waiting.is_empty());
         assert!(refusals(&mut asked, vec![inquiry(1, 0)]).is_empty());
         assert_eq!(of_one(&asked, &inquiry(1, 0)), [inquiry(1, 0)]);

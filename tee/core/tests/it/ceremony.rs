@@ -6,8 +6,10 @@
 mod beacon;
 mod brake;
 mod identities;
-mod play;
+mod old_disks;
+pub mod play;
 mod signing;
+mod upgrade;
 
 use self::play::{Asker, Play};
 use phala_core::{Notice, SeatHealth};

@@ -1,4 +1,4 @@
-//! A contract that does what it is told to: keep, trap, loop, refuse.
+//! A contract that does what it is told to: keep, trap, loop, refuse, deny.
 
 /// First byte of an input: keep the input in storage.
 pub const KEEP: u8 = 0;
@@ -8,6 +8,8 @@ pub const TRAP: u8 = 1;
 pub const LOOP: u8 = 2;
 /// First byte of an input: refuse.
 pub const REVERT: u8 = 3;
+/// First byte of a query: say that there is nothing that the caller may see.
+pub const DENY: u8 = 4;
 
 /// A contract that does what the first byte of its input says.
 pub const CONTRACT: &str = r#"(module
@@ -19,6 +21,7 @@ pub const CONTRACT: &str = r#"(module
     (import "phala" "storage_set" (func $storage_set (param i32 i32 i32 i32)))
     (memory (export "memory") 1)
     (data (i32.const 0) "kept")
+    (data (i32.const 8) "\03")
     (func $run (result i32)
         (call $input_read (i32.const 16))
         (if (i32.eq (i32.load8_u (i32.const 16)) (i32.const 1)) (then unreachable))
@@ -29,6 +32,8 @@ pub const CONTRACT: &str = r#"(module
     (func (export "call") (result i32) (call $run))
     (func (export "query") (result i32) (local $length i32)
         (call $input_read (i32.const 16))
+        (if (i32.eq (i32.load8_u (i32.const 16)) (i32.const 4))
+            (then (call $output_write (i32.const 8) (i32.const 1)) (return (i32.const 1))))
         (if (i32.ne (i32.load8_u (i32.const 16)) (i32.const 0)) (then (return (call $run))))
         (local.set $length (call $storage_get (i32.const 0) (i32.const 4)))
         (call $result_read (i32.const 1024))

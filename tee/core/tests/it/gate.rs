@@ -14,8 +14,9 @@ use phala_protocol::{
     attestation::{Listing, Role, Version},
     chain_state::AllowedMeasurement,
     finality::GenesisAnchor,
+    keys::KeyRequest,
     relay::{Delivery, KeyInquiry, Outgoing},
-    storage, AccountId, Hash, WorkerId,
+    storage, AccountId, ClusterId, Epoch, Hash, WorkerId,
 };
 use std::sync::Arc;
 
@@ -31,14 +32,23 @@ fn asked(seed: u64) -> (Network, KeyInquiry) {
     (network, inquiry)
 }
 
+/// What the gatekeeper says of a request: whose, and to what if it gives keys.
+fn said(notice: &Notice) -> (WorkerId, Result<(ClusterId, Epoch), Refusal>) {
+    match notice {
+        Notice::KeysGiven { worker, cluster, epoch, .. } => (*worker, Ok((*cluster, *epoch))),
+        Notice::KeysRefused { worker, refusal, .. } => (*worker, Err(*refusal)),
+        other => panic!("{other:?}"),
+    }
+}
+
 /// What the gatekeeper says to an inquiry, once it has seen the facts.
-fn judge(network: &mut Network, inquiry: &KeyInquiry) -> Notice {
+fn judge(network: &mut Network, inquiry: &KeyInquiry) -> (WorkerId, Result<(ClusterId, Epoch), Refusal>) {
     network.nodes[GATEKEEPER].notices.clear();
     network.inquiries = vec![inquiry.clone()];
     for _ in 0..5 {
         network.deliver(GATEKEEPER).unwrap();
         if let Some(notice) = network.nodes[GATEKEEPER].notices.pop() {
-            return notice;
+            return said(&notice);
         }
         network.chain.next_block();
     }
@@ -53,31 +63,29 @@ fn an_inquiry_is_judged_by_the_gatekeepers_own_head() {
         let mut altered = inquiry.clone();
         change(&mut altered);
         let worker = altered.request.request.worker;
-        assert_eq!(judge(&mut network, &altered), Notice::KeysRefused { worker, refusal });
+        assert_eq!(judge(&mut network, &altered), (worker, Err(refusal)));
     };
     refused(|inquiry| inquiry.request.signature[0] ^= 1, Refusal::BadSignature);
     refused(|inquiry| inquiry.request.request.epoch = 2, Refusal::BadSignature);
     refused(|inquiry| inquiry.request.request.worker = WorkerId([7; 32]), Refusal::BadSignature);
-    refused(|inquiry| inquiry.request.encryption_key[0] ^= 1, Refusal::BadEncryptionKey);
+    refused(|inquiry| inquiry.request.public_key[0] ^= 1, Refusal::BadEncryptionKey);
+    refused(|inquiry| inquiry.request.request.answer_key[0] ^= 1, Refusal::BadSignature);
     refused(|inquiry| inquiry.evidence[700] ^= 1, Refusal::Evidence);
     refused(|inquiry| inquiry.collateral.clear(), Refusal::Collateral);
     refused(|inquiry| inquiry.registration.operator = AccountId([7; 32]), Refusal::WrongReportData);
 
     network.chain.assign(vec![WorkerId([7; 32])]);
     network.chain.next_block();
-    let unassigned = Notice::KeysRefused { worker, refusal: Refusal::NotAssigned };
-    assert_eq!(judge(&mut network, &inquiry), unassigned);
+    assert_eq!(judge(&mut network, &inquiry), (worker, Err(Refusal::NotAssigned)));
     network.chain.assign(vec![worker]);
     let mut bans = Bans::default();
     bans.put(Ban { subject: Subject::Vendor(Vendor::IntelTdx), from: 0, until: None }, 0).unwrap();
     network.chain.bar(&bans);
     network.chain.next_block();
-    let barred = Notice::KeysRefused { worker, refusal: Refusal::Barred };
-    assert_eq!(judge(&mut network, &inquiry), barred);
+    assert_eq!(judge(&mut network, &inquiry), (worker, Err(Refusal::Barred)));
     network.chain.bar(&Bans::default());
     network.chain.next_block();
-    let given = Notice::KeysGiven { worker, cluster: CLUSTER, epoch: 1 };
-    assert_eq!(judge(&mut network, &inquiry), given);
+    assert_eq!(judge(&mut network, &inquiry), (worker, Ok((CLUSTER, 1))));
 
     // Once given, the same bytes are repeated for a while, and nothing is evaluated again.
     let answers = |network: &Network| -> Vec<Outgoing> {
@@ -104,37 +112,46 @@ fn an_inquiry_is_answered_beside_copies_of_it_with_broken_evidence() {
     shorter.collateral.clear();
     network.nodes[GATEKEEPER].notices.clear();
     network.inquiries = vec![shorter, inquiry, broken];
-    let given = Notice::KeysGiven { worker, cluster: CLUSTER, epoch: 1 };
     for _ in 0..5 {
         network.deliver(GATEKEEPER).unwrap();
         network.chain.next_block();
     }
-    let notices = &network.nodes[GATEKEEPER].notices;
-    assert_eq!(notices.iter().filter(|notice| **notice == given).count(), 1, "{notices:?}");
-    let refused = Notice::KeysRefused { worker, refusal: Refusal::Collateral };
-    assert_eq!(notices.iter().filter(|notice| **notice == refused).count(), 1, "{notices:?}");
-    let judged = |notice: &Notice| matches!(notice, Notice::KeysRefused { refusal: Refusal::Evidence, .. });
-    assert!(!notices.iter().any(judged), "what was answered is not judged again: {notices:?}");
+    // What was answered is not judged again: of its evidence nothing is said.
+    let about_keys = |notice: &&Notice| matches!(notice, Notice::KeysGiven { .. } | Notice::KeysRefused { .. });
+    let said: Vec<_> = network.nodes[GATEKEEPER].notices.iter().filter(about_keys).map(said).collect();
+    assert_eq!(said, [(worker, Err(Refusal::Collateral)), (worker, Ok((CLUSTER, 1)))]);
 }
 
 #[test]
 fn an_answer_to_the_process_before_is_worth_nothing() {
     let (mut network, inquiry) = asked(81);
-    judge(&mut network, &inquiry);
+    assert!(judge(&mut network, &inquiry).1.is_ok());
     let worker = network.nodes[WORKER].id();
     let old = network.answers.remove(&worker).unwrap();
     network.start(WORKER);
+    let requests = |network: &Network| -> Vec<KeyRequest> {
+        let outgoing = network.worker().tee().status().outgoing.into_iter();
+        let request = |item| if let Outgoing::AskKeys(inquiry) = item { Some(inquiry.request.request) } else { None };
+        outgoing.filter_map(request).collect()
+    };
     let keys = |network: &Network| {
         network.nodes[WORKER].notices.iter().filter(|notice| matches!(notice, Notice::EpochKeys { .. })).count()
     };
-    let paused = Delivery { answers: old, ..Delivery::default() };
     for _ in 0..4 {
         let delivery = network.delivery(WORKER);
-        network.bring(WORKER, Delivery { answers: paused.answers.clone(), ..delivery }).unwrap();
+        // As they are, and as if they answered what is asked now.
+        let mut answers = old.clone();
+        let now = requests(&network);
+        for payload in now.iter().map(KeyRequest::signing_payload) {
+            answers.extend(old.iter().map(|(_, answer)| (payload, answer.clone())));
+        }
+        network.bring(WORKER, Delivery { answers, ..delivery }).unwrap();
         network.chain.next_block();
     }
     assert_eq!(keys(&network), 0);
-    assert!(network.nodes[WORKER].tee().status().outgoing.iter().any(|item| matches!(item, Outgoing::AskKeys(_))));
+    let (before, now) = (inquiry.request.request, requests(&network));
+    assert!(!now.is_empty());
+    assert!(now.iter().all(|request| request.answer_key != before.answer_key && request.nonce != before.nonce));
     network.run_until(|network| network.worker().tee().status().inboxes[0].ready);
     assert_eq!(keys(&network), 1, "an answer of its own is");
 }

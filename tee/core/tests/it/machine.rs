@@ -22,10 +22,15 @@ use tempfile::TempDir;
 /// Chain time at which everything begins, in seconds.
 pub const START: u64 = 1_790_000_000;
 
+/// INSECURE: entropy that follows from a number.
 #[derive(Clone)]
-struct Seeded(Arc<Mutex<TestRandom>>);
+pub struct Seeded(Arc<Mutex<TestRandom>>);
 
 impl Seeded {
+    pub fn new(seed: u64) -> Self {
+        Self(Arc::new(Mutex::new(TestRandom::new(seed))))
+    }
+
     fn fill_all(&self, buffer: &mut [u8]) {
         let mut random = self.0.lock().unwrap();
         for chunk in buffer.chunks_mut(32) {
@@ -45,6 +50,7 @@ pub struct MemoryMachine {
     simulated: InsecureMachine,
     random: Seeded,
     kept: Mutex<BTreeMap<String, Vec<u8>>>,
+    drawn: Mutex<Vec<[u8; 32]>>,
     folder: TempDir,
     layout: Layout,
     /// Nothing can be kept or forgotten.
@@ -54,10 +60,16 @@ pub struct MemoryMachine {
 impl MemoryMachine {
     /// Every second one is laid out as an enclave, so that replicas of one cluster differ in that.
     pub fn new(seed: u64) -> Arc<Self> {
+        Self::of(seed, b"phala-worker")
+    }
+
+    /// One that claims to run another program, and so measures something else.
+    pub fn of(seed: u64, program: &[u8]) -> Arc<Self> {
         Arc::new(Self {
-            simulated: InsecureMachine::new(&format!("machine {seed}"), b"phala-worker", START).unwrap(),
-            random: Seeded(Arc::new(Mutex::new(TestRandom::new(seed)))),
+            simulated: InsecureMachine::new(&format!("machine {seed}"), program, START).unwrap(),
+            random: Seeded::new(seed),
             kept: Mutex::default(),
+            drawn: Mutex::default(),
             folder: TempDir::new().unwrap(),
             layout: if seed.is_multiple_of(2) { Layout::Compact } else { Layout::Wide },
             disk_full: AtomicBool::new(false),
@@ -72,6 +84,11 @@ impl MemoryMachine {
     /// Its host puts an older disk back.
     pub fn rewind(&self, disk: BTreeMap<String, Vec<u8>>) {
         *self.kept.lock().unwrap() = disk;
+    }
+
+    /// INSECURE: what the logic drew of 32 bytes at a time, which no machine keeps.
+    pub fn insecure_drawn(&self) -> Vec<[u8; 32]> {
+        self.drawn.lock().unwrap().clone()
     }
 
     fn write(&self) -> Result<(), MachineFault> {
@@ -105,6 +122,7 @@ impl Machine for MemoryMachine {
 
     fn entropy(&self, buffer: &mut [u8]) -> Result<(), MachineFault> {
         self.random.fill_all(buffer);
+        self.drawn.lock().unwrap().extend(<[u8; 32]>::try_from(&*buffer));
         Ok(())
     }
 

@@ -13,7 +13,7 @@ use phala_protocol::{
     attestation::Role,
     domain,
     inbox::Item,
-    keys::{KeyAnswer, KeyPurpose, PrfInput},
+    keys::{KeyAnswer, KeyPurpose, KeyRequest, PrfInput},
     relay::{Delivery, InboxItems, KeyInquiry, Outgoing, TeeStatus},
     result::{reply_leaf, ClusterResult, Reply},
     storage, AccountId, CodeHash, ContractId, Epoch, Hash, WorkerId,
@@ -56,6 +56,8 @@ pub struct Network {
     pub inquiries: Vec<KeyInquiry>,
     /// On their way to the workers.
     pub answers: BTreeMap<WorkerId, Vec<(Hash, KeyAnswer)>>,
+    /// Requests for keys with their answers, each once, as whoever carries them can record.
+    pub traffic: BTreeMap<Hash, (KeyRequest, Vec<KeyAnswer>)>,
     /// Codes that the relayer does not bring.
     pub withheld: BTreeSet<CodeHash>,
 }
@@ -87,6 +89,7 @@ impl Network {
             roots: Vec::new(),
             inquiries: Vec::new(),
             answers: BTreeMap::new(),
+            traffic: BTreeMap::new(),
             withheld: BTreeSet::new(),
         };
         for (index, machine) in machines.into_iter().enumerate() {
@@ -199,12 +202,18 @@ impl Network {
             Outgoing::Rekey(signed) => {
                 self.chain.submit_rekey(signed);
             }
-            Outgoing::AskKeys(inquiry) if self.is_for_a_played_root(&inquiry) => self.ask_played(&inquiry),
             Outgoing::AskKeys(inquiry) => {
-                let collateral = self.nodes[GATEKEEPER].machine.collateral();
-                self.inquiries.push(KeyInquiry { collateral, ..inquiry });
+                let request = inquiry.request.request;
+                self.traffic.entry(request.signing_payload()).or_insert((request, Vec::new()));
+                if self.is_for_a_played_root(&inquiry) {
+                    self.ask_played(&inquiry);
+                } else {
+                    let collateral = self.nodes[GATEKEEPER].machine.collateral();
+                    self.inquiries.push(KeyInquiry { collateral, ..inquiry });
+                }
             }
             Outgoing::AnswerKeys { worker, request, answer } => {
+                self.record(&request, &answer);
                 self.answers.entry(worker).or_default().push((request, answer));
             }
             Outgoing::Egress(proved) => {
@@ -228,11 +237,20 @@ impl Network {
         self.roots.iter().any(|root| root.has(&inquiry.request.request.gatekeeper))
     }
 
+    fn record(&mut self, request: &Hash, answer: &KeyAnswer) {
+        if let Some((_, answers)) = self.traffic.get_mut(request).filter(|(_, answers)| !answers.contains(answer)) {
+            answers.push(answer.clone());
+        }
+    }
+
     /// Asks a gatekeeper of a played root, by the newest block's state.
     pub fn ask_played(&mut self, inquiry: &KeyInquiry) {
         let request = &inquiry.request.request;
         let facts = self.chain.facts(&request.worker);
         let answer = self.roots.iter().find_map(|root| root.answer(inquiry, &facts));
+        if let Some(answer) = &answer {
+            self.record(&request.signing_payload(), answer);
+        }
         let answers = self.answers.entry(request.worker).or_default();
         answers.extend(answer.map(|answer| (request.signing_payload(), answer)));
     }

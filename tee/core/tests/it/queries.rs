@@ -3,15 +3,17 @@
 use crate::{
     client::{ask, try_ask, try_ask_sealed, Account},
     network::{Network, WORKER},
-    poison::{code, KEEP, LOOP, REVERT, TRAP},
+    poison::{code, DENY, KEEP, LOOP, REVERT, TRAP},
 };
 use codec::Encode;
 use phala_core::{QueryFault, Seen};
 use phala_protocol::{
+    gas::GasClass,
     limits::MAX_QUERY_LIFETIME_BLOCKS,
     query::{AnswerContent, Query, QueryRefusal, QueryRequest},
     relay::Delivery,
-    ContractId, WorkerId,
+    result::{Failure, Outcome},
+    AccountId, ContractId, WorkerId,
 };
 
 fn scene(seed: u64) -> (Network, Account, ContractId) {
@@ -78,12 +80,87 @@ fn what_is_anothers_looks_like_what_is_not_there() {
     let nonce = alice.push(&mut network, contract, vec![KEEP, 5]);
     network.settle();
     let mut bob = Account::new(2);
-    assert!(matches!(alice.ask_reply(&network, nonce), AnswerContent::Reply { .. }));
-    assert_eq!(bob.ask_reply(&network, nonce), AnswerContent::Pending);
-    assert_eq!(bob.ask_reply(&network, 12_345), AnswerContent::Pending);
-    assert_eq!(alice.ask_reply(&network, 12_345), AnswerContent::Pending);
-    let nowhere = alice.ask_contract(&network, ContractId([3; 32]), vec![KEEP]);
-    assert_eq!(nowhere, AnswerContent::Refused(QueryRefusal::NotFound));
+    let node = network.worker();
+    let serving = node.tee().serving().unwrap();
+    // An answer's content, and the length of its bytes as everybody on the way sees them.
+    let answer = |account: &mut Account, request| {
+        let query = account.query(node, request);
+        let plaintext = account.sign_query(&network, query).encode();
+        let (answer, body) = try_ask_sealed(&network, node, &serving, &plaintext).unwrap();
+        (answer.content, body.len())
+    };
+    let of = |contract, payload| QueryRequest::Contract { contract, payload };
+    let missing = answer(&mut bob, of(ContractId([3; 32]), vec![KEEP]));
+    assert_eq!(missing.0, AnswerContent::Refused(QueryRefusal::NotFound));
+    for (what, request) in [
+        ("another missing contract", of(ContractId([0; 32]), vec![KEEP])),
+        ("data that the contract denies", of(contract, vec![DENY])),
+        ("the reply to another's command", QueryRequest::Reply { nonce }),
+        ("the reply to nobody's command", QueryRequest::Reply { nonce: 12_345 }),
+    ] {
+        assert_eq!(answer(&mut bob, request), missing, "{what}");
+    }
+    // To whom it belongs it is there, and what he does not have is refused to him in the same way.
+    assert!(matches!(answer(&mut alice, QueryRequest::Reply { nonce }).0, AnswerContent::Reply { .. }));
+    assert_eq!(answer(&mut alice, QueryRequest::Reply { nonce: 12_345 }), missing);
+    assert_eq!(answer(&mut bob, of(contract, vec![KEEP])).0, AnswerContent::Output(vec![KEEP, 5]));
+}
+
+/// Of everything that an account has sent, only what was executed and is not final yet is said to wait.
+#[test]
+fn only_its_sender_is_told_that_a_command_waits_to_become_final() {
+    let (mut network, mut alice, contract) = scene(57);
+    let mut bob = Account::new(2);
+    let nonce = alice.push(&mut network, contract, vec![KEEP, 6]);
+    let nothing = AnswerContent::Refused(QueryRefusal::NotFound);
+    assert_eq!(alice.ask_reply(&network, nonce), nothing, "no worker has seen it");
+    let (mut waited, mut told) = (0, false);
+    for _ in 0..40 {
+        network.step();
+        match alice.ask_reply(&network, nonce) {
+            AnswerContent::Reply { .. } => told = true,
+            AnswerContent::Pending => waited += 1,
+            other => assert_eq!((other, waited), (nothing.clone(), 0), "it waits until it is final"),
+        }
+        assert_eq!(bob.ask_reply(&network, nonce), nothing, "nobody else learns that there is something");
+        if told {
+            break;
+        }
+    }
+    assert!(told && waited > 0, "it was executed before it was final: {waited}");
+}
+
+/// A stranger can have a copy of a command refused that was not executed: it waits for nobody.
+#[test]
+fn a_refused_copy_is_not_said_to_be_a_command_that_was_executed() {
+    let (mut network, mut alice, contract) = scene(58);
+    // All that the sender is told until there is a reply, and its outcome.
+    let watch = |network: &mut Network, alice: &mut Account, nonce: u64| {
+        let mut told = Vec::new();
+        for _ in 0..40 {
+            network.step();
+            match alice.ask_reply(network, nonce) {
+                AnswerContent::Reply { reply, .. } => return (told, reply.outcome),
+                other => told.push(other),
+            }
+        }
+        panic!("no reply: {told:?}");
+    };
+    let call = alice.call(&network, contract, vec![KEEP, 6]);
+    let nonce = call.nonce;
+    let envelope = alice.seal(&network, call);
+    network.chain.push(GasClass::Large, AccountId([9; 32]), envelope);
+    let (told, outcome) = watch(&mut network, &mut alice, nonce);
+    assert_eq!(outcome, Outcome::Failed(Failure::WrongClass));
+    assert!(
+        !told.is_empty() && told.iter().all(|told| *told == AnswerContent::Refused(QueryRefusal::NotFound)),
+        "{told:?}"
+    );
+    // The same way of a command that is executed leads over the other answer.
+    let nonce = alice.push(&mut network, contract, vec![KEEP, 7]);
+    let (told, outcome) = watch(&mut network, &mut alice, nonce);
+    assert_eq!(outcome, Outcome::Returned(Vec::new()));
+    assert!(told.contains(&AnswerContent::Pending), "{told:?}");
 }
 
 #[test]

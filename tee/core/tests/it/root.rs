@@ -12,12 +12,11 @@ use phala_crypto::{
     Secret,
 };
 use phala_protocol::{
-    attestation::encryption_key_hash,
     chain_state::{next_epoch_era, ClusterRecord, RootRecord, WorkerRecord},
     domain,
     hash::blake2_256,
     ids::BlockNumber,
-    keys::{share_list_hash, Evaluation, KeyAnswer, KeyGrant, KeyPurpose, PrfInput},
+    keys::{answer_key_hash, share_list_hash, Evaluation, KeyAnswer, KeyGrant, KeyPurpose, PrfInput},
     relay::KeyInquiry,
     ClusterId, Epoch, Hash, WorkerId,
 };
@@ -68,6 +67,20 @@ impl PlayedRoot {
         }
     }
 
+    /// A root that gatekeepers made together: all their shares, by index from 1.
+    pub fn of(root: &RootRecord, shares: &[[u8; 32]]) -> Self {
+        let share = |(index, scalar): (u16, &[u8; 32])| KeyShare::from_bytes(index, &Secret::new(*scalar)).unwrap();
+        let played = Self {
+            era: root.era,
+            threshold: root.threshold,
+            shares: (1..).zip(shares).map(share).collect(),
+            seats: root.seats.clone(),
+            silent: BTreeSet::new(),
+        };
+        assert_eq!(played.record(), *root, "these are not its shares");
+        played
+    }
+
     fn points(&self) -> Vec<[u8; 32]> {
         self.shares.iter().map(|share| share.public_share().to_bytes()).collect()
     }
@@ -94,7 +107,7 @@ impl PlayedRoot {
         let payload = request.signing_payload();
         let position = self.seats.iter().position(|seat| *seat == request.gatekeeper)?;
         let share = &self.shares[position];
-        let (worker, cluster) = (facts.worker.as_ref()?, facts.cluster.as_ref()?);
+        let cluster = facts.worker.as_ref().and(facts.cluster.as_ref())?;
         let known = [&facts.root, &facts.next_root].into_iter().flatten().any(|root| *root == self.record());
         let coming = next_epoch_era(facts.root.as_ref(), facts.next_root.as_ref())?;
         let may = known
@@ -103,7 +116,7 @@ impl PlayedRoot {
             && request.era == self.era
             && cluster.era_of(request.epoch, coming) == Some(self.era)
             && cluster.replicas.contains(&request.worker)
-            && encryption_key_hash(&signed.encryption_key) == worker.encryption_key
+            && answer_key_hash(&signed.public_key) == request.answer_key
             && ed25519::verify(&request.worker.0, &payload, &signed.signature).is_ok();
         let purposes = KeyPurpose::ALL.into_iter();
         let purposes: Vec<_> =
@@ -131,7 +144,7 @@ impl PlayedRoot {
             half.copy_from_slice(&blake2_256(&("INSECURE entropy", payload, number as u32, &grant).encode()));
         }
         let info = [domain::KEY_ANSWER.as_bytes(), &facts.genesis].concat();
-        let recipient = EncapsulationKey::from_bytes(&signed.encryption_key).ok()?;
+        let recipient = EncapsulationKey::from_bytes(&signed.public_key).ok()?;
         let (encapsulated, context) = hpke::setup_sender(&recipient, &info, &entropy);
         let (body, _) = context.seal(&payload, &grant).ok()?;
         Some(KeyAnswer { encapsulated: encapsulated.to_vec(), body })

@@ -10,13 +10,14 @@ use phala_protocol::{
     call::{Call, CallPurpose},
     gas::GasClass,
     limits::{MAX_SESSIONS_PER_ACCOUNT, SESSION_WINDOW},
-    query::AnswerContent,
+    query::{AnswerContent, QueryRefusal},
     result::{Failure, Outcome, Reply},
     AccountId, ClusterId, ContractId,
 };
 
 const STRANGER: AccountId = AccountId([9; 32]);
 const EXECUTED: Outcome = Outcome::Returned(Vec::new());
+const NOTHING: AnswerContent = AnswerContent::Refused(QueryRefusal::NotFound);
 
 struct Scene {
     network: Network,
@@ -71,7 +72,7 @@ impl Scene {
                 assert_eq!(self.kept(), AnswerContent::Output(vec![KEEP, 200, number as u8]));
                 true
             }
-            AnswerContent::Pending => false,
+            AnswerContent::Refused(QueryRefusal::NotFound) => false,
             other => panic!("{other:?}"),
         }
     }
@@ -122,7 +123,7 @@ fn a_session_commands_once_each_and_finds_its_replies() {
     }
     scene.network.settle();
     assert_eq!(scene.reply(first.nonce).sequence, places[0]);
-    assert_eq!(scene.alice.ask_reply(&scene.network, fourth.nonce), AnswerContent::Pending);
+    assert_eq!(scene.alice.ask_reply(&scene.network, fourth.nonce), NOTHING);
     assert_eq!(scene.kept(), AnswerContent::Output(vec![KEEP, 3]));
     // The tag of the refused copy of the first call was not used up by it.
     assert!(scene.executes(&session, 9));
@@ -165,7 +166,7 @@ fn what_a_stranger_makes_of_a_command_uses_up_neither_tag_nor_nonce() {
         scene.push(envelope);
     }
     scene.network.settle();
-    assert_eq!(scene.alice.ask_reply(&scene.network, call.nonce), AnswerContent::Pending);
+    assert_eq!(scene.alice.ask_reply(&scene.network, call.nonce), NOTHING);
     // In a wrapper that was not asked for.
     scene.network.chain.push(GasClass::Medium, STRANGER, good.clone());
     scene.network.settle();
@@ -269,6 +270,6 @@ fn a_constructor_does_not_open_a_session() {
     let (init, session) = scene.alice.open_session(&scene.network, call, 1);
     scene.network.chain.instantiate(scene.alice.id(), uploaded, contract, init);
     scene.network.settle();
-    assert_eq!(scene.alice.ask_reply(&scene.network, nonce), AnswerContent::Pending);
+    assert_eq!(scene.alice.ask_reply(&scene.network, nonce), NOTHING);
     assert!(!scene.executes(&session, 1));
 }

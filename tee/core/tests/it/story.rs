@@ -5,7 +5,7 @@ use codec::Encode;
 use phala_core::Notice;
 use phala_crypto::merkle;
 use phala_protocol::{
-    query::AnswerContent,
+    query::{AnswerContent, QueryRefusal},
     result::{reply_leaf, Outcome},
 };
 
@@ -18,7 +18,8 @@ fn sealed_call_becomes_final_and_its_reply_is_proved() {
     assert_eq!((alice.balance(&network, token), bob.balance(&network, token)), (1_000, 0));
 
     let nonce = alice.push(&mut network, token, ("transfer", (bob.id(), 30u128)).encode());
-    assert_eq!(alice.ask_reply(&network, nonce), AnswerContent::Pending, "not even in a block");
+    let nothing = AnswerContent::Refused(QueryRefusal::NotFound);
+    assert_eq!(alice.ask_reply(&network, nonce), nothing, "not even in a block");
     network.settle();
     assert_eq!((alice.balance(&network, token), bob.balance(&network, token)), (970, 30));
 
@@ -41,7 +42,7 @@ fn sealed_call_becomes_final_and_its_reply_is_proved() {
     let altered = reply_leaf(&salt, &altered);
     assert!(merkle::verify(&on_chain.result.replies_root, index, count, &altered, &path).is_err());
 
-    assert_eq!(bob.ask_reply(&network, nonce), AnswerContent::Pending, "the reply is its account's alone");
+    assert_eq!(bob.ask_reply(&network, nonce), nothing, "the reply is its account's alone");
     let notices = &network.worker().notices;
     assert!(notices.contains(&Notice::EpochKeys { cluster: CLUSTER, epoch: 1 }));
     let block = result.boundary.block;

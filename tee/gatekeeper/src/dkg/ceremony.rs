@@ -582,7 +582,7 @@ impl Ceremony {
 
 /// The stream of one key in one attempt. It binds the elected seats too: a fork that elects others, or more of them, would otherwise
 /// draw a longer polynomial from the same stream, whose next coefficient is this one's nonce.
-fn stream(
+pub(super) fn stream(
     key: KeyKind,
     seed: &Secret<[u8; 32]>,
     genesis: &Hash,

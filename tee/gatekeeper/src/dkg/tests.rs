@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 mod beacon;
+mod derivations;
 mod disputes;
 
 use super::*;

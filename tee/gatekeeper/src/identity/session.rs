@@ -286,7 +286,7 @@ impl<G: Signs> Sessions<G> {
         let id = SigningSession { scheme: G::SCHEME, sharing, item: *item, attempt };
         let coordinator = self.holders.get(id.coordinator(self.holders.len())).copied().unwrap_or(own);
         self.commitments = self.commitments.wrapping_add(1);
-        let entropy = kdf::derive_for(entropy, domain::IDENTITY_SIGNING, &(id, own, self.commitments));
+        let entropy = own_entropy(entropy, &id, own, self.commitments);
         let (nonces, commitments) = session.signer.commit(entropy)?;
         let lead = (coordinator == own).then(|| {
             let commitments = BTreeMap::from([(own, commitments)]);
@@ -508,6 +508,11 @@ fn speaks_for_itself(from: u16, named: u16) -> Result<(), SigningFault> {
     } else {
         Err(SigningFault::SpeaksForAnother { from, named })
     }
+}
+
+/// Entropy of the nonces that holder `own` commits to in one attempt, its `commitments`-th in this process.
+fn own_entropy(entropy: &Secret<[u8; 32]>, id: &SigningSession, own: u16, commitments: u64) -> Secret<[u8; 32]> {
+    kdf::derive_for(entropy, domain::IDENTITY_SIGNING, &(id, own, commitments))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The limits that `/v1/info` states are the ones that hold.
+//! The limits that `/v1/info` states are the ones that hold, and that of core dumps.
 
 use crate::{
     http::{ask, exchange, parse, refusal},
@@ -57,4 +57,20 @@ fn limits_of_body_rate_and_origin_hold_and_are_stated() {
     std::thread::sleep(Duration::from_secs(1));
     assert_eq!(ask(worker.public, "GET", "/v1/info", &[], b"").status, 200, "and it passes");
     assert!(worker.is_unharmed());
+}
+
+#[test]
+fn a_tee_that_crashes_leaves_no_core_dump() {
+    let core = |process: &str| -> [String; 2] {
+        let limits = std::fs::read_to_string(format!("/proc/{process}/limits")).unwrap();
+        let line = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+        let words: Vec<&str> = line.split_whitespace().collect();
+        [words[4].to_owned(), words[5].to_owned()]
+    };
+    let own = core("self");
+    let worker = Worker::start(&[]);
+    // One byte: no file, and no pipe to a program either. Whoever starts with none at all cannot raise it to that.
+    let found = core(&worker.id().to_string());
+    assert!(found == ["1", "1"] || (own[1] == "0" && found[0] == "0"), "{found:?}");
+    assert_ne!(own, ["1", "1"], "then a worker that forbids nothing would pass");
 }

@@ -63,6 +63,11 @@ impl Worker {
         Self { child, public: addresses[0], operator: addresses[1], log, _folder: folder }
     }
 
+    /// The process's id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// It is the process that was started, and nothing in it gave up.
     pub fn is_unharmed(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none() && !self.log.lock().unwrap().contains("panicked")

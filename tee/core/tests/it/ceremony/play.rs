@@ -33,7 +33,7 @@ use phala_protocol::{
     chain_state::{AllowedMeasurement, ClusterRecord, RootRecord, WorkerRecord},
     finality::GenesisAnchor,
     ids::BlockNumber,
-    keys::{KeyAnswer, KeyPurpose, KeyRequest, SignedKeyRequest},
+    keys::{answer_key_hash, KeyAnswer, KeyPurpose, KeyRequest, SignedKeyRequest},
     relay::{Delivery, KeyInquiry, Outgoing, PlacedAttachment},
     storage, AccountId, Epoch, Hash, WorkerId,
 };
@@ -67,7 +67,8 @@ impl Node {
 /// A worker that asks for keys.
 pub struct Asker {
     identity: IdentityKey,
-    receiving: DecapsulationKey,
+    /// What answers are sealed to.
+    answers: DecapsulationKey,
     registration: Registration,
     evidence: Vec<u8>,
 }
@@ -173,6 +174,22 @@ impl Play {
         let node = &mut self.nodes[index];
         node.tee = None;
         node.tee = Some(Tee::start(node.settings.clone(), &anchor, node.machine.clone()).unwrap());
+    }
+
+    /// Another machine takes the place of a gatekeeper's, under the same operator, and has nothing of what that one kept.
+    pub fn replace(&mut self, index: usize, machine: Arc<MemoryMachine>) {
+        let settings = self.nodes[index].settings.clone();
+        self.nodes[index] = Node { tee: None, machine, notices: Vec::new(), settings };
+        self.restart(index);
+    }
+
+    /// Lists a measurement for gatekeepers from the next block on. It counts from block `not_before` on.
+    pub fn list(&mut self, measurement: &Hash, not_before: BlockNumber) {
+        let (source, role, version) = ([1; 32], Some(Role::Gatekeeper), Version(0, 2, 0));
+        let listing = Listing { source, version, role, not_before, sunset: None };
+        let listed = AllowedMeasurement { source, listed_at: self.number(), not_before, sunset: None };
+        self.changes.insert(storage::measurement_key(measurement), Some(listed.encode()));
+        self.changes.insert(storage::listing_key(measurement), Some(listing.encode()));
     }
 
     /// Number of the block under construction.
@@ -327,6 +344,17 @@ impl Play {
         delivery
     }
 
+    /// From here on the chain is one that goes on otherwise after `block`, and whose authorities are those of that time.
+    pub fn fork(&mut self, block: BlockNumber) {
+        self.blocks = self.blocks.branch(block);
+        self.changes.clear();
+    }
+
+    /// The chain's authorities hand over to others.
+    pub fn replace_authorities(&mut self) {
+        self.blocks.build_set_change(3);
+    }
+
     /// Shows a gatekeeper the chain as it was at `block`.
     pub fn show(&mut self, index: usize, block: BlockNumber) {
         let delivery = self.proved(index, block);
@@ -384,11 +412,13 @@ impl Play {
 
     /// Without the checks of evidence; gatekeepers make those.
     fn register(&mut self, registration: &Registration) {
+        let is_its = |node: &&Node| node.tee.as_ref().is_some_and(|tee| tee.identity() == registration.identity);
+        let machine = self.nodes.iter().find(is_its).map(|node| node.machine.measurement());
         let record = WorkerRecord {
             role: registration.role,
             operator: registration.operator,
             encryption_key: registration.encryption_key,
-            measurement: self.measurement,
+            measurement: machine.unwrap_or(self.measurement),
             hardware: [0; 32],
             assurance: Assurance::Simulated,
             registered_at: self.number(),
@@ -452,12 +482,13 @@ impl Play {
             era,
             epoch,
             nonce: [self.nonce; 32],
+            answer_key: answer_key_hash(asker.answers.public_key()),
         };
         let payload = request.signing_payload();
         let signature = asker.identity.sign(&payload);
-        let encryption_key = asker.receiving.public_key().to_vec();
+        let public_key = asker.answers.public_key().to_vec();
         let inquiry = KeyInquiry {
-            request: SignedKeyRequest { request, encryption_key, signature },
+            request: SignedKeyRequest { request, public_key, signature },
             registration: asker.registration,
             evidence: asker.evidence.clone(),
             collateral: self.nodes[0].machine.collateral(),
@@ -479,17 +510,34 @@ impl Play {
         panic!("the gatekeeper says nothing");
     }
 
+    /// What three of the gatekeepers give a worker of an epoch, of the root of an era.
+    pub fn keys(&mut self, asker: &Asker, era: u32, epoch: Epoch) -> Result<BTreeMap<KeyPurpose, [u8; 32]>, Refusal> {
+        let recorded = [&self.roots.0, &self.roots.1].into_iter().flatten().find(|root| root.era == era).cloned();
+        let (root, mut grants) = (recorded.unwrap(), Grants::default());
+        for index in 1..GATEKEEPERS {
+            let (request, answer) = self.answered(asker, index, era, epoch)?;
+            grants.add(open_grant(&asker.answers, &request, &root, &answer).unwrap());
+        }
+        let key = |purpose| Some((purpose, *grants.key(root.threshold, purpose)?.expose()));
+        Ok(KeyPurpose::ALL.into_iter().filter_map(key).collect())
+    }
+
     /// Whether three of the gatekeepers give the keys of an epoch, and two do not.
     pub fn opens(&mut self, asker: &Asker, era: u32, epoch: Epoch) -> bool {
+        self.opened_by(asker, era, epoch, [1, 2, 3]).is_some()
+    }
+
+    /// The storage key of an epoch, of which each of these gatekeepers gives a part, and of which fewer give nothing.
+    pub fn opened_by(&mut self, asker: &Asker, era: u32, epoch: Epoch, by: [usize; 3]) -> Option<[u8; 32]> {
         let recorded = [&self.roots.0, &self.roots.1].into_iter().flatten().find(|root| root.era == era).cloned();
         let root = recorded.unwrap();
         let mut grants = Grants::default();
-        for index in 1..GATEKEEPERS {
+        for index in by {
             assert!(grants.key(root.threshold, KeyPurpose::Storage).is_none());
             let (request, answer) = self.answered(asker, index, era, epoch).unwrap();
-            grants.add(open_grant(&asker.receiving, &request, &root, &answer).unwrap());
+            grants.add(open_grant(&asker.answers, &request, &root, &answer).unwrap());
         }
-        grants.key(root.threshold, KeyPurpose::Storage).is_some()
+        grants.key(root.threshold, KeyPurpose::Storage).map(|key| *key.expose())
     }
 }
 
@@ -502,19 +550,25 @@ pub fn is_announced(genesis: &Hash, gatekeeper: &WorkerId, beside: &Option<Attac
 impl Asker {
     /// A registered worker.
     pub fn new(play: &mut Play) -> Self {
-        let machine = MemoryMachine::new(77);
-        let identity = IdentityKey::from_seed(&Secret::new([0x77; 32]));
-        let receiving = DecapsulationKey::from_seed(&Secret::new([0x78; 32]));
+        Self::of(play, 0x77)
+    }
+
+    /// The registered worker of this seed.
+    pub fn of(play: &mut Play, seed: u8) -> Self {
+        let machine = MemoryMachine::new(seed.into());
+        let identity = IdentityKey::from_seed(&Secret::new([seed; 32]));
+        let [receiving, answers] =
+            [seed + 1, seed + 2].map(|seed| DecapsulationKey::from_seed(&Secret::new([seed; 32])));
         let registration = Registration {
             role: Role::Worker,
             identity: WorkerId(identity.public()),
             encryption_key: encryption_key_hash(receiving.public_key()),
-            operator: AccountId([0x77; 32]),
+            operator: AccountId([seed; 32]),
             block: 0,
             block_hash: play.blocks.genesis_hash(),
         };
         let evidence = machine.evidence(&registration.report_data(&play.blocks.genesis_hash())).unwrap();
         play.register(&registration);
-        Self { identity, receiving, registration, evidence }
+        Self { identity, answers, registration, evidence }
     }
 }

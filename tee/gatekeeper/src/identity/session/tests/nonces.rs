@@ -204,3 +204,18 @@ fn a_signer_signs_as_the_contract_of_the_item_and_on_its_chain_alone() {
     check::<EdwardsPoint>();
     check::<RistrettoPoint>();
 }
+
+/// `testing/vectors/crypto/derivations.json`, which a second implementation computed.
+#[test]
+fn entropy_of_a_holders_nonces_follows_its_vector() {
+    let file: serde_json::Value =
+        serde_json::from_str(include_str!("../../../../../../testing/vectors/crypto/derivations.json")).unwrap();
+    let cases = file["cases"].as_array().unwrap();
+    let vector = cases.iter().find(|case| case["label"] == domain::IDENTITY_SIGNING.as_str()).unwrap();
+    let bytes = |name: &str| -> [u8; 32] { hex::decode(vector[name].as_str().unwrap()).unwrap().try_into().unwrap() };
+    let count = |first: u8| -> Hash { core::array::from_fn(|index| first + index as u8) };
+    let id = SigningSession { scheme: Scheme::Ristretto255, sharing: count(11), item: count(12), attempt: 3 };
+    let entropy = Secret::new(bytes("secret"));
+    assert_eq!(*own_entropy(&entropy, &id, 2, 4).expose(), bytes("output"));
+    assert_ne!(*own_entropy(&entropy, &id, 2, 5).expose(), bytes("output"));
+}
