@@ -7,7 +7,7 @@
 use crate::{
     anchor, chain_spec,
     disk::{DiskArguments, DiskFailure, Watch},
-    service,
+    service, whole,
 };
 use sc_cli::SubstrateCli;
 use std::{
@@ -195,6 +195,8 @@ fn run_node(mut cli: Cli) -> Result<(), Failure> {
     let disk = Watch::new(&cli.disk, &database, development);
     // Before the database is opened: replaying its log on a full disk would end the process.
     disk.check_room()?;
+    // And before it maps files into memory that end sooner than it believes.
+    whole::check(&database)?;
     // SIGTERM and Ctrl-C end this with `Ok`, which is exit code 0.
     let watch = disk.clone();
     let ended = runner.run_node_until_exit(|config| async move { service::start(config, watch) });

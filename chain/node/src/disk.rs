@@ -70,6 +70,20 @@ pub enum DiskFailure {
         /// What it says.
         reason: String,
     },
+    /// A file of the database does not have a length that the database gives it: see [`crate::whole`].
+    #[error(
+        "database_cut: {file} of the database at {path} has {length} bytes, which the database never gave it: it was cut, or the disk lost \
+         a part of it; put back a copy of the whole folder, or remove the folder (`phala-node purge-chain`) and let the node get the chain \
+         from its peers again"
+    )]
+    Cut {
+        /// The database.
+        path: PathBuf,
+        /// Which of its files.
+        file: String,
+        /// How long that is, in bytes.
+        length: u64,
+    },
 }
 
 /// The watch over one database.

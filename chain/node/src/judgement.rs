@@ -28,6 +28,8 @@ fn told(fault: Fault) -> String {
     match fault {
         Fault::EvidenceShape => "Evidence(Shape)".to_owned(),
         Fault::CollateralShape => "Collateral(Shape)".to_owned(),
+        Fault::UnsupportedEvidence(kind) => format!("Evidence(UnsupportedKind({kind}))"),
+        Fault::UnsupportedCollateral(kind) => format!("Collateral(UnsupportedKind({kind}))"),
         Fault::Evidence(refusal) => format!("Evidence({refusal:?})"),
         Fault::Collateral(refusal) => format!("Collateral({refusal:?})"),
         // Of these the corpus has none.

@@ -14,6 +14,7 @@ mod disk;
 mod judgement;
 mod rpc;
 mod service;
+mod whole;
 
 use std::{error::Error, io::Write, process::ExitCode};
 

@@ -13,10 +13,10 @@
 
 use crate::{Attestation, Runtime, Timestamp};
 use alloc::vec::Vec;
-use codec::{Decode, DecodeAll, Encode};
+use codec::{Decode, Encode};
 use phala_attest::{
-    claimed_model, verify_collateral, verify_evidence, Advisory, Assurance, Collateral, CollateralRefusal, Evidence,
-    Policy, PolicyTerms, Refusal, Root, TcbStatus, TrustAnchor, Vendor, VerifiedReport,
+    claimed_model, decode_collateral, decode_evidence, verify_collateral, verify_evidence, Advisory, Assurance,
+    CollateralRefusal, KindFault, Policy, PolicyTerms, Refusal, Root, TcbStatus, TrustAnchor, Vendor, VerifiedReport,
 };
 use phala_pallet_attestation::{Collaterals, Terms};
 use scale_info::TypeInfo;
@@ -97,6 +97,10 @@ pub enum Fault {
     Collateral(CollateralRefusal),
     /// The evidence is refused.
     Evidence(Refusal),
+    /// The evidence is of this kind, its first byte, which this runtime does not verify.
+    UnsupportedEvidence(u8),
+    /// The collateral is of this kind, its first byte, which this runtime does not verify.
+    UnsupportedCollateral(u8),
 }
 
 /// The verdict that [`Question`] asks for.
@@ -109,10 +113,10 @@ pub fn judge(question: &Question) -> Result<Finding, Fault> {
         Some((root, bytes)) => Some((anchor_of(*root)?, bytes)),
         None => None,
     };
-    let evidence = Evidence::decode_all(&mut &question.evidence[..]).map_err(|_| Fault::EvidenceShape)?;
+    let evidence = decode_evidence(&question.evidence).map_err(|fault| unread(fault, Fault::EvidenceShape))?;
     let (anchor, collateral) = match given {
         Some((anchor, bytes)) => {
-            let raw = Collateral::decode_all(&mut &bytes[..]).map_err(|_| Fault::CollateralShape)?;
+            let raw = decode_collateral(bytes).map_err(|fault| unread(fault, Fault::CollateralShape))?;
             (anchor, verify_collateral(&raw, &anchor, now).map_err(Fault::Collateral)?)
         }
         None => {
@@ -124,6 +128,15 @@ pub fn judge(question: &Question) -> Result<Finding, Fault> {
     let terms = question.terms.unwrap_or_else(Terms::<Runtime>::get);
     let report = verify_evidence(&evidence, &collateral, &Policy { anchor, terms }, now).map_err(Fault::Evidence)?;
     Ok(Finding::from(&report))
+}
+
+/// Why bytes were not read; `shape` if they are malformed.
+fn unread(fault: KindFault, shape: Fault) -> Fault {
+    match fault {
+        KindFault::UnsupportedEvidence(kind) => Fault::UnsupportedEvidence(kind),
+        KindFault::UnsupportedCollateral(kind) => Fault::UnsupportedCollateral(kind),
+        KindFault::Malformed => shape,
+    }
 }
 
 /// The anchor of a root that this chain trusts.
@@ -219,12 +232,21 @@ mod tests {
         let case = unaltered(Kind::SgxV3).remove(0);
         let question = whole(&case);
         on_a_chain(false, || {
-            for evidence in [Vec::new(), vec![0xff; 9], [&question.evidence[..], &[0]].concat()] {
+            for evidence in [Vec::new(), vec![1; 9], [&question.evidence[..], &[0]].concat()] {
                 assert_eq!(judge(&Question { evidence, ..question.clone() }), Err(Fault::EvidenceShape));
             }
-            for bytes in [Vec::new(), vec![0xff; 9], [&case.input.collateral[..], &[0]].concat()] {
+            for bytes in [Vec::new(), vec![0; 9], [&case.input.collateral[..], &[0]].concat()] {
                 let collateral = Some((Root::Intel, bytes));
                 assert_eq!(judge(&Question { collateral, ..question.clone() }), Err(Fault::CollateralShape));
+            }
+            // Another kind is told from what is broken, whatever follows it.
+            for kind in [2, 3, 0xff] {
+                let mut other = question.clone();
+                other.evidence[0] = kind;
+                assert_eq!(judge(&other), Err(Fault::UnsupportedEvidence(kind)));
+                let collateral = Some((Root::Intel, vec![kind; 9]));
+                let other = Question { collateral, ..question.clone() };
+                assert_eq!(judge(&other), Err(Fault::UnsupportedCollateral(kind)));
             }
         });
     }

@@ -1,7 +1,9 @@
-//! A disk that is nearly full, and files that may not grow: the node ends by itself, says why, and goes on afterwards.
+//! A disk that is nearly full, files that may not grow, and files that were cut: the node ends by itself, says why, and goes on afterwards.
 
-use crate::node::{built, output, Node, BINARY};
+use crate::node::{built, free_port, output, Node, BINARY};
 use std::{
+    fs::{self, File},
+    path::Path,
     process::{Command, Stdio},
     time::Duration,
 };
@@ -44,8 +46,37 @@ fn ends_by_itself_when_its_files_may_not_grow_and_goes_on_afterwards() {
     assert_eq!(status.code(), Some(DISK), "{status}: {log}");
     assert!(log.contains("error: database_closed: ") && log.contains("RLIMIT_FSIZE"), "{log}");
 
+    cut_files_are_refused(&chain, folder.path());
     let node = Node::start(&chain, "alice", folder.path(), &[]);
     assert_eq!(node.hash(3), third);
     node.wait_finalised(before + 3, Duration::from_secs(60));
     assert_eq!(node.terminate().code(), Some(0));
+}
+
+/// Every kind of file of the database in `base`, cut in the middle: the node does not start on it, and names it. Each is whole again after.
+fn cut_files_are_refused(chain: &str, base: &Path) {
+    let chains = fs::read_dir(base.join("chains")).unwrap().next().unwrap().unwrap().path();
+    let database = chains.join("paritydb/full");
+    for kind in ["table_", "index_"] {
+        let files = fs::read_dir(&database).unwrap().map(|entry| entry.unwrap());
+        let file = files
+            .filter(|file| file.file_name().to_string_lossy().starts_with(kind) && file.metadata().unwrap().len() > 0)
+            .max_by_key(|file| (file.metadata().unwrap().len(), file.file_name()))
+            .expect("the database has such a file");
+        let whole = fs::read(file.path()).unwrap();
+        File::options().write(true).open(file.path()).unwrap().set_len(whole.len() as u64 / 2 + 1).unwrap();
+        let run = Command::new(BINARY)
+            .args(["--chain", chain, "--alice", "--base-path", base.to_str().unwrap()])
+            .args(["--rpc-port", &free_port().to_string(), "--port", &free_port().to_string()])
+            .args(["--no-prometheus", "--no-telemetry", "--no-mdns"])
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&run.stderr);
+        // A signal would be no exit code at all.
+        assert_eq!(run.status.code(), Some(DISK), "{}: {said}", run.status);
+        let why = said.lines().find(|line| line.starts_with("error: database_cut: ")).expect("it says why");
+        assert!(why.contains(&*file.file_name().to_string_lossy()) && why.contains("purge-chain"), "{said}");
+        fs::write(file.path(), whole).unwrap();
+    }
 }

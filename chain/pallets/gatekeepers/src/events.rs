@@ -303,5 +303,13 @@ mod events {
             /// Its last attempt.
             attempt: u32,
         },
+        /// A root is retired: another answers, and no cluster needs it. By the chain's rules its gatekeepers give no keys of it any more; one
+        /// follows once it has seen this block, which hosts that withhold blocks can put off.
+        RootRetired {
+            /// Its era.
+            era: u32,
+            /// The seats that it had; one, where a single gatekeeper made it.
+            seats: u32,
+        },
     }
 }

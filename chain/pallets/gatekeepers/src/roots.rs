@@ -2,7 +2,8 @@
 //!
 //! A root waits for the policy's delay, within which governance cancels it. Then it becomes `Attestation::NextRoot`, which TEEs read:
 //! the keys of every cluster's next epoch are its, and both it and the root that answers give keys. When no cluster needs that one any
-//! more, it becomes `Attestation::Root`. With no cluster that needs a former root, or no former root, the delay's end is the end of it.
+//! more, it becomes `Attestation::Root`, and an event says that the former one is retired. With no cluster that needs a former root, or no
+//! former root, the delay's end is the end of it.
 //!
 //! Guarantees: `Attestation::Root` is replaced by the root of the next era only, after the policy's delay, and when no cluster needs a
 //! former one; until then both answer, and no third one is begun. Once clusters go over to a root neither governance nor an election
@@ -82,7 +83,8 @@ impl<T: Config> Pallet<T> {
         }
         let root = if begun { attestation::NextRoot::<T>::get() } else { Roots::<T>::get(era) };
         // Without a root before there is nothing to hand over.
-        let at_once = clusters == 0 || !attestation::Root::<T>::exists();
+        let former = attestation::Root::<T>::get();
+        let at_once = clusters == 0 || former.is_none();
         // Nothing undoes a hand-over: it waits until the root can give keys. Governance may cancel it meanwhile.
         let lacks_seats = |root: &RootRecord| {
             let active = |seat: &&WorkerId| attestation::Pallet::<T>::active(seat, Role::Gatekeeper).is_some();
@@ -104,11 +106,12 @@ impl<T: Config> Pallet<T> {
             Self::drop_next(era);
         } else if at_once {
             Next::<T>::kill();
-            if let Some(former) = era.checked_sub(1) {
-                Roots::<T>::remove(former);
-            }
             T::Beacon::active(era);
             Self::deposit_event(Event::RootActive { era });
+            if let Some(RootRecord { era, seats, .. }) = former {
+                Roots::<T>::remove(era);
+                Self::deposit_event(Event::RootRetired { era, seats: seats.len() as u32 });
+            }
             return <T as Config>::WeightInfo::activate().saturating_add(Self::hand_identities_over());
         } else {
             T::Clusters::hand_over();

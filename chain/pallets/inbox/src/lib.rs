@@ -9,6 +9,7 @@
 //! with the time it stays high ([`phala_protocol::gas`]). No call does work that grows with what others left here: a result
 //! forgets at most [`FORGOTTEN_PER_RESULT`] of the chain's messages that it covers and a new one at most
 //! [`FORGOTTEN_PER_MESSAGE`], so that what waits to be forgotten never outgrows what a full inbox holds.
+//! What a push reads and writes of state does not depend on how many messages it has (see the module `tail`).
 //! Anyone who pays controls the messages; this pallet checks their public header and never opens them. What waits when governance closes a
 //! cluster for good stays here without an answer, and shows what was asked of it; its fee is not given back, for it paid the taking.
 //! Does not: judge results (the contracts pallet does, and calls [`Pallet::acknowledge`]).
@@ -17,6 +18,7 @@
 
 extern crate alloc;
 
+mod tail;
 #[cfg(test)]
 mod tests;
 mod weights;
@@ -28,6 +30,7 @@ use phala_protocol::{
     ids::{BlockNumber, ClusterId, Epoch},
     Hash,
 };
+use tail::Tail;
 
 /// Covered messages of the chain that one final result forgets at most; its weight pays for them.
 pub const FORGOTTEN_PER_RESULT: u32 = 2;
@@ -60,14 +63,12 @@ pub mod pallet {
     };
     use frame_system::pallet_prelude::*;
     use phala_protocol::{
-        chain_state::BoundaryRecord,
-        envelope::{self, EnvelopeKind},
-        gas::{GasClass, Surge, BACKLOG_LIMIT},
+        chain_state::{BoundaryRecord, QueueRecord},
+        gas::GasClass,
         ids::{AccountId, Balance},
-        inbox::{ChainMessage, Head, Item, ItemHeader, ItemKind, ItemOrigin},
+        inbox::{ChainMessage, Head, ItemKind, ItemOrigin},
         limits::{MAX_ENVELOPES_PER_PUSH, MAX_MESSAGE_BYTES},
         result::Boundary,
-        storage::offchain_item_key,
     };
     use sp_runtime::SaturatedConversion;
 
@@ -109,17 +110,9 @@ pub mod pallet {
     #[pallet::storage]
     pub type Boundaries<T> = StorageMap<_, Blake2_128Concat, (ClusterId, BlockNumber), BoundaryRecord>;
 
-    /// The oldest and the newest block in [`Boundaries`], while there is one.
+    /// What waits in each cluster's inbox: its backlog, how dear that has made it, and the oldest and newest block in [`Boundaries`].
     #[pallet::storage]
-    pub type Pending<T> = StorageMap<_, Blake2_128Concat, ClusterId, (BlockNumber, BlockNumber)>;
-
-    /// Public gas of the items that no final result covers yet.
-    #[pallet::storage]
-    pub type Backlog<T> = StorageMap<_, Blake2_128Concat, ClusterId, u64, ValueQuery>;
-
-    /// How dear each cluster's inbox has become, as of the block that last changed its backlog.
-    #[pallet::storage]
-    pub type Surges<T> = StorageMap<_, Blake2_128Concat, ClusterId, Surge, ValueQuery>;
+    pub type Queues<T> = StorageMap<_, Blake2_128Concat, ClusterId, QueueRecord, ValueQuery>;
 
     /// The chain's own messages, by cluster and sequence: SCALE of an inbox item. All that no final result covers yet are here; of
     /// the ones that are covered, those that nobody has forgotten yet.
@@ -219,14 +212,17 @@ pub mod pallet {
             // Scheduled and referendum calls run outside extrinsics: their items would stand in no block body.
             ensure!(frame_system::Pallet::<T>::extrinsic_index().is_some(), Error::<T>::NotAnExtrinsic);
             ensure!(!envelopes.is_empty(), Error::<T>::Empty);
-            let mut allowed = max_fee;
+            let origin = ItemOrigin::Account(AccountId(who.clone().into()));
+            let mut tail = Tail::<T>::of(cluster)?;
+            let mut total: Balance = 0;
             for envelope in envelopes {
-                Self::check_envelope(cluster, &envelope)?;
-                let fee = Self::charge(&who, cluster, gas_class, &envelope, allowed)?;
-                allowed = allowed.saturating_sub(fee);
-                let origin = ItemOrigin::Account(AccountId(who.clone().into()));
-                Self::append(cluster, ItemKind::Envelope(gas_class), origin, fee, envelope.into_inner())?;
+                let fee = tail.fee(gas_class, tail.check(&envelope)?);
+                total = total.saturating_add(fee);
+                ensure!(total <= max_fee, Error::<T>::FeeOverMax);
+                tail.append(ItemKind::Envelope(gas_class), origin, fee, envelope.into_inner())?;
             }
+            Self::charge(&who, total)?;
+            tail.store();
             Ok(())
         }
     }
@@ -242,11 +238,14 @@ pub mod pallet {
             message: &ChainMessage,
             max_fee: Balance,
         ) -> Result<u64, DispatchError> {
-            Self::check_envelope(cluster, envelope)?;
+            let mut tail = Tail::<T>::of(cluster)?;
+            let fee = tail.fee(gas_class, tail.check(envelope)?);
             let message = message.encode();
             ensure!(message.len() <= MAX_MESSAGE_BYTES as usize, Error::<T>::TooLong);
-            let fee = Self::charge(who, cluster, gas_class, envelope, max_fee)?;
-            let item = Self::append(cluster, ItemKind::Chain(gas_class), ItemOrigin::ContractsPallet, fee, message)?;
+            ensure!(fee <= max_fee, Error::<T>::FeeOverMax);
+            let item = tail.append(ItemKind::Chain(gas_class), ItemOrigin::ContractsPallet, fee, message)?;
+            Self::charge(who, fee)?;
+            tail.store();
             let sequence = item.header.sequence;
             let mut queue = ChainQueues::<T>::get(cluster);
             ChainItems::<T>::insert(cluster, sequence, item.encode());
@@ -257,10 +256,9 @@ pub mod pallet {
             Ok(sequence)
         }
 
-        /// The surge of a cluster's price in this block.
-        pub fn surge(cluster: ClusterId) -> Surge {
-            let now: BlockNumber = frame_system::Pallet::<T>::block_number().saturated_into();
-            Surges::<T>::get(cluster).advanced(Backlog::<T>::get(cluster), now)
+        /// What waits in a cluster's inbox, and how dear it is in this block.
+        pub fn queue(cluster: ClusterId) -> QueueRecord {
+            Queues::<T>::get(cluster).at(Self::now())
         }
 
         /// The head of a cluster's inbox.
@@ -279,26 +277,27 @@ pub mod pallet {
 
         /// The oldest boundary that no final result covers.
         pub fn oldest_boundary(cluster: ClusterId) -> Option<Boundary> {
-            Pending::<T>::get(cluster).and_then(|(oldest, _)| Self::boundary(cluster, oldest))
+            Queues::<T>::get(cluster).waiting.and_then(|(oldest, _)| Self::boundary(cluster, oldest))
         }
 
         /// Forgets the oldest boundary, which a final result now covers, and up to [`FORGOTTEN_PER_RESULT`] of the chain's messages
         /// that results cover. Returns whether it was the oldest.
         pub fn acknowledge(cluster: ClusterId, block: BlockNumber) -> bool {
-            let Some((oldest, newest)) = Pending::<T>::get(cluster) else { return false };
+            let queue = Self::queue(cluster);
+            let Some((oldest, newest)) = queue.waiting else { return false };
             if oldest != block {
                 return false;
             }
             let Some(record) = Boundaries::<T>::take((cluster, block)) else { return false };
-            Self::set_backlog(cluster, Backlog::<T>::get(cluster).saturating_sub(record.gas));
-            match record.next {
-                Some(next) => Pending::<T>::insert(cluster, (next, newest)),
-                None => Pending::<T>::remove(cluster),
-            }
-            let mut queue = ChainQueues::<T>::get(cluster);
-            queue.covered = record.head.count;
-            Self::forget_covered(cluster, &mut queue, FORGOTTEN_PER_RESULT);
-            ChainQueues::<T>::insert(cluster, queue);
+            let waiting = record.next.map(|next| (next, newest));
+            Queues::<T>::insert(
+                cluster,
+                QueueRecord { backlog: queue.backlog.saturating_sub(record.gas), waiting, ..queue },
+            );
+            let mut messages = ChainQueues::<T>::get(cluster);
+            messages.covered = record.head.count;
+            Self::forget_covered(cluster, &mut messages, FORGOTTEN_PER_RESULT);
+            ChainQueues::<T>::insert(cluster, messages);
             Self::deposit_event(Event::Acknowledged { cluster, block, count: record.head.count });
             true
         }
@@ -316,86 +315,15 @@ pub mod pallet {
             }
         }
 
-        /// The only writer of the backlog: the price moves on by what the backlog was until now before it changes.
-        fn set_backlog(cluster: ClusterId, gas: u64) {
-            Surges::<T>::insert(cluster, Self::surge(cluster));
-            Backlog::<T>::insert(cluster, gas);
+        /// The number of this block.
+        pub(crate) fn now() -> BlockNumber {
+            frame_system::Pallet::<T>::block_number().saturated_into()
         }
 
-        fn check_envelope(cluster: ClusterId, envelope: &[u8]) -> DispatchResult {
-            let header = envelope::decode_header(envelope).map_err(|_| Error::<T>::Malformed)?;
-            ensure!(!T::Clusters::is_closed(cluster), Error::<T>::Closed);
-            let open = T::Clusters::open_epoch(cluster).ok_or(Error::<T>::NotOpen)?;
-            ensure!(header.cluster == cluster, Error::<T>::WrongCluster);
-            ensure!(header.epoch == open, Error::<T>::WrongEpoch);
-            Ok(())
-        }
-
-        fn charge(
-            who: &T::AccountId,
-            cluster: ClusterId,
-            gas_class: GasClass,
-            envelope: &[u8],
-            max_fee: Balance,
-        ) -> Result<Balance, DispatchError> {
-            let kind = envelope::decode_header(envelope).map_err(|_| Error::<T>::Malformed)?.kind;
-            let opening = match kind {
-                EnvelopeKind::Call | EnvelopeKind::SessionOpen => T::OpeningPrice::get(),
-                EnvelopeKind::SessionCommand => T::SessionOpeningPrice::get(),
-            };
-            let openings = opening.saturating_mul(T::Clusters::replicas(cluster).max(1).into());
-            let price = Self::surge(cluster).price(gas_class, Backlog::<T>::get(cluster));
-            let fee = price.saturating_add(openings);
-            ensure!(fee <= max_fee, Error::<T>::FeeOverMax);
+        /// All that a push puts into an inbox is paid in one transfer.
+        fn charge(who: &T::AccountId, fee: Balance) -> DispatchResult {
             T::Currency::transfer(who, &T::FeeReceiver::get(), fee, Preservation::Preserve)?;
-            Ok(fee)
-        }
-
-        fn append(
-            cluster: ClusterId,
-            kind: ItemKind,
-            origin: ItemOrigin,
-            fee: Balance,
-            message: Vec<u8>,
-        ) -> Result<Item, DispatchError> {
-            let backlog = Backlog::<T>::get(cluster).saturating_add(kind.gas_class().gas());
-            ensure!(backlog <= BACKLOG_LIMIT, Error::<T>::Busy);
-            let head = Self::head(cluster);
-            let block: BlockNumber = frame_system::Pallet::<T>::block_number().saturated_into();
-            let header = ItemHeader {
-                kind,
-                origin,
-                sequence: head.count,
-                block,
-                time_ms: pallet_timestamp::Pallet::<T>::get(),
-                fee,
-            };
-            let next = head.pushed(&header, &message).ok_or(Error::<T>::Overflow)?;
-            Heads::<T>::insert(cluster, next);
-            Self::set_backlog(cluster, backlog);
-            Self::extend_boundary(cluster, block, next, kind.gas_class().gas());
-            let item = Item { previous: head.link, header, message };
-            sp_io::offchain_index::set(&offchain_item_key(cluster, header.sequence, &next.link), &item.encode());
-            Self::deposit_event(Event::Pushed { cluster, sequence: header.sequence, link: next.link, fee });
-            Ok(item)
-        }
-
-        fn extend_boundary(cluster: ClusterId, block: BlockNumber, head: Head, gas: u64) {
-            let record = Boundaries::<T>::get((cluster, block));
-            let total = record.map_or(0, |record| record.gas).saturating_add(gas);
-            Boundaries::<T>::insert((cluster, block), BoundaryRecord { head, gas: total, next: None });
-            match Pending::<T>::get(cluster) {
-                None => Pending::<T>::insert(cluster, (block, block)),
-                Some((oldest, newest)) if newest != block => {
-                    Boundaries::<T>::mutate((cluster, newest), |record| {
-                        if let Some(record) = record {
-                            record.next = Some(block);
-                        }
-                    });
-                    Pending::<T>::insert(cluster, (oldest, block));
-                }
-                Some(_) => {}
-            }
+            Ok(())
         }
     }
 }

@@ -2,8 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 use crate::{
-    self as pallet_inbox, pallet::Messages, Backlog, Boundaries, ChainItems, ChainOrder, Clusters, Error, Heads,
-    Pending,
+    self as pallet_inbox, pallet::Messages, Boundaries, ChainItems, ChainOrder, Clusters, Error, Heads, Queues,
 };
 use codec::{Decode, Encode};
 use frame_support::{assert_noop, assert_ok, parameter_types, BoundedVec};
@@ -207,9 +206,8 @@ fn boundaries_are_the_blocks_that_included_items() {
         assert!(Inbox::acknowledge(CLUSTER, 1));
         assert_eq!(Inbox::oldest_boundary(CLUSTER).map(|b| b.block), Some(5));
         assert!(Inbox::acknowledge(CLUSTER, 5));
-        assert_eq!(Pending::<Test>::get(CLUSTER), None);
+        assert_eq!((Queues::<Test>::get(CLUSTER).waiting, Queues::<Test>::get(CLUSTER).backlog), (None, 0));
         assert_eq!(Boundaries::<Test>::iter().count(), 0);
-        assert_eq!(Backlog::<Test>::get(CLUSTER), 0);
     });
 }
 
@@ -287,22 +285,74 @@ fn a_queue_that_stays_full_becomes_exponentially_dearer_and_cheap_again_when_it_
         for _ in 0..19 {
             assert_ok!(large());
         }
-        assert_eq!(Inbox::surge(CLUSTER).exponent, 0, "within the block that fills it the price is what it was");
+        assert_eq!(Inbox::queue(CLUSTER).surge.exponent, 0, "within the block that fills it the price is what it was");
         at(41);
-        let backlog = Backlog::<Test>::get(CLUSTER);
+        let backlog = Inbox::queue(CLUSTER).backlog;
         let exact = GasClass::Small.price_at(backlog) as f64 * (40.0 * 0.901 / 8.0_f64).exp();
         let surged = fee() as f64;
         assert!((surged / exact - 1.0).abs() < 0.001, "{surged} is not {exact}");
         at(42);
         assert!(Inbox::acknowledge(CLUSTER, 1));
-        let exponent = Inbox::surge(CLUSTER).exponent;
+        let exponent = Inbox::queue(CLUSTER).surge.exponent;
         assert!(Inbox::acknowledge(CLUSTER, 41));
-        assert_eq!(Inbox::surge(CLUSTER).exponent, exponent, "acknowledging within a block changes no price");
+        assert_eq!(Inbox::queue(CLUSTER).surge.exponent, exponent, "acknowledging within a block changes no price");
         at(42 + exponent / 125_000);
         assert!(fee() > base);
         at(43 + exponent / 125_000 + 1);
         assert!(Inbox::acknowledge(CLUSTER, 42 + exponent / 125_000));
         assert_eq!(fee(), base);
+    });
+}
+
+#[test]
+fn a_batch_is_what_its_envelopes_are_one_by_one_but_for_the_transfers() {
+    let many = 9;
+    let run = |batches: &[core::ops::Range<u8>]| {
+        network().execute_with(|| {
+            // A queue that has become dear, with a block that waits for a result, and an item of this block.
+            for _ in 0..19 {
+                assert_ok!(push_within(vec![envelope(CLUSTER, 3, 0)], GasClass::Large, u128::MAX));
+            }
+            at(41);
+            assert_ok!(push(0));
+            System::reset_events();
+            for batch in batches {
+                let envelopes = batch.clone().map(|fill| envelope(CLUSTER, 3, fill)).collect();
+                assert_ok!(push_within(envelopes, GasClass::Small, u128::MAX));
+            }
+            let pushed = |record: frame_system::EventRecord<RuntimeEvent, _>| match record.event {
+                RuntimeEvent::Inbox(event) => Some(event),
+                _ => None,
+            };
+            let events: Vec<_> = System::events().into_iter().filter_map(pushed).collect();
+            let state =
+                (Heads::<Test>::get(CLUSTER), Queues::<Test>::get(CLUSTER), Boundaries::<Test>::get((CLUSTER, 41)));
+            (events, state, Boundaries::<Test>::get((CLUSTER, 1)), Balances::free_balance(&ALICE))
+        })
+    };
+    let one_by_one: Vec<_> = (0..many).map(|place| place..place + 1).collect();
+    let (events, ..) = &run(&one_by_one);
+    assert_eq!(events.len(), usize::from(many));
+    assert_eq!(run(std::slice::from_ref(&(0..many))), run(&one_by_one));
+    assert_eq!(run(&[0..4, 4..many]), run(&one_by_one));
+}
+
+#[test]
+fn a_payer_without_the_funds_for_all_of_a_push_has_pushed_nothing() {
+    network().execute_with(|| {
+        let two = || vec![envelope(CLUSTER, 3, 1), envelope(CLUSTER, 3, 2)];
+        // Enough for the first of the two and no more.
+        let left = GasClass::Small.base_price() * 3 / 2;
+        assert_ok!(Balances::force_set_balance(RuntimeOrigin::root(), ALICE, left));
+        System::reset_events();
+        let attempt = || frame_support::storage::with_storage_layer(|| push_within(two(), GasClass::Small, u128::MAX));
+        assert!(matches!(
+            attempt(),
+            Err(sp_runtime::DispatchError::Token(_) | sp_runtime::DispatchError::Arithmetic(_))
+        ));
+        assert_eq!((Heads::<Test>::get(CLUSTER), Balances::free_balance(&ALICE)), (None, left));
+        assert!(System::events().is_empty());
+        assert_ok!(push(1));
     });
 }
 

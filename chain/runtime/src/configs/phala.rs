@@ -130,11 +130,69 @@ impl phala_pallet_egress::Config for Runtime {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::configs::system::RuntimeBlockWeights;
+    use crate::{
+        configs::system::RuntimeBlockWeights, Address, RuntimeCall, Signature, SignedPayload, TxExtension,
+        UncheckedExtrinsic,
+    };
+    use codec::{DecodeAll, Encode};
     use frame_support::dispatch::DispatchClass;
+    use phala_attest::Evidence;
+    use phala_attest_corpus::{unaltered, Kind};
     use phala_pallet_beacon::{Latest, Values, WeightInfo};
     use phala_pallet_contracts::LatestBeacon;
-    use phala_protocol::{beacon::BeaconValue, identities::IdentityRecord};
+    use phala_protocol::{
+        attestation::{Registration, Role},
+        beacon::BeaconValue,
+        identities::IdentityRecord,
+        ids::{AccountId, WorkerId},
+    };
+    use sp_keyring::Sr25519Keyring;
+    use sp_runtime::generic::Era;
+
+    /// `cargo xtask bench attest` knows no runtime: the bytes of a transaction that it adds to a registration's arguments are these.
+    #[test]
+    fn a_signed_registration_has_the_bytes_around_its_arguments_that_the_benchmark_adds() {
+        let alice = Sr25519Keyring::Alice;
+        let case = unaltered(Kind::TdxV5).remove(0);
+        let evidence = Evidence::decode_all(&mut &case.input.evidence[..]).unwrap();
+        let registration = Registration {
+            role: Role::Worker,
+            identity: WorkerId([1; 32]),
+            encryption_key: [2; 32],
+            operator: AccountId(alice.to_account_id().into()),
+            block: 1_000_000,
+            block_hash: [4; 32],
+        };
+        let arguments = registration.encoded_size() + evidence.encoded_size();
+        let evidence = Box::new(evidence);
+        let call =
+            RuntimeCall::Attestation(phala_pallet_attestation::Call::<Runtime>::register { registration, evidence });
+        let extension = TxExtension::new((
+            frame_system::CheckNonZeroSender::new(),
+            frame_system::CheckSpecVersion::new(),
+            frame_system::CheckTxVersion::new(),
+            frame_system::CheckGenesis::new(),
+            frame_system::CheckEra::from(Era::mortal(64, 0)),
+            frame_system::CheckNonce::from(5),
+            frame_system::CheckWeight::new(),
+            pallet_transaction_payment::ChargeTransactionPayment::from(0),
+            frame_metadata_hash_extension::CheckMetadataHash::new(false),
+            frame_system::WeightReclaim::new(),
+        ));
+        let bytes = sp_io::TestExternalities::default().execute_with(|| {
+            // The block that the transaction's era begins with.
+            frame_system::BlockHash::<Runtime>::insert(0, crate::Hash::repeat_byte(1));
+            let payload = SignedPayload::new(call.clone(), extension.clone()).unwrap();
+            let signature = Signature::Sr25519(payload.using_encoded(|bytes| alice.sign(bytes)));
+            let signer = Address::Id(alice.to_account_id());
+            UncheckedExtrinsic::new_signed(call, signer, signature, extension).encode()
+        });
+        assert!(UncheckedExtrinsic::decode_all(&mut &bytes[..]).is_ok());
+        let around = bytes.len() - arguments;
+        let benchmark = include_str!("../../../../testing/bench/attest/src/main.rs");
+        let said = format!("const TRANSACTION_BYTES: usize = {around};");
+        assert!(benchmark.contains(&said), "the benchmark does not say: {said}");
+    }
 
     #[test]
     fn a_value_of_the_beacon_is_due_every_600_blocks_and_every_20_on_a_development_network() {

@@ -358,6 +358,23 @@ fn two_statements_of_which_one_can_be_true_convict_their_seat_also_afterwards() 
 }
 
 #[test]
+fn two_answers_to_one_accuser_and_two_confirmations_convict_as_two_commitments_do() {
+    let answer = |accuser, byte| Statement::Answer { accuser, shares: [[1; 32], [byte; 32]] };
+    let confirm = |byte| Statement::Confirm(Confirmed { beacon: [byte; 32], ..KEYS });
+    let cases = [[answer(1, 1), answer(1, 2), answer(2, 2)], [confirm(1), confirm(2), answer(1, 2)]];
+    for statements in cases {
+        started(4).execute_with(|| {
+            let [first, second, compatible] = statements.map(|statement| signed(4, statement));
+            assert_eq!(report(first, compatible), Err(Error::<Test>::NotEquivocation.into()));
+            assert!(punished().is_empty());
+            assert_ok!(report(first, second));
+            assert_eq!(punished(), [(account(4), Offence::Equivocation)]);
+            assert_eq!(report(second, first), Err(Error::<Test>::Convicted.into()));
+        });
+    }
+}
+
+#[test]
 fn whoever_had_the_seat_pays_and_nobody_keeps_a_convicted_gatekeeper_whatever_was_bound_since() {
     started(5).execute_with(|| {
         let both = |index: u8| [[1; 32], [2; 32]].map(|package| signed(index, Statement::Commit { package }));

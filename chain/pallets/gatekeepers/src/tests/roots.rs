@@ -37,12 +37,45 @@ fn the_former_root_answers_while_a_cluster_is_its() {
     });
 }
 
+/// Roots that the chain said are retired, in that order: era, and seats.
+fn retired() -> Vec<(u32, u32)> {
+    let events = System::events().into_iter();
+    let retired = events.filter_map(|record| match record.event {
+        RuntimeEvent::Gatekeepers(Event::RootRetired { era, seats }) => Some((era, seats)),
+        _ => None,
+    });
+    retired.collect()
+}
+
+#[test]
+fn a_root_is_retired_when_no_cluster_needs_it_any_more_and_not_before() {
+    handing_over(2).execute_with(|| {
+        assert!(retired().is_empty(), "the first root had none before it, and its own answers");
+        FormerClusters::set(1);
+        at(System::block_number() + 1_000);
+        assert!(retired().is_empty(), "one cluster needs it");
+        FormerClusters::set(0);
+        next();
+        assert_eq!((Root::<Test>::get().map(|root| root.era), retired()), (Some(1), vec![(0, 4)]));
+        next();
+        assert_eq!(retired(), [(0, 4)], "it is said once");
+        // A root that is cancelled before it answers was never one to retire, nor is the one that answers on.
+        CurrentPolicy::<Test>::mutate(|policy| policy.delay = 10);
+        assert_ok!(start(1..=4));
+        make_root(1..=4);
+        assert_ok!(Gatekeepers::cancel_next(RuntimeOrigin::root()));
+        at(System::block_number() + 20);
+        assert_eq!(retired(), [(0, 4)]);
+    });
+}
+
 #[test]
 fn a_hand_over_without_a_cluster_is_at_once() {
     handing_over(0).execute_with(|| {
         assert_eq!((Root::<Test>::get(), NextRoot::<Test>::get()), (Some(made(1)), None));
         assert_eq!((Next::<Test>::get(), TimesToldToGoOver::get()), (None, 0));
         assert!(!happened(Event::HandOverBegan { era: 1, clusters: 0 }));
+        assert_eq!(retired(), [(0, 4)]);
     });
 }
 
@@ -66,10 +99,12 @@ fn a_lone_root_hands_over_to_one_of_four_seats() {
         assert_ok!(start(1..=4));
         make_root(1..=4);
         assert_eq!((Root::<Test>::get(), NextRoot::<Test>::get()), (Some(lone), Some(made(1))));
+        assert!(retired().is_empty());
         assert_eq!(Gatekeepers::election(), Election::Open);
         FormerClusters::set(0);
         next();
         assert_eq!((Root::<Test>::get(), NextRoot::<Test>::get()), (Some(made(1)), None));
+        assert_eq!(retired(), [(0, 1)], "the single gatekeeper's");
         assert_eq!(Gatekeepers::election(), Election::Candidates, "the root has more than one seat");
     });
 }

@@ -1,6 +1,7 @@
 //! The real staking pallet, whose elections wait for a ceremony, and whose stakes pay for faults.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+mod early_era;
 mod hand_over;
 mod precedence;
 mod slashes;
@@ -122,7 +123,7 @@ fn at(block: BlockNumber) {
 fn all_say(statement: impl Fn(u8) -> Statement) {
     let CeremonyRecord { era, attempt, seats, .. } = Ceremony::<Runtime>::get().unwrap();
     for (index, seat) in (1u16..).zip(seats) {
-        let number = (1..=5).find(|number| gatekeeper(*number) == seat.gatekeeper).unwrap();
+        let number = (1..=9).find(|number| gatekeeper(*number) == seat.gatekeeper).unwrap();
         let unsigned = SignedStatement { era, attempt, index, statement: statement(number), signature: [0; 64] };
         let genesis: [u8; 32] = System::block_hash(0).into();
         let signature = pair(number).sign(&unsigned.signing_payload(&genesis)).0;

@@ -17,30 +17,30 @@ const REPLICA: u8 = 50;
 const CLUSTERS: u32 = 20;
 
 /// Enters `block`, in the runtime's order of pallets.
-fn enter(block: BlockNumber) {
+pub(super) fn enter(block: BlockNumber) {
     System::set_block_number(block);
     <Contracts as Hooks<BlockNumber>>::on_initialize(block);
     <Gatekeepers as Hooks<BlockNumber>>::on_initialize(block);
     <Beacon as Hooks<BlockNumber>>::on_initialize(block);
 }
 
-fn next() {
+pub(super) fn next() {
     enter(System::block_number() + 1);
 }
 
-fn announce(cluster: ClusterId, era: u32, epoch: u32) -> sp_runtime::DispatchResult {
+pub(super) fn announce(cluster: ClusterId, era: u32, epoch: u32) -> sp_runtime::DispatchResult {
     let (genesis, key): ([u8; 32], _) = (System::block_hash(0).into(), vec![6; PUBLIC_KEY_BYTES]);
     let signature = pair(REPLICA).sign(&announcement_payload(&genesis, cluster, era, epoch, &key)).0;
     let (origin, key) = (RuntimeOrigin::signed(account(6)), key.try_into().unwrap());
     Contracts::announce_key(origin, cluster, era, epoch, key, gatekeeper(REPLICA), signature)
 }
 
-fn clusters() -> impl Iterator<Item = ClusterId> {
+pub(super) fn clusters() -> impl Iterator<Item = ClusterId> {
     (0..CLUSTERS).map(ClusterId)
 }
 
 /// Where the clusters stand, which is the same of each: era of the epoch before, of the open epoch, and that.
-fn stand() -> (u32, u32, u32) {
+pub(super) fn stand() -> (u32, u32, u32) {
     let stands: Vec<_> = clusters()
         .map(|cluster| ClusterRecords::<Runtime>::get(cluster).unwrap())
         .map(|record| (record.era_before, record.era, record.epoch))
@@ -49,8 +49,21 @@ fn stand() -> (u32, u32, u32) {
     stands[0]
 }
 
-fn eras() -> (Option<u32>, Option<u32>) {
+pub(super) fn eras() -> (Option<u32>, Option<u32>) {
     (Root::<Runtime>::get().map(|root| root.era), NextRoot::<Runtime>::get().map(|root| root.era))
+}
+
+/// Clusters of one replica, which enter their first epoch under the root of era 0.
+pub(super) fn create_clusters() {
+    let worker = Workers::<Runtime>::get(gatekeeper(1)).unwrap();
+    Workers::<Runtime>::insert(gatekeeper(REPLICA), WorkerRecord { role: Role::Worker, ..worker });
+    for cluster in clusters() {
+        let replicas = vec![gatekeeper(REPLICA)].try_into().unwrap();
+        Contracts::create_cluster(RuntimeOrigin::root(), replicas).unwrap();
+        announce(cluster, 0, 1).unwrap();
+    }
+    next();
+    assert_eq!(stand(), (0, 0, 1));
 }
 
 /// A development network whose lone root is of era 0, with four gatekeepers and clusters in their first epoch.
@@ -59,15 +72,7 @@ fn network_with_clusters() -> sp_io::TestExternalities {
     network.execute_with(|| {
         Root::<Runtime>::put(RootRecord { era: 0, threshold: 1, seats: vec![gatekeeper(9)], share_list: [5; 32] });
         (1..=4).for_each(attest_and_bind);
-        let worker = Workers::<Runtime>::get(gatekeeper(1)).unwrap();
-        Workers::<Runtime>::insert(gatekeeper(REPLICA), WorkerRecord { role: Role::Worker, ..worker });
-        for cluster in clusters() {
-            let replicas = vec![gatekeeper(REPLICA)].try_into().unwrap();
-            Contracts::create_cluster(RuntimeOrigin::root(), replicas).unwrap();
-            announce(cluster, 0, 1).unwrap();
-        }
-        next();
-        assert_eq!(stand(), (0, 0, 1));
+        create_clusters();
     });
     network
 }
