@@ -38,13 +38,15 @@ pub enum Entry {
 /// The encoding of what a message returned, or of its error.
 pub type Reply = Result<Vec<u8>, Vec<u8>>;
 
-/// Why no message ran.
+/// Why an entry point has neither output nor an error of the message's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// The contract has no such message of this kind.
     UnknownMethod,
     /// The arguments are not those of the message.
     BadArguments,
+    /// The message ran, and returned [`Denied`].
+    Denied,
 }
 
 impl From<DecodeError> for Refusal {
@@ -59,6 +61,33 @@ const ERROR_OF_CONTRACT: u8 = 0;
 const ERROR_UNKNOWN_METHOD: u8 = 1;
 /// An error of one byte: other arguments expected.
 const ERROR_BAD_ARGUMENTS: u8 = 2;
+/// An error of one byte: nothing that the caller may see.
+const ERROR_DENIED: u8 = 3;
+
+/// The error of a message that has nothing that its caller may see.
+///
+/// A query that returns it is refused by the worker **exactly as one to a contract that does not exist**: in the same words, and in as many
+/// bytes. Return it alike where there is nothing and where there is something of somebody else, or the difference tells. It may
+/// wrap whatever a message returns otherwise, an error of your own included:
+///
+/// ```
+/// # use phala_sdk::prelude::*;
+/// # phala_sdk::contract! {
+/// #     pub struct Notes { notes: Map<AccountId, String>, readers: Map<AccountId, AccountId> }
+/// #     impl Notes {
+/// #         constructor fn create(&mut self) {}
+/// query fn read(&self, of: AccountId) -> Result<String, Denied> {
+///     ensure!(self.readers.get(&of) == Some(env::caller()), Denied);
+///     self.notes.get(&of).ok_or(Denied)
+/// }
+/// #     }
+/// # }
+/// # fn main() {}
+/// ```
+///
+/// How long the query took is not hidden. From a command it is an ordinary failure, which the sender alone reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Denied;
 
 /// Runs an entry point on its input, and returns its output or its error as the ABI encodes them.
 pub fn handle<C: Contract>(entry: Entry, mut input: &[u8]) -> Reply {
@@ -75,6 +104,7 @@ pub fn handle<C: Contract>(entry: Entry, mut input: &[u8]) -> Reply {
         }
         Err(Refusal::UnknownMethod) => Err(vec![ERROR_UNKNOWN_METHOD]),
         Err(Refusal::BadArguments) => Err(vec![ERROR_BAD_ARGUMENTS]),
+        Err(Refusal::Denied) => Err(vec![ERROR_DENIED]),
     }
 }
 
@@ -89,15 +119,15 @@ pub trait Event: Decode {
     fn encode_fields(&self, out: &mut Vec<u8>);
 }
 
-/// What a message may return: a plain value, or a `Result` whose error fails the call.
+/// What a message may return: a plain value, or a `Result` whose error fails the call; either of them or [`Denied`].
 pub trait Returns {
     /// The description of the value.
     const RETURNS: TypeText;
     /// The description of the error, `null` if there is none.
     const ERROR: TypeText = Text::new().push("null");
 
-    /// The encoding of the value, or of the error.
-    fn finish(self) -> Reply;
+    /// The encoding of the value, or of the error; or that the message denies both.
+    fn finish(self) -> Result<Reply, Refusal>;
 }
 
 /// Implements [`Returns`] for a type that is not a `Result`. There is no blanket implementation: it would take a
@@ -109,8 +139,8 @@ macro_rules! __returns {
         impl<$($generics)*> $crate::__private::Returns for $type {
             const RETURNS: $crate::__private::TypeText = <Self as $crate::__private::TypeInfo>::TYPE;
 
-            fn finish(self) -> $crate::__private::Reply {
-                Ok($crate::__private::Encode::encode(&self))
+            fn finish(self) -> ::core::result::Result<$crate::__private::Reply, $crate::__private::Refusal> {
+                Ok(Ok($crate::__private::Encode::encode(&self)))
             }
         }
     )*};
@@ -145,11 +175,21 @@ impl<T: Encode + TypeInfo, E: Encode + TypeInfo> Returns for Result<T, E> {
     const RETURNS: TypeText = T::TYPE;
     const ERROR: TypeText = E::TYPE;
 
-    fn finish(self) -> Reply {
-        match self {
+    fn finish(self) -> Result<Reply, Refusal> {
+        Ok(match self {
             Ok(value) => Ok(value.encode()),
             Err(error) => Err(error.encode()),
-        }
+        })
+    }
+}
+
+/// Apart from the one above because [`Denied`] has no encoding: it is no error of the contract's own.
+impl<R: Returns> Returns for Result<R, Denied> {
+    const RETURNS: TypeText = R::RETURNS;
+    const ERROR: TypeText = R::ERROR;
+
+    fn finish(self) -> Result<Reply, Refusal> {
+        self.map_err(|Denied| Refusal::Denied)?.finish()
     }
 }
 
@@ -387,13 +427,13 @@ macro_rules! __messages {
                 if entry == $crate::__private::Entry::Deploy && method == stringify!($constructor) {
                     let ($($constructor_argument,)*): ($($ConstructorArgument,)*) =
                         $crate::__private::Decode::decode_all(arguments)?;
-                    return Ok($crate::__private::Returns::finish(self.$constructor($($constructor_argument),*)));
+                    return $crate::__private::Returns::finish(self.$constructor($($constructor_argument),*));
                 }
                 $(
                     if entry == $crate::__private::Entry::$Entry && method == stringify!($name) {
                         let ($($argument,)*): ($($Argument,)*) =
                             $crate::__private::Decode::decode_all(arguments)?;
-                        return Ok($crate::__private::Returns::finish(self.$name($($argument),*)));
+                        return $crate::__private::Returns::finish(self.$name($($argument),*));
                     }
                 )*
                 Err($crate::__private::Refusal::UnknownMethod)

@@ -140,7 +140,7 @@ pub fn query<R: Decode>(contract: &ContractId, method: &str, arguments: &impl En
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CallError {
     /// It refused. Holds 0 and its error's encoding, or 1 for a method it does not have, or 2 for arguments of
-    /// another type.
+    /// another type, or 3 where it [denies](crate::Denied) the calling contract.
     Reverted(Vec<u8>),
     /// It was stopped.
     Trapped,

@@ -30,8 +30,8 @@
 //! # fn main() {}
 //! ```
 //!
-//! Guarantees: no dependency; the ABI of `docs/contract-abi.md`. Does not check what a contract means: a query that
-//! shows one account's data to another does so.
+//! Guarantees: no dependency; the ABI of `docs/contract-abi.md`; a query that returns [`Denied`] looks to its asker like one to a
+//! contract that does not exist. Does not check what a contract means: a query that shows one account's data to another does so.
 #![cfg_attr(target_arch = "wasm32", no_std)]
 
 extern crate alloc;
@@ -57,7 +57,7 @@ pub mod testing;
 use testing::sys;
 
 pub use alloc::{format, vec};
-pub use contract::{Contract, Entry, Event, Refusal, Reply, Returns};
+pub use contract::{Contract, Denied, Entry, Event, Refusal, Reply, Returns};
 pub use identifier::{AccountId, ContractId};
 pub use storage::{Field, Map, Value};
 
@@ -65,7 +65,7 @@ pub use storage::{Field, Map, Value};
 pub mod prelude {
     pub use crate::{
         codec::{Decode, Encode},
-        ensure, env, AccountId, ContractId, Map, Value,
+        ensure, env, AccountId, ContractId, Denied, Map, Value,
     };
     pub use alloc::{
         string::{String, ToString},

@@ -68,6 +68,8 @@ pub enum Failure {
     UnknownMethod,
     /// The arguments are not those of the message, or its reply is of another type than asked for.
     BadArguments,
+    /// It returned [`Denied`](crate::Denied): a network would say that there is no such contract.
+    Denied,
 }
 
 impl Failure {
@@ -247,6 +249,7 @@ fn failure(error: Vec<u8>) -> Failure {
     match error.split_first() {
         Some((0, error)) => Failure::Error(error.to_vec()),
         Some((1, _)) => Failure::UnknownMethod,
+        Some((3, _)) => Failure::Denied,
         _ => Failure::BadArguments,
     }
 }

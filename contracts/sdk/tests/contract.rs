@@ -72,6 +72,15 @@ phala_sdk::contract! {
         query fn total(&self) -> u32 {
             self.count.get_or_default()
         }
+
+        query fn own(&self, index: u32) -> Result<Offer, Denied> {
+            self.offers.get(&index).filter(|offer| offer.seller == env::caller()).ok_or(Denied)
+        }
+
+        query fn price_of_own(&self, index: u32) -> Result<Result<u128, Error>, Denied> {
+            let offer = self.own(index)?;
+            Ok(if offer.price == 0 { Err(Error::SoldOut) } else { Ok(offer.price) })
+        }
     }
 }
 
@@ -156,6 +165,28 @@ fn constructor_can_refuse() {
     let env = Env::new();
     assert_eq!(env.deploy::<Market>(&(100u32,)).unwrap_err().error(), Some(Error::PriceIs(100)));
     assert_eq!(env.call::<Market, ()>("create", &(1u32,)), Err(Failure::UnknownMethod), "only when deployed");
+}
+
+#[test]
+fn what_is_anothers_is_denied_as_what_is_not_there() {
+    let env = Env::new();
+    env.deploy::<Market>(&(0u32,)).unwrap();
+    for price in [5u128, 0] {
+        env.call::<Market, u32>("offer", &(price, None::<String>)).unwrap();
+    }
+    assert_eq!(env.query::<Market, Offer>("own", &(0u32,)).unwrap().price, 5);
+    assert_eq!(env.query::<Market, u128>("price_of_own", &(0u32,)), Ok(5));
+    assert_eq!(env.query::<Market, u128>("price_of_own", &(1u32,)).unwrap_err().error(), Some(Error::SoldOut));
+    env.set_caller(BOB);
+    for index in [0u32, 9] {
+        assert_eq!(env.query::<Market, Offer>("own", &(index,)), Err(Failure::Denied));
+        assert_eq!(env.query::<Market, u128>("price_of_own", &(index,)), Err(Failure::Denied));
+    }
+    let metadata: serde_json::Value = serde_json::from_str(Market::METADATA.as_str()).unwrap();
+    let described = |index: usize| (&metadata["messages"][index]["returns"], &metadata["messages"][index]["error"]);
+    assert_eq!(described(6).1, &serde_json::Value::Null, "what is denied is no error of the contract's own");
+    assert_eq!(described(7).0, "u128");
+    assert_eq!(described(7).1, &metadata["constructor"]["error"]);
 }
 
 #[test]

@@ -9,8 +9,8 @@ mod brake;
 mod gatekeeper;
 
 pub use attest::{
-    AttestCommand, AttestImageArgs, AttestVerifyArgs, CollateralCommand, CollateralFetchArgs, PageOrderArgument,
-    WorkerCheckArgs,
+    AttestCommand, AttestEnclaveArgs, AttestImageArgs, AttestVerifyArgs, CollateralCommand, CollateralFetchArgs,
+    PageOrderArgument, WorkerCheckArgs,
 };
 pub use beacon::{BeaconCommand, BeaconVerifyArgs};
 pub use brake::{BrakeCommand, BrakePullArgs};

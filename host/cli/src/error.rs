@@ -81,6 +81,24 @@ impl Code {
     }
 }
 
+impl Code {
+    /// What to do about it, where nothing more is known.
+    pub const fn what_to_do(self) -> &'static str {
+        match self {
+            Self::Client(code) => code.what_to_do(),
+            Self::Usage => "`phala --help` shows what there is, and --help after a command what it takes",
+            Self::Simulated => "it proves nothing about hardware; --allow-simulated accepts it all the same",
+            Self::BansUnknown => {
+                "have the receipt written again by `phala`, which proves the list; --allow-unknown-bans accepts it"
+            }
+            Self::Transcript => "do not rely on it: fetch the transcript again, from another node",
+            Self::Unproved => "fetch it again from a node that proves its records; --allow-unproved accepts it",
+            Self::Environment => "`phala doctor` says what this machine lacks",
+            Self::PortInUse => "name another port, or end what listens there",
+        }
+    }
+}
+
 impl From<ErrorCode> for Code {
     fn from(code: ErrorCode) -> Self {
         Self::Client(code)
@@ -94,14 +112,14 @@ pub struct CliError {
     pub code: Code,
     /// What happened.
     pub message: String,
-    /// What to do.
+    /// What to do, where more is known than the code says: see [`Self::what_to_do`].
     pub hint: Option<String>,
     /// What stands beside `error` in JSON: a verdict's links, for one.
     pub details: Map<String, Value>,
 }
 
 impl CliError {
-    /// An error without a hint.
+    /// An error whose hint is its code's.
     pub fn new(code: impl Into<Code>, message: impl Into<String>) -> Self {
         Self { code: code.into(), message: message.into(), hint: None, details: Map::new() }
     }
@@ -123,6 +141,11 @@ impl CliError {
         self
     }
 
+    /// What to do: its own hint, or its code's. Never empty.
+    pub fn what_to_do(&self) -> &str {
+        self.hint.as_deref().filter(|hint| !hint.is_empty()).unwrap_or(self.code.what_to_do())
+    }
+
     /// What the process exits with.
     pub const fn exit_code(&self) -> u8 {
         self.code.exit_code()
@@ -133,7 +156,7 @@ impl CliError {
         let mut object = Map::new();
         object.insert(
             "error".to_owned(),
-            json!({"code": self.code.as_str(), "message": self.message, "hint": self.hint}),
+            json!({"code": self.code.as_str(), "message": self.message, "hint": self.what_to_do()}),
         );
         object.extend(self.details.clone());
         Value::Object(object)
@@ -221,6 +244,15 @@ mod tests {
         let error = CliError::from(ClientError::new(ErrorCode::Stale, "old").with_hint("again"));
         assert_eq!(error.exit_code(), 6);
         assert_eq!(error.to_json(), json!({"error": {"code": "stale", "message": "old", "hint": "again"}}));
-        assert_eq!(CliError::new(Code::Usage, "x").to_json()["error"]["hint"], Value::Null);
+    }
+
+    #[test]
+    fn every_code_says_what_to_do() {
+        for code in Code::all() {
+            let error = CliError::new(code, "x");
+            assert!(!code.what_to_do().is_empty(), "{}", code.as_str());
+            assert_eq!(error.to_json()["error"]["hint"], code.what_to_do());
+            assert_eq!(error.with_hint("wait").what_to_do(), "wait");
+        }
     }
 }

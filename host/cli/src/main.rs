@@ -23,7 +23,7 @@ mod values;
 
 use clap::{error::ErrorKind, Parser};
 use error::{CliError, Code};
-use std::process::ExitCode;
+use std::{borrow::Cow, process::ExitCode};
 use tokio::{
     runtime::Runtime,
     signal::unix::{signal, SignalKind},
@@ -40,7 +40,7 @@ fn main() -> ExitCode {
             tracing_subscriber::EnvFilter::try_from_env("PHALA_LOG")
                 .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(usual_filter(&cli.command))),
         )
-        .with_writer(std::io::stderr)
+        .with_writer(|| output::Log)
         .with_ansi(false)
         // On a full disk a line of the log is lost, and nothing else is: the library would complain by a print that panics.
         .log_internal_errors(false)
@@ -85,6 +85,11 @@ fn usual_filter(command: &args::Command) -> &'static str {
     }
 }
 
+/// Whether text has what [`output::printable`] escapes.
+fn commands_terminal(text: &str) -> bool {
+    matches!(output::printable(text), Cow::Owned(_))
+}
+
 /// Help and version are answers, the rest is a wrong command line.
 fn misused(error: &clap::Error, json: bool) -> ExitCode {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
@@ -98,6 +103,8 @@ fn misused(error: &clap::Error, json: bool) -> ExitCode {
         let message = said.collect::<Vec<_>>().join(" ").trim_start_matches("error: ").to_owned();
         let failure = CliError::new(Code::Usage, message).with_hint("`phala --help` shows what there is");
         output::Output::new(true).error(&failure);
+    } else if std::env::args_os().any(|argument| commands_terminal(&argument.to_string_lossy())) {
+        output::note(error.render().to_string().trim_end());
     } else {
         let _ = error.print();
     }

@@ -123,3 +123,40 @@ fn what_is_waited_for_is_listed_without_a_network_and_a_damaged_file_is_said_to_
     assert!(planted.notes.contains("left out") && planted.notes.contains("planted.pending"), "{}", planted.notes);
     expect(&phala(home.path(), None, &words(&["contract", "reply", "77"])), 3, "not_found");
 }
+
+#[test]
+fn what_files_and_arguments_say_does_not_command_the_terminal() {
+    let home = tempfile::tempdir().unwrap();
+    let part = home.path().join("\u{1b}]0;named\u{7}.json");
+    std::fs::write(&part, r#"{"\u001b[2J\u009b2J\r\nhint: forged": 1}"#).unwrap();
+    let run = |arguments: &[&OsStr]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_phala"));
+        command.args(arguments).env("PHALA_HOME", home.path()).env_remove("PHALA_NETWORK").output().unwrap()
+    };
+    let is_plain = |bytes: &[u8]| {
+        let text = std::str::from_utf8(bytes).unwrap();
+        !text.chars().any(|character| character.is_control() && character != '\n')
+    };
+    let pull = ["brake", "pull", "--from", "alice"].map(OsStr::new);
+
+    // That it gets as far as the message, JSON shows, which keeps it.
+    let json = run(&[&pull[..], &[part.as_os_str(), OsStr::new("--json")]].concat());
+    let said: Value = serde_json::from_slice(&json.stdout).unwrap();
+    let message = said["error"]["message"].as_str().unwrap();
+    assert!(message.contains("\u{1b}[2J\u{9b}2J\r\nhint: forged") && message.contains("\u{1b}]0;named\u{7}"), "{said}");
+    assert!(is_plain(&json.stdout), "{said}");
+
+    let words = run(&[&pull[..], &[part.as_os_str()]].concat());
+    let told = String::from_utf8(words.stderr).unwrap();
+    assert_eq!(words.status.code(), json.status.code());
+    assert!(is_plain(told.as_bytes()), "{told:?}");
+    for escaped in [r"\u001b[2J\u009b2J\u000d", r"\u001b]0;named\u0007.json"] {
+        assert!(told.contains(escaped), "{told}");
+    }
+    let hints: Vec<&str> = told.lines().filter(|line| line.starts_with("hint: ")).collect();
+    assert!(hints.len() == 1 && !hints[0].contains("forged"), "{told}");
+
+    let misused = run(&[OsStr::new("\u{1b}[2J\u{9b}2J")]);
+    assert_eq!(misused.status.code(), Some(2));
+    assert!(is_plain(&misused.stderr) && !misused.stderr.is_empty());
+}

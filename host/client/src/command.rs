@@ -11,7 +11,7 @@
 //! Visible to all: cluster, size class, gas class, time, and who pays. What a command says is not.
 
 use crate::{
-    chain::{map_key, read_record, Included, SubmitError},
+    chain::{read_record, Included, SubmitError},
     deadline::Deadline,
     entropy, Account, ClientError, ErrorCode, Network, Until,
 };
@@ -338,7 +338,9 @@ impl Network {
     ) -> Result<(ClusterRecord, BlockNumber, Call), ClientError> {
         let gas_class = class_of(options.gas_limit)?;
         let (record, height) = self.cluster(cluster).await?;
-        let bounds = self.bounds(cluster, &record, height, gas_class, kind).await?;
+        // The node's word, which can withhold the command anyway: it decides no more than whether the command leaves.
+        let queue = self.queue(cluster, height).await?;
+        let bounds = self.bounds(&record, &queue, gas_class, kind).await?;
         let call = Call {
             purpose,
             contract,
@@ -349,9 +351,7 @@ impl Network {
             max_fee: options.max_fee.unwrap_or(bounds.most),
             payload,
         };
-        // The node's word, which can withhold the command anyway: it decides no more than whether the command leaves.
-        let backlog: Option<u64> = self.chain().storage(&map_key("Inbox", "Backlog", &cluster.encode()), None).await?;
-        match foreseen(&call, backlog.unwrap_or_default(), bounds.now) {
+        match foreseen(&call, queue.backlog, bounds.now) {
             Some(refusal) => Err(unsent(refusal)),
             None => Ok((record, height, call)),
         }

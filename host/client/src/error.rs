@@ -1,4 +1,4 @@
-//! The one error that users of this crate see: a code of a closed list, a message, and where it helps a hint.
+//! The one error that users of this crate see: a code of a closed list, a message, and what to do: a hint of its own, or its code's.
 //!
 //! The list and its exit codes are those of SPECIFICATION.md, "Errors". Errors of this crate's parts are enums of their own and
 //! become this one where they leave the crate. Messages may quote what a node or worker said: print them, do not parse them.
@@ -103,6 +103,31 @@ impl ErrorCode {
         }
     }
 
+    /// What to do about it, where nothing more is known.
+    pub const fn what_to_do(self) -> &'static str {
+        match self {
+            Self::Internal => "report it, with what was done before",
+            Self::Invalid => "check what was given: the message says which part is wrong",
+            Self::NotFound => "check name, account, network and cluster; what an account may not see looks the same",
+            Self::Refused => "repeating it does not help; `phala status` shows the state of chain and clusters",
+            Self::OverLimit => "stay below the limit that the message names, or allow more where it is one's own",
+            Self::Unauthorised => "do it as the account whose right it is",
+            Self::InsufficientFunds => "`phala account balance` shows what the account has",
+            Self::Trapped => "it is the contract's own fault: ask whoever wrote it, or call it with other arguments",
+            Self::OutOfGas => "give it a higher gas limit; a query's is fixed: ask for less at once",
+            Self::ContractError => "the contract's own words say why it refuses",
+            Self::Busy => "wait a moment; then again, unless the message says that it is under way",
+            Self::Stale => "wait until both sides have seen the same blocks: `phala status` shows how far they are",
+            Self::Expired => "make it anew, with a later last block",
+            Self::Unreachable => "is the network running? `phala status` shows it",
+            Self::Timeout => {
+                "`phala status` shows whether chain and workers go on; repeat it unless it may be included yet"
+            }
+            Self::Unattested => "do not use it; ask another machine",
+            Self::Unverified => "do not use the answer; ask another node or worker",
+        }
+    }
+
     /// The code with this name: how a worker's JSON error is read.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|code| code.as_str() == name)
@@ -117,26 +142,31 @@ pub struct ClientError {
     pub code: ErrorCode,
     /// What happened, lower case.
     pub message: String,
-    /// What to do, where there is something to do.
+    /// What to do, where more is known than the code says: see [`Self::what_to_do`].
     pub hint: Option<String>,
 }
 
 impl ClientError {
-    /// An error without a hint.
+    /// An error whose hint is its code's.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
         Self { code, message: message.into(), hint: None }
     }
 
-    /// The same with a hint.
+    /// The same with a hint of its own.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
+    /// What to do: its own hint, or its code's. Never empty.
+    pub fn what_to_do(&self) -> &str {
+        self.hint.as_deref().filter(|hint| !hint.is_empty()).unwrap_or(self.code.what_to_do())
+    }
+
     /// `{"error": {"code", "message", "hint"}}`.
     pub fn to_json(&self) -> serde_json::Value {
-        serde_json::json!({"error": {"code": self.code.as_str(), "message": self.message, "hint": self.hint}})
+        serde_json::json!({"error": {"code": self.code.as_str(), "message": self.message, "hint": self.what_to_do()}})
     }
 }
 
@@ -168,6 +198,19 @@ mod tests {
             assert!((1..=7).contains(&code.exit_code()));
         }
         assert_eq!(ErrorCode::from_name("no such code"), None);
+    }
+
+    #[test]
+    fn every_code_says_what_to_do() {
+        let mut said = std::collections::BTreeSet::new();
+        for code in ErrorCode::ALL {
+            assert!(said.insert(code.what_to_do()), "{code:?} says the same as another");
+            let error = ClientError::new(code, "x");
+            assert!(!error.what_to_do().is_empty(), "{code:?}");
+            assert_eq!(error.to_json()["error"]["hint"], code.what_to_do());
+            assert_eq!(error.clone().with_hint("").what_to_do(), code.what_to_do(), "a worker may say nothing");
+            assert_eq!(error.with_hint("wait").to_json()["error"]["hint"], "wait");
+        }
     }
 
     #[test]

@@ -18,8 +18,10 @@
 //! | [`query`] | sealed queries to one attested worker |
 //! | [`beacon`] | values of the beacon, with what shows them offline |
 //! | [`egress`] | signatures of contracts under what they sent |
-//! | [`launch`] | what a TDX machine measures, from the files that it starts from |
+//! | [`evidence`] | evidence and collateral as tools write them into files |
+//! | [`launch`] | what a TDX machine measures, from the files that it starts from; what an SGX enclave was signed to be |
 //! | [`provisioning`] | what a provisioning service answers, as collateral |
+//! | [`suspension`] | a gatekeeper's part of a suspension as a file has it |
 //! | [`transcript`] | what was seen of a ceremony, with what shows that it is the chain's |
 //! | [`receipt`], [`verify`] | what proves a reply offline, and the proof's verdict |
 #![forbid(unsafe_code)]
@@ -34,11 +36,13 @@ pub mod deadline;
 pub mod egress;
 mod entropy;
 pub mod error;
+pub mod evidence;
 pub mod launch;
 pub mod network;
 pub mod provisioning;
 pub mod query;
 pub mod receipt;
+pub mod suspension;
 pub mod transcript;
 pub mod verify;
 pub mod worker;

@@ -131,7 +131,7 @@ impl Network {
     pub async fn sync(&self) -> Result<VerifiedHeader, ClientError> {
         let mut light = self.light.lock().await;
         loop {
-            let proof = self.chain.finality_proof(light.head().number()).await?;
+            let proof = self.chain.finality_proof(light.head().number()).await.map_err(unproved)?;
             let decoded = FinalityProof::decode_bounded(&proof).map_err(|error| refused(&error))?;
             if !decoded.fragments.is_empty() {
                 light.advance(&proof, &entropy::fresh()?).map_err(|error| refused(&error))?;
@@ -149,7 +149,7 @@ impl Network {
         let mut light = verify_anchor(self.genesis(), &self.pin.anchor).map_err(|error| refused(&error))?;
         let mut finality = Vec::new();
         loop {
-            let proof = self.chain.finality_proof(light.head().number()).await?;
+            let proof = self.chain.finality_proof(light.head().number()).await.map_err(unproved)?;
             let decoded = FinalityProof::decode_bounded(&proof).map_err(|error| refused(&error))?;
             if decoded.fragments.is_empty() {
                 break;
@@ -167,7 +167,7 @@ impl Network {
     /// Proves `keys` in the newest finalised state.
     pub async fn read(&self, keys: &[Vec<u8>]) -> Result<Proved, ClientError> {
         let header = self.sync().await?;
-        let nodes = self.chain.read_proof(keys, header.hash()).await?;
+        let nodes = self.chain.read_proof(keys, header.hash()).await.map_err(unproved)?;
         let proof = encode_proof(&nodes);
         let storage = verify_storage(&header, &proof).map_err(|error| refused(&error))?;
         let mut values = BTreeMap::new();
@@ -190,7 +190,7 @@ impl Network {
         Ok((record, proved.height()))
     }
 
-    /// A contract.
+    /// A contract. That it is not there is proved: nothing else is [`ErrorCode::NotFound`].
     pub async fn contract(&self, contract: &ContractId) -> Result<ContractRecord, ClientError> {
         let key = storage::contract_key(contract);
         self.read(std::slice::from_ref(&key)).await?.get(&key)?.ok_or_else(|| {
@@ -226,6 +226,14 @@ impl Network {
 /// Fragments in the form that a light client takes.
 pub(crate) fn finality_proof(fragments: &[FinalityFragment]) -> Vec<u8> {
     FinalityProof { fragments: fragments.to_vec(), complete: true }.encode()
+}
+
+/// What a node says instead of a proof: never that something is not there, which is proved too.
+fn unproved(error: ClientError) -> ClientError {
+    match error.code {
+        ErrorCode::NotFound => ClientError { code: ErrorCode::Unreachable, ..error }.with_hint("ask another node"),
+        _ => error,
+    }
 }
 
 /// A proof that does not hold.

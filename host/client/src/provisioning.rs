@@ -7,7 +7,7 @@
 //! Source: Intel, "API documentation for Provisioning Certification Service", version 4, and the PCCS of the DCAP primitives. A PCCS gives
 //! the root's revocation list in hexadecimal, Intel's service as DER.
 
-use phala_attest::{Collateral, List};
+use phala_attest::{Collateral, CollateralKind, List};
 use serde::{de::Error as _, Deserialize};
 use serde_json::value::RawValue;
 
@@ -63,6 +63,7 @@ pub fn decode_answers(answers: &Answers<'_>) -> Result<Collateral, AnswerFault> 
     let tcb_info: SignedTcbInfo<'_> = parse(answers.tcb_info, "TCB info")?;
     let identity: SignedIdentity<'_> = parse(answers.qe_identity, "QE identity")?;
     Ok(Collateral {
+        kind: CollateralKind::IntelDcap,
         tcb_info: limited(tcb_info.document.get().as_bytes().to_vec(), "TCB info")?,
         tcb_info_signature: signature(&tcb_info.signature, "TCB info")?,
         tcb_info_issuer_chain: limited(unescape(answers.tcb_info_chain), "chain of the TCB info")?,

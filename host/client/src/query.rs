@@ -115,7 +115,7 @@ impl AttestedWorker {
     }
 
     /// Asks `request` as `account`, on state that is final at `min_height` or later; waits for a worker that lags behind it.
-    /// A refusal comes back as an error.
+    /// A refusal comes back as an error, but for the one that says that there is no reply.
     pub async fn ask(
         &self,
         genesis: &Hash,
@@ -136,6 +136,10 @@ impl AttestedWorker {
                     Some(shorter) => lifetime = shorter,
                     None => return Err(refusal_error(QueryRefusal::Crowded)),
                 },
+                // Of a reply it says that the state has none for this account, which is worth what the state is.
+                AnswerContent::Refused(QueryRefusal::NotFound) if matches!(request, QueryRequest::Reply { .. }) => {
+                    return Ok(answer);
+                }
                 AnswerContent::Refused(refusal) => return Err(refusal_error(refusal)),
                 _ => return Ok(answer),
             }
@@ -265,7 +269,8 @@ fn open(
     }
     ed25519::verify(&worker.0, &answer_payload(genesis, &answer), &sealed.signature)
         .map_err(|_| "the answer is not signed by the worker")?;
-    let refused = matches!(answer.content, AnswerContent::Refused(_));
+    // That something is not there is said of a state, which has to be as fresh as one that has it.
+    let refused = matches!(answer.content, AnswerContent::Refused(refusal) if refusal != QueryRefusal::NotFound);
     if answer.height < min_height && !refused {
         return Err("the answer is older than was asked for");
     }
@@ -284,12 +289,22 @@ pub fn refusal_error(refusal: QueryRefusal) -> ClientError {
         QueryRefusal::OutOfGas => ErrorCode::OutOfGas,
         QueryRefusal::Unauthorised => ErrorCode::Unauthorised,
     };
-    let error = ClientError::new(code, refusal.to_string());
-    match refusal {
-        QueryRefusal::NotReadOnly => error.with_hint("use `phala contract call`"),
-        QueryRefusal::Stale => error.with_hint("the worker lags behind the chain: is its relayer running?"),
-        _ => error,
-    }
+    let hint = match refusal {
+        QueryRefusal::NotFound => {
+            "check contract and account; `phala contract list` shows the contracts of this network"
+        }
+        QueryRefusal::Replayed => "ask again: a question is answered once",
+        QueryRefusal::Expired => "ask again: the worker is far ahead of this client, or behind it",
+        QueryRefusal::Stale => "the worker lags behind the chain: is its relayer running?",
+        QueryRefusal::Crowded => "ask again in a minute, or ask another worker of the cluster",
+        QueryRefusal::NotReadOnly => "use `phala contract call`",
+        QueryRefusal::Trapped => "it is the contract's own fault: ask whoever wrote it, or ask with other arguments",
+        QueryRefusal::OutOfGas => "ask the contract for less at once: the gas of a query is fixed",
+        QueryRefusal::Unauthorised => {
+            "sign the question for this worker as the account that asks: fetch the worker's query key again"
+        }
+    };
+    ClientError::new(code, refusal.to_string()).with_hint(hint)
 }
 
 #[cfg(test)]

@@ -15,8 +15,8 @@
 use crate::{bans::barred, network::finality_proof, query::is_accepted, receipt::EvidenceOf, ErrorCode, Receipt};
 use codec::{Decode, DecodeAll};
 use phala_attest::{
-    verify_collateral, verify_evidence, AcceptedStatuses, Appraisal, Bans, Collateral, DevelopmentGenesis, Evidence,
-    Policy, PolicyTerms, TrustAnchor,
+    decode_collateral, decode_evidence, verify_collateral, verify_evidence, AcceptedStatuses, Appraisal, Bans,
+    DevelopmentGenesis, Policy, PolicyTerms, TrustAnchor,
 };
 use phala_crypto::{merkle, signature::ed25519};
 use phala_light_client::{encode_proof, verify_anchor, verify_storage, LightClient, ProofError, VerifiedHeader};
@@ -257,8 +257,8 @@ impl Checker<'_> {
         let malformed = |what: &str| format!("{what} is malformed");
         let registration =
             Registration::decode_all(&mut &evidence.registration[..]).map_err(|_| malformed("the registration"))?;
-        let raw = Collateral::decode_all(&mut &evidence.collateral[..]).map_err(|_| malformed("the collateral"))?;
-        let quote = Evidence::decode_all(&mut &evidence.evidence[..]).map_err(|_| malformed("the evidence"))?;
+        let raw = decode_collateral(&evidence.collateral).map_err(text)?;
+        let quote = decode_evidence(&evidence.evidence).map_err(text)?;
         let anchor = match record.assurance {
             Assurance::Hardware => TrustAnchor::Intel,
             // The verdict says `simulated`; it cannot become more by which root is used here.

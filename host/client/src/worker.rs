@@ -2,11 +2,14 @@
 //!
 //! The host in front of a worker controls every answer: [`WorkerInfo`] is an allegation, and sealed answers are bytes until
 //! [`crate::query`] verifies them. Answers are bounded before they are parsed.
+//!
+//! A refusal that is not inside a sealed answer is the host's word too: from a public endpoint it is always one of `busy`, `stale`, `timeout`
+//! and `unreachable`, so that nobody takes it for what an attested worker says, and whoever knows another worker asks that one.
 
 use crate::{ClientError, ErrorCode};
 use phala_protocol::{ids::BlockNumber, limits::MAX_QUERY_BYTES};
 use serde::Deserialize;
-use std::time::Duration;
+use std::{convert::identity, time::Duration};
 
 /// Bytes of an answer: the largest sealed answer, or an info with many clusters.
 const MAX_ANSWER_BYTES: usize = 256 * 1024;
@@ -79,7 +82,7 @@ impl WorkerEndpoint {
 
     /// Asks who it is and what it serves.
     pub async fn info(&self) -> Result<WorkerInfo, ClientError> {
-        let body = self.answer(self.http.get(format!("{}/v1/info", self.url))).await?;
+        let body = self.answer(self.http.get(format!("{}/v1/info", self.url)), unsealed).await?;
         serde_json::from_slice(&body).map_err(|error| {
             self.error(ErrorCode::Unverified, format!("says something malformed about itself: {error}"))
         })
@@ -90,16 +93,21 @@ impl WorkerEndpoint {
         if sealed.len() > MAX_QUERY_BYTES {
             return Err(ClientError::new(ErrorCode::OverLimit, "the query is longer than a query may be"));
         }
-        self.answer(self.http.post(format!("{}/v1/query", self.url)).body(sealed)).await
+        self.answer(self.http.post(format!("{}/v1/query", self.url)).body(sealed), unsealed).await
     }
 
     /// Asks a gatekeeper, at its operator's address, for its part of a suspension: SCALE of `phala_protocol::brake::SuspensionRequest`, for SCALE of
-    /// a `SignedSuspension`.
+    /// a `SignedSuspension`. The operator's own host answers: its codes are taken as they are.
     pub async fn sign_suspension(&self, request: Vec<u8>) -> Result<Vec<u8>, ClientError> {
-        self.answer(self.http.post(format!("{}/operator/v1/suspension", self.url)).body(request)).await
+        self.answer(self.http.post(format!("{}/operator/v1/suspension", self.url)).body(request), identity).await
     }
 
-    async fn answer(&self, request: reqwest::RequestBuilder) -> Result<Vec<u8>, ClientError> {
+    /// `believed` says what the code of a refusal is worth.
+    async fn answer(
+        &self,
+        request: reqwest::RequestBuilder,
+        believed: fn(ErrorCode) -> ErrorCode,
+    ) -> Result<Vec<u8>, ClientError> {
         let unreachable = |error: reqwest::Error| {
             self.error(
                 ErrorCode::Unreachable,
@@ -119,12 +127,12 @@ impl WorkerEndpoint {
         if status.is_success() {
             Ok(body)
         } else {
-            Err(self.refusal(status.as_u16(), &body))
+            Err(self.refusal(status.as_u16(), &body, believed))
         }
     }
 
     /// `{"error":{"code","message","hint"}}`, or whatever stands between us and the worker.
-    fn refusal(&self, status: u16, body: &[u8]) -> ClientError {
+    fn refusal(&self, status: u16, body: &[u8], believed: fn(ErrorCode) -> ErrorCode) -> ClientError {
         #[derive(Deserialize)]
         struct Refusal {
             error: Inner,
@@ -135,7 +143,7 @@ impl WorkerEndpoint {
             message: String,
             hint: Option<String>,
         }
-        match serde_json::from_slice::<Refusal>(body) {
+        let said = match serde_json::from_slice::<Refusal>(body) {
             Ok(Refusal { error }) => {
                 let code = ErrorCode::from_name(&error.code).unwrap_or(ErrorCode::Refused);
                 let refusal = self.error(code, format!("refuses: {}", error.message));
@@ -151,11 +159,27 @@ impl WorkerEndpoint {
                 };
                 self.error(code, format!("answers with HTTP status {status}"))
             }
+        };
+        let code = believed(said.code);
+        if code == said.code {
+            return said;
         }
+        // Its hint is advice for a code that it has no say in.
+        ClientError { code, ..said }.with_hint(
+            "its host says so, and not the TEE: ask another worker, which `--worker URL` names, or check the address",
+        )
     }
 
     pub(crate) fn error(&self, code: ErrorCode, what: String) -> ClientError {
         ClientError::new(code, format!("the worker at {} {what}", self.url))
+    }
+}
+
+/// The code of a refusal that no TEE has sealed. What passes is what a host can bring about by itself.
+const fn unsealed(code: ErrorCode) -> ErrorCode {
+    match code {
+        ErrorCode::Busy | ErrorCode::Stale | ErrorCode::Timeout => code,
+        _ => ErrorCode::Unreachable,
     }
 }
 
@@ -169,11 +193,28 @@ mod tests {
         let endpoint = WorkerEndpoint::new("http://127.0.0.1:1/").unwrap();
         assert_eq!(endpoint.url(), "http://127.0.0.1:1");
         let body = br#"{"error":{"code":"busy","message":"too many queries","hint":"wait"}}"#;
-        let error = endpoint.refusal(429, body);
+        let error = endpoint.refusal(429, body, unsealed);
         assert_eq!((error.code, error.hint.as_deref()), (ErrorCode::Busy, Some("wait")));
         assert!(error.message.contains("too many queries"));
-        assert_eq!(endpoint.refusal(503, b"<html>").code, ErrorCode::Busy);
-        assert_eq!(endpoint.refusal(418, b"").code, ErrorCode::Refused);
+        assert_eq!(endpoint.refusal(503, b"<html>", unsealed).code, ErrorCode::Busy);
+        assert_eq!(endpoint.refusal(418, b"", identity).code, ErrorCode::Refused, "an operator's own host");
+    }
+
+    #[test]
+    fn no_host_speaks_for_its_worker() {
+        let endpoint = WorkerEndpoint::new("http://127.0.0.1:1/").unwrap();
+        for code in ErrorCode::ALL {
+            let body = format!(r#"{{"error":{{"code":"{}","message":"no","hint":"theirs"}}}}"#, code.as_str());
+            let told = endpoint.refusal(404, body.as_bytes(), unsealed);
+            let passes = matches!(code, ErrorCode::Busy | ErrorCode::Stale | ErrorCode::Timeout);
+            assert_eq!(told.code, if passes { code } else { ErrorCode::Unreachable });
+            assert!(passes || code == ErrorCode::Unreachable || told.what_to_do().contains("another worker"));
+            assert_eq!(endpoint.refusal(404, body.as_bytes(), identity).code, code);
+        }
+        for status in [400, 401, 403, 404, 405, 413, 418, 500, 502] {
+            assert_eq!(endpoint.refusal(status, b"", unsealed).code, ErrorCode::Unreachable, "{status}");
+        }
+        assert_eq!(endpoint.refusal(404, b"", identity).code, ErrorCode::NotFound);
     }
 
     #[test]

@@ -17,11 +17,11 @@ use crate::{
     Shared,
 };
 use alarm::Warnings;
-use codec::DecodeAll;
 use ledger::{Ledger, OnChain};
 use phala_attest::{
-    claimed_measurement, claimed_model, decode_quote, verify_collateral, verify_evidence, AcceptedStatuses, Collateral,
-    DevelopmentGenesis, Evidence, PlatformModel, Policy, PolicyTerms, TrustAnchor, Vendor, VerifiedCollateral,
+    claimed_measurement, claimed_model, decode_collateral, decode_evidence, decode_quote, verify_collateral,
+    verify_evidence, AcceptedStatuses, DevelopmentGenesis, Evidence, PlatformModel, Policy, PolicyTerms, TrustAnchor,
+    Vendor, VerifiedCollateral,
 };
 use phala_client::{ClientError, ErrorCode};
 use phala_protocol::{
@@ -74,7 +74,7 @@ struct Served {
 
 /// Collateral, and what it was verified to be.
 struct Own {
-    /// SCALE of [`Collateral`].
+    /// SCALE of [`phala_attest::Collateral`].
     bytes: Vec<u8>,
     verified: VerifiedCollateral,
     anchor: TrustAnchor,
@@ -123,7 +123,7 @@ impl Collaterals {
             if served.models.contains_key(&name) {
                 continue;
             }
-            let model = Evidence::decode_all(&mut &evidence[..]).ok().and_then(|found| claimed_model(&found).ok());
+            let model = decode_evidence(evidence).ok().and_then(|found| claimed_model(&found).ok());
             let Some(model) = model else { continue };
             if served.models.len() >= MOST_SERVED {
                 served.models.clear();
@@ -148,7 +148,7 @@ impl Collaterals {
     /// The collateral that this evidence is verified with; nothing when there is none.
     pub(crate) fn for_evidence(&self, evidence: &[u8]) -> Vec<u8> {
         let known = lock(&self.known);
-        Evidence::decode_all(&mut &evidence[..])
+        decode_evidence(evidence)
             .ok()
             .and_then(|evidence| claimed_model(&evidence).ok())
             .and_then(|model| known.get(&model).map(|own| own.bytes.clone()))
@@ -158,7 +158,7 @@ impl Collaterals {
     /// What the newest collateral of ours says of evidence that stands beside a registration on the chain of this genesis hash. Whether
     /// the platform's status and advisories pass is not asked: the chain has decided that.
     pub(crate) fn judge(&self, (registration, evidence): &Evidenced, record: &WorkerRecord, genesis: &Hash) -> Judged {
-        let Ok(evidence) = Evidence::decode_all(&mut &evidence[..]) else { return Judged::Foreign };
+        let Ok(evidence) = decode_evidence(evidence) else { return Judged::Foreign };
         let (Evidence::TdxDcap(quote) | Evidence::SgxDcap(quote)) = &evidence;
         let bound = registration.report_data(genesis);
         let binds = decode_quote(quote).is_ok_and(|quote| *quote.report.report_data() == bound);
@@ -375,7 +375,7 @@ fn verify(bytes: &[u8], genesis: &Hash) -> Result<(VerifiedCollateral, TrustAnch
         ClientError::new(ErrorCode::Invalid, format!("the file is no good collateral: {why}"))
             .with_hint("fetch it again")
     };
-    let collateral = Collateral::decode_all(&mut &bytes[..]).map_err(|error| invalid(error.to_string()))?;
+    let collateral = decode_collateral(bytes).map_err(|fault| invalid(fault.to_string()))?;
     let now = unix_now();
     let intel = match verify_collateral(&collateral, &TrustAnchor::Intel, now) {
         Ok(verified) => return Ok((verified, TrustAnchor::Intel)),

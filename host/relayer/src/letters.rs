@@ -41,7 +41,7 @@ use tower::Service as _;
 /// The path of a letter.
 pub(crate) const PATH: &str = "/mail/v1/letters";
 /// Bytes of a letter with its address.
-const MAX_BODY_BYTES: usize = MAX_LETTER_BYTES + 128;
+pub(crate) const MAX_BODY_BYTES: usize = MAX_LETTER_BYTES + 128;
 /// Bytes of memory that one takes, decoded.
 const MAX_BODY_MEMORY: usize = 2 * MAX_BODY_BYTES;
 /// Bytes of a request's head.
@@ -119,7 +119,7 @@ async fn letter(
 }
 
 /// Puts a letter into its recipient's mailbox.
-fn admit(mail: &Mail, address: IpAddr, body: &[u8]) -> Answer {
+pub(crate) fn admit(mail: &Mail, address: IpAddr, body: &[u8]) -> Answer {
     let Some(Addressed { chain, to, letter }) = Addressed::decode_bounded(body) else {
         return (StatusCode::BAD_REQUEST, "this is no letter; are both relayers of one version?");
     };

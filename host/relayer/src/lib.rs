@@ -13,6 +13,7 @@
 mod attachments;
 mod collateral;
 mod delivery;
+pub mod letterbox;
 mod letters;
 mod link;
 mod mail;

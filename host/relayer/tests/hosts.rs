@@ -150,6 +150,7 @@ fn inquiry(epoch: u32, nonce: u64, evidence: &[u8]) -> KeyInquiry {
         era: 0,
         epoch,
         nonce: fresh,
+        answer_key: [0; 32],
     };
     let registration = Registration {
         role: Role::Worker,
@@ -160,7 +161,7 @@ fn inquiry(epoch: u32, nonce: u64, evidence: &[u8]) -> KeyInquiry {
         block_hash: GENESIS,
     };
     KeyInquiry {
-        request: SignedKeyRequest { request, encryption_key: vec![], signature: [0; 64] },
+        request: SignedKeyRequest { request, public_key: vec![], signature: [0; 64] },
         registration,
         evidence: evidence.to_vec(),
         collateral: vec![1],

@@ -20,6 +20,8 @@ pub enum AttestCommand {
         /// What `attest show --json` prints, or an object with its names and values in hexadecimal
         file: PathBuf,
     },
+    /// Compute the measurement that the allow-list names, from what an SGX enclave's signer signed: no machine with SGX is needed
+    Enclave(AttestEnclaveArgs),
     /// Compute what a TDX machine measures that starts from these files, and say what of it rests on whose word
     Image(AttestImageArgs),
     /// Verify a quote by collateral at a time, and print every check with what it looked at
@@ -27,6 +29,20 @@ pub enum AttestCommand {
     /// What Intel signs about its platforms, and evidence is verified with
     #[command(subcommand)]
     Collateral(CollateralCommand),
+}
+
+/// `phala attest enclave`.
+#[derive(Clone, Debug, Args)]
+pub struct AttestEnclaveArgs {
+    /// The SIGSTRUCT, 1808 bytes: what gramine-sgx-sign writes with the ending .sig
+    #[arg(long, value_name = "FILE")]
+    pub sigstruct: PathBuf,
+    /// CONFIGID, which whoever launches an enclave with KSS chooses
+    #[arg(long, value_name = "HEX", value_parser = bytes::<64>, requires = "config_svn")]
+    pub config_id: Option<[u8; 64]>,
+    /// CONFIGSVN, chosen with it
+    #[arg(long, value_name = "NUMBER", requires = "config_id")]
+    pub config_svn: Option<u16>,
 }
 
 /// In which order a hypervisor adds and extends pages, as it is named on the command line.

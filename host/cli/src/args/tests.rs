@@ -119,6 +119,13 @@ fn lines_about_machines_and_evidence_are_read() {
     assert!(parse("phala attest verify q --collateral c --at now --event-log l").is_ok());
     assert!(parse("phala attest show q").is_ok() && parse("phala attest measurement f").is_ok());
     assert!(parse("phala attest collateral import c --from alice").is_ok());
+    let id = "07".repeat(64);
+    let cli = parse(&format!("phala attest enclave --sigstruct s --config-id {id} --config-svn 3 --json")).unwrap();
+    let Command::Attest(AttestCommand::Enclave(enclave)) = cli.command else { panic!() };
+    assert_eq!((enclave.config_id, enclave.config_svn), (Some([7; 64]), Some(3)));
+    for bad in ["", "--sigstruct s --config-svn 3", "--sigstruct s --config-id 07 --config-svn 3"] {
+        assert!(parse(&format!("phala attest enclave {bad}")).is_err(), "{bad}");
+    }
     let cli =
         parse("phala attest image --firmware f --image i --memory 16G --event-log l --xfam e702060000000000").unwrap();
     let Command::Attest(AttestCommand::Image(image)) = cli.command else { panic!() };

@@ -73,7 +73,7 @@ pub async fn run(args: &DevArgs, output: Output) -> Result<(), CliError> {
     if args.fresh {
         folder.wipe()?;
     }
-    note(INSECURE);
+    INSECURE.lines().for_each(note);
     note(&format!("network in {}", folder.path().display()));
     folder.keep(&settings)?;
     plan.programs.keep_worker(folder.path())?;

@@ -1,6 +1,6 @@
 //! What `phala dev` says while it starts: a spinner on a terminal, a line for each step otherwise. All on standard error.
 
-use crate::output::note;
+use crate::output::{note, printable};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::{
     io::IsTerminal,
@@ -32,7 +32,8 @@ impl Progress {
     pub fn step(&mut self, text: impl Into<String>) {
         self.done();
         self.begun = Instant::now();
-        self.step = text.into();
+        let text: String = text.into();
+        self.step = printable(&text).into_owned();
         match &self.bar {
             Some(bar) => {
                 bar.reset_elapsed();

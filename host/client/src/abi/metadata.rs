@@ -204,6 +204,7 @@ impl Method {
             ([0, rest @ ..], Some(kind)) => decode_all(kind, rest, &place),
             ([1], _) => Ok(Value::String("the contract has no such method".to_owned())),
             ([2], _) => Ok(Value::String("the contract expects other arguments".to_owned())),
+            ([3], _) => Ok(Value::String("the contract has nothing that this account may see".to_owned())),
             _ => Err(AbiError::Malformed { place, expected: "an error".to_owned() }),
         }
     }

@@ -148,6 +148,7 @@ fn outputs_errors_and_events_are_read_whole() {
     let transfer = token.method(Kind::Call, "transfer").unwrap();
     assert_eq!(transfer.decode_error(&[0, 0]).unwrap(), json!("InsufficientBalance"));
     assert_eq!(transfer.decode_error(&[2]).unwrap(), json!("the contract expects other arguments"));
+    assert_eq!(transfer.decode_error(&[3]).unwrap(), json!("the contract has nothing that this account may see"));
     assert!(transfer.decode_error(&[]).is_err());
     let event = ("Transfer", names("alice").unwrap(), 9u128).encode();
     let (name, fields) = token.decode_event(&event).unwrap();

@@ -82,6 +82,26 @@ mod tests {
         }
     }
 
+    /// `testing/vectors/crypto/derivations.json`, which a second implementation computed.
+    #[test]
+    fn the_key_of_what_an_account_keeps_follows_its_vector() {
+        let file: serde_json::Value =
+            serde_json::from_str(include_str!("../../../../testing/vectors/crypto/derivations.json")).unwrap();
+        let cases = file["cases"].as_array().unwrap();
+        let vector = cases.iter().find(|case| case["label"] == domain::ACCOUNT_KEEP.as_str()).unwrap();
+        let bytes = |field: &str| hex::decode(vector[field].as_str().unwrap()).unwrap();
+        let alice = Account::development("alice").unwrap();
+        assert_eq!(alice.id().0[..], bytes("context"));
+        let sealed = alice.seal_own("here", b"data").unwrap();
+        let nonce = sealed[1..].first_chunk::<NONCE_BYTES>().unwrap();
+        let opened = |key: &[u8]| {
+            let key = SivKey::new(&Secret::from_slice(key).unwrap());
+            key.open(nonce, &associated_data("here"), &sealed[1 + NONCE_BYTES..])
+        };
+        assert_eq!(opened(&bytes("output")).unwrap(), b"data");
+        assert!(opened(&bytes("secret")).is_err());
+    }
+
     #[test]
     fn the_same_account_out_of_its_key_file_opens_it() {
         let account = Account::generate("mine").unwrap();

@@ -153,9 +153,14 @@ fn proofs_round_trip_through_json_and_nothing_else_is_read() {
     assert_eq!(BeaconProof::from_json(json.as_bytes()), Ok(proof));
     let other = json.replace("phala-beacon/v1", "phala-receipt/v1");
     assert_eq!(BeaconProof::from_json(other.as_bytes()), Err(BeaconProofError::Format("phala-receipt/v1".into())));
+    let commands = BeaconProof::from_json(br#"{"format": "\u001b[2J\nhint"}"#).unwrap_err();
+    assert_eq!(commands, BeaconProofError::Format("\u{1b}[2J\nhint".into()));
+    assert!(!commands.to_string().contains(char::is_control), "{commands}");
     let broken = json.replace("\"genesis\": \"0x", "\"genesis\": \"0x0");
     assert_eq!(BeaconProof::from_json(broken.as_bytes()), Err(BeaconProofError::Field("genesis")));
-    for none in [&b"{}"[..], b"", b"[1]"] {
+    let twice = json.replace("\"era\":", "\"era\": 1, \"era\":");
+    assert!(matches!(BeaconProof::from_json(twice.as_bytes()), Err(BeaconProofError::Json(_))), "two eras");
+    for none in [&b"{}"[..], b"", b"[1]", br#"{"format":1}"#, br#"["phala-beacon/v1"]"#] {
         let error = BeaconProof::from_json(none).unwrap_err();
         assert!(matches!(error, BeaconProofError::Json(_)));
         assert_eq!(ClientError::from(error).code, ErrorCode::Invalid);

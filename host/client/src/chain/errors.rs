@@ -1,5 +1,6 @@
 //! What a node and its runtime answer when they do not, as errors that say whose fault it is.
 
+use super::refusals;
 use crate::{error::chain_of, ClientError, ErrorCode};
 use subxt::error::{DispatchError, TokenError};
 
@@ -67,141 +68,10 @@ impl From<SubmitError> for ClientError {
                 }
             }
             SubmitError::Pallet(refusal) => {
-                let (code, hint) = judge(&refusal.pallet, &refusal.error);
-                let plain = Self::new(code, error.to_string());
-                match hint {
-                    Some(hint) => plain.with_hint(hint),
-                    None => plain,
-                }
+                let (code, hint) = refusals::judge(&refusal.pallet, &refusal.error);
+                Self::new(code, error.to_string()).with_hint(hint)
             }
         }
-    }
-}
-
-/// Code and hint of a pallet's refusal.
-fn judge(pallet: &str, error: &str) -> (ErrorCode, Option<&'static str>) {
-    use ErrorCode::*;
-    match (pallet, error) {
-        ("Inbox", "NotOpen") => (
-            Busy,
-            Some("the cluster's first epoch has not opened yet: wait for its workers, or choose another cluster"),
-        ),
-        ("Inbox", "Closed") | ("Contracts", "ClusterClosed") => {
-            (Refused, Some("governance has closed the cluster for good: nothing sent to it is answered; use another one"))
-        }
-        ("Contracts", "StillOpening") => {
-            (Refused, Some("the cluster's replicas work, or stopped less than an hour ago: nothing is lost that it could be closed for"))
-        }
-        ("Inbox", "WrongEpoch") => (Stale, Some("the epoch has changed; send the command again")),
-        ("Inbox", "Busy") => (
-            Busy,
-            Some("the cluster has too much work waiting; try again later. Until its last block anybody may push this one again"),
-        ),
-        ("Inbox", "FeeOverMax") => (
-            OverLimit,
-            Some("the price has risen: allow a higher fee, or try again later. Until its last block anybody may push this one again"),
-        ),
-        ("Inbox", "TooLong") => (OverLimit, Some("the message is longer than an inbox item may be")),
-        ("Contracts", "NoSuchCluster") => (NotFound, Some("`phala status` lists the clusters")),
-        ("Contracts", "NoSuchCode") => (NotFound, Some("upload the code first")),
-        ("Contracts", "CodeExists") => (Refused, Some("the code is stored already; instantiate it")),
-        ("Contracts", "NotWasm") => (Invalid, Some("the file is no WebAssembly; build it with `phala contract build`")),
-        ("Contracts", "NotAWorker") | ("Attestation" | "Gatekeepers", "NotAGatekeeper") => {
-            (Unattested, Some("register it with evidence first"))
-        }
-        ("Gatekeepers", "NotTheOperator") => {
-            (Unauthorised, Some("the gatekeeper's evidence names another operator: only that one's validator can have it"))
-        }
-        ("Gatekeepers", "AlreadySeated") => {
-            (Refused, Some("the gatekeeper is the validator's already: `phala gatekeeper status` shows it"))
-        }
-        ("Gatekeepers", "NotSeated") => {
-            (NotFound, Some("bind it to its validator first: `phala gatekeeper register-seat`"))
-        }
-        ("Gatekeepers", "NotAnElector") => {
-            (Unauthorised, Some("validators elect whose gatekeepers have seats of the root that answers: `phala gatekeeper status`"))
-        }
-        ("Attestation", "BadCommittee") => {
-            (Invalid, Some("a committee has three to seven members, one at least on a development network, none of them twice"))
-        }
-        ("Gatekeepers", "Convicted") => (Refused, Some("it takes no seat any more: set up another gatekeeper")),
-        ("Gatekeepers", "UnderWay" | "HandOverPending") => {
-            (
-                Busy,
-                Some("`phala gatekeeper status` shows the ceremony under way, or the root that waits; `identities` one of identities"),
-            )
-        }
-        ("Gatekeepers", "TooFewSeats") => {
-            (Refused, Some("it takes four seats, each of a validator of its own; on a development network `phala dev --gatekeepers 4`"))
-        }
-        ("Gatekeepers", "IdentitiesUnderWay") => {
-            (Busy, Some("identities are made or handed over: `phala gatekeeper identities` shows how far that is"))
-        }
-        ("Gatekeepers", "IdentitiesHeld") => {
-            (Refused, Some("the seats of the root that answers hold the identities already: `phala gatekeeper identities`"))
-        }
-        ("Gatekeepers", "NoRoot") => {
-            (NotFound, Some("identities are held by the seats of a root: `phala gatekeeper start` makes one"))
-        }
-        ("Gatekeepers", "NothingToCancel") => {
-            (NotFound, Some("there is none under way: `phala gatekeeper status` and `identities` show what is"))
-        }
-        ("Contracts", "TooEarly" | "StillClosing") => (Busy, Some("the open epoch must be finished first")),
-        ("Contracts", "NoBeacon") => {
-            (NotFound, Some("the beacon has no value yet; `phala beacon latest` shows it when there is one"))
-        }
-        ("Contracts", "TooFewEligible") => {
-            (Refused, Some("only active workers that serve no cluster and registered before the value's period opened are drawn"))
-        }
-        ("Contracts", "TiedDrawing") => (Busy, Some("draw again from the beacon's next value")),
-        ("Contracts", "MoreToLookAt") => (OverLimit, Some("allow more registrations and clusters to be looked at")),
-        ("Attestation", "NoCollateral") => (Unattested, Some("submit the platform's collateral first")),
-        ("Attestation", "CollateralExpired" | "CollateralBelowFloor") => {
-            (Stale, Some("fetch the platform's collateral again and submit it"))
-        }
-        ("Attestation", "CertificateExpired") => {
-            (Stale, Some("fetch the processor's certificate from its vendor again, then attest again"))
-        }
-        ("Attestation", "EvaluationTooEarly") => {
-            (Unattested, Some("governance has not let this evaluation in yet: submit the present standard collateral"))
-        }
-        ("Attestation", "NotOnTheCommittee") => {
-            (Unauthorised, Some("the account is not on the committee, or its term is over"))
-        }
-        ("Attestation", "AlreadyBarred") => (Refused, Some("it is suspended or revoked already: `phala brake status`")),
-        ("Attestation", "SignaturesExpired") => {
-            (Expired, Some("the block that the seats named has passed: have them sign again"))
-        }
-        ("Attestation", "SignedTooFarAhead") => (OverLimit, Some("have the seats name a block within a day")),
-        ("Attestation", "TooFewGatekeepers") => {
-            (Refused, Some("as many seats as can withhold a key have to sign: `phala brake pull` says whose are missing"))
-        }
-        ("Attestation", "BrakeRests" | "Overruled") => {
-            (Refused, Some("the brake has to rest before it can suspend this; governance can revoke it"))
-        }
-        ("Attestation", "PlatformOutdated" | "AdvisoryForbidden") => {
-            (Unattested, Some("update the platform's firmware and microcode, then attest again"))
-        }
-        (
-            "Attestation",
-            "CollateralRefused" | "UntrustedRoot" | "EvidenceMalformed" | "EvidenceRefused" | "WrongReportData"
-            | "PlatformRevoked" | "RoleNotAllowed",
-        ) => (Unattested, None),
-        ("Attestation", "Barred" | "HardwareRevoked") => {
-            (Unattested, Some("it is suspended or revoked; only governance can lift that"))
-        }
-        ("Attestation", "HardwareCoolingDown") => {
-            (Busy, Some("the machine's former identity lapsed a short while ago; try again later"))
-        }
-        ("Attestation", "NoEvaluationCap") => (Unattested, Some("governance must set the highest evaluation first")),
-        ("Attestation", "NotRecent") => (Stale, Some("make new evidence over a recent block")),
-        ("Attestation", "MeasurementNotAllowed") => (Unattested, Some("governance must list the measurement first")),
-        ("Attestation", "NotTheOperator" | "HardwareInUse" | "IdentityInUse") => (Unauthorised, None),
-        ("Sudo", "RequireSudo") => (Unauthorised, Some("only the sudo key of a development network may do this")),
-        ("Balances", "InsufficientBalance" | "LiquidityRestrictions" | "Expendability") => {
-            (InsufficientFunds, Some("`phala account balance` shows what the account has"))
-        }
-        _ => (Refused, None),
     }
 }
 
@@ -315,6 +185,7 @@ mod tests {
             let error = ClientError::from(refusal(pallet, error));
             assert_eq!(error.code, code);
             assert!(error.message.starts_with("the chain refuses: "));
+            assert!(error.hint.is_some_and(|hint| !hint.is_empty()));
         }
         assert!(refusal("Inbox", "WrongEpoch").is("Inbox", "WrongEpoch"));
         assert!(!refusal("Contracts", "WrongEpoch").is("Inbox", "WrongEpoch"));

@@ -9,6 +9,7 @@ pub mod calls;
 mod errors;
 mod events;
 mod read;
+mod refusals;
 mod submit;
 
 pub use calls::ChainCall;

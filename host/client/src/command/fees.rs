@@ -11,9 +11,9 @@ use crate::{
 use codec::Encode;
 use phala_protocol::{
     call::Call,
-    chain_state::ClusterRecord,
+    chain_state::{ClusterRecord, QueueRecord},
     envelope::{EnvelopeKind, SizeClass, AEAD_TAG_BYTES, ENCAPSULATED_BYTES, HEADER_BYTES},
-    gas::{GasClass, Surge, BACKLOG_LIMIT},
+    gas::{GasClass, BACKLOG_LIMIT},
     ids::{Balance, BlockNumber},
     ClusterId, CodeHash,
 };
@@ -38,7 +38,14 @@ impl Network {
     pub async fn fee_bounds(&self, cluster: ClusterId, gas_limit: u64) -> Result<FeeBounds, ClientError> {
         let class = class_of(gas_limit)?;
         let (record, height) = self.cluster(cluster).await?;
-        self.bounds(cluster, &record, height, class, EnvelopeKind::Call).await
+        self.bounds(&record, &self.queue(cluster, height).await?, class, EnvelopeKind::Call).await
+    }
+
+    /// What waits in the inbox of `cluster` at `height`.
+    pub(super) async fn queue(&self, cluster: ClusterId, height: BlockNumber) -> Result<QueueRecord, ClientError> {
+        let stored: Option<QueueRecord> =
+            self.chain().storage(&map_key("Inbox", "Queues", &cluster.encode()), None).await?;
+        Ok(stored.unwrap_or_default().at(height))
     }
 
     /// What the transaction costs that carries one command whose envelope is of `size`, in 10^-12 PHA: by its bytes and weight, and
@@ -61,24 +68,19 @@ impl Network {
         Ok(per_byte.saturating_mul(wasm.len() as Balance))
     }
 
-    /// What it charges by the cluster's `record` at `height`.
+    /// What it charges by the cluster's `record` and its `queue` of the same block.
     pub(super) async fn bounds(
         &self,
-        cluster: ClusterId,
         record: &ClusterRecord,
-        height: BlockNumber,
+        queue: &QueueRecord,
         class: GasClass,
         kind: EnvelopeKind,
     ) -> Result<FeeBounds, ClientError> {
-        let (chain, key) = (self.chain(), cluster.encode());
-        let backlog: u64 = chain.storage(&map_key("Inbox", "Backlog", &key), None).await?.unwrap_or_default();
-        let surge: Surge = chain.storage(&map_key("Inbox", "Surges", &key), None).await?.unwrap_or_default();
-        let surge = surge.advanced(backlog, height);
-        let openings = openings(chain, record, kind).await?;
+        let openings = openings(self.chain(), record, kind).await?;
         Ok(FeeBounds {
             class,
-            now: surge.price(class, backlog).saturating_add(openings),
-            most: surge.most_within(class, PRICE_LEAD_BLOCKS).saturating_add(openings),
+            now: queue.surge.price(class, queue.backlog).saturating_add(openings),
+            most: queue.surge.most_within(class, PRICE_LEAD_BLOCKS).saturating_add(openings),
         })
     }
 }

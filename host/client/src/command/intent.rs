@@ -18,7 +18,7 @@ use phala_protocol::{
     ids::BlockNumber,
     inbox::Head,
     limits::REPLY_BLOCKS,
-    query::{Answer, AnswerContent, QueryRequest},
+    query::{Answer, AnswerContent, QueryRefusal, QueryRequest},
     storage, AccountId, ClusterId, ContractId,
 };
 use std::time::Duration;
@@ -189,7 +189,8 @@ impl Network {
 
 /// What an answer without a reply says of the command.
 fn absent(intent: &Intent, horizon: &Horizon, answer: &Answer) -> Result<Fate, ClientError> {
-    if !matches!(answer.content, AnswerContent::Pending) {
+    // It waits to become final, or there is nothing of it, which is said in the words of everything that is not there.
+    if !matches!(answer.content, AnswerContent::Pending | AnswerContent::Refused(QueryRefusal::NotFound)) {
         return Err(ClientError::new(ErrorCode::Unverified, "the worker answers something else than was asked"));
     }
     if let Some(fate) = horizon.judge(intent, answer) {
@@ -244,13 +245,14 @@ mod tests {
             });
             Answer { query: [0; 32], height: 90, state, content }
         };
-        let pending = |count| answer(count, AnswerContent::Pending);
+        let pending = |count| answer(count, AnswerContent::Refused(QueryRefusal::NotFound));
         let says = |horizon: &Horizon, answer: Answer| absent(&intent, horizon, &answer);
         let waits = |fate: Result<Fate, ClientError>| fate.unwrap_err().code == ErrorCode::Stale;
         let mut horizon = Horizon::default();
         // It can still be included, however far the worker is.
         horizon.learn(&intent, 40, 7);
         assert!(waits(says(&horizon, pending(Some(100)))));
+        assert!(waits(says(&horizon, answer(Some(100), AnswerContent::Pending))));
         // What was in the inbox when its last block was over decides, and not what comes after.
         horizon.learn(&intent, 41, 8);
         horizon.learn(&intent, 42, 500);
@@ -266,8 +268,10 @@ mod tests {
         };
         assert!(matches!(late(20 + REPLY_BLOCKS - 1), Ok(Fate::Never)));
         assert!(matches!(late(20 + REPLY_BLOCKS), Ok(Fate::Forgotten)));
-        let other = says(&horizon, answer(Some(8), content));
-        assert_eq!(other.unwrap_err().code, ErrorCode::Unverified);
+        let expired = answer(Some(8), AnswerContent::Refused(QueryRefusal::Expired));
+        for other in [answer(Some(8), content), expired] {
+            assert_eq!(says(&horizon, other).unwrap_err().code, ErrorCode::Unverified);
+        }
         // An inbox that never had an item.
         let mut horizon = Horizon::default();
         horizon.learn(&intent, 41, 0);

@@ -66,23 +66,37 @@ pub fn failure_error(failed: &Failed, refusal: Option<&str>) -> ClientError {
         }
         Failed::Failed(failure) => {
             let (code, hint) = match failure {
-                Failure::Trapped => (ErrorCode::Trapped, None),
-                Failure::OutOfGas => (ErrorCode::OutOfGas, Some("give it a higher gas limit")),
-                Failure::Expired | Failure::NonceUsed => (ErrorCode::Expired, Some("send it again")),
-                Failure::NoSuchContract => (ErrorCode::NotFound, Some("its constructor may have failed")),
+                Failure::Trapped => {
+                    (ErrorCode::Trapped, "it is the contract's own fault: ask whoever wrote it, or call it with other arguments")
+                }
+                Failure::OutOfGas => (ErrorCode::OutOfGas, "give it a higher gas limit"),
+                Failure::Expired | Failure::NonceUsed => (ErrorCode::Expired, "send it again"),
+                Failure::NoSuchContract => (ErrorCode::NotFound, "its constructor may have failed"),
                 Failure::GasOverClass | Failure::FeeOverMax => (
                     ErrorCode::OverLimit,
-                    Some("allow a higher fee; until its last block the refused one may still execute if anybody pushes it again"),
+                    "allow a higher fee; until its last block the refused one may still execute if anybody pushes it again",
                 ),
-                Failure::ReplyTooLong => (ErrorCode::OverLimit, Some("ask the contract for less at once")),
-                Failure::BadSignature => (ErrorCode::Unauthorised, None),
-                _ => (ErrorCode::Refused, None),
+                Failure::ReplyTooLong => (ErrorCode::OverLimit, "ask the contract for less at once"),
+                Failure::BadSignature => {
+                    (ErrorCode::Unauthorised, "sign it again as the account that sends it, for the open epoch's key")
+                }
+                Failure::Undecryptable | Failure::Malformed => {
+                    (ErrorCode::Refused, "seal it again for the open epoch's key, with a client of a release that this network knows")
+                }
+                Failure::ContractExists => (ErrorCode::Refused, "deploy it with another salt"),
+                Failure::BadCode => (ErrorCode::Refused, "build the contract again: `phala contract build`"),
+                Failure::UnsupportedKind => {
+                    (ErrorCode::Refused, "send a command as a push, and a constructor with its contract")
+                }
+                Failure::WrongConstructor => {
+                    (ErrorCode::Refused, "have the deployer sign the constructor for this very contract")
+                }
+                Failure::WrongPurpose | Failure::WrongClass => (
+                    ErrorCode::Refused,
+                    "somebody else wrapped a copy of it; the command itself may still execute until its last block",
+                ),
             };
-            let error = ClientError::new(code, failure.to_string());
-            match hint {
-                Some(hint) => error.with_hint(hint),
-                None => error,
-            }
+            ClientError::new(code, failure.to_string()).with_hint(hint)
         }
     }
 }

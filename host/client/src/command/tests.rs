@@ -10,7 +10,7 @@ use phala_crypto::{envelope::open_envelope, merkle, signature::sr25519, xwing::D
 use phala_protocol::{
     chain_state::FinalRecord,
     gas::BACKLOG_LIMIT,
-    query::AnswerContent,
+    query::{AnswerContent, QueryRefusal},
     result::{reply_leaf, Boundary, ClusterResult, Failure, Outcome, Reply},
     WorkerId,
 };
@@ -269,8 +269,21 @@ fn refuses_replies_to_others_of_others_and_altered_ones() {
     assert_eq!(check(|_, _, reply, _| reply.gas_used = 0).code, ErrorCode::Unverified);
     assert_eq!(check(|_, _, _, salt| salt[0] = 0).code, ErrorCode::Unverified);
     let (command, record, _) = replied();
-    let pending = verify_reply(&command, &record, AnswerContent::Pending, WorkerId([1; 32])).unwrap_err();
-    assert_eq!(pending.code, ErrorCode::Stale);
+    for content in [AnswerContent::Pending, AnswerContent::Refused(QueryRefusal::NotFound)] {
+        assert_eq!(verify_reply(&command, &record, content, WorkerId([1; 32])).unwrap_err().code, ErrorCode::Stale);
+    }
+}
+
+#[test]
+fn every_failure_of_a_command_says_what_to_do() {
+    // As replies carry them, by their index; the one after the last is none.
+    let failure = |index: u8| Failure::decode(&mut [index].as_slice()).ok();
+    let all: Vec<Failure> = (0..).map_while(failure).collect();
+    assert_eq!((all.first(), all.last()), (Some(&Failure::Undecryptable), Some(&Failure::WrongClass)));
+    for failure in all {
+        let error = failure_error(&Failed::Failed(failure), None);
+        assert!(error.hint.is_some_and(|hint| !hint.is_empty()), "{failure:?}");
+    }
 }
 
 #[test]

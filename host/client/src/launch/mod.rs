@@ -1,4 +1,5 @@
-//! What a TDX machine measures while it starts, computed from the files that it starts from.
+//! What a TDX machine measures while it starts, computed from the files that it starts from; and what an SGX enclave's signer signed
+//! (`sigstruct.rs`).
 //!
 //! | register | computed from | by |
 //! |----------|---------------|----|
@@ -19,6 +20,7 @@ mod fat;
 mod firmware;
 mod gpt;
 mod pe;
+mod sigstruct;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
@@ -27,6 +29,7 @@ pub use fat::decode_loader;
 pub use firmware::{decode_firmware, Firmware, FirmwareFault, PageOrder, FIRMWARE_LIMIT};
 pub use gpt::{decode_partition_table, Disk, DiskFault, Extent, PartitionTable};
 pub use pe::{decode_pe, PeFault, Program};
+pub use sigstruct::{decode_sigstruct, Configuration, Masked, OpenBits, Sigstruct, SigstructFault, SIGSTRUCT_LENGTH};
 
 use sha2::{Digest as _, Sha384};
 

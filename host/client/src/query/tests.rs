@@ -89,6 +89,20 @@ fn a_worker_opens_what_was_sealed_and_its_answer_opens_here() {
 }
 
 #[test]
+fn every_refusal_of_a_query_says_what_to_do() {
+    use QueryRefusal::*;
+    for refusal in [NotFound, Replayed, Expired, Stale, NotReadOnly, Trapped, OutOfGas, Unauthorised, Crowded] {
+        // One that is missing above does not compile here.
+        match refusal {
+            NotFound | Replayed | Expired | Stale | NotReadOnly | Trapped | OutOfGas | Unauthorised | Crowded => {}
+        }
+        let error = refusal_error(refusal);
+        assert_eq!(error.message, refusal.to_string());
+        assert!(error.hint.is_some_and(|hint| !hint.is_empty()), "{refusal:?}");
+    }
+}
+
+#[test]
 fn refuses_answers_to_other_questions_old_ones_and_others_signatures() {
     let worker = Worker::new();
     let (question, payload) = signed(&worker);
@@ -98,6 +112,15 @@ fn refuses_answers_to_other_questions_old_ones_and_others_signatures() {
     assert_eq!(check(&other, &worker.id()), Err("the answer is to another question"));
     let old = worker.answer(&exporter, &answer_of(payload, 39));
     assert_eq!(check(&old, &worker.id()), Err("the answer is older than was asked for"));
+    let refused = |refusal| Answer { content: AnswerContent::Refused(refusal), ..answer_of(payload, 39) };
+    let absent = worker.answer(&exporter, &refused(QueryRefusal::NotFound));
+    assert_eq!(
+        check(&absent, &worker.id()),
+        Err("the answer is older than was asked for"),
+        "nothing there, by an old state"
+    );
+    let behind = worker.answer(&exporter, &refused(QueryRefusal::Stale));
+    assert!(check(&behind, &worker.id()).is_ok(), "a worker that is behind says so");
     let good = worker.answer(&exporter, &answer_of(payload, 40));
     assert_eq!(check(&good, &WorkerId([3; 32])), Err("the answer is not signed by the worker"));
     assert!(check(&good[..good.len() - 1], &worker.id()).is_err());

@@ -32,9 +32,10 @@ fn inquiry(nonce: u8, evidence: u8) -> Letter {
         era: 0,
         epoch: 1,
         nonce: [nonce; 32],
+        answer_key: [0; 32],
     };
     Letter::Inquiry(Box::new(KeyInquiry {
-        request: SignedKeyRequest { request, encryption_key: vec![], signature: [0; 64] },
+        request: SignedKeyRequest { request, public_key: vec![], signature: [0; 64] },
         registration: registration(Role::Worker, WORKER),
         evidence: vec![evidence],
         collateral: vec![7],

@@ -1,7 +1,7 @@
 //! A provisioning service that is played, in clear and over TLS, and answers well, badly or not at all.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 use super::{service::MAX_ANSWER_BYTES, *};
-use phala_attest::List;
+use phala_attest::{CollateralKind, List};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::{crypto::ring::default_provider, pki_types::PrivateKeyDer, ServerConfig, ServerConnection, StreamOwned};
 use std::{
@@ -27,6 +27,7 @@ pub(crate) fn genuine() -> Collateral {
     let bytes = |name: &str| hex::decode(text(name)).unwrap();
     let signature = |name: &str| bytes(name).try_into().unwrap();
     Collateral {
+        kind: CollateralKind::IntelDcap,
         tcb_info: list(text("tcb_info")),
         tcb_info_signature: signature("tcb_info_signature"),
         tcb_info_issuer_chain: list(text("tcb_info_issuer_chain")),

@@ -57,6 +57,23 @@ pub fn of_fields(json: &[u8]) -> Result<String, CliError> {
     Ok(to_hex(&measurement(&report)))
 }
 
+/// The fields of an enclave that are hashed, by the names that [`of_fields`] reads.
+pub fn enclave_fields(report: &EnclaveReport) -> Map<String, Value> {
+    let fields: [(&str, &[u8]); 10] = [
+        ("mr_enclave", &report.mr_enclave),
+        ("mr_signer", &report.mr_signer),
+        ("isv_prod_id", &report.isv_prod_id.to_le_bytes()),
+        ("isv_svn", &report.isv_svn.to_le_bytes()),
+        ("attributes", &report.attributes),
+        ("misc_select", &report.misc_select),
+        ("config_id", &report.config_id),
+        ("config_svn", &report.config_svn.to_le_bytes()),
+        ("isv_ext_prod_id", &report.isv_ext_prod_id),
+        ("isv_family_id", &report.isv_family_id),
+    ];
+    fields.into_iter().map(|(name, bytes)| (format!("enclave.{name}"), Value::String(hex::encode(bytes)))).collect()
+}
+
 fn field<const LENGTH: usize>(fields: &Map<String, Value>, name: &str) -> Result<[u8; LENGTH], CliError> {
     let text = fields.get(name).and_then(Value::as_str).ok_or_else(|| {
         CliError::invalid(format!("the field {name} is missing"))
@@ -72,37 +89,60 @@ fn field<const LENGTH: usize>(fields: &Map<String, Value>, name: &str) -> Result
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
-    use crate::{commands::attest::fields, evidence};
+    use crate::{
+        commands::attest::{fields, samples::SAMPLES},
+        evidence,
+    };
     use serde_json::json;
 
-    const QUOTE: &[u8] = include_bytes!("../../../../../testing/vectors/attest/tdx_v4.bin");
+    const OF_AN_ENCLAVE: [&str; 10] = [
+        "enclave.mr_enclave",
+        "enclave.mr_signer",
+        "enclave.isv_prod_id",
+        "enclave.isv_svn",
+        "enclave.attributes",
+        "enclave.misc_select",
+        "enclave.config_id",
+        "enclave.config_svn",
+        "enclave.isv_ext_prod_id",
+        "enclave.isv_family_id",
+    ];
+    const OF_A_TRUST_DOMAIN: [&str; 10] = [
+        "td.td_attributes",
+        "td.xfam",
+        "td.mr_td",
+        "td.mr_config_id",
+        "td.mr_owner",
+        "td.mr_owner_config",
+        "td.rtmr0",
+        "td.rtmr1",
+        "td.rtmr2",
+        "td.rtmr3",
+    ];
 
     #[test]
     fn what_is_shown_of_a_quote_gives_the_measurement_that_it_verifies_to() {
-        let shown = fields::to_json(&fields::fields(&evidence::evidence(QUOTE).unwrap()).unwrap());
-        let expected = include_str!("../../../../../testing/vectors/attest/tdx_v4.measurement").trim();
-        let whole = json!({"judged": false, "fields": shown});
-        assert_eq!(of_fields(whole.to_string().as_bytes()).unwrap(), format!("0x{expected}"));
-        assert_eq!(of_fields(shown.to_string().as_bytes()).unwrap(), format!("0x{expected}"));
-        let hashed = [
-            "td.td_attributes",
-            "td.xfam",
-            "td.mr_td",
-            "td.mr_config_id",
-            "td.mr_owner",
-            "td.mr_owner_config",
-            "td.rtmr0",
-            "td.rtmr1",
-            "td.rtmr2",
-            "td.rtmr3",
-        ];
-        for name in hashed {
-            let mut other = shown.clone();
-            let text = other[name].as_str().unwrap().to_owned();
-            other[name] = json!(format!("{}{}", if text.starts_with('0') { "1" } else { "0" }, &text[1..]));
-            assert_ne!(of_fields(other.to_string().as_bytes()).unwrap(), format!("0x{expected}"), "{name}");
-            other.as_object_mut().unwrap().remove(name);
-            assert_eq!(of_fields(other.to_string().as_bytes()).unwrap_err().exit_code(), 2, "{name}");
+        for sample in &SAMPLES {
+            let shown = fields::to_json(&fields::fields(&evidence::evidence(sample.quote).unwrap()).unwrap());
+            let expected = format!("0x{}", sample.measurement.trim());
+            let whole = json!({"judged": false, "fields": shown});
+            assert_eq!(of_fields(whole.to_string().as_bytes()).unwrap(), expected);
+            assert_eq!(of_fields(shown.to_string().as_bytes()).unwrap(), expected);
+            let hashed = if sample.is_enclave() { OF_AN_ENCLAVE } else { OF_A_TRUST_DOMAIN };
+            for (name, value) in shown.as_object().unwrap() {
+                let text = value.as_str().unwrap();
+                let mut other = shown.clone();
+                other[name] = json!(format!("{}{}", if text.starts_with('0') { "1" } else { "0" }, &text[1..]));
+                let measured = of_fields(other.to_string().as_bytes()).unwrap();
+                assert_eq!(measured != expected, hashed.contains(&name.as_str()), "{name}");
+                other.as_object_mut().unwrap().remove(name);
+                let without = of_fields(other.to_string().as_bytes());
+                if hashed.contains(&name.as_str()) {
+                    assert_eq!(without.unwrap_err().exit_code(), 2, "{name}");
+                } else {
+                    assert_eq!(without.unwrap(), expected, "{name}");
+                }
+            }
         }
         assert!(of_fields(b"[]").is_err() && of_fields(b"no json").is_err());
     }

@@ -1,10 +1,13 @@
 //! `phala attest`: shows evidence, verifies it with a transcript, computes measurements, and renews collateral.
 
 mod collateral;
+mod enclave;
 mod events;
 mod fields;
 mod image;
 mod measurement;
+#[cfg(test)]
+pub mod samples;
 mod transcript;
 mod verify;
 
@@ -31,6 +34,7 @@ pub async fn run(global: &Global, command: AttestCommand, output: Output) -> Res
             let json = json!({
                 "judged": false,
                 "fields": fields::to_json(&fields),
+                "places": fields::places(&fields),
                 "event_log": log.as_ref().map(EventLog::to_json),
             });
             output.data(&json, || {
@@ -46,6 +50,7 @@ pub async fn run(global: &Global, command: AttestCommand, output: Output) -> Res
             output.data(&json!({"measurement": measurement}), || measurement.clone());
             Ok(())
         }
+        AttestCommand::Enclave(args) => enclave::run(&args, output),
         AttestCommand::Image(args) => image::run(&args, output),
         AttestCommand::Verify(args) => verify::run(&args, output),
         AttestCommand::Collateral(command) => collateral::run(global, command, output).await,

@@ -13,7 +13,7 @@ use phala_attest::{
 use serde_json::{json, Value};
 
 /// The checks, in the verifier's order. The first eight are of the collateral.
-pub const CHECKS: [&str; 23] = [
+pub const CHECKS: [&str; 24] = [
     "root",
     "revocation list of the root",
     "signer of tcb info",
@@ -36,8 +36,12 @@ pub const CHECKS: [&str; 23] = [
     "platform model",
     "tdx module",
     "tcb level",
+    "level of the tdx module",
     "status by the policy",
 ];
+
+/// Those that an enclave is not put to: it has no module of trust domains.
+const OF_TRUST_DOMAINS: [&str; 2] = ["tdx module", "level of the tdx module"];
 
 /// How a check came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,8 +104,7 @@ impl Transcript {
         let mut checks: Vec<Check> = CHECKS
             .iter()
             .enumerate()
-            // An enclave has no module of trust domains.
-            .filter(|(_, name)| !(is_enclave && **name == "tdx module"))
+            .filter(|(_, name)| !(is_enclave && OF_TRUST_DOMAINS.contains(name)))
             .map(|(index, name)| {
                 let (outcome, reason) = match &failed {
                     None => (Outcome::Ok, None),
@@ -147,7 +150,9 @@ impl Transcript {
         for check in &self.checks {
             let reason = check.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
             lines.push(format!("{:<6}  {}{reason}", check.outcome.as_str(), check.name));
-            lines.extend(check.evidence.iter().map(|(name, bytes)| format!("          {name} = {}", shown(bytes))));
+            lines.extend(
+                check.evidence.iter().map(|field| format!("          {} = {}", field.name, shown(&field.bytes))),
+            );
         }
         if let Some(report) = &self.report {
             lines.push(report_text(report));
@@ -245,9 +250,10 @@ fn place_of_evidence(refusal: &Refusal) -> Option<usize> {
         | Refusal::TdSeptVe
         | Refusal::Xfam => 18,
         Refusal::PlatformModel | Refusal::PceId => 19,
-        Refusal::ModuleVersion | Refusal::ModuleLevel | Refusal::ModuleSigner | Refusal::ModuleAttributes => 20,
-        Refusal::TcbLevel | Refusal::TcbRevoked => 21,
-        Refusal::TcbStatus(_) => 22,
+        Refusal::ModuleVersion | Refusal::ModuleSigner | Refusal::ModuleAttributes => 20,
+        Refusal::TcbLevel => 21,
+        Refusal::ModuleLevel => 22,
+        Refusal::TcbRevoked | Refusal::TcbStatus(_) => 23,
         _ => return None,
     })
 }
@@ -271,13 +277,12 @@ impl<'a> Raw<'a> {
         Self { collateral, quote, fields: fields(evidence).unwrap_or_default(), root }
     }
 
-    /// What the check at `index` looks at.
+    /// What the check at `index` looks at, besides what the checks of collateral before it have shown.
     fn of(&self, index: usize) -> Vec<Field> {
-        let named = |name: &str, bytes: &[u8]| vec![(name.to_owned(), bytes.to_vec())];
+        let named = |name: &str, bytes: &[u8]| vec![Field::beside(name, bytes)];
         let chain = |name: &str, pem: &[u8]| {
-            let certificates = certificates(pem);
-            let named = certificates.into_iter().enumerate();
-            named.map(|(index, bytes)| (format!("{name}.{index}"), bytes)).collect::<Vec<_>>()
+            let certificates = certificates(pem).into_iter().enumerate();
+            certificates.map(|(index, bytes)| Field::beside(format!("{name}.{index}"), bytes)).collect::<Vec<_>>()
         };
         let raw = self.collateral;
         match index {
@@ -292,16 +297,40 @@ impl<'a> Raw<'a> {
             7 => named("pck_crl", &raw.pck_crl),
             9 => named("quote", self.quote),
             10 => self.fields(&["header."]),
-            11 | 13 => self.fields(&["pck_chain.0", "pck_chain.1", "pck_chain.2"]),
+            11 => self.fields(&["pck_chain."]),
             12 => [self.fields(&["pck_chain.0"]), named("pck_crl", &raw.pck_crl)].concat(),
-            14 => self.fields(&["qe.report", "qe.report_signature"]),
-            15 => self.fields(&["attestation_key", "qe.authentication_data", "qe.report_data"]),
-            16 => self.fields(&["qe.mr_signer", "qe.isv_", "qe.attributes", "qe.misc_select"]),
-            17 => self.fields(&["attestation_key", "signature"]),
-            18 => self.fields(&["td.td_attributes", "td.xfam", "enclave.attributes", "enclave.misc_select"]),
-            19 => self.fields(&["pck.fmspc"]),
-            20 => self.fields(&["td.tee_tcb_svn", "td.mr_signer_seam", "td.seam_attributes"]),
-            21 => self.fields(&["td.tee_tcb_svn"]),
+            13 => self.fields(&["pck_chain.0", "pck."]),
+            14 => self.fields(&["pck_chain.0", "qe.report", "qe.report_signature"]),
+            15 => self.fields(&[
+                "attestation_key",
+                "qe.reserved_",
+                "qe.isv_ext_prod_id",
+                "qe.config_",
+                "qe.isv_family_id",
+                "qe.authentication_data",
+                "qe.report_data",
+            ]),
+            16 => self.fields(&["qe.mr_signer", "qe.isv_prod_id", "qe.isv_svn", "qe.attributes", "qe.misc_select"]),
+            17 => self.fields(&["signed", "attestation_key", "signature"]),
+            18 => self.fields(&[
+                "enclave.attributes",
+                "enclave.reserved_",
+                "enclave.misc_select",
+                "enclave.isv_ext_prod_id",
+                "enclave.config_",
+                "enclave.isv_family_id",
+                "td.td_attributes",
+                "td.xfam",
+                "td.mr_service_td",
+                "td.vm_id",
+                "td.dev_info",
+                "td.init_",
+                "td.cur_",
+            ]),
+            19 => self.fields(&["pck.fmspc", "pck.pce_id"]),
+            20 => self.fields(&["td.tee_tcb_svn", "td.tee_tcb_svn_2", "td.mr_signer_seam", "td.seam_attributes"]),
+            21 => self.fields(&["pck.cpu_svn", "pck.pce_svn", "td.tee_tcb_svn", "td.tee_tcb_svn_2"]),
+            22 => self.fields(&["td.tee_tcb_svn", "td.tee_tcb_svn_2"]),
             _ => Vec::new(),
         }
     }
@@ -310,7 +339,7 @@ impl<'a> Raw<'a> {
         let wanted = |name: &str| {
             names.iter().any(|wanted| name == *wanted || wanted.ends_with(['.', '_']) && name.starts_with(wanted))
         };
-        self.fields.iter().filter(|(name, _)| wanted(name)).cloned().collect()
+        self.fields.iter().filter(|field| wanted(&field.name)).cloned().collect()
     }
 }
 

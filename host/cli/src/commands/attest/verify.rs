@@ -109,12 +109,13 @@ fn judge(
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
-    use crate::evidence::{collateral, evidence, RootArgument};
+    use crate::{
+        commands::attest::samples::SAMPLES,
+        evidence::{collateral, evidence, RootArgument},
+    };
     use phala_insecure_tee::InsecureMachine;
 
-    const QUOTE: &[u8] = include_bytes!("../../../../../testing/vectors/attest/tdx_v4.bin");
-    const COLLATERAL: &[u8] = include_bytes!("../../../../../testing/vectors/attest/tdx_v4.collateral.json");
-    /// A day after it was issued.
+    /// When the simulated machine's collateral is made.
     const THEN: u64 = 1_750_414_563;
 
     fn policy(root: RootArgument, accept: &[&str]) -> Policy {
@@ -125,18 +126,27 @@ mod tests {
     #[test]
     fn exit_codes_are_those_of_verifying_a_receipt() {
         let output = Output::new(true);
-        let (quote, signed) = (evidence(QUOTE).unwrap(), collateral(COLLATERAL).unwrap());
-        let genuine = Transcript::of(&quote, &signed, &policy(RootArgument::Intel, &[]), THEN);
-        assert!(judge(&genuine, None, THEN, false, output).is_ok());
         let (good, other) = crate::commands::attest::events::tests::logs();
-        assert!(judge(&genuine, Some(&good), THEN, false, output).is_ok());
-        let error = judge(&genuine, Some(&other), THEN, true, output).unwrap_err();
-        assert_eq!((error.code.as_str(), error.exit_code(), &error.details["holds"]), ("unattested", 7, &json!(false)));
-        assert!(error.message.contains("rtmr0"), "{}", error.message);
-        let late = Transcript::of(&quote, &signed, &policy(RootArgument::Intel, &[]), THEN + 60 * 86_400);
-        let error = judge(&late, None, THEN, true, output).unwrap_err();
-        assert_eq!((error.code.as_str(), error.exit_code()), ("unattested", 7));
-        assert_eq!(error.details["holds"], false);
+        for sample in &SAMPLES {
+            let (quote, signed) = (evidence(sample.quote).unwrap(), collateral(sample.collateral).unwrap());
+            let judged = |accept: &[&str], at: u64, log: Option<&EventLog>| {
+                let found = Transcript::of(&quote, &signed, &policy(RootArgument::Intel, accept), at);
+                judge(&found, log, at, false, output)
+            };
+            let own = [sample.status.name()];
+            let accept: &[&str] = if sample.status == TcbStatus::UpToDate { &[] } else { &own };
+            assert!(judged(accept, sample.at, None).is_ok(), "{}", own[0]);
+            // A status that nobody names is not taken.
+            assert_eq!(judged(&[], sample.at, None).is_ok(), sample.status == TcbStatus::UpToDate);
+            assert!(judged(accept, sample.at, Some(&good)).is_ok());
+            let error = judged(accept, sample.at, Some(&other)).unwrap_err();
+            let (code, holds) = (error.code.as_str(), &error.details["holds"]);
+            assert_eq!((code, error.exit_code(), holds), ("unattested", 7, &json!(false)));
+            assert!(error.message.contains("rtmr0"), "{}", error.message);
+            let error = judged(accept, sample.at + 60 * 86_400, None).unwrap_err();
+            assert_eq!((error.code.as_str(), error.exit_code()), ("unattested", 7));
+            assert_eq!(error.details["holds"], false);
+        }
 
         let machine = InsecureMachine::new("machine", b"program", THEN).unwrap();
         let quote = evidence(&machine.quote([1; 64])).unwrap();

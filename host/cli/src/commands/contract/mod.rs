@@ -21,7 +21,7 @@ use crate::{
 };
 use phala_client::{
     abi::{Kind, Method, Type},
-    ClientError, CommandOptions, Metadata, Network,
+    ClientError, CommandOptions, ErrorCode, Metadata, Network,
 };
 use phala_protocol::{chain_state::ContractRecord, ContractId};
 use serde_json::Value;
@@ -50,8 +50,20 @@ pub async fn run(global: &Global, command: ContractCommand, output: Output) -> R
 /// A contract's record, and what its code says about itself.
 async fn described(network: &Network, contract: &ContractId) -> Result<(ContractRecord, Metadata), CliError> {
     let record = network.contract(contract).await?;
-    let wasm = network.code(&record.code).await?;
-    Ok((record, Metadata::from_wasm(&wasm).map_err(ClientError::from)?))
+    let metadata = metadata_of(network, &record).await?;
+    Ok((record, metadata))
+}
+
+/// What the code of a contract whose record was proved says about itself. A node that does not give it withholds it, or has lost it.
+async fn metadata_of(network: &Network, record: &ContractRecord) -> Result<Metadata, CliError> {
+    let wasm = network.code(&record.code).await.map_err(|error| match error.code {
+        ErrorCode::NotFound => {
+            ClientError::new(ErrorCode::Unverified, "the node does not give the code of a contract that the chain has")
+                .with_hint("the node lies or is damaged; use another one")
+        }
+        _ => error,
+    })?;
+    Ok(Metadata::from_wasm(&wasm).map_err(ClientError::from)?)
 }
 
 /// The method's input from the words of the command line.
