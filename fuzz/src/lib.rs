@@ -6,7 +6,8 @@
 //! alter it ([`engine::build`]), so that few of them die at the first length field.
 //!
 //! Three uses: `cargo test -p phala-fuzz` (bounded, with every committed finding replayed), `cargo xtask campaign fuzz` (long), and any
-//! engine that bolero speaks to. `tests/it/inventory.rs` fails when a decoder of `common/` or `tee/` is in no target.
+//! engine that bolero speaks to. `tests/it/inventory.rs` fails when a decoder of `common/`, `tee/` or `host/` is in no
+//! target.
 //!
 //! Never shipped. Does not do: processes, sockets or clocks; `testing/` has those.
 #![forbid(unsafe_code)]

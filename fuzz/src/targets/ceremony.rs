@@ -111,6 +111,11 @@ pub(super) fn dealt_seat() -> Vec<u8> {
     WORLD.seat.clone()
 }
 
+/// How one seat introduces itself to another, and what it seals for it.
+pub(super) fn mail() -> (Introduction, Parcel) {
+    (WORLD.introduction.clone(), WORLD.package.clone())
+}
+
 fn turn(
     members: &Members,
     seat: &mut Ceremony,

@@ -7,8 +7,8 @@ use super::quotes::{development, intel_collateral, lenient, their_verdict, INTEL
 use crate::{assert_bounded, measured, Target, Verdict};
 use codec::{DecodeAll, Encode};
 use phala_attest::{
-    claimed_fmspc, verify_collateral, verify_evidence, Collateral, Evidence, List, TrustAnchor, Vendor,
-    VerifiedCollateral,
+    claimed_fmspc, decode_collateral, verify_collateral, verify_evidence, Evidence, KindFault, List, TrustAnchor,
+    Vendor, VerifiedCollateral,
 };
 use phala_insecure_tee::{Processor, QuoteFields, QuoteSigner};
 use std::sync::LazyLock;
@@ -16,14 +16,22 @@ use std::sync::LazyLock;
 /// What anyone submits to the chain as collateral.
 pub static COLLATERAL: Target = Target {
     name: "collateral",
-    covers: &["common/attest/src/collateral.rs::verify_collateral"],
+    covers: &["common/attest/src/collateral.rs::verify_collateral", "common/attest/src/kind.rs::decode_collateral"],
     samples: LazyLock::new(|| {
         vec![SIMULATED.collateral.encode(), SIMULATED.sgx_collateral.encode(), intel_collateral().encode()]
     }),
     check: |bytes| {
-        let (decoded, peak) = measured(|| Collateral::decode_all(&mut &bytes[..]));
+        let (decoded, peak) = measured(|| decode_collateral(bytes));
         assert_bounded(peak, bytes.len(), 4);
-        let Ok(collateral) = decoded else { return Verdict::refused("shape") };
+        let collateral = match decoded {
+            Ok(collateral) => collateral,
+            Err(KindFault::UnsupportedCollateral(kind)) => {
+                assert_eq!(bytes.first(), Some(&kind));
+                assert_ne!(kind, 0, "a kind that is verified");
+                return Verdict::refused("kind");
+            }
+            Err(fault) => return Verdict::refused(fault),
+        };
         assert_eq!(collateral.encode(), bytes);
         let simulated = verify_collateral(&collateral, &development(), NOW);
         let intel = verify_collateral(&collateral, &TrustAnchor::Intel, INTEL_NOW);

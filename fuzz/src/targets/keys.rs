@@ -18,7 +18,7 @@ use phala_protocol::{
     attestation::{encryption_key_hash, Listing, Registration, Role, Version},
     chain_state::{AllowedMeasurement, ClusterRecord, RootRecord},
     domain,
-    keys::{KeyAnswer, KeyGrant, KeyPurpose, KeyRequest, SignedKeyRequest},
+    keys::{answer_key_hash, KeyAnswer, KeyGrant, KeyPurpose, KeyRequest, SignedKeyRequest},
     relay::KeyInquiry,
     AccountId, ClusterId, WorkerId,
 };
@@ -29,7 +29,8 @@ const OPERATOR: AccountId = AccountId([0x0f; 32]);
 
 /// A registered worker, the seat it asks, and the honest exchange between them.
 struct World {
-    receiving: DecapsulationKey,
+    /// What the answer is sealed to.
+    answers: DecapsulationKey,
     seat: Seat,
     facts: Facts,
     root: RootRecord,
@@ -47,7 +48,7 @@ impl World {
     fn new() -> Self {
         let machine = InsecureMachine::new("a machine", b"the binary", NOW).unwrap();
         let signing = IdentityKey::from_seed(&Secret::new([1; 32]));
-        let receiving = DecapsulationKey::from_seed(&Secret::new([2; 32]));
+        let [receiving, answers] = [2, 3].map(|seed| DecapsulationKey::from_seed(&Secret::new([seed; 32])));
         let worker = WorkerId(signing.public());
         let encryption_key = encryption_key_hash(receiving.public_key());
         let registration = Registration {
@@ -67,11 +68,12 @@ impl World {
             era: 0,
             epoch: 5,
             nonce: [5; 32],
+            answer_key: answer_key_hash(answers.public_key()),
         };
         let inquiry = KeyInquiry {
             request: SignedKeyRequest {
                 request,
-                encryption_key: receiving.public_key().to_vec(),
+                public_key: answers.public_key().to_vec(),
                 signature: signing.sign(&request.signing_payload()),
             },
             registration,
@@ -101,18 +103,18 @@ impl World {
         };
         let mut verifier = Verifier::default();
         let answer = answer(&seat, &inquiry, &facts, &mut verifier).unwrap();
-        let context = hpke::setup_receiver(&receiving, answer.encapsulated.as_slice().try_into().unwrap(), &info());
+        let context = hpke::setup_receiver(&answers, answer.encapsulated.as_slice().try_into().unwrap(), &info());
         let (plain, _) = context.open(&request.signing_payload(), &answer.body).unwrap();
         let grant = KeyGrant::decode(&mut plain.expose().as_slice()).unwrap();
         let remembers = Mutex::new(verifier);
-        let mut world = Self { receiving, seat, facts, root, inquiry, answer, grant, keys: Vec::new(), remembers };
+        let mut world = Self { answers, seat, facts, root, inquiry, answer, grant, keys: Vec::new(), remembers };
         world.keys = world.keys_of(&world.answer).unwrap();
         world
     }
 
     /// The keys that the worker takes out of an answer.
     fn keys_of(&self, answer: &KeyAnswer) -> Result<Vec<Vec<u8>>, String> {
-        let opened = open_grant(&self.receiving, &self.inquiry.request.request, &self.root, answer)
+        let opened = open_grant(&self.answers, &self.inquiry.request.request, &self.root, answer)
             .map_err(|error| error.to_string())?;
         let mut grants = Grants::default();
         grants.add(opened);
@@ -122,11 +124,16 @@ impl World {
 
     /// What a gatekeeper that lies seals.
     fn sealed(&self, plaintext: &[u8]) -> KeyAnswer {
-        let recipient = EncapsulationKey::from_bytes(self.receiving.public_key()).unwrap();
+        let recipient = EncapsulationKey::from_bytes(self.answers.public_key()).unwrap();
         let (encapsulated, context) = hpke::setup_sender(&recipient, &info(), &[13; 64]);
         let (body, _) = context.seal(&self.inquiry.request.request.signing_payload(), plaintext).unwrap();
         KeyAnswer { encapsulated: encapsulated.to_vec(), body }
     }
+}
+
+/// A worker's request with its evidence, and the answer to it.
+pub(super) fn exchange() -> (KeyInquiry, KeyAnswer) {
+    (WORLD.inquiry.clone(), WORLD.answer.clone())
 }
 
 /// What a gatekeeper says that remembers what `verifier` saw.

@@ -1,14 +1,14 @@
-//! Files that a machine starts from: firmware, disk, EFI program. Whoever wrote one controls all of it, and others act on what is computed.
+//! Files that a machine starts from: firmware, disk, EFI program, and an enclave's SIGSTRUCT. Whoever wrote one controls all of it, and others act on what is computed.
 //!
 //! Holds: memory in proportion to the file and what it says to take in memory; a partition table that is taken has the checksums that a
 //! second implementation computes; a loader has only blocks of its disk; a program's Authenticode hash does not depend on its checksum,
-//! and programs with one hash have the same sections; both orders of pages commit the same firmware; the events of RTMR2 are the
+//! and programs with one hash have the same sections; no altered SIGSTRUCT is taken; both orders of pages commit the same firmware; the events of RTMR2 are the
 //! sections' own.
 
 use crate::{assert_bounded, measured, Target, Verdict};
 use phala_client::launch::{
-    decode_firmware, decode_loader, decode_partition_table, decode_pe, rtmr1, rtmr2, sha384, testing, BootFault,
-    Firmware, PageOrder, Program,
+    decode_firmware, decode_loader, decode_partition_table, decode_pe, decode_sigstruct, rtmr1, rtmr2, sha384, testing,
+    BootFault, Firmware, PageOrder, Program,
 };
 use std::{collections::BTreeSet, sync::LazyLock};
 
@@ -20,6 +20,12 @@ const MOST_MEMORY: usize = 8 << 20;
 /// What of a program is measured into RTMR2, or decides what is.
 const SECTIONS: [&str; 8] = [".linux", ".osrel", ".cmdline", ".initrd", ".uname", ".sdmagic", ".pcrsig", ".pcrpkey"];
 
+/// Two that the published key of `deploy/sgx` signed: one with masks that fix everything, and one that leaves bits open.
+const SIGSTRUCTS: [&[u8]; 2] = [
+    include_bytes!("../../../testing/vectors/attest/sgx_v3.sigstruct"),
+    include_bytes!("../../../testing/vectors/attest/sgx_v3.open.sigstruct"),
+];
+
 /// Firmware, disks and programs.
 pub static LAUNCH_FILES: Target = Target {
     name: "launch-files",
@@ -28,6 +34,7 @@ pub static LAUNCH_FILES: Target = Target {
         "host/client/src/launch/gpt.rs::decode_partition_table",
         "host/client/src/launch/fat.rs::decode_loader",
         "host/client/src/launch/pe.rs::decode_pe",
+        "host/client/src/launch/sigstruct.rs::decode_sigstruct",
         "host/client/src/launch/boot.rs::rtmr1",
         "host/client/src/launch/boot.rs::rtmr2",
     ],
@@ -40,12 +47,18 @@ pub static LAUNCH_FILES: Target = Target {
             &[testing::firmware((0x81_1000, 0xf000)), testing::firmware((0x81_0000, 0x1_0000))][..],
             &disks,
             &[image, behind, splash],
+            &SIGSTRUCTS.map(<[u8]>::to_vec),
         ]
         .concat()
     }),
     check: |bytes| {
         // None is told by the others' marks: a file may be two of them.
-        let verdicts = [firmware(bytes).of("firmware"), disk(bytes).of("disk"), program(bytes).of("program")];
+        let verdicts = [
+            firmware(bytes).of("firmware"),
+            disk(bytes).of("disk"),
+            program(bytes).of("program"),
+            sigstruct(bytes).of("sigstruct"),
+        ];
         let accepted = verdicts.iter().any(|verdict| verdict.accepted);
         let signature = verdicts.iter().fold(0, |sum: u64, verdict| sum.rotate_left(7) ^ verdict.signature);
         Verdict { accepted, signature }
@@ -173,6 +186,19 @@ fn program(bytes: &[u8]) -> Verdict {
         }
         Err(fault) => Verdict::accepted(kind(&fault)),
     }
+}
+
+/// Every byte is signed, signs, or follows from the signature, so that what is taken is one of the samples.
+fn sigstruct(bytes: &[u8]) -> Verdict {
+    let (decoded, peak) = measured(|| decode_sigstruct(bytes));
+    assert!(peak <= 1 << 16, "{peak} bytes for a SIGSTRUCT");
+    let sigstruct = match decoded {
+        Ok(sigstruct) => sigstruct,
+        Err(fault) => return Verdict::refused(fault),
+    };
+    assert!(SIGSTRUCTS.contains(&bytes), "an altered SIGSTRUCT is taken");
+    assert_eq!(sigstruct.enclave(None).is_ok(), bytes == SIGSTRUCTS[0], "a mask with open bits has a measurement");
+    Verdict::accepted("signed")
 }
 
 /// Whether a byte is one of those that the hash leaves out: checksum, and the entry of the certificate table.

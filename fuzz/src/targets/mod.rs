@@ -2,6 +2,7 @@
 
 pub mod accounts;
 pub mod beacon;
+pub mod beacon_proofs;
 pub mod ceremony;
 pub mod certificates;
 pub mod chain;
@@ -10,10 +11,12 @@ pub mod disk;
 pub mod documents;
 pub mod drivers;
 pub mod event_logs;
+pub mod files;
 pub mod identities;
 pub mod identity;
 pub mod keys;
 pub mod launch;
+pub mod letters;
 pub mod protocol;
 pub mod provisioning;
 pub mod quotes;
@@ -28,7 +31,7 @@ pub mod wasm;
 use crate::Target;
 
 /// All of them.
-pub static TARGETS: [&Target; 52] = [
+pub static TARGETS: [&Target; 56] = [
     &scale::RECORDS,
     &protocol::CALLS,
     &protocol::ENVELOPES,
@@ -48,6 +51,8 @@ pub static TARGETS: [&Target; 52] = [
     &drivers::DRIVER_FRAMES,
     &event_logs::EVENT_LOGS,
     &launch::LAUNCH_FILES,
+    &files::EVIDENCE_FILES,
+    &files::SUSPENSIONS,
     &certificates::COLLATERAL,
     &certificates::VERIFIED_COLLATERAL,
     &certificates::EXTENSIONS,
@@ -67,9 +72,11 @@ pub static TARGETS: [&Target; 52] = [
     &ceremony::TRANSCRIPTS,
     &ceremony::CEREMONIES,
     &beacon::BEACON,
+    &beacon_proofs::BEACON_PROOFS,
     &identity::IDENTITY,
     &identities::IDENTITIES,
     &signing::SIGNING,
+    &letters::LETTERS,
     &wasm::MODULES,
     &wasm::PROGRAMS,
     &disk::STORES,

@@ -3,11 +3,13 @@
 //! Oracle: dcap-qvl, Intel's logic. Whatever it refuses, we refuse; what both accept reads the same.
 
 use crate::{engine::Choices, measured, Target, Verdict};
+use codec::Encode;
 use dcap_qvl::{configs::RustCryptoConfig, verify::QuoteVerifier};
 use phala_attest::{
-    canonical_quote, claimed_fmspc, claimed_measurement, decode_quote, is_development_root, verify_collateral,
-    verify_evidence, AcceptedStatuses, Collateral, DevelopmentGenesis, EnclaveReport, Evidence, List, Policy,
-    PolicyTerms, Refusal, Report, TrustAnchor, Vendor, VerifiedCollateral, QUOTE_LIMIT,
+    canonical_quote, claimed_fmspc, claimed_measurement, claimed_processor, decode_evidence, decode_quote,
+    is_development_root, verify_collateral, verify_evidence, AcceptedStatuses, Collateral, DevelopmentGenesis,
+    EnclaveReport, Evidence, KindFault, List, Policy, PolicyTerms, Refusal, Report, TrustAnchor, Vendor,
+    VerifiedCollateral, QUOTE_LIMIT,
 };
 use phala_attest_corpus::{genuine, oracle};
 use phala_insecure_tee::{
@@ -110,7 +112,9 @@ pub static QUOTES: Target = Target {
         "common/attest/src/quote.rs::decode_quote",
         "common/attest/src/quote.rs::canonical_quote",
         "common/attest/src/evidence.rs::verify_evidence",
+        "common/attest/src/kind.rs::decode_evidence",
         "common/attest/src/evidence.rs::claimed_fmspc",
+        "common/attest/src/evidence.rs::claimed_processor",
         "common/attest/src/evidence.rs::claimed_measurement",
         "common/attest/src/anchor.rs::is_development_root",
     ],
@@ -131,6 +135,13 @@ fn quote(bytes: &[u8]) -> Verdict {
         assert!(bytes.starts_with(quote) && bytes[quote.len()..].iter().all(|byte| *byte == 0));
         assert_eq!(canonical_quote(quote), Ok(quote));
     }
+    // As evidence the same bytes begin with a kind, and one that is not verified is refused by it.
+    match (decode_evidence(bytes), bytes.first()) {
+        (Ok(evidence), Some(0 | 1)) => assert_eq!(evidence.encode(), bytes),
+        (Err(KindFault::Malformed), None | Some(0 | 1)) => {}
+        (Err(KindFault::UnsupportedEvidence(kind)), Some(2..)) => assert_eq!(bytes.first(), Some(&kind)),
+        (other, first) => panic!("{other:?} of bytes that begin with {first:?}"),
+    }
     let (decoded, peak) = measured(|| decode_quote(bytes));
     // Borrows from its input.
     assert_eq!(peak, 0, "decoding a quote allocates");
@@ -141,7 +152,9 @@ fn quote(bytes: &[u8]) -> Verdict {
     let sgx = decoded.as_ref().is_ok_and(|quote| quote.vendor() == Vendor::IntelSgx);
     let evidence = if sgx { Evidence::SgxDcap(list.clone()) } else { Evidence::TdxDcap(list.clone()) };
     let mislabelled = if sgx { Evidence::TdxDcap(list) } else { Evidence::SgxDcap(list) };
+    assert_eq!(decode_evidence(&evidence.encode()).as_ref(), Ok(&evidence));
     let claimed = claimed_fmspc(&evidence);
+    assert_eq!(claimed_processor(&evidence).map(|processor| processor.fmspc), claimed);
     let decoded = match decoded {
         Ok(decoded) => decoded,
         Err(error) => {

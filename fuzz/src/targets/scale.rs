@@ -61,8 +61,8 @@ types! {
     identities: DealerRecord HolderRecord IdentityCeremonyRecord IdentityHolder IdentityPoints IdentityRecord IdentityStatement Scheme
         SignedIdentityStatement;
     signing: EgressSignature NonceCommitments PartialSignature SigningLetter SigningMessage SigningSession;
-    attest: AcceptedStatuses Advisory AdvisoryPolicy Appraisal Ban Bans CertificateFault Collateral CollateralRefusal ConfidenceLevel
-        DocumentFault Evidence Origin PlatformModel PolicyTerms Refusal Root SignerRole Subject TcbStatus Vendor VerifiedCollateral;
+    attest: AcceptedStatuses Advisory AdvisoryPolicy Appraisal Ban Bans CertificateFault Collateral CollateralKind CollateralRefusal
+        ConfidenceLevel DocumentFault Evidence Origin PlatformModel PolicyTerms Refusal Root SignerRole Subject TcbStatus Vendor VerifiedCollateral;
     light_client: Checkpoint;
     transcript: Transcript;
 }

@@ -3,6 +3,7 @@
 use codec::{Compact, Encode};
 use phala_client::{
     abi::Metadata,
+    beacon::{BeaconProof, BeaconProofError},
     transcript::{self, FileError, FileKind, ProvedTranscript, TranscriptFile},
 };
 use phala_crypto::transcript::{verify_transcript, IdentityTranscript, TranscriptError};
@@ -37,6 +38,16 @@ fn the_codec_alone_would_not_bound_them() {
     let bytes = many(&[0], (1 << 20) - 64, 1 << 20);
     let (_, peak) = measured(|| <Delivery as codec::Decode>::decode(&mut &bytes[..]).is_ok());
     assert!(peak >= 20 << 20, "{peak}: then the bound of `decode_bounded` has become needless");
+}
+
+#[test]
+fn a_beacon_proofs_small_values_do_not_fill_the_memory() {
+    let json = format!(r#"{{"format":"phala-beacon/v1","more":[{}0]}}"#, r#"{"":0},"#.repeat(100_000));
+    let (read, peak) = measured(|| BeaconProof::from_json(json.as_bytes()));
+    assert!(matches!(read, Err(BeaconProofError::Json(_))), "a field is missing");
+    assert!(peak <= 64 * 1024, "{peak} bytes for {}", json.len());
+    let (tree, peak) = measured(|| serde_json::from_str::<serde_json::Value>(&json).is_ok());
+    assert!(tree && peak >= 10 * json.len() as u64, "{peak}: then reading no tree has become needless");
 }
 
 #[test]

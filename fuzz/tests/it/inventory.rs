@@ -1,7 +1,8 @@
 //! What is covered, compared with the tree: a decoder that nobody feeds is a failing test.
 //!
-//! Looks at names. A public function that reads foreign bytes is called `decode_*`, `parse_*`, `verify_*`, `open*` or one of a few
-//! more; whatever derives SCALE's `Decode` in `common/` is a record.
+//! Looks at names. A function that reads foreign bytes is called `decode_*`, `parse_*`, `verify_*`, `open*` or one of a few more; whatever
+//! derives SCALE's `Decode` in `common/` is a record. In `common/` and `tee/` foreign bytes come in through public functions; in `host/`,
+//! whose programs are their own users, private ones count too.
 
 use phala_fuzz::targets::{scale, TARGETS};
 use std::{
@@ -36,6 +37,58 @@ const EXEMPT: [(&str, &str); 3] = [
     ("tee/core/src/identity.rs::open", "reads what the machine unsealed: see sealed-blobs"),
 ];
 
+/// Functions of `host/` with such a name that do nothing with foreign bytes but what a target does: private parts of a function that it
+/// covers, or the same function with a clock, an error or a file put before it. With each, the function that is covered.
+const BESIDE: [(&str, &str); 17] = [
+    ("host/cli/src/commands/attest/collateral.rs::verify", "common/attest/src/collateral.rs::verify_collateral"),
+    ("host/cli/src/commands/beacon.rs::verify", "host/client/src/beacon.rs::verify"),
+    ("host/cli/src/commands/gatekeeper/transcript.rs::from_bytes", "host/client/src/transcript.rs::decode_bounded"),
+    ("host/client/src/abi/convert.rs::decode", "host/client/src/abi/metadata.rs::decode_output"),
+    ("host/client/src/abi/convert.rs::decode_each", "host/client/src/abi/metadata.rs::decode_output"),
+    ("host/client/src/abi/convert.rs::decode_integer", "host/client/src/abi/metadata.rs::decode_output"),
+    ("host/client/src/abi/convert.rs::decode_within", "host/client/src/abi/metadata.rs::decode_output"),
+    ("host/client/src/abi/metadata.rs::decode_all", "host/client/src/abi/metadata.rs::decode_output"),
+    ("host/client/src/abi/types.rs::parse_at", "host/client/src/abi/types.rs::parse"),
+    ("host/client/src/beacon.rs::verify_now", "host/client/src/beacon.rs::verify"),
+    ("host/client/src/launch/fat.rs::open", "host/client/src/launch/fat.rs::decode_loader"),
+    ("host/client/src/launch/firmware.rs::decode_section", "host/client/src/launch/firmware.rs::decode_firmware"),
+    ("host/client/src/launch/pe.rs::decode_section", "host/client/src/launch/pe.rs::decode_pe"),
+    ("host/client/src/provisioning.rs::parse", "host/client/src/provisioning.rs::decode_answers"),
+    ("host/client/src/transcript.rs::verify_now", "host/client/src/transcript.rs::verify"),
+    ("host/client/src/verify.rs::verify_now", "host/client/src/verify.rs::verify"),
+    ("host/relayer/src/collateral.rs::verify", "common/attest/src/collateral.rs::verify_collateral"),
+];
+
+/// Functions of `host/` with such a name that read nothing foreign, or nothing that a target reaches, and why.
+const EXEMPT_IN_HOST: [(&str, &str); 20] = [
+    ("host/cli/src/accounts.rs::open", "the user's own folder"),
+    (
+        "host/cli/src/commands/gatekeeper/suspend.rs::verify",
+        "a record, see records, which is compared; a signature, see signatures",
+    ),
+    ("host/cli/src/commands/session.rs::open", "opens a session on the chain"),
+    ("host/cli/src/commands/session.rs::open_another", "opens a session on the chain"),
+    ("host/cli/src/pending.rs::open", "the user's own folder, and what his own key sealed there"),
+    ("host/cli/src/roots.rs::opens", "says which epochs a root opens"),
+    ("host/cli/src/sessions.rs::open", "the user's own folder"),
+    ("host/client/src/account/at_rest.rs::open_own", "a version and a nonce before what sealed opens"),
+    ("host/client/src/chain/read.rs::decode", "SCALE of a record, see records"),
+    ("host/client/src/command/fees.rs::openings", "how often a cluster's key was opened for: numbers"),
+    ("host/client/src/command/reply.rs::verify_reply", "a record, see records, which is compared; a path, see merkle"),
+    ("host/client/src/command/session.rs::open", "opens a session on the chain"),
+    ("host/client/src/command/session.rs::open_by", "opens a session on the chain"),
+    ("host/client/src/command/session.rs::open_session", "opens a session on the chain"),
+    ("host/client/src/command/session.rs::open_session_alone", "opens a session on the chain"),
+    ("host/client/src/command/session.rs::verify_open", "compares a reply that was verified"),
+    (
+        "host/client/src/query.rs::open",
+        "records, see records, in what sealed opens and unpads; a signature, see signatures",
+    ),
+    ("host/client/src/query.rs::verify", "a registration that the light client's proofs show, see storage"),
+    ("host/relayer/src/mail.rs::open", "makes a mailbox"),
+    ("host/relayer/src/messages.rs::decoded", "SCALE of a record, see records"),
+];
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
@@ -64,15 +117,27 @@ fn sources(folder: &str) -> Vec<(String, String)> {
     found.into_iter().map(|path| (relative(&path), fs::read_to_string(&path).unwrap())).collect()
 }
 
-/// `path::function` of every public function with such a name, outside tests.
-fn decoders(folder: &str) -> BTreeSet<String> {
+/// The name of the function that a line declares, if it is public or private ones count.
+fn declared(line: &str, counts_private: bool) -> Option<String> {
+    let line = line.trim_start();
+    let is_public = line.starts_with("pub ");
+    let mut rest = line;
+    if let Some(after) = rest.strip_prefix("pub") {
+        rest = after.strip_prefix('(').map_or(after, |inside| inside.split_once(')').map_or("", |(_, after)| after));
+    }
+    for word in ["const ", "async ", "unsafe "] {
+        rest = rest.trim_start().strip_prefix(word).unwrap_or(rest);
+    }
+    let rest = rest.trim_start().strip_prefix("fn ").filter(|_| is_public || counts_private)?;
+    Some(rest.chars().take_while(|letter| letter.is_alphanumeric() || *letter == '_').collect())
+}
+
+/// `path::function` of every function with such a name, outside tests.
+fn decoders(folder: &str, counts_private: bool) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for (path, text) in sources(folder) {
         let shipped = text.split("#[cfg(test)]").next().unwrap_or_default();
-        for line in shipped.lines() {
-            let Some(rest) = line.trim_start().strip_prefix("pub ") else { continue };
-            let Some(rest) = rest.trim_start_matches("const ").strip_prefix("fn ") else { continue };
-            let name: String = rest.chars().take_while(|letter| letter.is_alphanumeric() || *letter == '_').collect();
+        for name in shipped.lines().filter_map(|line| declared(line, counts_private)) {
             if NAMES.contains(&name.as_str()) || PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
                 found.insert(format!("{path}::{name}"));
             }
@@ -82,15 +147,40 @@ fn decoders(folder: &str) -> BTreeSet<String> {
 }
 
 #[test]
+fn private_decoders_of_host_are_seen() {
+    for (line, public, private) in [
+        ("pub fn decode(", Some("decode"), Some("decode")),
+        ("    pub const fn decode(", Some("decode"), Some("decode")),
+        ("    pub async fn decode<T>(", Some("decode"), Some("decode")),
+        ("fn decode(", None, Some("decode")),
+        ("    pub(crate) fn decode(", None, Some("decode")),
+        ("pub(super) const fn decode(", None, Some("decode")),
+        ("    async fn decode(", None, Some("decode")),
+        ("    let decode = fn_of(x);", None, None),
+        ("pub struct Decode(u8);", None, None),
+    ] {
+        let seen = [declared(line, false), declared(line, true)];
+        assert_eq!([seen[0].as_deref(), seen[1].as_deref()], [public, private], "{line}");
+    }
+    assert!(decoders("host", true).contains("host/relayer/src/letters.rs::decode_bounded"), "a private one");
+}
+
+#[test]
 fn every_decoder_is_in_a_target() {
     let covered: BTreeSet<&str> = TARGETS.iter().flat_map(|target| target.covers).copied().collect();
-    let exempt: BTreeSet<&str> = EXEMPT.iter().map(|(name, _)| *name).collect();
-    let decoders: BTreeSet<String> = ["common", "tee"].into_iter().flat_map(decoders).collect();
+    let beside = BESIDE.iter().map(|(name, _)| *name);
+    let exempt: BTreeSet<&str> = EXEMPT.iter().chain(&EXEMPT_IN_HOST).map(|(name, _)| *name).chain(beside).collect();
+    let mut decoders: BTreeSet<String> = ["common", "tee"].into_iter().flat_map(|of| decoders(of, false)).collect();
+    decoders.extend(self::decoders("host", true));
     let missing: Vec<&String> =
         decoders.iter().filter(|name| !covered.contains(name.as_str()) && !exempt.contains(name.as_str())).collect();
     assert!(missing.is_empty(), "in no target of fuzz/src/targets: {missing:#?}");
     let needless: Vec<&&str> = exempt.iter().filter(|name| !decoders.contains(**name)).collect();
     assert!(needless.is_empty(), "exempt and not there: {needless:?}");
+    let both: Vec<&&str> = exempt.iter().filter(|name| covered.contains(**name)).collect();
+    assert!(both.is_empty(), "exempt and in a target: {both:?}");
+    let alone: Vec<_> = BESIDE.iter().filter(|(_, through)| !covered.contains(through)).collect();
+    assert!(alone.is_empty(), "beside a function that is in no target: {alone:?}");
 }
 
 #[test]

@@ -52,6 +52,8 @@ targets! {
     driver_frames => targets::drivers::DRIVER_FRAMES;
     event_logs => targets::event_logs::EVENT_LOGS;
     launch_files => targets::launch::LAUNCH_FILES;
+    evidence_files => targets::files::EVIDENCE_FILES;
+    suspensions => targets::files::SUSPENSIONS;
     collateral => targets::certificates::COLLATERAL;
     verified_collateral => targets::certificates::VERIFIED_COLLATERAL;
     extensions => targets::certificates::EXTENSIONS;
@@ -71,9 +73,11 @@ targets! {
     transcripts => targets::ceremony::TRANSCRIPTS;
     ceremonies => targets::ceremony::CEREMONIES;
     beacon => targets::beacon::BEACON;
+    beacon_proofs => targets::beacon_proofs::BEACON_PROOFS;
     identity => targets::identity::IDENTITY;
     identities => targets::identities::IDENTITIES;
     signing => targets::signing::SIGNING;
+    letters => targets::letters::LETTERS;
     modules => targets::wasm::MODULES;
     programs => targets::wasm::PROGRAMS;
     stores => targets::disk::STORES;

@@ -41,7 +41,7 @@ pub const DIFFERENCES: &[Difference] = &[
     Difference {
         input: "the label of another kind, or of an unknown one, before the quote",
         theirs: "has no label",
-        ours: &["Evidence(Kind)", "Evidence(Shape)"],
+        ours: &["Evidence(Kind)", "Evidence(UnsupportedKind("],
         why: "one quote is one evidence; a verifier of one kind must not be led into another's rules",
         applies: |case| case.class == "another kind's label" || case.class == "unknown kind",
     },

@@ -3,7 +3,7 @@
 
 use crate::{Case, Kind};
 use dcap_qvl::QuoteCollateralV3;
-use phala_attest::{canonical_quote, parse_rfc3339_utc, Collateral, List};
+use phala_attest::{canonical_quote, parse_rfc3339_utc, Collateral, CollateralKind, List};
 
 macro_rules! vector {
     ($name:literal) => {
@@ -34,12 +34,25 @@ pub fn below_every_level() -> Case {
     Case::refused(Kind::TdxV5, canonical_quote(vector!("tdx_v5_td15.bin")).unwrap(), &collateral, now)
 }
 
+/// A genuine TDX quote of version 4, of a model whose collateral is not here, beside another model's: everything but the model is right
+/// about it, which both verifiers compare behind every signature.
+pub fn of_another_model() -> Case {
+    let (collateral, now) = collateral(vector!("tdx_v4.collateral.json"));
+    Case::refused(Kind::TdxV4, canonical_quote(vector!("tdx_v4_cos.bin")).unwrap(), &collateral, now)
+}
+
+/// The genuine samples that are refused as they are.
+pub fn refused() -> Vec<Case> {
+    vec![below_every_level(), of_another_model()]
+}
+
 /// Collateral out of dcap-qvl's form, and the second a day after its TCB info was issued.
 pub fn collateral(json: &[u8]) -> (Collateral, u64) {
     let theirs: QuoteCollateralV3 = serde_json::from_slice(json).unwrap();
     let tcb_info: serde_json::Value = serde_json::from_str(&theirs.tcb_info).unwrap();
     let issued = parse_rfc3339_utc(tcb_info["issueDate"].as_str().unwrap()).unwrap();
     let collateral = Collateral {
+        kind: CollateralKind::IntelDcap,
         tcb_info: List::try_from(theirs.tcb_info.into_bytes()).unwrap(),
         tcb_info_signature: theirs.tcb_info_signature.try_into().unwrap(),
         tcb_info_issuer_chain: List::try_from(theirs.tcb_info_issuer_chain.into_bytes()).unwrap(),

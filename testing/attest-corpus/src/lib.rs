@@ -180,6 +180,11 @@ pub fn corpus(kind: Kind, stride: usize) -> Vec<Case> {
     cases
 }
 
+/// A case's quote altered under its signatures, in every way in which that of accepted evidence is. `stride` as for [`corpus`].
+pub fn altered_quotes(base: &Case, stride: usize) -> Vec<Case> {
+    mutations::of_quote(base, stride)
+}
+
 /// Of the altered evidence that which is well signed and wrong in certificates, revocation lists and documents: each case says which refusal
 /// is [`Case::meant`] for it.
 pub fn meant() -> Vec<Case> {
@@ -198,10 +203,10 @@ pub fn altered() -> Vec<Case> {
     Kind::ALL.into_iter().flat_map(|kind| corpus(kind, stride())).collect()
 }
 
-/// Every case there is: unaltered, altered without effect, and [`altered`].
+/// Every case there is: unaltered, those that are refused as they are, altered without effect, and [`altered`].
 pub fn every_case() -> Vec<Case> {
     let free = Kind::ALL.into_iter().flat_map(without_effect).map(|(case, _)| case);
-    Kind::ALL.into_iter().flat_map(unaltered).chain(free).chain(altered()).collect()
+    Kind::ALL.into_iter().flat_map(unaltered).chain(genuine::refused()).chain(free).chain(altered()).collect()
 }
 
 /// What `work` gives for each of `items`, in their order, on every core.

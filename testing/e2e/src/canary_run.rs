@@ -96,6 +96,7 @@ impl Canary {
         ] {
             search.files(place, &base.join(folder));
         }
+        search.bytes("what `phala dev` says, its log", [network.notes().as_bytes()]);
         let records = ["network.json", "pids.json", "settings.json", "chain.json"].map(|name| base.join(name));
         let records: Vec<Vec<u8>> = records.iter().filter_map(|path| std::fs::read(path).ok()).collect();
         search.bytes("the network's own files", records.iter().map(Vec::as_slice));

@@ -7,9 +7,20 @@
 use crate::canary::Needles;
 use std::collections::BTreeMap;
 
-/// `PHALA_LOG` for whatever any part of a worker would say. The command line reads the same filter: what only its crates say is left out.
+/// `PHALA_LOG` for whatever any part of a worker would say, in tests that others wait for. Relayer and command line read the same filter:
+/// what only their crates say, which a worker does not have, is left out here, and not in a campaign.
 pub const EVERYTHING: &str =
     "trace,jsonrpsee=off,jsonrpsee-client=off,soketto=off,reqwest=off,hyper_util::client=off,subxt=off";
+
+/// Variables with which the processes of a campaign say all that is practical: TEEs, relayer and `phala dev` everything, the node what goes
+/// through its RPC, its pool and its runtime, and of the rest all but its finest level.
+pub const OF_A_CAMPAIGN: [(&str, &str); 2] = [
+    ("PHALA_LOG", "trace"),
+    (
+        "RUST_LOG",
+        "debug,txpool=trace,runtime=trace,rpc=trace,jsonrpsee=trace,jsonrpsee-server=trace,jsonrpsee_server=trace",
+    ),
+];
 
 /// Digits of 32 bytes: identities and hashes are public.
 const HASH_DIGITS: usize = 64;

@@ -6,7 +6,7 @@
 //! lists have a window that moves: 30 days, as Intel's.
 
 use p256::ecdsa::{signature::Signer, Signature, SigningKey};
-use phala_attest::{Collateral, List, TooLong};
+use phala_attest::{Collateral, CollateralKind, List, TooLong};
 use rcgen::{
     BasicConstraints, Certificate, CertificateParams, CertificateRevocationListParams, CustomExtension,
     DistinguishedName, DnType, IsCa, Issuer, KeyIdMethod, KeyUsagePurpose, PublicKeyData, RevokedCertParams,
@@ -205,6 +205,7 @@ impl InsecureVendor {
     ) -> Result<Collateral, PkiError> {
         let signer_chain = List::try_from([self.signer.1.pem(), self.root.1.pem()].concat().into_bytes())?;
         Ok(Collateral {
+            kind: CollateralKind::IntelDcap,
             tcb_info: List::try_from(tcb_info.as_bytes().to_vec())?,
             tcb_info_signature: self.signer.0.sign_raw(tcb_info.as_bytes()),
             tcb_info_issuer_chain: signer_chain.clone(),

@@ -1,27 +1,27 @@
 //! What must hold after every block, by name.
 //!
-//! Secrecy is tried with everything that the coalition has: its shares, and the answers that became public. What it lacks is
+//! Secrecy is tried with everything that the coalition has: its shares, by `shares.rs`, and the answers that became public. What it lacks is
 //! counted per dealer: a polynomial of degree t-1 of which t-1 points are known may have any constant term.
 
-use crate::{chain::Chain, members::GENESIS};
+use crate::{chain::Chain, members::GENESIS, shares::Shares};
 use codec::{Decode, Encode};
 use curve25519_dalek::scalar::Scalar;
 use phala_crypto::{
-    prf::{combine, verify_partial, CombineError, Input, KeyShare, PublicShare, VerifiedPartial},
+    prf::{verify_partial, Input, KeyShare, PublicShare, VerifiedPartial},
     Secret,
 };
 use phala_protocol::{
     beacon::BeaconRecord,
-    ceremony::{tolerated, Next, Phase, SignedStatement, Statement},
+    ceremony::{tolerated, CeremonyRecord, Next, Phase, SignedStatement, Statement},
     chain_state::RootRecord,
     domain,
     keys::{share_list_hash, KeyPurpose, PrfInput},
     ClusterId,
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The invariants.
-pub const NAMES: [&str; 9] = [
+pub const NAMES: [&str; 10] = [
     "invariant_t_minus_1_learn_nothing",
     "invariant_one_key_per_era",
     "invariant_liveness_with_t_honest",
@@ -31,6 +31,7 @@ pub const NAMES: [&str; 9] = [
     "invariant_only_liars_are_at_fault_in_a_calm",
     "invariant_old_era_opens_nothing_newer",
     "invariant_one_beacon_key_per_era",
+    "invariant_whoever_contradicts_itself_is_convicted",
 ];
 
 /// What did not hold.
@@ -115,80 +116,66 @@ pub fn subsets<T: Copy>(items: &[T], size: usize) -> Vec<Vec<T>> {
     with
 }
 
-fn output(holders: &[&Holder], threshold: usize) -> Result<[u8; 32], String> {
-    let partials = holders.iter().map(|holder| holder.evaluate(3)).collect::<Result<Vec<_>, _>>()?;
-    combine(threshold, &partials).map(|key| *key.expose()).map_err(|error| error.to_string())
-}
-
-/// Whoever confirmed has the recorded list, and any t give one key, under the list's public shares.
-pub fn one_key_per_era(root: &RootRecord, holders: &[Holder]) -> Result<(), Violation> {
+/// Whoever confirmed has the recorded list, as many as the threshold hold their share now, and any t give one key, under the list's public
+/// shares. Returns how many sets were tried.
+pub fn one_key_per_era(root: &RootRecord, shares: &mut Shares) -> Result<u64, Violation> {
     let violated = |what: String| Violation::new(NAMES[1], what);
-    for holder in holders {
+    for holder in shares.holders() {
         if share_list_hash(holder.era, holder.threshold, &holder.shares) != root.share_list {
             return Err(violated(format!("seat {} has another list than the recorded one", holder.index)));
         }
     }
-    let all: Vec<&Holder> = holders.iter().collect();
-    let threshold = usize::from(root.threshold);
-    let mut keys = BTreeSet::new();
-    for subset in subsets(&all, threshold).iter().step_by(3) {
-        keys.insert((output(subset, threshold).map_err(violated)?, interpolate(subset)));
+    if shares.present() < usize::from(root.threshold) {
+        return Err(violated("fewer shares than the threshold".to_owned()));
     }
-    if keys.len() != 1 {
-        return Err(violated(format!("{} keys from {} seats", keys.len(), holders.len())));
+    shares.try_all()
+}
+
+/// The accusers whose shares of each dealer's polynomials became public in an attempt, by the dealer: also in what the chain refused.
+pub type Answered = BTreeMap<u16, BTreeSet<u16>>;
+
+/// Of no honest dealer a coalition of t-1 seats, all liars among them, knows t points: its own, and those that became public.
+pub fn t_minus_1_learn_nothing(
+    record: &CeremonyRecord,
+    answered: &Answered,
+    liars: &BTreeSet<u16>,
+) -> Result<(), Violation> {
+    let threshold = usize::from(record.threshold);
+    let seats: Vec<u16> = (1..=record.seats.len() as u16).collect();
+    let honest = answered.iter().filter(|(dealer, _)| !liars.contains(*dealer));
+    let honest: Vec<(&u16, &BTreeSet<u16>)> = honest.collect();
+    for coalition in subsets(&seats, threshold - 1) {
+        if honest.is_empty() || !liars.iter().all(|liar| coalition.contains(liar)) {
+            continue;
+        }
+        for (dealer, accusers) in honest.iter().filter(|(dealer, _)| !coalition.contains(dealer)) {
+            let known: BTreeSet<u16> = coalition.iter().chain(accusers.iter()).copied().collect();
+            if known.len() >= threshold {
+                let what = format!("seats {coalition:?} know what seat {dealer} dealt, with what is public");
+                return Err(Violation::new(NAMES[0], what));
+            }
+        }
     }
     Ok(())
 }
 
-/// One share too few gives neither output nor key, and of some honest dealer a coalition of the liars and others knows too little.
-pub fn t_minus_1_learn_nothing(
-    chain: &Chain,
-    root: &RootRecord,
-    holders: &[Holder],
+/// What is submitted gives away no more than a coalition may know, and no honest seat gives another away. What a coalition knows is looked
+/// at first: after the other nothing would be left to find. Says whether a share that an honest dealer dealt became public by it.
+pub fn what_is_said_gives_nothing_away(
+    said: &SignedStatement,
+    record: &CeremonyRecord,
+    answered: &mut Answered,
     liars: &BTreeSet<u16>,
-) -> Result<(), Violation> {
-    let violated = |what: String| Violation::new(NAMES[0], what);
-    let threshold = usize::from(root.threshold);
-    let all: Vec<&Holder> = holders.iter().collect();
-    let enough = all.get(..threshold).ok_or_else(|| violated("fewer shares than the threshold".to_owned()))?;
-    let (key, right) = (interpolate(enough), output(enough, threshold).map_err(violated)?);
-    for subset in subsets(&all, threshold - 1).iter().step_by(4) {
-        let partials =
-            subset.iter().map(|holder| holder.evaluate(3)).collect::<Result<Vec<_>, _>>().map_err(violated)?;
-        let too_few = CombineError::TooFew { have: threshold - 1, need: threshold };
-        if combine(threshold, &partials).err() != Some(too_few) {
-            return Err(violated("t-1 partials were combined".to_owned()));
-        }
-        if interpolate(subset) == key || output(subset, threshold - 1) == Ok(right) {
-            return Err(violated("t-1 shares give the key".to_owned()));
+) -> Result<bool, Violation> {
+    let mut is_news = false;
+    if let Statement::Answer { accuser, .. } = said.statement {
+        is_news = answered.entry(said.index).or_default().insert(accuser);
+        if is_news {
+            t_minus_1_learn_nothing(record, answered, liars)?;
         }
     }
-
-    let seats: Vec<u16> = (1..=root.seats.len() as u16).collect();
-    let attempt = chain.record.attempt;
-    // Whatever was ever submitted is public, also what the chain refused.
-    let made_public = |dealer: u16| -> BTreeSet<u16> {
-        let said = chain.public.iter().map(|(said, _)| said);
-        said.filter(|said| (said.attempt, said.index) == (attempt, dealer))
-            .filter_map(|said| match said.statement {
-                Statement::Answer { accuser, .. } => Some(accuser),
-                _ => None,
-            })
-            .collect()
-    };
-    for coalition in subsets(&seats, threshold - 1) {
-        if !liars.iter().all(|liar| coalition.contains(liar)) {
-            continue;
-        }
-        let safe = chain.record.participants().filter(|dealer| !coalition.contains(dealer)).any(|dealer| {
-            let known: BTreeSet<u16> = coalition.iter().copied().chain(made_public(dealer)).collect();
-            known.len() < threshold
-        });
-        if !safe {
-            return Err(violated(format!("seats {coalition:?} know every polynomial, with what is public")));
-        }
-    }
-    Ok(())
+    no_dispute_among_the_honest(said, liars)?;
+    Ok(is_news && !liars.contains(&said.index))
 }
 
 /// No honest seat disputes what an honest dealer delivered, and no honest dealer publishes a share of an honest seat: whatever of the
@@ -225,20 +212,35 @@ pub fn attempts_at_most(seats: usize, storm: u32) -> u32 {
     storm + 2 * (tolerated(seats) as u32 + 1)
 }
 
-/// No honest seat is convicted of a wrong share, also not where a root is made.
+/// No honest seat is convicted, of a wrong share or of a contradiction, also not where a root is made.
 pub fn no_honest_seat_is_convicted(chain: &Chain, liars: &BTreeSet<u16>) -> Result<(), Violation> {
     for (attempt, ended) in &chain.ended {
         if let Some(index) = ended.convicted.iter().find(|index| !liars.contains(*index)) {
             return Err(Violation::new(NAMES[4], format!("seat {index} in attempt {attempt}")));
         }
     }
+    let mut honest = (1..).zip(&chain.record.seats).filter(|(index, _)| !liars.contains(index));
+    if let Some((index, _)) = honest.find(|(_, seat)| chain.convicted.contains(&seat.gatekeeper)) {
+        return Err(Violation::new(NAMES[4], format!("seat {index}, by what it was shown to have said")));
+    }
     Ok(())
 }
 
-/// Once the network is calm and all honest seats take part, none is at fault, and an attempt that fails shows somebody who is.
+/// Whoever said what contradicts what it `said` before is convicted as soon as both are shown, whatever they are of: of the set under way.
+pub fn whoever_contradicts_itself_is_convicted(chain: &Chain, said: &SignedStatement) -> Result<(), Violation> {
+    let of_this_set = said.attempt >= chain.first_attempt;
+    let seat = chain.record.seat(said.index).filter(|_| of_this_set);
+    if seat.is_some_and(|seat| !chain.convicted.contains(&seat.gatekeeper)) {
+        return Err(Violation::new(NAMES[9], format!("seat {} is not: {:?}", said.index, said.statement)));
+    }
+    Ok(())
+}
+
+/// Once the network is calm and all honest seats take part, none is at fault, and an attempt that fails shows somebody who is. Of the ceremony
+/// under way.
 pub fn faults_are_the_liars(chain: &Chain, liars: &BTreeSet<u16>, storm: u32) -> Result<(), Violation> {
     let mut absent = BTreeSet::new();
-    for (attempt, ended) in &chain.ended {
+    for (attempt, ended) in chain.ended.iter().filter(|(attempt, _)| *attempt >= chain.first_attempt) {
         let was_absent = !absent.is_empty();
         absent.extend(ended.left_out.keys().copied().filter(|index| !liars.contains(index)));
         if ended.readmitted > 0 {

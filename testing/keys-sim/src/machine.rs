@@ -2,7 +2,8 @@
 
 use crate::{
     malice::Dealt,
-    members::{Members, GENESIS, NOW},
+    members::{GENESIS, NOW},
+    seating::Seating,
 };
 use phala_crypto::Secret;
 use phala_gatekeeper::dkg::{open_parcel, Ceremony, CeremonyError, Transcript, Turn, View};
@@ -18,6 +19,8 @@ pub(crate) struct Machine {
     pub(crate) index: u16,
     /// Whether it runs.
     pub(crate) up: bool,
+    /// Whether it is gone for good.
+    pub(crate) lost: bool,
     pub(crate) ceremony: Option<Ceremony>,
     pub(crate) transcript: Transcript,
     /// The newest finalised head that it saw. It is sealed with everything else, and goes back with it.
@@ -33,11 +36,11 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    pub(crate) fn new(members: &Members, index: u16, seed: [u8; 32]) -> Self {
-        let id = WorkerId(members.identity(index).public());
+    pub(crate) fn new(id: WorkerId, index: u16, seed: [u8; 32]) -> Self {
         Self {
             index,
             up: true,
+            lost: false,
             ceremony: None,
             transcript: Transcript::default(),
             head: 0,
@@ -49,15 +52,27 @@ impl Machine {
         }
     }
 
-    /// A look at the chain.
+    /// Whether it has its seat in this ceremony: another may have had it before, or have it now.
+    pub(crate) fn has_seat_in(&self, record: &CeremonyRecord) -> bool {
+        record.seat(self.index).is_some_and(|seat| seat.gatekeeper == self.id)
+    }
+
+    /// A look at the chain, at a head at which these seats were not registered.
     pub(crate) fn look(
         &mut self,
-        members: &Members,
+        seating: &Seating<'_>,
         head: BlockNumber,
         record: &CeremonyRecord,
+        away: &BTreeSet<u16>,
         entropy: [u8; 32],
     ) -> Result<Turn, CeremonyError> {
         self.head = head;
+        // A transcript is of one set.
+        let gatekeepers =
+            |record: &CeremonyRecord| -> Vec<WorkerId> { record.seats.iter().map(|seat| seat.gatekeeper).collect() };
+        if self.transcript.records.first().is_some_and(|(_, first)| gatekeepers(first) != gatekeepers(record)) {
+            self.transcript = Transcript::default();
+        }
         self.transcript.observe(head, record);
         let current = (record.era, record.attempt);
         if self.ceremony.as_ref().is_none_or(|ceremony| ceremony.attempt() != current) {
@@ -69,11 +84,11 @@ impl Machine {
             record,
             head,
             now: NOW,
-            // The members are verified once in an attempt, and do not change.
+            // Members are verified once in an attempt, and again where one is away.
             since: 0,
-            identity: members.identity(self.index),
-            receiving: &members.receiving(self.index, of),
-            peers: &members.peers(of),
+            identity: seating.identity(self.index, record.attempt),
+            receiving: &seating.receiving(self.index, of),
+            peers: &seating.peers(of, away),
             entropy: &Secret::new(entropy),
         };
         let turn = self.ceremony.as_mut().unwrap().step(&view)?;
@@ -84,21 +99,23 @@ impl Machine {
     }
 
     /// What the code that ships deals in the attempt of `record`, for a liar who alters a part of it: read off a fork on which the hashes of
-    /// all stand.
-    pub(crate) fn dealt(&self, members: &Members, record: &CeremonyRecord) -> Dealt {
-        let mut ceremony = Ceremony::begin(&GENESIS, &self.id, &Secret::new(self.seed), record).unwrap();
+    /// all stand. With another `seed` than 0 it is a second dealing of the same seat, as good as the first.
+    pub(crate) fn dealt(&self, seating: &Seating<'_>, record: &CeremonyRecord, seed: u8, entropy: [u8; 32]) -> Dealt {
+        let mut own = self.seed;
+        own[0] ^= seed;
+        let mut ceremony = Ceremony::begin(&GENESIS, &self.id, &Secret::new(own), record).unwrap();
         let of = CeremonyAttempt::root(record.era, record.attempt);
-        let mut fork = CeremonyRecord::new(record.era, record.attempt, &members.ids(record.seats.len() as u16));
+        let mut fork = CeremonyRecord::new(record.era, record.attempt, &seating.ids(record.attempt));
         let step = |ceremony: &mut Ceremony, fork: &CeremonyRecord| {
             let view = View {
                 record: fork,
                 head: 0,
                 now: NOW,
                 since: 0,
-                identity: members.identity(self.index),
-                receiving: &members.receiving(self.index, of),
-                peers: &members.peers(of),
-                entropy: &Secret::new([0xfe; 32]),
+                identity: seating.identity(self.index, record.attempt),
+                receiving: &seating.receiving(self.index, of),
+                peers: &seating.peers(of, &BTreeSet::new()),
+                entropy: &Secret::new(entropy),
             };
             ceremony.step(&view).unwrap()
         };
@@ -113,7 +130,7 @@ impl Machine {
         let (mut package, mut shares) = (Vec::new(), BTreeMap::new());
         for parcel in step(&mut ceremony, &fork).parcels {
             let to = parcel.header.to;
-            let content = open_parcel(&GENESIS, members.opener(&parcel).secret(), &parcel).unwrap().expose().clone();
+            let content = open_parcel(&GENESIS, seating.opener(&parcel).secret(), &parcel).unwrap().expose().clone();
             match parcel.header.kind {
                 ParcelKind::Package => package = content,
                 ParcelKind::Share => drop(shares.insert(to, content)),
@@ -124,21 +141,21 @@ impl Machine {
     }
 
     /// A parcel arrives.
-    pub(crate) fn receive(&mut self, members: &Members, parcel: &Parcel) -> bool {
+    pub(crate) fn receive(&mut self, seating: &Seating<'_>, parcel: &Parcel) -> bool {
         let Some(ceremony) = self.ceremony.as_mut().filter(|_| self.up) else { return false };
         let (era, attempt) = ceremony.attempt();
-        ceremony.accept(&members.receiving(self.index, CeremonyAttempt::root(era, attempt)), parcel).is_ok()
+        ceremony.accept(&seating.receiving(self.index, CeremonyAttempt::root(era, attempt)), parcel).is_ok()
     }
 
     /// Its host shows it what stands on chain beside statements of the seat of `from`.
-    pub(crate) fn read(&mut self, members: &Members, from: u16, attachment: &Attachment) {
+    pub(crate) fn read(&mut self, seating: &Seating<'_>, from: u16, attachment: &Attachment) {
         let Some(ceremony) = self.ceremony.as_mut().filter(|_| self.up) else { return };
         // What it refuses changes nothing, or is what it disputes.
         let _ = match attachment {
             Attachment::Key(_) => Ok(()),
             Attachment::Parcel(parcel) if parcel.header.to == self.index => {
                 let (era, attempt) = ceremony.attempt();
-                ceremony.accept(&members.receiving(self.index, CeremonyAttempt::root(era, attempt)), parcel)
+                ceremony.accept(&seating.receiving(self.index, CeremonyAttempt::root(era, attempt)), parcel)
             }
             Attachment::Parcel(_) => Ok(()),
             Attachment::Package(bytes) => ceremony.accept_package(from, bytes),
@@ -165,6 +182,12 @@ impl Machine {
     pub(crate) fn crash(&mut self) {
         self.up = false;
         self.ceremony = None;
+    }
+
+    /// It does not come back.
+    pub(crate) fn lose(&mut self) {
+        self.crash();
+        self.lost = true;
     }
 
     /// Starts from what was sealed `back` times before the last, or from nothing but its seed.

@@ -9,8 +9,11 @@
 mod record;
 
 use clap::Parser;
-use phala_keys_sim::{invariants, rotation, run, Members, Ran};
-use phala_protocol::{domain, hash_value, ids::to_hex, Hash};
+use phala_keys_sim::{
+    invariants::{self, Holder},
+    rotation, run, Members, Ran,
+};
+use phala_protocol::{chain_state::RootRecord, domain, hash_value, ids::to_hex, Hash};
 use record::{Campaign, Piece, Record};
 use std::{
     any::Any,
@@ -22,12 +25,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Seeds after which the record is written. The first of each is run twice, and for two eras.
+/// Seeds after which the record is written. The first of each is run twice.
 const PIECE: u64 = 20;
+/// One of so many seeds is run for the next era too, whose keys the shares of the first must not open.
+const ROTATED: u64 = 4;
 /// The era whose root is made.
 const ERA: u32 = 1;
 /// What happens in any [`ENOUGH`] seeds: without it the invariants had nothing to look at.
-const NEEDED: [&str; 7] = [
+const NEEDED: [&str; 18] = [
     "answer taken",
     "reject taken",
     "complain taken",
@@ -35,9 +40,29 @@ const NEEDED: [&str; 7] = [
     "parcel refused",
     "malice BadBeaconPackage",
     "malice BadBeaconShare",
+    "malice Equivocate",
+    "seeds in which more lie than may",
+    "seeds in which more lie than may and a root is made",
+    "seeds in which shares of an old era were tried on the next",
+    "sets of shares tried",
+    "share held again after a restart",
+    "registration lapsed",
+    "machine lost",
+    "gatekeeper replaced",
+    "ceremony cancelled",
+    "parcel that a replaced gatekeeper does not open",
 ];
 
 const ENOUGH: u64 = 200;
+/// What happens in any [`MANY`] seeds: one liar's attempt in twenty contradicts itself, each time in one of three ways.
+const RARE: [&str; 4] = [
+    "report of two commitments taken",
+    "report of two answers taken",
+    "report of two confirmations taken",
+    "share of an honest dealer made public",
+];
+
+const MANY: u64 = 1_000;
 
 /// Simulates key ceremonies among hostile seats. INSECURE: nothing here is secret.
 #[derive(Parser)]
@@ -101,7 +126,8 @@ fn campaign(arguments: &Arguments, members: &Members) -> anyhow::Result<ExitCode
     }
 
     let (counts, mut failures) = (record.counts(), record.failures());
-    for needed in NEEDED.iter().filter(|_| record.done() >= ENOUGH) {
+    let needed = NEEDED.iter().filter(|_| record.done() >= ENOUGH);
+    for needed in needed.chain(RARE.iter().filter(|_| record.done() >= MANY)) {
         if counts.get(*needed).is_none_or(|count| *count == 0) {
             failures.push(format!("nothing was looked at: no {needed}"));
         }
@@ -123,15 +149,20 @@ fn piece(members: &Members, seeds: Range<u64>, seats: u8, commit: &str) -> Piece
         if seed == seeds.start && ceremony(members, seed, seats).trace != first.trace {
             failed.push("the same seed ended in another trace".to_owned());
         }
-        if seed == seeds.start {
-            failed.extend(rotated(members, seed, seats).err());
+        let mut tried = None;
+        if let Some((root, holders)) = first.made.as_ref().filter(|_| seed.is_multiple_of(ROTATED)) {
+            match rotated(members, seed, seats, (root, holders.as_slice())) {
+                Ok(true) => tried = Some(("seeds in which shares of an old era were tried on the next".to_owned(), 1)),
+                Ok(false) => {}
+                Err(failure) => failed.push(failure),
+            }
         }
         for failure in failed {
             let failure = format!("seed {seed}, {seats} seats, trace {}: {failure}", trace(&first));
             println!("{failure}");
             failures.push(failure);
         }
-        for (what, count) in first.counts {
+        for (what, count) in first.counts.into_iter().chain(tried) {
             *counts.entry(what).or_default() += count;
         }
         traces.push(first.trace);
@@ -146,6 +177,8 @@ struct Ceremony {
     trace: Option<Hash>,
     counts: BTreeMap<String, u64>,
     failure: Option<String>,
+    /// The root, if one was made, and INSECURE: all shares of it.
+    made: Option<(RootRecord, Vec<Holder>)>,
 }
 
 fn ceremony(members: &Members, seed: u64, seats: u8) -> Ceremony {
@@ -154,32 +187,33 @@ fn ceremony(members: &Members, seed: u64, seats: u8) -> Ceremony {
         Ok(ran) => {
             let failure = match (&ran.violation, &ran.root) {
                 (Some(violation), _) => Some(format!("{}: {}", violation.invariant, violation.what)),
-                (None, None) => Some("it ended without a root".to_owned()),
-                (None, Some(_)) => None,
+                (None, None) if !ran.beyond => Some("it ended without a root".to_owned()),
+                (None, _) => None,
             };
-            Ceremony { trace: Some(ran.trace), counts: tally(ran), failure }
+            let made = ran.root.clone().map(|root| (root, ran.holders.clone()));
+            Ceremony { trace: Some(ran.trace), counts: tally(ran), failure, made }
         }
         Err(surprise) => {
             let failure = Some(format!("the code stopped: {}", said(surprise.as_ref())));
-            Ceremony { trace: None, counts: BTreeMap::new(), failure }
+            Ceremony { trace: None, counts: BTreeMap::new(), failure, made: None }
         }
     }
 }
 
-/// Makes the root of the next era on the same machines, and tries the first one's shares on what clusters do then.
-fn rotated(members: &Members, seed: u64, seats: u8) -> Result<(), String> {
-    let run_both = || [ERA, ERA + 1].map(|era| run(members, seed, era, seats.into()));
-    let both = catch_unwind(AssertUnwindSafe(run_both));
-    let [old, new] = both.map_err(|surprise| format!("the code stopped: {}", said(surprise.as_ref())))?;
-    let (Some(old_root), Some(new_root)) = (&old.root, &new.root) else {
-        return Err("one of two eras ended without a root".to_owned());
-    };
+/// Makes the root of the next era on the same machines, and tries the `old` one's shares on what clusters do then. Says whether there was
+/// one.
+fn rotated(members: &Members, seed: u64, seats: u8, old: (&RootRecord, &[Holder])) -> Result<bool, String> {
+    let next = catch_unwind(AssertUnwindSafe(|| run(members, seed, ERA + 1, seats.into())));
+    let new = next.map_err(|surprise| format!("the code stopped: {}", said(surprise.as_ref())))?;
     let told = |violation: &invariants::Violation| format!("{}: {}", violation.invariant, violation.what);
     if let Some(violation) = &new.violation {
         return Err(format!("in the next era, {}", told(violation)));
     }
-    let (old, new) = ((old_root, old.holders.as_slice()), (new_root, new.holders.as_slice()));
-    rotation::old_era_opens_nothing_newer(old, new).map_err(|violation| told(&violation))
+    let Some(root) = &new.root else {
+        return if new.beyond { Ok(false) } else { Err("the next era ended without a root".to_owned()) };
+    };
+    let tried = rotation::old_era_opens_nothing_newer(old, (root, new.holders.as_slice()));
+    tried.map(|()| true).map_err(|violation| told(&violation))
 }
 
 /// What happened in a ceremony how often, with its attempts and liars.
@@ -187,7 +221,13 @@ fn tally(ran: Ran) -> BTreeMap<String, u64> {
     let mut counts = ran.counts;
     let ended = format!("ended in attempt {}", ran.attempts);
     let liars = ran.liars.len() as u64;
-    for (what, count) in [("attempts".to_owned(), u64::from(ran.attempts)), ("liars".to_owned(), liars), (ended, 1)] {
+    let told = [("attempts".to_owned(), u64::from(ran.attempts)), ("liars".to_owned(), liars), (ended, 1)];
+    let beyond = [
+        ("seeds in which more lie than may", ran.beyond),
+        ("seeds in which more lie than may and a root is made", ran.beyond && ran.root.is_some()),
+    ];
+    let beyond = beyond.into_iter().filter(|(_, is_so)| *is_so).map(|(what, _)| (what.to_owned(), 1));
+    for (what, count) in told.into_iter().chain(beyond) {
         *counts.entry(what).or_default() += count;
     }
     counts

@@ -1,9 +1,9 @@
-//! What a malicious seat does: it runs the real code, and says and sends something else.
+//! What a malicious seat does: it runs the real code, and says and sends something else. Who says two things at once does it in
+//! `malice/equivocation.rs`.
 
-use crate::{
-    members::{Members, GENESIS},
-    random::Random,
-};
+mod equivocation;
+
+use crate::{members::GENESIS, random::Random, seating::Seating};
 use phala_crypto::Secret;
 use phala_gatekeeper::dkg::{open_parcel, package_bytes, seal_parcel, Turn};
 use phala_protocol::{
@@ -13,7 +13,7 @@ use phala_protocol::{
     },
     Hash, WorkerId,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How a seat misbehaves in one attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,11 +56,13 @@ pub enum Malice {
     OtherConfirmation,
     /// Sends parcels of earlier attempts again, also in the name of this one.
     Replay,
+    /// Signs two statements of one kind, [`Twice`], where it owes one, and sends one seat another package than the others.
+    Equivocate,
 }
 
 impl Malice {
     /// All of it.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::None,
         Self::NoCommit,
         Self::Silent,
@@ -80,7 +82,24 @@ impl Malice {
         Self::NoConfirmation,
         Self::OtherConfirmation,
         Self::Replay,
+        Self::Equivocate,
     ];
+}
+
+/// Of what a seat that equivocates says two in an attempt: of one kind only, so that each kind has to convict by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Twice {
+    /// Two commitments.
+    Commit,
+    /// Two answers to one accuser.
+    Answer,
+    /// Two confirmations.
+    Confirm,
+}
+
+impl Twice {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Commit, Self::Answer, Self::Confirm];
 }
 
 /// What a seat's own code deals in an attempt, as it is sealed.
@@ -97,35 +116,46 @@ pub struct Liar {
     pub index: u16,
     /// How it lies now.
     pub malice: Malice,
+    /// What it says twice if it equivocates.
+    pub twice: Twice,
     /// Whom it picks on.
     pub victim: u16,
     /// What it sent in earlier attempts, and in this one.
     pub sent: Vec<Parcel>,
-    /// What its own code deals, with the attempt, where its malice alters a part of that.
-    pub dealt: Option<(u32, Dealt)>,
+    /// What its own code deals, with the attempt, where its malice alters a part of that; then what the same code deals with another
+    /// seed, where it deals twice.
+    pub dealt: Option<(u32, Vec<Dealt>)>,
 }
 
 impl Liar {
     /// Chooses a malice for an attempt among `seats` seats.
     pub fn choose(&mut self, random: &mut Random, seats: u16) {
         self.malice = random.one_of(&Malice::ALL);
+        if self.malice == Malice::Equivocate {
+            self.twice = random.one_of(&Twice::ALL);
+        }
         let step = random.below(u32::from(seats) - 1) as u16 + 1;
         self.victim = (self.index - 1 + step) % seats + 1;
     }
 
     /// What it says and sends instead of the `turn` that the real code took; none if that had nothing to say. `dealt` is what that code
-    /// deals.
+    /// deals with its own seed (0), or with another, and with this entropy.
     pub fn corrupt(
         &mut self,
-        members: &Members,
+        seating: &Seating<'_>,
         record: &CeremonyRecord,
         turn: Option<Turn>,
         random: &mut Random,
-        dealt: impl FnOnce() -> Dealt,
+        dealt: impl Fn(u8, [u8; 32]) -> Dealt,
     ) -> Turn {
-        let alters = matches!(self.malice, Malice::BadBeaconPackage | Malice::BadBeaconShare);
-        if alters && self.dealt.as_ref().is_none_or(|(attempt, _)| *attempt != record.attempt) {
-            self.dealt = Some((record.attempt, dealt()));
+        let seeds: &[u8] = match self.malice {
+            Malice::BadBeaconPackage | Malice::BadBeaconShare => &[0],
+            Malice::Equivocate => &[0, 1],
+            _ => &[],
+        };
+        let has_dealt = |(attempt, dealt): &(u32, Vec<Dealt>)| *attempt == record.attempt && dealt.len() >= seeds.len();
+        if !seeds.is_empty() && !self.dealt.as_ref().is_some_and(has_dealt) {
+            self.dealt = Some((record.attempt, seeds.iter().map(|seed| dealt(*seed, random.bytes())).collect()));
         }
         let mut turn = turn.unwrap_or_default();
         let (statements, parcels, attached) = (&mut turn.statements, &mut turn.parcels, &mut turn.attached);
@@ -142,7 +172,7 @@ impl Liar {
             Malice::WrongShare => {
                 for parcel in parcels.iter_mut() {
                     if own(parcel, ParcelKind::Share) && parcel.header.to == self.victim {
-                        *parcel = reseal(members, parcel.header, &wrong_shares(random).concat(), random);
+                        *parcel = reseal(seating, parcel.header, &wrong_shares(random).concat(), random);
                     }
                 }
             }
@@ -152,14 +182,14 @@ impl Liar {
                 for (said, beside) in attached.iter_mut() {
                     if matches!(said.statement, Statement::Deliver { accuser, .. } if accuser == victim) {
                         let content = wrong_shares(random).concat();
-                        (*said, *beside) = deliver(members, record, (own_index, victim), &content, random);
+                        (*said, *beside) = deliver(seating, record, (own_index, victim), &content, random);
                     }
                 }
                 if self.malice == Malice::WrongAnswer {
                     for said in statements.iter_mut().chain(attached.iter_mut().map(|(said, _)| said)) {
                         if let Statement::Answer { accuser, .. } = said.statement {
                             let statement = Statement::Answer { accuser, shares: wrong_shares(random) };
-                            *said = sign(members, record, own_index, statement);
+                            *said = sign(seating, record, own_index, statement);
                         }
                     }
                 }
@@ -173,41 +203,43 @@ impl Liar {
             Malice::OtherPackage => {
                 for parcel in parcels.iter_mut() {
                     if own(parcel, ParcelKind::Package) {
-                        let content = open_parcel(&GENESIS, members.opener(parcel).secret(), parcel).unwrap();
+                        let content = open_parcel(&GENESIS, seating.opener(parcel).secret(), parcel).unwrap();
                         let mut content = content.expose().clone();
                         let last = content.len() - 1;
                         content[last] ^= 1;
-                        *parcel = reseal(members, parcel.header, &content, random);
+                        *parcel = reseal(seating, parcel.header, &content, random);
                     }
                 }
             }
-            Malice::Garbage => turn = self.deal(members, record, &self.garbage(record, random), random),
+            Malice::Garbage => turn = self.deal(seating, record, &self.garbage(record, random), random),
             Malice::BadBeaconPackage => {
-                if let Some((attempt, Dealt { package, shares })) = &self.dealt {
+                if let Some((attempt, dealt)) = &self.dealt {
+                    let Dealt { package, shares } = &dealt[0];
                     let bad = Dealt { package: with_bad_beacon(package, *attempt), shares: shares.clone() };
-                    turn = self.deal(members, record, &bad, random);
+                    turn = self.deal(seating, record, &bad, random);
                 }
             }
             Malice::BadBeaconShare => {
                 let victim = self.victim;
-                if let Some((_, Dealt { package, shares })) = &self.dealt {
+                if let Some((_, dealt)) = &self.dealt {
+                    let Dealt { package, shares } = &dealt[0];
                     let mut bad = shares[&victim].clone();
                     bad[32] ^= 1;
                     for parcel in parcels.iter_mut() {
                         if own(parcel, ParcelKind::Share) && parcel.header.to == victim {
-                            *parcel = reseal(members, parcel.header, &bad, random);
+                            *parcel = reseal(seating, parcel.header, &bad, random);
                         }
                     }
                     for (said, beside) in attached.iter_mut() {
                         if matches!(said.statement, Statement::Deliver { accuser, .. } if accuser == victim) {
                             let content = [&bad[..], &package[..]].concat();
-                            (*said, *beside) = deliver(members, record, (own_index, victim), &content, random);
+                            (*said, *beside) = deliver(seating, record, (own_index, victim), &content, random);
                         }
                     }
                     for said in statements.iter_mut().chain(attached.iter_mut().map(|(said, _)| said)) {
                         if matches!(said.statement, Statement::Answer { accuser, .. } if accuser == victim) {
                             let statement = Statement::Answer { accuser: victim, shares: halves(&bad) };
-                            *said = sign(members, record, own_index, statement);
+                            *said = sign(seating, record, own_index, statement);
                         }
                     }
                 }
@@ -217,10 +249,10 @@ impl Liar {
                     // Whoever confirmed can complain no more.
                     statements.clear();
                     let of = CeremonyAttempt::root(record.era, record.attempt);
-                    let identity = members.identity(own_index);
-                    let key = Attachment::Key(members.receiving(own_index, of).announce(identity));
+                    let identity = seating.identity(own_index, record.attempt);
+                    let key = Attachment::Key(seating.receiving(own_index, of).announce(identity));
                     let all = record.participants().filter(|dealer| *dealer != own_index);
-                    let complain = |dealer| sign(members, record, own_index, Statement::Complain { dealer });
+                    let complain = |dealer| sign(seating, record, own_index, Statement::Complain { dealer });
                     attached.extend(all.map(|dealer| (complain(dealer), key.clone())));
                 }
                 if record.phase == Phase::Deliver && self.malice == Malice::FalseDisputes {
@@ -228,7 +260,7 @@ impl Liar {
                     for complaint in record.complaints.iter().filter(|complaint| complaint.accuser == own_index) {
                         if let Some(parcel) = complaint.delivered {
                             let statement = Statement::Dispute { dealer: complaint.dealer, parcel };
-                            statements.push(sign(members, record, own_index, statement));
+                            statements.push(sign(seating, record, own_index, statement));
                         }
                     }
                 }
@@ -237,7 +269,7 @@ impl Liar {
                 if record.phase == Phase::Settle {
                     let all = record.participants().filter(|dealer| *dealer != self.index);
                     statements
-                        .extend(all.map(|dealer| sign(members, record, self.index, Statement::Reject { dealer })));
+                        .extend(all.map(|dealer| sign(seating, record, self.index, Statement::Reject { dealer })));
                 }
             }
             Malice::NoConfirmation => statements.retain(|said| !matches!(said.statement, Statement::Confirm(_))),
@@ -248,8 +280,13 @@ impl Liar {
                             true => Confirmed { beacon: [0xee; 32], ..keys },
                             false => Confirmed { share_list: [0xee; 32], ..keys },
                         };
-                        *said = sign(members, record, self.index, Statement::Confirm(other));
+                        *said = sign(seating, record, self.index, Statement::Confirm(other));
                     }
+                }
+            }
+            Malice::Equivocate => {
+                if let Some((_, dealt)) = &self.dealt {
+                    turn = self.equivocate(seating, record, turn, [&dealt[0], &dealt[1]], random);
                 }
             }
         }
@@ -260,8 +297,8 @@ impl Liar {
             for parcel in replayed {
                 let renamed = ParcelHeader { attempt: record.attempt, ..parcel.header };
                 turn.parcels.push(Parcel { header: renamed, ..parcel.clone() });
-                if let Ok(content) = open_parcel(&GENESIS, members.opener(&parcel).secret(), &parcel) {
-                    turn.parcels.push(reseal(members, renamed, content.expose(), random));
+                if let Ok(content) = open_parcel(&GENESIS, seating.opener(&parcel).secret(), &parcel) {
+                    turn.parcels.push(reseal(seating, renamed, content.expose(), random));
                 }
                 turn.parcels.push(parcel);
             }
@@ -283,28 +320,28 @@ impl Liar {
     }
 
     /// Deals this, whatever it is, from the commitment to the answers.
-    fn deal(&self, members: &Members, record: &CeremonyRecord, dealt: &Dealt, random: &mut Random) -> Turn {
+    fn deal(&self, seating: &Seating<'_>, record: &CeremonyRecord, dealt: &Dealt, random: &mut Random) -> Turn {
         let mut turn = Turn::default();
         if record.phase == Phase::Commit {
             let package: Hash = package_hash(&GENESIS, record.era, record.attempt, self.index, &dealt.package);
-            turn.statements.push(sign(members, record, self.index, Statement::Commit { package }));
+            turn.statements.push(sign(seating, record, self.index, Statement::Commit { package }));
             return turn;
         }
         for to in record.participants().filter(|to| *to != self.index) {
             let header = |kind| ParcelHeader { era: record.era, attempt: record.attempt, from: self.index, to, kind };
-            turn.parcels.push(reseal(members, header(ParcelKind::Package), &dealt.package, random));
-            turn.parcels.push(reseal(members, header(ParcelKind::Share), &dealt.shares[&to], random));
+            turn.parcels.push(reseal(seating, header(ParcelKind::Package), &dealt.package, random));
+            turn.parcels.push(reseal(seating, header(ParcelKind::Share), &dealt.shares[&to], random));
         }
         for complaint in record.complaints.iter().filter(|complaint| complaint.dealer == self.index) {
             let accuser = complaint.accuser;
             if complaint.delivered.is_none() {
                 let content = [&dealt.shares[&accuser][..], &dealt.package[..]].concat();
-                turn.attached.push(deliver(members, record, (self.index, accuser), &content, random));
+                turn.attached.push(deliver(seating, record, (self.index, accuser), &content, random));
             }
             if complaint.disputed {
                 let statement = Statement::Answer { accuser, shares: halves(&dealt.shares[&accuser]) };
                 let package = Attachment::Package(dealt.package.clone());
-                turn.attached.push((sign(members, record, self.index, statement), package));
+                turn.attached.push((sign(seating, record, self.index, statement), package));
             }
         }
         turn
@@ -341,7 +378,7 @@ fn with_bad_beacon(package: &[u8], attempt: u32) -> Vec<u8> {
 
 /// A delivery of this content by (dealer, accuser), sealed as the chain asks for.
 fn deliver(
-    members: &Members,
+    seating: &Seating<'_>,
     record: &CeremonyRecord,
     (dealer, accuser): (u16, u16),
     content: &[u8],
@@ -349,22 +386,22 @@ fn deliver(
 ) -> (SignedStatement, Attachment) {
     let (era, attempt) = (record.era, record.attempt);
     let header = ParcelHeader { era, attempt, from: dealer, to: accuser, kind: ParcelKind::Delivery };
-    let parcel = reseal(members, header, content, random);
-    let hash = delivery_hash(&members.opener(&parcel).hash(), &parcel);
-    (sign(members, record, dealer, Statement::Deliver { accuser, parcel: hash }), Attachment::Parcel(parcel))
+    let parcel = reseal(seating, header, content, random);
+    let hash = delivery_hash(&seating.opener(&parcel).hash(), &parcel);
+    (sign(seating, record, dealer, Statement::Deliver { accuser, parcel: hash }), Attachment::Parcel(parcel))
 }
 
-fn reseal(members: &Members, header: ParcelHeader, content: &[u8], random: &mut Random) -> Parcel {
+fn reseal(seating: &Seating<'_>, header: ParcelHeader, content: &[u8], random: &mut Random) -> Parcel {
     let entropy = Secret::new(random.bytes());
-    let identity = members.identity(header.from);
-    let peers = members.peers(CeremonyAttempt::root(header.era, header.attempt));
-    let recipient = peers[&WorkerId(members.identity(header.to).public())].key();
+    let identity = seating.identity(header.from, header.attempt);
+    let peers = seating.peers(CeremonyAttempt::root(header.era, header.attempt), &BTreeSet::new());
+    let recipient = peers[&WorkerId(seating.identity(header.to, header.attempt).public())].key();
     seal_parcel(&GENESIS, identity, recipient, header, content, &entropy).unwrap()
 }
 
 /// A statement that its seat signed.
-pub fn sign(members: &Members, record: &CeremonyRecord, index: u16, statement: Statement) -> SignedStatement {
+pub fn sign(seating: &Seating<'_>, record: &CeremonyRecord, index: u16, statement: Statement) -> SignedStatement {
     let unsigned = SignedStatement { era: record.era, attempt: record.attempt, index, statement, signature: [0; 64] };
-    let signature = members.identity(index).sign(&unsigned.signing_payload(&GENESIS));
+    let signature = seating.identity(index, record.attempt).sign(&unsigned.signing_payload(&GENESIS));
     SignedStatement { signature, ..unsigned }
 }

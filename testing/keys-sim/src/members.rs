@@ -30,21 +30,27 @@ const MOST_KEPT: usize = 64;
 
 /// Gatekeepers as the others know them in one attempt.
 pub type Peers = BTreeMap<WorkerId, VerifiedPeer>;
+/// Those of an attempt, by the numbers of those that are among them.
+type Verified = BTreeMap<(CeremonyAttempt, Vec<u16>), Arc<Peers>>;
 
-/// Gatekeepers that may be elected, by index from 1.
+/// Gatekeepers that may be elected, by number from 1: one for each seat, by its index, then one for each that its validator binds in the place
+/// of the first.
 pub struct Members {
+    seats: u16,
     identities: Vec<IdentityKey>,
     lasting: Vec<DecapsulationKey>,
     machines: Vec<InsecureMachine>,
     receiving: Mutex<BTreeMap<(CeremonyAttempt, u16), Arc<ReceivingKey>>>,
-    verified: Mutex<(Verifier, BTreeMap<CeremonyAttempt, Arc<Peers>>)>,
+    verified: Mutex<(Verifier, Verified)>,
 }
 
 impl Members {
-    /// `count` gatekeepers.
-    pub fn new(count: u8) -> Self {
+    /// Gatekeepers for `seats` seats, twice as many.
+    pub fn new(seats: u8) -> Self {
+        let count = seats * 2;
         let machine = |number| InsecureMachine::new(&format!("gatekeeper {number}"), b"the binary", NOW).unwrap();
         Self {
+            seats: seats.into(),
             identities: (1..=count).map(|number| IdentityKey::from_seed(&Secret::new([number; 32]))).collect(),
             lasting: (1..=count).map(|number| DecapsulationKey::from_seed(&Secret::new([number + 100; 32]))).collect(),
             machines: (1..=count).map(machine).collect(),
@@ -53,22 +59,32 @@ impl Members {
         }
     }
 
+    /// Seats that they are enough for.
+    pub fn seats(&self) -> u16 {
+        self.seats
+    }
+
+    /// The number of the gatekeeper that its validator binds in the place of the first one of the seat of `index`.
+    pub fn spare(&self, index: u16) -> u16 {
+        self.seats + index
+    }
+
     /// The identities of the first `count`, in order.
     pub fn ids(&self, count: u16) -> Vec<WorkerId> {
         self.identities.iter().take(usize::from(count)).map(|identity| WorkerId(identity.public())).collect()
     }
 
-    /// The identity key of the seat of `index`.
+    /// The identity key of the gatekeeper of this number.
     pub fn identity(&self, index: u16) -> &IdentityKey {
         &self.identities[usize::from(index) - 1]
     }
 
-    /// The long-lived encryption key of the seat of `index`, which its evidence binds.
+    /// The long-lived encryption key of the gatekeeper of this number, which its evidence binds.
     pub fn lasting(&self, index: u16) -> &DecapsulationKey {
         &self.lasting[usize::from(index) - 1]
     }
 
-    /// The key under which the seat of `index` receives in an attempt.
+    /// The key under which the gatekeeper of this number receives in an attempt.
     pub fn receiving(&self, index: u16, of: CeremonyAttempt) -> Arc<ReceivingKey> {
         let mut known = self.receiving.lock().unwrap();
         if known.len() >= MOST_KEPT * self.identities.len() {
@@ -78,37 +94,47 @@ impl Members {
         known.entry((of, index)).or_insert_with(derive).clone()
     }
 
-    /// The same of the attempt that the parcel is of, which opens what is sealed to it.
+    /// What opens a parcel, where each seat is its first gatekeeper's.
     pub fn opener(&self, parcel: &Parcel) -> Arc<ReceivingKey> {
-        let ParcelHeader { era, attempt, to, kind, .. } = parcel.header;
-        let of = match kind {
-            ParcelKind::Identities => CeremonyAttempt::identities(era, attempt),
-            ParcelKind::Package | ParcelKind::Share | ParcelKind::Delivery => CeremonyAttempt::root(era, attempt),
-        };
-        self.receiving(to, of)
+        self.receiving(parcel.header.to, attempt_of(parcel))
     }
 
-    /// All of them as the others know them in an attempt.
+    /// The first gatekeepers of all seats as the others know them in an attempt.
     pub fn peers(&self, of: CeremonyAttempt) -> Arc<Peers> {
+        self.peers_among(of, (1..=self.seats).collect())
+    }
+
+    /// Those of these numbers as the others know them in an attempt.
+    pub fn peers_among(&self, of: CeremonyAttempt, numbers: Vec<u16>) -> Arc<Peers> {
         let mut verified = self.verified.lock().unwrap();
         let (verifier, known) = &mut *verified;
-        if let Some(peers) = known.get(&of) {
+        let who = (of, numbers);
+        if let Some(peers) = known.get(&who) {
             return peers.clone();
         }
         if known.len() >= MOST_KEPT {
             known.clear();
         }
         let mut peers = Peers::new();
-        for (index, identity) in (1..).zip(&self.identities) {
-            let machine = &self.machines[usize::from(index) - 1];
-            let announced = self.receiving(index, of).announce(identity);
-            let (introduction, facts) = introduce(identity, self.lasting(index), announced, machine);
+        for number in who.1.iter().copied() {
+            let (identity, machine) = (self.identity(number), &self.machines[usize::from(number) - 1]);
+            let announced = self.receiving(number, of).announce(identity);
+            let (introduction, facts) = introduce(identity, self.lasting(number), announced, machine);
             let id = WorkerId(identity.public());
             peers.insert(id, verify_introduction(&id, &introduction, &facts, verifier).unwrap());
         }
         let peers = Arc::new(peers);
-        known.insert(of, peers.clone());
+        known.insert(who, peers.clone());
         peers
+    }
+}
+
+/// The attempt that a parcel is of.
+pub fn attempt_of(parcel: &Parcel) -> CeremonyAttempt {
+    let ParcelHeader { era, attempt, kind, .. } = parcel.header;
+    match kind {
+        ParcelKind::Identities => CeremonyAttempt::identities(era, attempt),
+        ParcelKind::Package | ParcelKind::Share | ParcelKind::Delivery => CeremonyAttempt::root(era, attempt),
     }
 }
 

@@ -4,7 +4,7 @@ use crate::contract;
 use std::sync::OnceLock;
 
 pub use crate::cargo::token;
-pub use contract::{KEEP, LOOP, REVERT, TRAP};
+pub use contract::{DENY, KEEP, LOOP, REVERT, TRAP};
 
 /// The keeper's WASM.
 pub fn keeper() -> &'static [u8] {

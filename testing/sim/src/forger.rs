@@ -82,7 +82,7 @@ pub fn tamper(honest: &Delivery, kind: u32, chance: &mut Random) -> Vec<u8> {
             2 => inquiry.request.request.epoch += 1,
             3 => inquiry.request.request.cluster = ClusterId(1),
             4 => inquiry.request.request.era += 1,
-            _ => flip(&mut inquiry.request.encryption_key, chance),
+            _ => flip(&mut inquiry.request.public_key, chance),
         }),
         24 => delivery.items.iter_mut().for_each(|inbox| inbox.cluster = ClusterId(7)),
         _ => {

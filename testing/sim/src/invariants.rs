@@ -552,7 +552,7 @@ pub fn invariant_answers_are_the_models(
         }
         (QueryRequest::Contract { .. }, AnswerContent::Output(output)) => Some(output) == model.kept.as_ref(),
         (QueryRequest::Contract { .. }, AnswerContent::Refused(QueryRefusal::NotFound)) => !model.has_token(),
-        (QueryRequest::Reply { nonce }, AnswerContent::Pending) => {
+        (QueryRequest::Reply { nonce }, AnswerContent::Pending | AnswerContent::Refused(QueryRefusal::NotFound)) => {
             ExpectedReply::to(&replies, account, *nonce).is_none()
         }
         (QueryRequest::Reply { nonce }, AnswerContent::Reply { reply, .. }) => {

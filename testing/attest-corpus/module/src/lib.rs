@@ -14,8 +14,8 @@ extern crate alloc;
 use alloc::{format, string::String};
 use codec::{Decode, Encode};
 use phala_attest::{
-    verify_collateral, verify_evidence, AcceptedStatuses, Collateral, DevelopmentGenesis, Evidence, Policy,
-    PolicyTerms, TrustAnchor, VerifiedReport,
+    decode_collateral, decode_evidence, verify_collateral, verify_evidence, AcceptedStatuses, DevelopmentGenesis,
+    KindFault, Policy, PolicyTerms, TrustAnchor, VerifiedReport,
 };
 
 #[cfg(target_arch = "wasm32")]
@@ -33,9 +33,9 @@ pub struct Input {
     pub accepted: AcceptedStatuses,
     /// Unix seconds.
     pub now: u64,
-    /// SCALE of [`Evidence`].
+    /// SCALE of [`phala_attest::Evidence`].
     pub evidence: alloc::vec::Vec<u8>,
-    /// SCALE of [`Collateral`].
+    /// SCALE of [`phala_attest::Collateral`].
     pub collateral: alloc::vec::Vec<u8>,
 }
 
@@ -47,13 +47,23 @@ pub fn verdict(input: &Input) -> Result<VerifiedReport, String> {
     } else {
         TrustAnchor::Intel
     };
-    let evidence = whole::<Evidence>(&input.evidence).ok_or_else(|| String::from("Evidence(Shape)"))?;
-    let collateral = whole::<Collateral>(&input.collateral).ok_or_else(|| String::from("Collateral(Shape)"))?;
+    let evidence = decode_evidence(&input.evidence).map_err(|fault| format!("Evidence({})", unread(fault)))?;
+    let collateral = decode_collateral(&input.collateral).map_err(|fault| format!("Collateral({})", unread(fault)))?;
     let collateral =
         verify_collateral(&collateral, &anchor, input.now).map_err(|refusal| format!("Collateral({refusal:?})"))?;
     let terms = PolicyTerms { accepted: input.accepted, minimum_tcb_evaluation_number: 0 };
     verify_evidence(&evidence, &collateral, &Policy { anchor, terms }, input.now)
         .map_err(|refusal| format!("Evidence({refusal:?})"))
+}
+
+/// Why bytes were not read, in the words of a refusal.
+fn unread(fault: KindFault) -> String {
+    match fault {
+        KindFault::UnsupportedEvidence(kind) | KindFault::UnsupportedCollateral(kind) => {
+            format!("UnsupportedKind({kind})")
+        }
+        KindFault::Malformed => String::from("Shape"),
+    }
 }
 
 /// [`verdict`] as text, with everything that a report says.

@@ -17,6 +17,9 @@ fn nothing_altered_is_accepted_and_every_refusal_has_a_reason() {
                 accepted.push(format!("{:?} {}: {} {:?}", case.kind, case.class, case.name, report.tcb_status()))
             }
             Err(reason) => {
+                if case.class == "unknown kind" {
+                    assert!(reason.starts_with("Evidence(UnsupportedKind("), "{}: {reason}", case.name);
+                }
                 *reasons.entry(case.kind).or_default().entry(reason).or_default() += 1;
                 classes.entry(case.kind).or_default().insert(case.class);
             }

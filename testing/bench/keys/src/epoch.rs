@@ -27,7 +27,7 @@ use phala_protocol::{
     attestation::{encryption_key_hash, Registration, Role},
     chain_state::{ClusterRecord, RootRecord},
     ids::BlockNumber,
-    keys::{KeyAnswer, KeyPurpose, KeyRequest, SignedKeyRequest},
+    keys::{answer_key_hash, KeyAnswer, KeyPurpose, KeyRequest, SignedKeyRequest},
     relay::KeyInquiry,
     AccountId, ClusterId, Epoch, WorkerId,
 };
@@ -45,7 +45,7 @@ const ROUNDS: usize = 5;
 /// A worker of the network.
 pub struct Asker {
     identity: IdentityKey,
-    receiving: DecapsulationKey,
+    answer_seed: [u8; 32],
     measurement: [u8; 32],
     /// Two registrations, of one block and of the next, each with evidence that binds it.
     shown: [(Registration, Vec<u8>); 2],
@@ -88,7 +88,7 @@ impl Asker {
             Ok((registration, evidence))
         };
         let shown = [shown(90)?, shown(91)?];
-        Ok(Self { identity, receiving, measurement: machine.measurement(), shown })
+        Ok(Self { identity, answer_seed: [number ^ 0x80; 32], measurement: machine.measurement(), shown })
     }
 
     /// Who it is.
@@ -96,13 +96,15 @@ impl Asker {
         WorkerId(self.identity.public())
     }
 
-    /// What answers are sealed to.
-    pub fn receiving(&self) -> &DecapsulationKey {
-        &self.receiving
+    /// What answers are sealed to. INSECURE: the same for all of its requests; made anew each time, as a worker makes one to ask, and once
+    /// more to open.
+    pub fn answers(&self) -> DecapsulationKey {
+        DecapsulationKey::from_seed(&Secret::new(self.answer_seed))
     }
 
     /// A request to a gatekeeper for the keys of an epoch of an era.
     pub fn sign(&self, gatekeeper: WorkerId, era: u32, epoch: Epoch) -> SignedKeyRequest {
+        let answers = self.answers();
         let request = KeyRequest {
             genesis: GENESIS,
             worker: self.id(),
@@ -111,10 +113,11 @@ impl Asker {
             era,
             epoch,
             nonce: [5; 32],
+            answer_key: answer_key_hash(answers.public_key()),
         };
         SignedKeyRequest {
             request,
-            encryption_key: self.receiving.public_key().to_vec(),
+            public_key: answers.public_key().to_vec(),
             signature: self.identity.sign(&request.signing_payload()),
         }
     }
@@ -217,7 +220,7 @@ pub fn measure(seat: &Seat, seats: &[WorkerId], n: usize) -> Result<()> {
     let given = answer(seat, one, &mut Verifier::default())?;
     // What is measured is what a worker takes.
     let root = one.facts.root.as_ref().context("no root")?;
-    open_grant(&asker.receiving, &one.inquiry.request.request, root, &given)?;
+    open_grant(&asker.answers(), &one.inquiry.request.request, root, &given)?;
     judge(one)?;
 
     // One that has answered all for the epoch before.

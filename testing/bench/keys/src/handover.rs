@@ -4,23 +4,29 @@
 //! open epoch is of the former root, and the two that open after it are of the next, with which the cluster has gone over. Every replica asks
 //! every seat of the root of each of the three epochs, as one that began anew in the first of them does, and opens answers until it has all
 //! keys. The former root's seats answered the replicas before; the next one's have seen no evidence of theirs, as if all of them were other
-//! machines. Not in it: what `ceremony.rs` and `epoch.rs` leave out, and re-sealing a store, which grows with what the cluster keeps.
+//! machines. The former root is dealt, by code that knows all of it: how a root was made changes nothing of what its seats answer, and so
+//! the next set's ceremony, by far the most of it, is run once. Not in it: what `ceremony.rs` and `epoch.rs` leave out, and re-sealing a
+//! store, which grows with what the cluster keeps.
 
 use crate::{
-    ceremony::{Network, NOW},
+    ceremony::{self, Network, NOW},
     epoch::{answer, Asked, Asker, Moment, HEAD},
     floor,
     measure::{median, print, seconds, timed},
 };
 use anyhow::{ensure, Context, Result};
 use codec::Encode;
+use curve25519_dalek::scalar::Scalar;
 use phala_crypto::{
     kdf,
+    prf::KeyShare,
     xwing::{DecapsulationKey, ENTROPY_BYTES},
+    Secret,
 };
 use phala_gatekeeper::{open_grant, verify_request, Grants, Refusal, Seat, Verifier};
 use phala_insecure_tee::InsecureMachine;
 use phala_protocol::{
+    ceremony::threshold_of,
     chain_state::{next_epoch_era, ClusterRecord, RootRecord},
     domain,
     keys::KeyPurpose,
@@ -62,9 +68,10 @@ impl<'a> Root<'a> {
     }
 }
 
-/// Hands over from the seats of a former root `runs` times, each time to the root of another era from `era` on.
-pub fn measure(network: &Network, former: &[Seat], era: u32, runs: usize) -> Result<()> {
-    let costs = (era..).take(runs).map(|era| hand_over(network, former, era)).collect::<Result<Vec<_>>>()?;
+/// Hands over to each of the roots that the network's ceremonies made, from one of the era before.
+pub fn measure(network: &Network, made: &[(ceremony::Cost, Vec<Seat>)]) -> Result<()> {
+    let costs = made.iter().map(|(cost, next)| hand_over(network, cost, next)).collect::<Result<Vec<_>>>()?;
+    let runs = costs.len();
     let seats = network.ids().len();
     let answers = f64::from(REPLICAS) * (EPOCHS * seats) as f64;
     let floor = seats as f64 * floor::seat(seats) + answers * seconds(20, floor::answer());
@@ -77,10 +84,32 @@ pub fn measure(network: &Network, former: &[Seat], era: u32, runs: usize) -> Res
     Ok(())
 }
 
-fn hand_over(network: &Network, former: &[Seat], era: u32) -> Result<Cost> {
-    let (made, next) = network.run(era)?;
+/// INSECURE: a root that a dealer knows, whose seats answer as those do that a ceremony made.
+fn insecure_deal(era: u32, seats: u16) -> Result<Vec<Seat>> {
+    let threshold = u16::try_from(threshold_of(seats.into()))?;
+    let polynomial: Vec<Scalar> = (1..=threshold).map(|number| floor::scalar(number.into())).collect();
+    let mut shares = Vec::new();
+    for index in 1..=seats {
+        let at = Scalar::from(index);
+        let value = polynomial.iter().rev().fold(Scalar::ZERO, |sum, coefficient| sum * at + coefficient);
+        shares.push(KeyShare::from_bytes(index, &Secret::new(value.to_bytes()))?);
+    }
+    let public: Vec<[u8; 32]> = shares.iter().map(|share| share.public_share().to_bytes()).collect();
+    let mut dealt = Vec::new();
+    for share in &shares {
+        // A seat as it is sealed, without a share of a beacon key.
+        let (form, secret) = (*b"seat/v2\0", *share.to_bytes().expose());
+        let stored = (form, era, threshold, share.index(), secret, public.clone(), None::<u8>).encode();
+        dealt.push(Seat::from_secret_bytes(&Secret::new(stored))?);
+    }
+    Ok(dealt)
+}
+
+fn hand_over(network: &Network, made: &ceremony::Cost, next: &[Seat]) -> Result<Cost> {
     let ids = network.ids();
-    let (mut former, mut next) = (Root::new(&ids, former)?, Root::new(&ids, &next)?);
+    let former = next.first().and_then(|seat| seat.era().checked_sub(1)).context("a root without one before")?;
+    let former = insecure_deal(former, u16::try_from(ids.len())?)?;
+    let (mut former, mut next) = (Root::new(&ids, &former)?, Root::new(&ids, next)?);
     let machine = InsecureMachine::new("a worker", b"the binary", NOW)?;
     let collateral = machine.collateral().encode();
     let replicas = (1..=REPLICAS).map(|number| Asker::new(number, &machine)).collect::<Result<Vec<_>>>()?;
@@ -157,7 +186,7 @@ fn fetch(
     timed(&mut cost.worker, || -> Result<Vec<u8>> {
         let mut grants = Grants::default();
         for (request, given) in answered.iter().take(record.threshold.into()) {
-            grants.add(open_grant(replica.receiving(), request, &record, given)?);
+            grants.add(open_grant(&replica.answers(), request, &record, given)?);
         }
         let mut envelope = None;
         for purpose in KeyPurpose::ALL {

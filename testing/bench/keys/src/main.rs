@@ -11,7 +11,7 @@
 //! | `keys.dkg_bytes.nN` | SCALE bytes of the parcels that one seat sends, each once. Baseline: the packages and shares in them |
 //! | `keys.dkg_chain_bytes.nN` | SCALE bytes of all seats' signed statements. Baseline: the chain's record when all have confirmed |
 //! | `keys.identity_reshare_s.nN` | one stable identity from N holders to N others, summed over both sets; without sealing |
-//! | `keys.handover_s.nN` | a network of one cluster with three replicas goes from a root of N seats to the next one of N: the ceremony of the next root (as `keys.dkg_s`), and the answers of the seats of both to every replica, for the open epoch of the former root and two of the next: 9 N answers. Summed over the seats. Baseline: N times the floor of a seat, and 9 N times the floor of an answer |
+//! | `keys.handover_s.nN` | a network of one cluster with three replicas goes from a root of N seats, which is dealt, to the next one of N: the ceremony of the next root (one of those of `keys.dkg_s.nN`), and the answers of the seats of both to every replica, for the open epoch of the former root and two of the next: 9 N answers. Summed over the seats. Baseline: N times the floor of a seat, and 9 N times the floor of an answer |
 //! | `keys.handover_answers_s.nN` | of that, the answers; a seat of the next root has seen no evidence of the replicas before |
 //! | `keys.handover_worker_s.nN` | one replica in it: signing 3 N requests, opening and verifying a threshold of answers for each epoch, combining four keys of each, and the envelope key pair; the mean of three |
 //! | `keys.handover_bytes.nN` | SCALE bytes of the ceremony's parcels, each once, of the requests with evidence and collateral, and of the answers |
@@ -26,8 +26,9 @@
 //! | `keys.network_first_core_s` | the same for the first epoch after it began: 100,000 / `keys.first_answer_per_s`. Baseline: at the floor's rate |
 //! | `keys.network_epoch_bytes` | bytes of those requests, with evidence and collateral, and of their answers |
 //!
-//! `n` is how often it was done: the median is printed of ceremonies, resharings, and of five rounds of requests. `--quick` runs the same
-//! on a small scale, for a smoke test.
+//! N is 4, 21 and 100; identities are reshared and requests answered among 21. `n` is how often it was done: the median is printed of
+//! ceremonies, hand-overs, resharings, and of five rounds of requests. Of 100 seats there is one ceremony, which takes minutes, and the
+//! hand-over to its root. `--quick` runs the same on a small scale, of 4 seats alone, for a smoke test.
 #![forbid(unsafe_code)]
 
 mod ceremony;
@@ -62,30 +63,25 @@ fn main() -> Result<()> {
     let mut answering = None;
     for (of, runs) in ceremonies {
         let network = Network::new(*of)?;
-        let made = dkg(&network, *of, *runs)?;
+        let mut made = dkg(&network, *of, *runs)?;
+        handover::measure(&network, &made)?;
         if *of == seats {
-            answering = Some((made, network));
+            answering = made.pop().map(|(_, root)| (root, network));
         }
     }
     let runs = if quick { 1 } else { 11 };
     let times = (0..runs).map(|_| reshare::run(seats)).collect::<Result<Vec<f64>>>()?;
     print(&format!("keys.identity_reshare_s.n{seats}"), median(times), "s", None, runs);
-    let (made, network) = answering.context("no ceremony of the seats that answer")?;
-    let seat = made.first().context("a root without seats")?;
-    handover::measure(&network, &made, seat.era() + 1, if quick { 1 } else { 3 })?;
+    let (root, network) = answering.context("no ceremony of the seats that answer")?;
+    let seat = root.first().context("a root without seats")?;
     epoch::measure(seat, &network.ids(), if quick { 5 } else { 1_000 })
 }
 
-/// Runs a network's ceremony; gives all seats of the last root.
-fn dkg(network: &Network, seats: u16, runs: usize) -> Result<Vec<Seat>> {
-    let (mut costs, mut last) = (Vec::new(), None);
-    for era in (1u32..).take(runs) {
-        let (cost, made) = network.run(era)?;
-        costs.push(cost);
-        last = Some(made);
-    }
+/// Runs a network's ceremony for one era after the other from 1 on; gives the cost and the seats of each root.
+fn dkg(network: &Network, seats: u16, runs: usize) -> Result<Vec<(Cost, Vec<Seat>)>> {
+    let made = (1u32..).take(runs).map(|era| network.run(era)).collect::<Result<Vec<_>>>()?;
     let floor = floor::seat(seats.into());
-    let of = |what: fn(&Cost) -> f64| median(costs.iter().map(what).collect());
+    let of = |what: fn(&Cost) -> f64| median(made.iter().map(|(cost, _)| what(cost)).collect());
     let name = |metric: &str| format!("keys.{metric}.n{seats}");
     let each = f64::from(seats);
     print(&name("dkg_s"), of(|cost| cost.seconds), "s", Some(each * floor), runs);
@@ -95,5 +91,5 @@ fn dkg(network: &Network, seats: u16, runs: usize) -> Result<Vec<Seat>> {
     print(&name("dkg_bytes"), sent / each, "B", Some(content / each), runs);
     let (said, kept) = (of(|cost| cost.statement_bytes as f64), of(|cost| cost.record_bytes as f64));
     print(&name("dkg_chain_bytes"), said, "B", Some(kept), runs);
-    last.context("no ceremony was run")
+    Ok(made)
 }

@@ -11,13 +11,17 @@
 
 use anyhow::{bail, ensure, Context, Result};
 use phala_campaigns::{read, write};
-use phala_e2e::{canary_run::Canary, core_dumps, probe, redaction::EVERYTHING, wait_until, Network};
+use phala_e2e::{canary_run::Canary, core_dumps, probe, redaction::OF_A_CAMPAIGN, wait_until, Network};
 use serde::{Deserialize, Serialize};
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 const USAGE: &str = "campaign canary [--n ROUNDS, 1 to 40; default 3] [--record FILE]";
 /// Rounds of one network: the inbox is read in one answer, and a round puts a handful of items into it.
 const MAX_ROUNDS: usize = 40;
+
+/// The finest level of which each log has to have a line.
+const LEVELS: [(&str, &str); 4] =
+    [("node-0", "DEBUG"), ("relayer-by-hand", "TRACE"), ("gatekeeper", "TRACE"), ("worker-0", "TRACE")];
 
 /// For processes that crashed to serve again.
 const BACK_WITHIN: Duration = Duration::from_secs(240);
@@ -71,25 +75,28 @@ fn main() -> Result<ExitCode> {
 }
 
 fn run(arguments: &Arguments, rounds: &mut Vec<Round>) -> Result<()> {
-    std::env::set_var("PHALA_LOG", EVERYTHING);
     let commit = phala_campaigns::commit();
     let folder = tempfile::tempdir().expect("a temporary folder");
     let wasm = probe::build(&folder.path().join("contracts"));
     std::env::set_current_dir(folder.path())?;
+    // After the contract is built: only the network's processes are to say everything.
+    OF_A_CAMPAIGN.into_iter().for_each(|(name, filter)| std::env::set_var(name, filter));
     let dumps = core_dumps::allow();
     let network = Network::start(&folder.path().join("network"), &["--fresh"]);
     let token = network.ready["contracts"]["token"].as_str().context("no token")?.to_owned();
     while rounds.len() < arguments.rounds {
         let mut canary = Canary::run(&network, &wasm, folder.path());
+        let mut faults = quiet(&network);
         match &dumps {
             Ok(()) => canary.search_core_dumps(&network),
             Err(why) => canary.not_searched.push(format!("core dumps: {why}")),
         }
+        faults.extend(canary.faults());
         let round = Round {
             commit: commit.clone(),
             table: canary.search.to_string(),
             bytes: canary.search.rows.iter().map(|row| row.bytes).sum(),
-            faults: canary.faults(),
+            faults,
             not_searched: std::mem::take(&mut canary.not_searched),
             forbidden: std::mem::take(&mut canary.forbidden),
         };
@@ -108,6 +115,18 @@ fn run(arguments: &Arguments, rounds: &mut Vec<Round>) -> Result<()> {
     let ended = network.stop();
     ensure!(ended == Some(0), "`phala dev` ended with {ended:?}");
     Ok(())
+}
+
+/// Logs that say less than was asked for.
+fn quiet(network: &Network) -> Vec<String> {
+    let says = |name: &str, level: &str| {
+        let log = std::fs::read(network.base.join("logs").join(format!("{name}.log"))).unwrap_or_default();
+        log.windows(level.len()).any(|window| window == level.as_bytes())
+    };
+    let quiet = LEVELS.iter().filter(|(name, level)| !says(name, level));
+    quiet
+        .map(|(name, level)| format!("no line of {level} in the log of {name}: what was searched said little"))
+        .collect()
 }
 
 /// What all rounds came to.

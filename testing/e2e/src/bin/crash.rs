@@ -87,7 +87,7 @@ fn main() -> Result<ExitCode> {
             seed: load_seed,
             steps,
             base: base.clone(),
-            witness: !arguments.quick,
+            witness: true,
             both_clusters: !arguments.quick,
             calm_probes: if arguments.quick { 1 } else { 5 },
             epoch_blocks: arguments.epoch_blocks,

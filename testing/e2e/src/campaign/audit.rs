@@ -23,7 +23,7 @@ use phala_protocol::{
     ids::BlockNumber,
     inbox::{Head, Item},
     limits::MAX_INBOX_ITEMS_PER_ANSWER,
-    query::{AnswerContent, QueryRequest},
+    query::{AnswerContent, QueryRefusal, QueryRequest},
     result::{reply_leaf, Outcome},
     storage, ClusterId, Hash,
 };
@@ -316,7 +316,7 @@ impl Audit {
                 let place = (sequence - first, record.result.boundary.count as usize - first);
                 let intent = self.load.ledger.intent(intent);
                 match self.reply(index, sequence, &intent, &record, until).await? {
-                    AnswerContent::Pending => {
+                    AnswerContent::Pending | AnswerContent::Refused(QueryRefusal::NotFound) => {
                         self.violated("one_reply_each", format!("item {sequence} is final and has no reply"));
                     }
                     content => {

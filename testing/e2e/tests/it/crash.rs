@@ -1,4 +1,5 @@
-//! Kills under load, in short: each role once. The long form is `cargo xtask campaign crash`.
+//! Kills under load, in short: each role once, and what worker 0 comes to is compared with a replica that is never killed. The long form is
+//! `cargo xtask campaign crash`.
 
 use phala_e2e::{
     alone,
@@ -14,7 +15,7 @@ fn kills_under_load_lose_and_double_nothing() {
         seed: 3,
         steps: plan::one_of_each(3),
         base: folder.path().to_owned(),
-        witness: false,
+        witness: true,
         both_clusters: false,
         calm_probes: 1,
         epoch_blocks: 20,

@@ -1,6 +1,6 @@
 //! What contracts, deployers, operators and clients do wrong on a real network: each gets its own typed error, and the next executes.
 
-use codec::Encode;
+use crate::hostile_evidence;
 use phala_client::{chain::ChainCall, Account, Chain, ErrorCode, Until};
 use phala_e2e::{
     canary::items,
@@ -10,7 +10,7 @@ use phala_e2e::{
     raw_http::{ask, host_of},
     wait_until, Network,
 };
-use phala_protocol::{attestation::Registration, gas::GasClass, ClusterId};
+use phala_protocol::{gas::GasClass, ClusterId};
 use serde_json::Value;
 use std::{
     path::{Path, PathBuf},
@@ -35,7 +35,7 @@ pub fn check(network: &Network, probe: &str, wasm: &Path, folder: &Path) {
     });
     // Alone: it reads the end of the inbox.
     envelopes_that_are_not_for_this(network);
-    evidence_that_does_not_hold(network);
+    hostile_evidence::check(network);
 }
 
 fn methods_that_go_wrong(network: &Network, probe: &str) {
@@ -147,16 +147,20 @@ fn modules_that_are_no_contracts(network: &Network, wasm: &Path, folder: &Path) 
 
 /// A query about somebody else's data is refused in the bytes in which one about a contract that does not exist is.
 fn what_is_anothers_looks_like_what_is_not_there(network: &Network, probe: &str) {
-    // Dave has said nothing: a contract that keeps data by caller shows him none of charlie's.
-    let other = network.phala(&["contract", "query", probe, "read", "--from", "dave"]).data();
-    assert_eq!(other["value"], Value::Null);
-    let missing = |id: char| {
-        let contract = format!("0x{}", String::from(id).repeat(64));
-        let run = network.phala(&["contract", "query", &contract, "read", "--from", "dave"]);
-        assert_eq!(run.code, Some(3), "{}", run.text);
-        run.text.replace(&contract, "CONTRACT")
+    let of_the_caller = serde_json::json!([CALLER]).to_string();
+    let ask = |contract: &str, from: &str| {
+        network.phala(&["contract", "query", contract, "read_of", &of_the_caller, "--from", from])
     };
-    assert_eq!(missing('1'), missing('e'));
+    assert!(ask(probe, CALLER).data()["value"].is_string(), "the data is there, for whom it belongs to");
+    let refused = |contract: &str| {
+        let run = ask(contract, "dave");
+        assert_eq!((run.json["error"]["code"].as_str(), run.code), (Some("not_found"), Some(3)), "{}", run.text);
+        run.text
+    };
+    let missing = |digit: &str| refused(&format!("0x{}", digit.repeat(64)));
+    let denied = refused(probe);
+    assert_eq!(denied, missing("1"));
+    assert_eq!(denied, missing("e"));
 }
 
 /// A worker whose evidence names a measurement that is not on the list. It finds no way in, and is told why.
@@ -257,54 +261,4 @@ fn envelopes_that_are_not_for_this(network: &Network) {
     assert_eq!(items(node, 0, 0).unwrap().len(), count + 2, "two were taken, and wait to fail");
     network.phala(&["contract", "call", token, "transfer", r#"["ferdie", "1"]"#, "--from", "alice", "--wait"]).data();
     assert_eq!(balance(), before, "what was executed once was not executed again");
-}
-
-/// The evidence of a worker that is registered, changed in one thing each time and registered again by its operator.
-fn evidence_that_does_not_hold(network: &Network) {
-    let worker = host_of(network.ready["workers"][0].as_str().unwrap()).to_owned();
-    let info = ask(&worker, "GET", "/v1/info", &[]).unwrap().json();
-    let field = |name: &str| phala_e2e::canary::from_hex(info[name].as_str().unwrap()).unwrap();
-    let (registration, evidence) = (field("registration"), field("evidence"));
-    let registration: Registration = codec::Decode::decode(&mut registration.as_slice()).unwrap();
-    let mut another_key = registration;
-    another_key.encryption_key[0] ^= 1;
-    let mut another_chains = registration;
-    another_chains.block_hash[0] ^= 1;
-    let flipped = |at: usize| {
-        let mut evidence = evidence.clone();
-        evidence[at] ^= 1;
-        evidence
-    };
-    let middle = evidence.len() / 2;
-    let attempts = [
-        ("another key", another_key, evidence.clone()),
-        ("a block of another chain", another_chains, evidence.clone()),
-        ("a flipped bit of what was measured", registration, flipped(200)),
-        ("a flipped bit of a signature", registration, flipped(middle)),
-        ("evidence cut short", registration, evidence[..middle].to_vec()),
-        ("garbage", registration, vec![0x33; 4_000]),
-    ];
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let chain = Chain::connect(network.node()).await.unwrap();
-        let alice = Account::development("alice").unwrap();
-        for (what, registration, evidence) in attempts {
-            let call = ChainCall::register(&registration, &evidence);
-            let told = chain.submit(&alice, &call, Until::InBlock).await;
-            let told = told.err().map(|error| phala_client::ClientError::from(error).code);
-            assert!(
-                matches!(
-                    told,
-                    Some(ErrorCode::Unattested | ErrorCode::Stale | ErrorCode::Refused | ErrorCode::Unauthorised)
-                ),
-                "{what}: {told:?}"
-            );
-        }
-        // Another operator than the one that the evidence names.
-        let call = ChainCall::register(&registration, &evidence);
-        let told = chain.submit(&Account::development("ferdie").unwrap(), &call, Until::InBlock).await;
-        let told = told.err().map(|error| phala_client::ClientError::from(error).code);
-        assert!(matches!(told, Some(ErrorCode::Unauthorised | ErrorCode::Unattested | ErrorCode::Stale)), "{told:?}");
-    });
-    let _ = registration.encode();
 }

@@ -6,6 +6,7 @@ mod full_disk;
 mod gatekeepers;
 mod hostile;
 mod hostile_contracts;
+mod hostile_evidence;
 mod hostile_flood;
 mod hours_off;
 mod identities;

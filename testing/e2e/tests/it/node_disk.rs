@@ -1,19 +1,23 @@
-//! The node's disk fails, under the network's own supervisor: there is too little room, then none, then its files may not grow. After
-//! that nothing that `phala dev` and the relayer write may grow.
+//! The node's disk fails, under the network's own supervisor: files of its database were cut, there is too little room, then none, then its
+//! files may not grow. After that nothing that `phala dev` and the relayer write may grow.
 //!
 //! Each time: a process that ends says why with its own exit code, nothing is ended by a signal, and once the disk is well everything
 //! goes on by itself. What was pushed before is executed, and what was final is final.
 
 use crate::full_disk::transfer;
 use phala_e2e::{
-    processes::{self, is_dead, limit_files, Place, Stopped},
+    processes::{self, is_dead, limit_files, ByHand, Place, Stopped},
     raw_http::{host_of, rpc},
     signal, skipped,
     small_disk::{copy_all, SmallDisk},
     wait_until, Network,
 };
 use serde_json::{json, Value};
-use std::{fs, path::Path, time::Duration};
+use std::{
+    fs::{self, File},
+    path::Path,
+    time::Duration,
+};
 
 /// How long the network may take to be well again: the longest pause of `phala dev` between two starts, and a slow start.
 const WELL_WITHIN: Duration = Duration::from_secs(150);
@@ -155,12 +159,38 @@ fn hash_of(network: &Network, height: u64) -> Option<Value> {
     Some(rpc(host_of(network.node()), "chain_getBlockHash", json!([height])).ok()?["result"].clone())
 }
 
+/// One file of each kind of the database `whole`, cut in the middle of a copy: the node that is started on it ends with an error that names
+/// it, and by no signal.
+fn cut_files_are_refused(place: &Place, whole: &Path, folder: &Path) {
+    for kind in ["table_", "index_"] {
+        let copy = folder.join(format!("cut-{kind}"));
+        copy_all(whole, &copy);
+        let chain = fs::read_dir(copy.join("chains")).unwrap().next().unwrap().unwrap().path();
+        let files = fs::read_dir(chain.join("paritydb").join("full")).unwrap().map(|entry| entry.unwrap());
+        let file = files
+            .filter(|file| file.file_name().to_string_lossy().starts_with(kind))
+            .max_by_key(|file| (file.metadata().unwrap().len(), file.file_name()))
+            .expect("the database has such a file");
+        let half = file.metadata().unwrap().len() / 2 + 1;
+        File::options().write(true).open(file.path()).unwrap().set_len(half).unwrap();
+        let log = folder.join(format!("cut-{kind}.log"));
+        let mut node = ByHand::start(&place.words_with("--base-path", copy.to_str().unwrap()), &log);
+        wait_until("the node ends on a file that was cut", WELL_WITHIN, || node.ended().is_some());
+        let said = fs::read_to_string(&log).unwrap();
+        assert_eq!(node.ended(), Some(9), "{said}");
+        let name = file.file_name().to_string_lossy().into_owned();
+        assert!(said.contains("error: database_cut: ") && said.contains(&name), "{said}");
+        fs::remove_dir_all(&copy).unwrap();
+    }
+}
+
 /// Puts a small file system under the node, with everything that the node has. On failure the node goes on where it was.
 fn onto_small_disk(network: &Network, folder: &Path) -> Result<SmallDisk, String> {
     let (own, aside) = (network.base.join("nodes").join("node-0"), folder.join("before"));
     let supervisor = Stopped::new(network.id());
-    Place::take(&supervisor, network, "node-0");
+    let place = Place::take(&supervisor, network, "node-0");
     copy_all(&own, &aside);
+    cut_files_are_refused(&place, &aside, folder);
     let small = SmallDisk::mount(&own, SMALL_DISK)?;
     copy_all(&aside, &small.path);
     Ok(small)

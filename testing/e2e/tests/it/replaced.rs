@@ -1,6 +1,9 @@
 //! A gatekeeper's machine is lost for good, with its disk, and another one takes its place under the same validator: with an identity of its
 //! own, at the address of the former one, so that no relayer has to be told. A part of the story of `gatekeepers`, on its network.
 //!
+//! The other machine claims to run another release, so that it measures something else than the three others do: a gatekeeper is moved to a
+//! release as it is replaced. The release is the same program with bytes behind it that nobody reads. Governance lists it, for gatekeepers.
+//!
 //! What the operator does are the commands of docs/guides/gatekeepers.md. Governance cancels the ceremony that began without the machine,
 //! so that nobody waits for a root of three, for the hand-over to it, and for identities that one of four never receives. Seats, keys and
 //! the ceremony are what the chain proves, what a machine holds what its process says; that this is good is shown by what is done with it
@@ -14,18 +17,19 @@ use phala_client::chain::ChainCall;
 use phala_e2e::{
     canary::from_hex,
     phala,
-    processes::{words_with, ByHand, Place, Stopped},
+    processes::{argument, words_with, ByHand, Place, Stopped},
     wait_until,
 };
 use phala_protocol::{
+    attestation::{Listing, Role, Version},
     ceremony::{CeremonyRecord, Phase},
     chain_state::{RootRecord, WorkerRecord},
     identities::{IdentityCeremonyRecord, IdentityHolder, IdentityRecord},
     ids::to_hex,
-    storage, WorkerId,
+    storage, Hash, WorkerId,
 };
 use serde_json::{json, Value};
-use std::{fs, time::Duration};
+use std::{fs, io::Write as _, path::Path, process::Command, time::Duration};
 
 /// The gatekeeper whose machine is lost.
 const LOST: usize = 3;
@@ -42,7 +46,9 @@ const AT_REST_WITHIN: Duration = Duration::from_secs(420);
 const STARTED_WITHIN: Duration = Duration::from_secs(60);
 /// For a machine to follow the chain to its head, to attest itself, and to be in a finalised block.
 const REGISTERED_WITHIN: Duration = Duration::from_secs(120);
-/// For governance's call.
+/// For governance's call that lists a release.
+const LISTED_WITHIN: Duration = Duration::from_secs(60);
+/// For governance's call that cancels a ceremony.
 const CANCELLED_WITHIN: Duration = Duration::from_secs(60);
 /// For the next election and its ceremony; where a root of three was made meanwhile, all that follows from that comes before.
 const ROOT_WITHIN: Duration = Duration::from_secs(420);
@@ -122,8 +128,28 @@ fn holds_from(story: &Story, gatekeeper: usize, era: u64) -> bool {
     seated && identities::held(story, gatekeeper).flatten() >= Some(era)
 }
 
+/// The words by which a machine is simulated that runs another release, which is written to `release`, and what that measures.
+fn of_another_release(words: &[String], release: &Path) -> (Vec<String>, Hash) {
+    fs::copy(argument(words, "--measure"), release).unwrap();
+    fs::File::options().append(true).open(release).unwrap().write_all(b"another release").unwrap();
+    let words = words_with(words, "--measure", release.to_str().unwrap());
+    let printed = Command::new(&words[0]).args(&words[1..]).arg("--print-measurement").output().unwrap();
+    assert!(printed.status.success(), "{}", String::from_utf8_lossy(&printed.stderr));
+    let measurement = hex::decode(String::from_utf8(printed.stdout).unwrap().trim()).unwrap();
+    (words, measurement.try_into().unwrap())
+}
+
+/// Governance allows a release, for gatekeepers. What is simulated has no source that anybody could reproduce it from.
+fn list(story: &Story, measurement: Hash) {
+    let (source, version) = ([0; 32], Version(0, 0, 2));
+    let listing = Listing { source, version, role: Some(Role::Gatekeeper), not_before: 0, sunset: None };
+    let call = ChainCall::allow_measurement(measurement, &listing);
+    let passing: &[&str] = &[];
+    story.chain.decide_within("governance to list a release", LISTED_WITHIN, &call, ("Attestation", passing), || false);
+}
+
 impl Replaced {
-    /// Starts another machine, which registers by its relayer, and binds it to the validator.
+    /// Starts another machine, of another release, which registers by its relayer, and binds it to the validator.
     pub fn begin(story: &Story, lost: Lost) -> Self {
         let Lost { identity: former, gatekeeper, tee, supervisor } = lost;
         let base = &story.network.base;
@@ -132,6 +158,8 @@ impl Replaced {
         let below = |name: &str| machine.join(name).to_str().unwrap().to_owned();
         let words = words_with(&tee.arguments, "--dir", machine.to_str().unwrap());
         let words = words_with(&words, "--machine", OTHER);
+        let release = machine.with_extension("release");
+        let (words, measurement) = of_another_release(&words, &release);
         let mut by_hand = vec![ByHand::start(&words, &log(&format!("tee-{OTHER}")))];
         wait_until("the other machine to be simulated", STARTED_WITHIN, || machine.join("collateral").exists());
         let disk = base.join("workers").join(OTHER);
@@ -148,9 +176,12 @@ impl Replaced {
         let identity = said.unwrap();
         assert_ne!(identity, former, "nothing of the lost one is left");
         let key = storage::worker_key(&identity);
-        wait_until("the other machine to be registered", REGISTERED_WITHIN, || {
-            story.chain.read::<WorkerRecord>(&key).is_some()
-        });
+        let measures = |key: &[u8]| story.chain.read::<WorkerRecord>(key).map(|record| record.measurement);
+        assert!(![Some(measurement), None].contains(&measures(&storage::worker_key(&former))), "it is another release");
+        assert_eq!(measures(&key), None, "its release is not listed");
+        list(story, measurement);
+        wait_until("the other machine to be registered", REGISTERED_WITHIN, || measures(&key).is_some());
+        assert_eq!(measures(&key), Some(measurement));
         let holds = (story.seats(LOST), identities::held(story, LOST));
         assert_eq!(holds, (Some(Vec::new()), Some(None)), "it begins with nothing");
 

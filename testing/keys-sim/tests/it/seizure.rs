@@ -34,7 +34,7 @@ use phala_protocol::{
     envelope::{Envelope, EnvelopeKind, SizeClass},
     gas::GasClass,
     hash::blake2_256,
-    keys::{Evaluation, KeyAnswer, KeyGrant, KeyPurpose, KeyRequest, PrfInput},
+    keys::{answer_key_hash, Evaluation, KeyAnswer, KeyGrant, KeyPurpose, KeyRequest, PrfInput},
     AccountId, ClusterId, ContractId, Epoch, Hash, WorkerId,
 };
 use phala_state::{ClusterStore, Entropy, EntropyError, OpenError, Options, StorageKey};
@@ -44,7 +44,7 @@ use std::{
     sync::Mutex,
 };
 
-/// The keys under which something is sealed; entropy is drawn in the same way, and seals nothing by itself.
+/// The keys under which something is sealed; entropy is evaluated in the same way, and nothing is derived of it.
 const PURPOSES: [KeyPurpose; 3] = [KeyPurpose::Envelope, KeyPurpose::Commit, KeyPurpose::Storage];
 /// Outputs of the PRF, one for each of [`PURPOSES`].
 type Outputs = [[u8; 32]; 3];
@@ -129,7 +129,8 @@ fn two_eras(members: &Members, seats: u16) -> [Era; 2] {
     for seed in 400..460 {
         let eras = [1, 2].map(|era| run(members, seed, era, seats));
         assert!(eras.iter().all(|ran| ran.violation.is_none()), "seed {seed}");
-        if eras.iter().all(|ran| ran.liars.is_empty()) {
+        // Each seat is one machine's all along.
+        if eras.iter().all(|ran| ran.liars.is_empty() && ran.sets == 1) {
             return eras.map(|ran| Era { root: ran.root.clone().unwrap(), ran });
         }
     }
@@ -231,7 +232,7 @@ struct Sealed {
     guess: Hash,
     store: PathBuf,
     answers: Vec<(KeyRequest, KeyAnswer)>,
-    /// Of the worker that asked.
+    /// Of the worker's requests: what it waits with.
     receiving: DecapsulationKey,
 }
 
@@ -306,7 +307,9 @@ fn answer(
     let Place { era, cluster, epoch } = place;
     let gatekeeper = root.seats[usize::from(holder.index) - 1];
     let worker = WorkerId([9; 32]);
-    let request = KeyRequest { genesis: GENESIS, worker, gatekeeper, cluster, era, epoch, nonce: random.bytes() };
+    let answer_key = answer_key_hash(receiving.public_key());
+    let nonce = random.bytes();
+    let request = KeyRequest { genesis: GENESIS, worker, gatekeeper, cluster, era, epoch, nonce, answer_key };
     let share = KeyShare::from_bytes(holder.index, &Secret::new(holder.share)).unwrap();
     let evaluation = |purpose| {
         let made = share.partial(&place.input(purpose), &[2; 32]);
@@ -629,7 +632,7 @@ fn everybodys_long_lived_keys_open_nothing_that_was_recorded_of_a_ceremony_that_
         let ran = run(&members, seed, 1, SEATS);
         assert!(ran.violation.is_none(), "seed {seed}");
         // What a liar sends need not open to anybody.
-        if !ran.liars.is_empty() {
+        if !ran.liars.is_empty() || ran.sets > 1 {
             continue;
         }
         let beside = ran.public.iter().filter_map(|(_, beside)| beside.as_ref());

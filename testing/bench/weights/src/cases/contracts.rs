@@ -14,7 +14,7 @@ use phala_pallet_contracts::{
     FinalOrder, FinalRange, FinalResults, LapsedReplica, LapsedReplicas, NextCluster, Opening, RekeyVotes, Roll, Rolls,
     Search, SearchPlace, Standing, Standings, Votes, WeightInfo,
 };
-use phala_pallet_inbox::{Boundaries, ChainItems, ChainOrder, ChainQueue, ChainQueues, Heads, Pending};
+use phala_pallet_inbox::{Boundaries, ChainItems, ChainOrder, ChainQueue, ChainQueues, Heads, Queues};
 use phala_protocol::{
     attestation::{Listing, Role},
     beacon::{BeaconValue, MadeBeacon},
@@ -251,7 +251,7 @@ fn history(cluster: ClusterId, epoch: Epoch) {
         let next = PENDING.get(usize::from(place) + 1).copied();
         Boundaries::<Runtime>::insert((cluster, block), BoundaryRecord { head, gas: 1, next });
     }
-    Pending::<Runtime>::insert(cluster, (PENDING[0], PENDING[2]));
+    Queues::<Runtime>::mutate(cluster, |queue| queue.waiting = Some((PENDING[0], PENDING[2])));
     Commitments::<Runtime>::insert(cluster, [1u8; 32]);
     chain_messages(cluster, 0);
     for place in 0..FINAL {

@@ -6,9 +6,9 @@ use crate::{
 };
 use anyhow::{anyhow, Result};
 use phala_pallet_contracts::Clusters;
-use phala_pallet_inbox::{Backlog, Boundaries, Call, Heads, Pending, Surges, WeightInfo};
+use phala_pallet_inbox::{Boundaries, Call, Heads, Queues, WeightInfo};
 use phala_protocol::{
-    chain_state::BoundaryRecord,
+    chain_state::{BoundaryRecord, QueueRecord},
     envelope::SizeClass,
     gas::{GasClass, Surge, BACKLOG_TARGET, SURGE_LIMIT},
     inbox::Head,
@@ -44,10 +44,10 @@ pub(crate) fn dear_queue(cluster: ClusterId) {
     Clusters::<Runtime>::insert(cluster, world::cluster(replicas));
     let head = Head { count: 7, link: [1; 32] };
     Heads::<Runtime>::insert(cluster, head);
-    Backlog::<Runtime>::insert(cluster, BACKLOG_TARGET);
-    Surges::<Runtime>::insert(cluster, Surge { exponent: SURGE_LIMIT, block: BLOCK - 1 });
+    let surge = Surge { exponent: SURGE_LIMIT, block: BLOCK - 1 };
+    let waiting = Some((BLOCK - 2, BLOCK - 1));
+    Queues::<Runtime>::insert(cluster, QueueRecord { backlog: BACKLOG_TARGET, surge, waiting });
     for (block, next) in [(BLOCK - 2, Some(BLOCK - 1)), (BLOCK - 1, None)] {
         Boundaries::<Runtime>::insert((cluster, block), BoundaryRecord { head, gas: 1, next });
     }
-    Pending::<Runtime>::insert(cluster, (BLOCK - 2, BLOCK - 1));
 }

@@ -1,0 +1,150 @@
+//! What the shares of one attempt give, tried while the ceremony runs: a set of t and one of t-1 after each block, each time others.
+//!
+//! Guarantees: each share is evaluated once, under its public share; whoever comes to hold one holds it of the same list; every set of t
+//! that is tried gives the key and the output of the first, none of fewer gives either, nor is combined. Between two additions all sets have
+//! had their turn before one has it again; a machine that comes to hold its share again, after a restart, holds the same. Does not: look at what else a coalition knows, which `invariants.rs` does.
+
+use crate::invariants::{interpolate, subsets, Holder, Violation, NAMES};
+use phala_crypto::prf::{combine, CombineError, VerifiedPartial};
+use std::collections::BTreeSet;
+
+/// The epoch at whose input shares are evaluated.
+const EPOCH: u32 = 3;
+/// Sets of either size that [`Shares::try_all`] tries: all of four seats. Of more seats a third, if that is more.
+const MOST: usize = 12;
+
+/// The shares that machines came to hold in one attempt.
+pub struct Shares {
+    threshold: usize,
+    held: Vec<(Holder, VerifiedPartial)>,
+    /// The seats that held theirs when it was looked at last.
+    present: BTreeSet<u16>,
+    /// Sets of the threshold, by position.
+    enough: Vec<Vec<usize>>,
+    /// Sets of one fewer, or all that there are.
+    few: Vec<Vec<usize>>,
+    /// The key and the output that the first set of the threshold gives.
+    found: Option<([u8; 32], [u8; 32])>,
+    turn: usize,
+}
+
+impl Shares {
+    /// None yet, of keys of this threshold, which is 2 at least.
+    pub fn new(threshold: usize) -> Self {
+        Self {
+            threshold,
+            held: Vec::new(),
+            present: BTreeSet::new(),
+            enough: Vec::new(),
+            few: Vec::new(),
+            found: None,
+            turn: 0,
+        }
+    }
+
+    /// How many held one when it was looked at last.
+    pub fn present(&self) -> usize {
+        self.present.len()
+    }
+
+    /// Those that were seen to hold one, whether they have it still or lost it in a crash.
+    pub fn holders(&self) -> impl Iterator<Item = &Holder> {
+        self.held.iter().map(|(holder, _)| holder)
+    }
+
+    /// Looks at all that hold a share `now`: whoever held one before holds the same, of the same list, with the same one of the beacon. Says
+    /// how many hold again what they had lost.
+    pub fn see(&mut self, now: Vec<Holder>) -> Result<u64, Violation> {
+        let present = now.iter().map(|holder| holder.index).collect();
+        let before = std::mem::replace(&mut self.present, present);
+        let mut again = 0;
+        for holder in now {
+            let index = holder.index;
+            let known = self.holders().find(|known| known.index == index).map(|known| *known == holder);
+            match known {
+                None => self.add(holder)?,
+                Some(true) => again += u64::from(!before.contains(&index)),
+                Some(false) => {
+                    return Err(Violation::new(NAMES[1], format!("seat {index} holds another share than before")))
+                }
+            }
+        }
+        Ok(again)
+    }
+
+    /// Notes a seat that holds its share.
+    pub fn add(&mut self, holder: Holder) -> Result<(), Violation> {
+        let violated = |what: String| Violation::new(NAMES[1], what);
+        if self.holders().any(|other| other.shares != holder.shares || other.index == holder.index) {
+            return Err(violated(format!("seat {} holds a share of another list", holder.index)));
+        }
+        let partial = holder.evaluate(EPOCH).map_err(violated)?;
+        self.held.push((holder, partial));
+        let all: Vec<usize> = (0..self.held.len()).collect();
+        self.enough = subsets(&all, self.threshold);
+        self.few = subsets(&all, all.len().min(self.threshold - 1));
+        if let (None, Some(first)) = (self.found, self.enough.first()) {
+            self.found = Some(self.give(first, self.threshold).map_err(|error| violated(error.to_string()))?);
+        }
+        Ok(())
+    }
+
+    /// Tries the next set of either size. Says how many there were to try.
+    pub fn try_next(&mut self) -> Result<u64, Violation> {
+        let turn = self.turn;
+        self.turn = turn.wrapping_add(1);
+        let next = |sets: &[Vec<usize>]| turn.checked_rem(sets.len()).map(|position| sets[position].clone());
+        let (enough, few) = (next(&self.enough), next(&self.few).filter(|few| !few.is_empty()));
+        if let Some(enough) = &enough {
+            self.try_enough(enough)?;
+        }
+        if let Some(few) = &few {
+            self.try_few(few)?;
+        }
+        Ok(u64::from(enough.is_some()) + u64::from(few.is_some()))
+    }
+
+    /// Tries [`MOST`] sets of either size, or a third of all.
+    pub fn try_all(&mut self) -> Result<u64, Violation> {
+        let most = |sets: &[Vec<usize>]| sets.len().min(MOST).max(sets.len().div_ceil(3));
+        let mut tried = 0;
+        for _ in 0..most(&self.enough).max(most(&self.few)) {
+            tried += self.try_next()?;
+        }
+        Ok(tried)
+    }
+
+    fn try_enough(&self, set: &[usize]) -> Result<(), Violation> {
+        let violated = |what: String| Violation::new(NAMES[1], what);
+        let given = self.give(set, self.threshold).map_err(|error| violated(error.to_string()))?;
+        if Some(given) != self.found {
+            return Err(violated(format!("seats {:?} have another key than the first", self.indices(set))));
+        }
+        Ok(())
+    }
+
+    fn try_few(&self, set: &[usize]) -> Result<(), Violation> {
+        let violated = |what: &str| Violation::new(NAMES[0], format!("{what}: seats {:?}", self.indices(set)));
+        let too_few = CombineError::TooFew { have: set.len(), need: self.threshold };
+        if self.give(set, self.threshold).err() != Some(too_few) {
+            return Err(violated("fewer partials than the threshold were combined"));
+        }
+        let given = self.give(set, set.len()).map_err(|_| violated("nothing comes of these"))?;
+        if self.found.is_some_and(|(key, output)| given.0 == key || given.1 == output) {
+            return Err(violated("fewer shares than the threshold give the key"));
+        }
+        Ok(())
+    }
+
+    /// The key that these shares give by interpolation, and the output of their partials, if so few as `threshold` are asked for.
+    fn give(&self, set: &[usize], threshold: usize) -> Result<([u8; 32], [u8; 32]), CombineError> {
+        let partials: Vec<VerifiedPartial> = set.iter().map(|position| self.held[*position].1.clone()).collect();
+        let output = *combine(threshold, &partials)?.expose();
+        let holders: Vec<&Holder> = set.iter().map(|position| &self.held[*position].0).collect();
+        Ok((interpolate(&holders), output))
+    }
+
+    fn indices(&self, set: &[usize]) -> Vec<u16> {
+        set.iter().map(|position| self.held[*position].0.index).collect()
+    }
+}
