@@ -352,7 +352,7 @@ impl World<'_> {
     /// One machine's turn, every second block.
     fn act(&mut self, position: usize) -> Result<(), Violation> {
         let block = self.chain.block;
-        let calm = self.calm();
+        let (calm, beyond) = (self.calm(), self.beyond());
         let machine = &mut self.machines[position];
         if !machine.up || !(block + u32::from(machine.index)).is_multiple_of(2) {
             return Ok(());
@@ -383,6 +383,8 @@ impl World<'_> {
             }
             (Ok(turn), None) => turn,
             (Err(CeremonyError::LeftOut(_) | CeremonyError::NotCommitted), None) => Turn::default(),
+            // So many lie, and are left out, that an attempt gives no root.
+            (Err(CeremonyError::TooFew), None) if beyond => Turn::default(),
             (Err(error), None) => {
                 let what = format!("seat {} in attempt {}: {error}", machine.index, record.attempt);
                 return Err(Violation::new(NAMES[5], what));

@@ -5,7 +5,7 @@
 //! holder's confirmation of that very hash. Whoever made a transcript controls the record.
 
 use super::{
-    kind::{are_distinct, are_timely, complaint, complaints_follow, kept, Answers, CeremonyKind, Said},
+    kind::{are_distinct, are_timely, complaint, complaints_follow, kept, may_be_in_vain, Answers, CeremonyKind, Said},
     Transcript,
 };
 use alloc::{
@@ -164,7 +164,12 @@ impl CeremonyKind for IdentityCeremonyRecord {
         // When `Settle` ends the chain drops all complaints of holders that are registered no more, and keeps the record if all agree.
         let dropped = self.phase == Phase::Settle && self.agreed.is_some();
         let accusers: BTreeSet<u16> = self.complaints.iter().map(|complaint| complaint.accuser).collect();
-        let stay = |complaint: &&Complaint| !dropped || accusers.contains(&complaint.accuser);
+        let delivered = before.phase != Phase::Settle && self.phase == Phase::Settle;
+        let stay = |old: &&Complaint| {
+            let gone =
+                (dropped && !accusers.contains(&old.accuser)) || (delivered && may_be_in_vain(old, &self.complaints));
+            complaint(&self.complaints, old.accuser, old.dealer).is_some() || !gone
+        };
         dealers
             && holders
             && before.readmissions == self.readmissions

@@ -109,6 +109,12 @@ pub(super) fn complaints_follow<'a>(mut before: impl Iterator<Item = &'a Complai
     })
 }
 
+/// Whether the chain may have dropped `old` when `Deliver` ended before a record with the complaints `after`: it does so with all on which
+/// nothing was delivered of an accuser that nobody could seal to, which had lapsed.
+pub(super) fn may_be_in_vain(old: &Complaint, after: &[Complaint]) -> bool {
+    old.delivered.is_none() && after.iter().all(|new| new.accuser != old.accuser || new.delivered.is_some())
+}
+
 /// Whether each pair is `sound` and there once.
 pub(super) fn are_distinct(mut pairs: impl Iterator<Item = (u16, u16)>, sound: impl Fn(u16, u16) -> bool) -> bool {
     let mut known = BTreeSet::new();

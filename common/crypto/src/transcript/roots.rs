@@ -2,7 +2,9 @@
 //!
 //! Guarantees: what [`CeremonyKind`] asks, by the rules of [`phala_protocol::ceremony`]. Whoever made a transcript controls the record.
 
-use super::kind::{are_distinct, are_timely, complaint, complaints_follow, kept, Answers, CeremonyKind, Said};
+use super::kind::{
+    are_distinct, are_timely, complaint, complaints_follow, kept, may_be_in_vain, Answers, CeremonyKind, Said,
+};
 use alloc::{
     collections::{BTreeMap, BTreeSet},
     vec::Vec,
@@ -100,7 +102,12 @@ impl CeremonyKind for CeremonyRecord {
                 // Each once, as was looked at before; the chain adds at the end.
                 && new.rejected.starts_with(&old.rejected)
         });
-        seats && complaints_follow(before.complaints.iter(), &self.complaints)
+        let delivered = before.phase != Phase::Settle && self.phase == Phase::Settle;
+        let stay = |old: &&Complaint| {
+            let stands = complaint(&self.complaints, old.accuser, old.dealer).is_some();
+            stands || !(delivered && may_be_in_vain(old, &self.complaints))
+        };
+        seats && complaints_follow(before.complaints.iter().filter(stay), &self.complaints)
     }
 
     fn is_complete(&self) -> bool {

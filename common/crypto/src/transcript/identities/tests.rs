@@ -280,3 +280,29 @@ fn complaints_of_holders_that_are_gone_are_dropped_when_all_agree_and_none_is_ot
     assert!(!follows(None, |known| known.accuser != 1));
     assert!(!follows(Some(HELD), |known| known.dealer != 4), "one of two of the same holder");
 }
+
+#[test]
+fn complaints_in_vain_of_whoever_was_out_of_reach_are_dropped_when_delivering_ends_and_only_then() {
+    let mut record = begun();
+    for position in [0usize, 2] {
+        record.dealers[position].package = Some([5; 32]);
+    }
+    record.begin(Phase::Deliver, 21, PHASE);
+    record.holders[0].key = Some([3; 32]);
+    record.holders[2].key = Some([4; 32]);
+    record.complaints.extend([Complaint::new(1, 1), Complaint::new(3, 1), Complaint::new(1, 3)]);
+    record.complaints[2].delivered = Some([6; 32]);
+    let follows = |phase, kept: fn(&Complaint) -> bool| {
+        let mut after = record.clone();
+        after.begin(phase, 41, PHASE);
+        after.complaints.retain(kept);
+        after.follows(&record)
+    };
+    assert!(follows(Phase::Settle, |_| true));
+    // The first holder's in vain, which is one of its two; or the third's; or both.
+    assert!(follows(Phase::Settle, |known| (known.accuser, known.dealer) != (1, 1)));
+    assert!(follows(Phase::Settle, |known| known.accuser != 3));
+    assert!(follows(Phase::Settle, |known| known.delivered.is_some()));
+    assert!(!follows(Phase::Settle, |known| known.accuser != 1), "what was delivered stays");
+    assert!(!follows(Phase::Deliver, |known| known.accuser != 3), "while others may still deliver");
+}

@@ -296,6 +296,26 @@ fn a_transcript_that_does_not_hold_is_refused_for_what_is_wrong_with_it() {
     assert_eq!(late(|shown| shown.seats[3].left_out = Some(Fault::WrongShare)), contradiction);
     assert_eq!(late(|shown| shown.seats[2].left_out = Some(Fault::Absent)), contradiction);
 
+    // Complaints in vain of one that nobody could seal to go when delivering ends: all that it made, and no sooner.
+    let in_vain = |phase, kept: fn(&Complaint) -> bool| {
+        let mut transcript = Transcript::default();
+        let mut shown = record(0);
+        shown.seats.iter_mut().for_each(|seat| seat.package = Some([1; 32]));
+        shown.phase = Phase::Deliver;
+        shown.seats[0].key = Some([2; 32]);
+        shown.complaints = vec![Complaint::new(1, 2), Complaint::new(1, 3)];
+        transcript.observe(1, &shown);
+        shown.phase = phase;
+        shown.complaints.retain(kept);
+        transcript.observe(2, &shown);
+        verify_transcript(&GENESIS, &transcript).map(|outcome| outcome.blamed.is_empty())
+    };
+    assert_eq!(in_vain(Phase::Settle, |_| true), Ok(true));
+    assert_eq!(in_vain(Phase::Settle, |_| false), Ok(true));
+    let taken_back = Err(TranscriptError::Contradiction(1));
+    assert_eq!(in_vain(Phase::Settle, |known| known.dealer == 2), taken_back);
+    assert_eq!(in_vain(Phase::Deliver, |_| false), taken_back);
+
     let refused = |change: fn(&mut Transcript)| {
         let mut transcript = good.clone();
         change(&mut transcript);
