@@ -47,7 +47,7 @@ types! {
     call: Call CallPurpose SessionCommand SessionOpen SignedCall;
     ceremony: AnnouncedKey Attachment CeremonyAttempt CeremonyKind CeremonyRecord Complaint Confirmed Fault Introduction Parcel ParcelHeader
         ParcelKind Phase SeatRecord SignedStatement Statement;
-    chain_state: AllowedMeasurement BoundaryRecord ClusterRecord ContractRecord FinalRecord RootRecord Standing WorkerRecord;
+    chain_state: AllowedMeasurement BoundaryRecord ClusterRecord ContractRecord FinalRecord QueueRecord RootRecord Standing WorkerRecord;
     egress: EgressAction EgressFailure EgressFate EgressItem EgressOutcome EgressRoot ProvedEgress;
     envelope: EnvelopeHeader EnvelopeKind SizeClass;
     finality: FinalityFragment FinalityProof GenesisAnchor;

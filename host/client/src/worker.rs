@@ -82,7 +82,7 @@ impl WorkerEndpoint {
 
     /// Asks who it is and what it serves.
     pub async fn info(&self) -> Result<WorkerInfo, ClientError> {
-        let body = self.answer(self.http.get(format!("{}/v1/info", self.url)), unsealed).await?;
+        let body = self.answer(self.http.get(format!("{}/v1/info", self.url)), from_a_host).await?;
         serde_json::from_slice(&body).map_err(|error| {
             self.error(ErrorCode::Unverified, format!("says something malformed about itself: {error}"))
         })
@@ -93,7 +93,7 @@ impl WorkerEndpoint {
         if sealed.len() > MAX_QUERY_BYTES {
             return Err(ClientError::new(ErrorCode::OverLimit, "the query is longer than a query may be"));
         }
-        self.answer(self.http.post(format!("{}/v1/query", self.url)).body(sealed), unsealed).await
+        self.answer(self.http.post(format!("{}/v1/query", self.url)).body(sealed), from_a_host).await
     }
 
     /// Asks a gatekeeper, at its operator's address, for its part of a suspension: SCALE of `phala_protocol::brake::SuspensionRequest`, for SCALE of
@@ -176,7 +176,7 @@ impl WorkerEndpoint {
 }
 
 /// The code of a refusal that no TEE has sealed. What passes is what a host can bring about by itself.
-const fn unsealed(code: ErrorCode) -> ErrorCode {
+const fn from_a_host(code: ErrorCode) -> ErrorCode {
     match code {
         ErrorCode::Busy | ErrorCode::Stale | ErrorCode::Timeout => code,
         _ => ErrorCode::Unreachable,
@@ -193,10 +193,10 @@ mod tests {
         let endpoint = WorkerEndpoint::new("http://127.0.0.1:1/").unwrap();
         assert_eq!(endpoint.url(), "http://127.0.0.1:1");
         let body = br#"{"error":{"code":"busy","message":"too many queries","hint":"wait"}}"#;
-        let error = endpoint.refusal(429, body, unsealed);
+        let error = endpoint.refusal(429, body, from_a_host);
         assert_eq!((error.code, error.hint.as_deref()), (ErrorCode::Busy, Some("wait")));
         assert!(error.message.contains("too many queries"));
-        assert_eq!(endpoint.refusal(503, b"<html>", unsealed).code, ErrorCode::Busy);
+        assert_eq!(endpoint.refusal(503, b"<html>", from_a_host).code, ErrorCode::Busy);
         assert_eq!(endpoint.refusal(418, b"", identity).code, ErrorCode::Refused, "an operator's own host");
     }
 
@@ -205,14 +205,14 @@ mod tests {
         let endpoint = WorkerEndpoint::new("http://127.0.0.1:1/").unwrap();
         for code in ErrorCode::ALL {
             let body = format!(r#"{{"error":{{"code":"{}","message":"no","hint":"theirs"}}}}"#, code.as_str());
-            let told = endpoint.refusal(404, body.as_bytes(), unsealed);
+            let told = endpoint.refusal(404, body.as_bytes(), from_a_host);
             let passes = matches!(code, ErrorCode::Busy | ErrorCode::Stale | ErrorCode::Timeout);
             assert_eq!(told.code, if passes { code } else { ErrorCode::Unreachable });
             assert!(passes || code == ErrorCode::Unreachable || told.what_to_do().contains("another worker"));
             assert_eq!(endpoint.refusal(404, body.as_bytes(), identity).code, code);
         }
         for status in [400, 401, 403, 404, 405, 413, 418, 500, 502] {
-            assert_eq!(endpoint.refusal(status, b"", unsealed).code, ErrorCode::Unreachable, "{status}");
+            assert_eq!(endpoint.refusal(status, b"", from_a_host).code, ErrorCode::Unreachable, "{status}");
         }
         assert_eq!(endpoint.refusal(404, b"", identity).code, ErrorCode::NotFound);
     }

@@ -46,10 +46,14 @@ fn ends_by_itself_when_its_files_may_not_grow_and_goes_on_afterwards() {
     assert_eq!(status.code(), Some(DISK), "{status}: {log}");
     assert!(log.contains("error: database_closed: ") && log.contains("RLIMIT_FSIZE"), "{log}");
 
-    cut_files_are_refused(&chain, folder.path());
     let node = Node::start(&chain, "alice", folder.path(), &[]);
     assert_eq!(node.hash(3), third);
     node.wait_finalised(before + 3, Duration::from_secs(60));
+    assert_eq!(node.terminate().code(), Some(0));
+
+    cut_files_are_refused(&chain, folder.path());
+    let node = Node::start(&chain, "alice", folder.path(), &[]);
+    assert_eq!(node.hash(3), third);
     assert_eq!(node.terminate().code(), Some(0));
 }
 
