@@ -37,8 +37,8 @@ pub trait WeightInfo {
 impl WeightInfo for () {
     fn assign(replicas: u32) -> Weight {
         // Measured: set_epoch_length; create_cluster of 15; create_cluster of 1; assign_replicas, 15.
-        Weight::from_parts(21_000_000, 3_165).saturating_add(ParityDbWeight::get().reads_writes(2, 4)).saturating_add(
-            Weight::from_parts(199_000_000, 65_169)
+        Weight::from_parts(33_000_000, 3_165).saturating_add(ParityDbWeight::get().reads_writes(2, 4)).saturating_add(
+            Weight::from_parts(533_000_000, 65_169)
                 .saturating_add(ParityDbWeight::get().reads_writes(14, 0))
                 .saturating_mul(replicas.into()),
         )
@@ -46,15 +46,15 @@ impl WeightInfo for () {
 
     fn announce_key() -> Weight {
         // Measured: the last of 15.
-        Weight::from_parts(811_000_000, 110_375).saturating_add(ParityDbWeight::get().reads_writes(71, 2))
+        Weight::from_parts(2_133_000_000, 110_375).saturating_add(ParityDbWeight::get().reads_writes(71, 2))
     }
 
     fn open_epochs(number: u32) -> Weight {
         // Measured: one; 16.
-        Weight::from_parts(214_266_666, 59_059)
+        Weight::from_parts(516_533_333, 59_059)
             .saturating_add(ParityDbWeight::get().reads_writes(21, 2))
             .saturating_add(
-                Weight::from_parts(63_733_334, 6_593)
+                Weight::from_parts(143_466_667, 6_593)
                     .saturating_add(ParityDbWeight::get().reads_writes(7, 4))
                     .saturating_mul(number.into()),
             )
@@ -62,29 +62,29 @@ impl WeightInfo for () {
 
     fn upload_code(bytes: u32) -> Weight {
         // Measured: 8 bytes; 512 KiB.
-        Weight::from_parts(96_917_584, 189)
+        Weight::from_parts(207_881_064, 189)
             .saturating_add(ParityDbWeight::get().reads_writes(2, 3))
-            .saturating_add(Weight::from_parts(10_302, 0).saturating_mul(bytes.into()))
+            .saturating_add(Weight::from_parts(14_867, 0).saturating_mul(bytes.into()))
     }
 
     fn instantiate(bytes: u32) -> Weight {
         // Measured: a small envelope; a large envelope.
-        Weight::from_parts(216_036_327, 4_590)
+        Weight::from_parts(473_289_102, 4_590)
             .saturating_add(ParityDbWeight::get().reads_writes(10, 12))
-            .saturating_add(Weight::from_parts(12_091, 0).saturating_mul(bytes.into()))
+            .saturating_add(Weight::from_parts(26_166, 0).saturating_mul(bytes.into()))
     }
 
     fn submit_results(number: u32, finalised: u32) -> Weight {
         // Measured: one that decides nothing; 16 that decide nothing; one that makes two final; 16 that make 32 final.
-        Weight::from_parts(5_200_000, 13_927)
+        Weight::from_parts(0, 13_927)
             .saturating_add(ParityDbWeight::get().reads_writes(5, 0))
             .saturating_add(
-                Weight::from_parts(735_800_000, 25_579)
+                Weight::from_parts(1_723_333_334, 25_579)
                     .saturating_add(ParityDbWeight::get().reads_writes(66, 1))
                     .saturating_mul(number.into()),
             )
             .saturating_add(
-                Weight::from_parts(337_687_500, 4_622)
+                Weight::from_parts(724_906_250, 4_622)
                     .saturating_add(ParityDbWeight::get().reads_writes(8, 16))
                     .saturating_mul(finalised.into()),
             )
@@ -92,10 +92,10 @@ impl WeightInfo for () {
 
     fn submit_rekey(finalised: u32) -> Weight {
         // Measured: one that makes nothing final; one that makes two final.
-        Weight::from_parts(720_000_000, 37_145)
+        Weight::from_parts(1_599_000_000, 37_145)
             .saturating_add(ParityDbWeight::get().reads_writes(72, 3))
             .saturating_add(
-                Weight::from_parts(580_500_000, 7_115)
+                Weight::from_parts(1_275_500_000, 7_115)
                     .saturating_add(ParityDbWeight::get().reads_writes(7, 15))
                     .saturating_mul(finalised.into()),
             )
@@ -103,21 +103,21 @@ impl WeightInfo for () {
 
     fn drop_replica() -> Weight {
         // Measured: one of 15.
-        Weight::from_parts(1_503_000_000, 62_531).saturating_add(ParityDbWeight::get().reads_writes(84, 4))
+        Weight::from_parts(2_118_000_000, 62_531).saturating_add(ParityDbWeight::get().reads_writes(84, 4))
     }
 
     fn draw_cluster(replicas: u32, registrations: u32, clusters: u32) -> Weight {
         // Measured: 3 of 50; 15 of 50; 3 of 800; beside 200 clusters.
         Weight::from_parts(0, 64_490)
             .saturating_add(ParityDbWeight::get().reads_writes(13, 4))
-            .saturating_add(Weight::from_parts(99_500_000, 0).saturating_mul(replicas.into()))
+            .saturating_add(Weight::from_parts(614_416_667, 0).saturating_mul(replicas.into()))
             .saturating_add(
-                Weight::from_parts(116_165_334, 1_264)
+                Weight::from_parts(267_197_334, 1_264)
                     .saturating_add(ParityDbWeight::get().reads_writes(5, 0))
                     .saturating_mul(registrations.into()),
             )
             .saturating_add(
-                Weight::from_parts(10_834_171, 2_761)
+                Weight::from_parts(39_487_438, 2_761)
                     .saturating_add(ParityDbWeight::get().reads_writes(1, 0))
                     .saturating_mul(clusters.into()),
             )
@@ -125,24 +125,22 @@ impl WeightInfo for () {
 
     fn close_cluster() -> Weight {
         // Measured: of 15 replicas.
-        Weight::from_parts(550_000_000, 24_492).saturating_add(ParityDbWeight::get().reads_writes(69, 7))
+        Weight::from_parts(1_334_000_000, 24_492).saturating_add(ParityDbWeight::get().reads_writes(69, 7))
     }
 
     fn look_at_clusters(number: u32) -> Weight {
         // Measured: one; 16.
-        Weight::from_parts(101_000_000, 58_678)
-            .saturating_add(ParityDbWeight::get().reads_writes(10, 2))
-            .saturating_add(
-                Weight::from_parts(1_398_000_000, 47_588)
-                    .saturating_add(ParityDbWeight::get().reads_writes(65, 4))
-                    .saturating_mul(number.into()),
-            )
+        Weight::from_parts(0, 58_678).saturating_add(ParityDbWeight::get().reads_writes(10, 2)).saturating_add(
+            Weight::from_parts(3_425_066_667, 47_588)
+                .saturating_add(ParityDbWeight::get().reads_writes(65, 4))
+                .saturating_mul(number.into()),
+        )
     }
 
     fn watch_replicas(number: u32) -> Weight {
         // Measured: one; 4.
-        Weight::from_parts(25_333_333, 1_618).saturating_add(ParityDbWeight::get().reads_writes(12, 1)).saturating_add(
-            Weight::from_parts(582_666_667, 47_221)
+        Weight::from_parts(82_333_333, 1_618).saturating_add(ParityDbWeight::get().reads_writes(12, 1)).saturating_add(
+            Weight::from_parts(1_342_666_667, 47_221)
                 .saturating_add(ParityDbWeight::get().reads_writes(51, 5))
                 .saturating_mul(number.into()),
         )

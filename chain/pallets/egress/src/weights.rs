@@ -22,7 +22,7 @@ impl WeightInfo for () {
         Weight::from_parts(0, 946)
             .saturating_add(ParityDbWeight::get().reads_writes(1, 0))
             .saturating_add(
-                Weight::from_parts(258_990_280, 1_024)
+                Weight::from_parts(396_919_962, 1_024)
                     .saturating_add(ParityDbWeight::get().reads_writes(11, 11))
                     .saturating_mul(items.into()),
             )
@@ -37,6 +37,6 @@ impl WeightInfo for () {
 
     fn govern() -> Weight {
         // Measured: settle; set_limit.
-        Weight::from_parts(18_000_000, 179).saturating_add(ParityDbWeight::get().reads_writes(1, 3))
+        Weight::from_parts(24_000_000, 179).saturating_add(ParityDbWeight::get().reads_writes(1, 3))
     }
 }

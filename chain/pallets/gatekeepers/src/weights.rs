@@ -71,15 +71,15 @@ fn fine() -> Weight {
 impl WeightInfo for () {
     fn bind() -> Weight {
         // Measured: register_seat of another's former gatekeeper, in the place of one's own; leave.
-        Weight::from_parts(169_000_000, 13_086).saturating_add(ParityDbWeight::get().reads_writes(14, 4))
+        Weight::from_parts(373_000_000, 13_086).saturating_add(ParityDbWeight::get().reads_writes(14, 4))
     }
 
     fn start(seats: u32) -> Weight {
         // Measured: 4 seats; 100 seats; start_identities, of 100 seats from 100 others.
-        Weight::from_parts(105_666_664, 59_725)
+        Weight::from_parts(199_208_332, 59_725)
             .saturating_add(ParityDbWeight::get().reads_writes(12, 5))
             .saturating_add(
-                Weight::from_parts(109_333_334, 1_631)
+                Weight::from_parts(245_197_917, 1_631)
                     .saturating_add(ParityDbWeight::get().reads_writes(7, 0))
                     .saturating_mul(seats.into()),
             )
@@ -87,18 +87,18 @@ impl WeightInfo for () {
 
     fn state(seats: u32, complaints: u32) -> Weight {
         // Measured: a dispute among 4; a dispute among 100; a dispute among 100, all complaints; a rejection among 100, all complaints; a dispute of identities, all complaints; a rejection of identities, all complaints.
-        Weight::from_parts(169_213_346, 11_625)
+        Weight::from_parts(233_002_716, 11_625)
             .saturating_add(ParityDbWeight::get().reads_writes(11, 1))
-            .saturating_add(Weight::from_parts(1_718_750, 503).saturating_mul(seats.into()))
-            .saturating_add(Weight::from_parts(455_827, 155).saturating_mul(complaints.into()))
+            .saturating_add(Weight::from_parts(5_427_084, 503).saturating_mul(seats.into()))
+            .saturating_add(Weight::from_parts(1_144_474, 155).saturating_mul(complaints.into()))
     }
 
     fn state_with(seats: u32, complaints: u32) -> Weight {
         // Measured: a delivery among 4; a delivery among 100; a delivery among 100, all complaints; a delivery of identities, all complaints; a first complaint among 100, all complaints.
-        Weight::from_parts(254_123_466, 11_625)
+        Weight::from_parts(384_920_438, 11_625)
             .saturating_add(ParityDbWeight::get().reads_writes(11, 1))
-            .saturating_add(Weight::from_parts(1_697_917, 503).saturating_mul(seats.into()))
-            .saturating_add(Weight::from_parts(542_433, 155).saturating_mul(complaints.into()))
+            .saturating_add(Weight::from_parts(2_187_500, 503).saturating_mul(seats.into()))
+            .saturating_add(Weight::from_parts(1_164_781, 155).saturating_mul(complaints.into()))
     }
 
     fn report() -> Weight {
@@ -112,12 +112,12 @@ impl WeightInfo for () {
 
     fn govern() -> Weight {
         // Measured: cancel, all complaints; cancel_identities, all complaints; cancel_next.
-        Weight::from_parts(3_170_000_000, 1_574_523).saturating_add(ParityDbWeight::get().reads_writes(3, 4))
+        Weight::from_parts(7_533_000_000, 1_574_523).saturating_add(ParityDbWeight::get().reads_writes(3, 4))
     }
 
     fn vote_for_committee() -> Weight {
         // Measured: of 1,000 seats, undecided; of 100 seats, the one that decides.
-        Weight::from_parts(229_000_000, 97_020).saturating_add(ParityDbWeight::get().reads_writes(4, 3))
+        Weight::from_parts(514_000_000, 97_020).saturating_add(ParityDbWeight::get().reads_writes(4, 3))
     }
 
     fn show() -> Weight {
@@ -154,12 +154,12 @@ impl WeightInfo for () {
 
     fn wait() -> Weight {
         // Measured: clusters need the former root.
-        Weight::from_parts(42_000_000, 5_544).saturating_add(ParityDbWeight::get().reads_writes(6, 0))
+        Weight::from_parts(64_000_000, 5_544).saturating_add(ParityDbWeight::get().reads_writes(6, 0))
     }
 
     fn activate() -> Weight {
         // Measured: the root answers; clusters begin to go over.
-        Weight::from_parts(9_816_000_000, 189_443).saturating_add(ParityDbWeight::get().reads_writes(514, 8))
+        Weight::from_parts(18_679_000_000, 189_443).saturating_add(ParityDbWeight::get().reads_writes(514, 8))
     }
 
     fn silence() -> Weight {
@@ -173,7 +173,7 @@ impl WeightInfo for () {
 
     fn candidate() -> Weight {
         // Measured: each seat of a root that waits for its seats.
-        Weight::from_parts(95_000_000, 1_901).saturating_add(ParityDbWeight::get().reads_writes(6, 0))
+        Weight::from_parts(136_000_000, 1_419).saturating_add(ParityDbWeight::get().reads_writes(6, 0))
     }
 
     fn take(validators: u32) -> Weight {

@@ -15,9 +15,9 @@ pub trait WeightInfo {
 impl WeightInfo for () {
     fn push(count: u32, bytes: u32) -> Weight {
         // Measured: one small; 64 small; one large; 64 large.
-        Weight::from_parts(128_094_764, 3_813)
+        Weight::from_parts(290_808_800, 3_813)
             .saturating_add(ParityDbWeight::get().reads_writes(5, 4))
-            .saturating_add(Weight::from_parts(15_377_171, 0).saturating_mul(count.into()))
-            .saturating_add(Weight::from_parts(10_355, 0).saturating_mul(bytes.into()))
+            .saturating_add(Weight::from_parts(34_655_630, 0).saturating_mul(count.into()))
+            .saturating_add(Weight::from_parts(23_190, 0).saturating_mul(bytes.into()))
     }
 }

@@ -72,13 +72,14 @@ pub(crate) fn refit(cases: &[Case]) -> Result<()> {
     put(weights(&measured)?)
 }
 
-/// Rewrites the weights of what was measured, and keeps the measurement.
-pub(crate) fn write(measured: &[Measured]) -> Result<()> {
+/// Rewrites the weights of what was measured, and keeps the measurement, whose times were multiplied by `slower`.
+pub(crate) fn write(measured: &[Measured], slower: f64) -> Result<()> {
     let mut files = weights(measured)?;
     let mut points: Vec<Kept> = read()?;
     let is_of = |kept: &Kept, case: &Case| kept.pallet == case.pallet && kept.function == case.function;
     points.retain(|kept| !measured.iter().any(|(case, _)| is_of(kept, case)));
-    let (commit, machine) = (commit(), machine());
+    let multiplied = |machine: String| if slower > 1.0 { format!("{machine}, times x {slower:.2}") } else { machine };
+    let (commit, machine) = (commit(), machine().map(multiplied));
     for (case, samples) in measured {
         points.extend(samples.iter().map(|(state, sample)| Kept {
             pallet: case.pallet.to_owned(),
