@@ -1,8 +1,8 @@
 //! X25519 (RFC 7748) by the fastest code that the program may run.
 //!
 //! On x86-64 with ADX, BMI1, AVX2, AES and PCLMULQDQ that is the assembly of s2n-bignum, which has a machine-checked proof that it computes
-//! the function, in constant time; as [graviola](https://docs.rs/graviola) carries it. Elsewhere, and without `std`, it is x25519-dalek; so
-//! it is in an SGX enclave under Gramine as `deploy/sgx` ships it, which has no AVX.
+//! the function, in constant time; as [graviola](https://docs.rs/graviola) carries it. Elsewhere, without `std`, and in an
+//! enclave that was not given AVX, it is x25519-dalek.
 //!
 //! Guarantees: the same 32 bytes from both, for every secret and every point, canonical or not: all zeros for a point of small order,
 //! which nobody refuses here (see the module above). Copies of the secret and of what is shared are wiped when they are dropped. Does not wipe
