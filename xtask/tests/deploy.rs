@@ -100,7 +100,7 @@ fn one_version_of_gramine_is_asked_for() {
 fn the_machines_image_is_named_by_its_command_line_and_takes_nothing_in() {
     let image = file("tdx/mkosi.conf");
     for setting in [
-        "UnifiedKernelImages=yes",
+        "UnifiedKernelImages=unsigned",
         "Autologin=no",
         "Ssh=never",
         "systemd.import_credentials=no",
