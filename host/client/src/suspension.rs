@@ -1,8 +1,8 @@
 //! Suspensions as people and files write them: whom, and one gatekeeper's part of one.
 //!
 //! Guarantees: a subject that is read is one that the brake may suspend, and is written as it is read, since another spelling of one is
-//! refused; a part is bounded before it is parsed, and each value of one that is read is written as it was. A part is its writer's word: whoever uses one verifies what it says against the
-//! chain's own record before anything rests on it.
+//! refused; a part is bounded before it is parsed, and each value of one that is read is written as it was. A part is its writer's word:
+//! whoever uses one verifies what it says against the chain's own record before anything rests on it.
 
 use phala_attest::{Subject, Vendor};
 use phala_protocol::{brake::SignedSuspension, ids::to_hex, WorkerId};

@@ -2,11 +2,12 @@
 //!
 //! Guarantees: at most [`MOST_IN_WINDOW`] different requests of one worker for one epoch of a cluster are answered in any [`WINDOW_BLOCKS`]
 //! blocks of this gatekeeper's own head; whoever is refused is told from which block on it may ask. What counts are requests that the
-//! worker signed and that were answered: a request that was answered before does not count again, so that whoever kept a worker's requests
-//! uses up nothing of its own by bringing them again, and one worker's requests nothing of another's. Answers and refusals are numbered
-//! together, without a gap. Memory is bounded: of so many workers' epochs that were answered last, so many requests.
+//! worker signed and that were answered: one that was answered before, and is remembered, does not count again when somebody brings it, and
+//! one worker's requests use up nothing of another's. Answers and refusals are numbered together, without a gap. Memory is bounded: of the
+//! [`MOST_ASKERS`] workers' epochs that were answered last, [`MOST_REMEMBERED`] requests each; what is forgotten counts anew, and nothing bounds it.
 //!
-//! Workers control how often they ask, hosts how often that arrives. Does not: outlive the process, so that a host that starts it again
+//! Workers control how often they ask, hosts how often that arrives. Does not: tell a request that was never answered and is brought late
+//! from one that the worker makes now, so that whoever recorded [`MOST_IN_WINDOW`] of them can use up a worker's own for a window; outlive the process, so that a host that starts it again
 //! has it count anew, or write the audit down, which is whoever logs notices; nor count what the worker's other gatekeepers give it.
 
 use crate::tee::Notice;
