@@ -67,6 +67,27 @@ impl Plan {
     fn executing(&self) -> f64 {
         2.0 * (self.warm + self.full + self.half).as_secs_f64()
     }
+
+    /// Blocks to make for a worker that executes so many commands a second.
+    fn blocks_needed(&self, commands_alone: f64) -> usize {
+        (commands_alone * self.executing() * SPARE / self.commands as f64) as usize + 4
+    }
+
+    /// Questions to make for a worker that answers so many a second.
+    fn questions_needed(&self, queries_alone: f64) -> usize {
+        (queries_alone * self.asking() * SPARE) as usize + 4 * CONNECTIONS
+    }
+
+    /// The same in less time, where a machine is so fast that its questions would expire, or the worker forget them, before the end.
+    fn fitting(self, commands_alone: f64, queries_alone: f64) -> Self {
+        let blocks = (MAX_QUERY_LIFETIME_BLOCKS as usize).saturating_sub(24 + self.blocks);
+        let questions = Seen::ROOM.saturating_sub(self.questions + 5 * CONNECTIONS);
+        let share = (blocks as f64 / self.blocks_needed(commands_alone) as f64)
+            .min(questions as f64 / self.questions_needed(queries_alone) as f64)
+            .min(1.0);
+        let (warm, full, half) = (self.warm.mul_f64(share), self.full.mul_f64(share), self.half.mul_f64(share));
+        Self { warm, full, half, ..self }
+    }
 }
 
 pub fn run(quick: bool) -> Result<()> {
@@ -87,12 +108,8 @@ pub fn run(quick: bool) -> Result<()> {
     tried.check(taken.iter())?;
     let queries_alone = load::rate(&taken);
 
-    let blocks = (commands_alone * plan.executing() * SPARE / plan.commands as f64) as usize + 4;
-    let count = (queries_alone * plan.asking() * SPARE) as usize + 4 * CONNECTIONS;
-    ensure!(
-        blocks + 20 < MAX_QUERY_LIFETIME_BLOCKS as usize && count + plan.questions < Seen::ROOM,
-        "so fast a machine outlives its questions: {blocks} blocks, {count} questions"
-    );
+    let plan = plan.fitting(commands_alone, queries_alone);
+    let (blocks, count) = (plan.blocks_needed(commands_alone), plan.questions_needed(queries_alone));
     feed.seal(blocks, plan.commands);
     let mut questions = Questions::new(&feed, count, 2)?;
     let size = questions.answer_bytes()?;
