@@ -46,6 +46,11 @@ impl EntropyBuilder {
 }
 
 impl EntropyStream {
+    /// Fills `bytes` with the next ones.
+    pub fn fill(&mut self, bytes: &mut [u8]) {
+        self.0.read(bytes);
+    }
+
     /// The next `N` bytes.
     pub fn secret<const N: usize>(&mut self) -> Secret<[u8; N]> {
         Secret::fill(|bytes| self.0.read(bytes))
@@ -95,5 +100,9 @@ mod tests {
         assert_ne!(first(new()), first(EntropyBuilder::new(domain::SIGNATURE_NONCE, &[1; 32])));
         let mut stream = new().finish();
         assert_eq!(*stream.secret::<8>().expose(), first(new()).to_le_bytes());
+        let mut bytes = [0; 16];
+        new().finish().fill(&mut bytes);
+        assert_eq!(bytes[..8], first(new()).to_le_bytes());
+        assert_eq!(bytes[8..], *stream.secret::<8>().expose());
     }
 }

@@ -19,7 +19,7 @@ use crate::{
 use alloc::vec::Vec;
 use phala_protocol::{
     domain,
-    envelope::{Envelope, EnvelopeHeader, EnvelopeKind, SizeClass, AEAD_TAG_BYTES, VERSION},
+    envelope::{Envelope, EnvelopeHeader, EnvelopeKind, EnvelopeRef, SizeClass, AEAD_TAG_BYTES, VERSION},
     ClusterId, Epoch, Hash,
 };
 
@@ -77,12 +77,12 @@ pub struct Opened {
 }
 
 /// Opens an envelope that was sealed for `destination` under the public key of `secret`.
-pub fn open_envelope(
+pub fn open_envelope<'a>(
     secret: &DecapsulationKey,
     destination: &Destination,
-    envelope: &Envelope,
+    envelope: impl Into<EnvelopeRef<'a>>,
 ) -> Result<Opened, OpenEnvelopeError> {
-    let header = &envelope.header;
+    let EnvelopeRef { header, opening, body } = envelope.into();
     if header.version != VERSION {
         return Err(OpenEnvelopeError::Version(header.version));
     }
@@ -95,15 +95,13 @@ pub fn open_envelope(
     if header.epoch != destination.epoch {
         return Err(OpenEnvelopeError::Epoch { named: header.epoch, expected: destination.epoch });
     }
-    let encapsulated: &[u8; CIPHERTEXT_BYTES] =
-        envelope.opening.as_slice().try_into().map_err(|_| OpenEnvelopeError::Length)?;
-    if envelope.body.len() != header.size.bytes() + AEAD_TAG_BYTES {
+    let encapsulated: &[u8; CIPHERTEXT_BYTES] = opening.try_into().map_err(|_| OpenEnvelopeError::Length)?;
+    if body.len() != header.size.bytes() + AEAD_TAG_BYTES {
         return Err(OpenEnvelopeError::Length);
     }
     let context = hpke::setup_receiver(secret, encapsulated, &destination.info());
     let associated_data = header.associated_data(&destination.genesis, &[]);
-    let (plaintext, exporter) =
-        context.open(&associated_data, &envelope.body).map_err(|_| OpenEnvelopeError::Unauthentic)?;
+    let (plaintext, exporter) = context.open(&associated_data, body).map_err(|_| OpenEnvelopeError::Unauthentic)?;
     Ok(Opened { data: unpad(plaintext.expose())?, exporter })
 }
 

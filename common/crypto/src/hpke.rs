@@ -23,7 +23,7 @@ use crate::{
     Secret,
 };
 use alloc::{boxed::Box, vec::Vec};
-use hkdf::{Hkdf, HkdfExtract};
+use hkdf::Hkdf;
 use hmac::Mac;
 use sha2::Sha256;
 
@@ -129,13 +129,7 @@ fn labeled_hash(suite: &[u8; 10], label: &[u8], input: &[u8]) -> [u8; 32] {
 
 /// `LabeledExtract` of RFC 9180, section 4, of no input: its pseudorandom key, ready for as many expansions as follow.
 fn labeled_extract(salt: &Secret<[u8; 32]>, suite: &[u8; 10], label: &[u8]) -> Hkdf<Sha256> {
-    let mut extract = HkdfExtract::<Sha256>::new(Some(salt.expose()));
-    for part in [VERSION, suite, label] {
-        extract.input_ikm(part);
-    }
-    let (mut pseudorandom, hkdf) = extract.finalize();
-    zeroize::Zeroize::zeroize(&mut pseudorandom[..]);
-    hkdf
+    kdf::extract(Some(salt.expose()), &[VERSION, suite, label])
 }
 
 /// `LabeledExpand` of RFC 9180, section 4.

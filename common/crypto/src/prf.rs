@@ -31,7 +31,6 @@ use curve25519_dalek::{
     scalar::Scalar,
     traits::{Identity, VartimeMultiscalarMul},
 };
-use hkdf::Hkdf;
 use phala_protocol::{domain, Domain};
 use sha2::{Digest, Sha512};
 use zeroize::Zeroize;
@@ -257,7 +256,7 @@ pub(crate) fn verify_partial_under(
 pub fn combine(threshold: usize, partials: &[VerifiedPartial]) -> Result<Secret<[u8; 32]>, CombineError> {
     let (mut evaluated, input) = interpolate(threshold, partials)?;
     let mut bytes = evaluated.compress().to_bytes();
-    let hkdf = Hkdf::new(None, &bytes);
+    let hkdf = kdf::extract(None, &[&bytes]);
     let label = domain::PRF_OUTPUT.as_bytes();
     let output = kdf::expand(&hkdf, &[&[label.len() as u8], label, &input]);
     bytes.zeroize();

@@ -22,7 +22,7 @@ use crate::{
 use alloc::vec::Vec;
 use phala_protocol::{
     domain,
-    envelope::{Envelope, EnvelopeHeader, EnvelopeKind, SizeClass, AEAD_TAG_BYTES, TAG_BYTES, VERSION},
+    envelope::{Envelope, EnvelopeHeader, EnvelopeKind, EnvelopeRef, SizeClass, AEAD_TAG_BYTES, TAG_BYTES, VERSION},
 };
 
 /// What the opener of a session and its cluster share.
@@ -66,13 +66,13 @@ impl SessionSecret {
     }
 
     /// Opens the session's command number `counter`, which is the one that its tag stands for.
-    pub fn open_command(
+    pub fn open_command<'a>(
         &self,
         destination: &Destination,
         counter: u64,
-        envelope: &Envelope,
+        envelope: impl Into<EnvelopeRef<'a>>,
     ) -> Result<Secret<Vec<u8>>, OpenEnvelopeError> {
-        let named = &envelope.header;
+        let EnvelopeRef { header: named, opening, body } = envelope.into();
         if named.version != VERSION {
             return Err(OpenEnvelopeError::Version(named.version));
         }
@@ -85,15 +85,15 @@ impl SessionSecret {
         if named.epoch != destination.epoch {
             return Err(OpenEnvelopeError::Epoch { named: named.epoch, expected: destination.epoch });
         }
-        if envelope.body.len() != named.size.bytes() + AEAD_TAG_BYTES {
+        if body.len() != named.size.bytes() + AEAD_TAG_BYTES {
             return Err(OpenEnvelopeError::Length);
         }
         let tag = self.tag(counter);
-        if envelope.opening != tag {
+        if opening != tag {
             return Err(OpenEnvelopeError::Unauthentic);
         }
         let associated_data = named.associated_data(&destination.genesis, &tag);
-        let plaintext = self.key(counter).open(&[0; 12], &associated_data, &envelope.body);
+        let plaintext = self.key(counter).open(&[0; 12], &associated_data, body);
         let plaintext = Secret::new(plaintext.map_err(|_| OpenEnvelopeError::Unauthentic)?);
         Ok(unpad(plaintext.expose())?)
     }

@@ -45,8 +45,14 @@ domains! {
     CONTRACT_ID = "PHALA/contracts/id/v1";
     /// Hash of a contract's code.
     CODE = "PHALA/contracts/code/v1";
+    /// Random bytes that a contract draws.
+    CONTRACT_RANDOM = "PHALA/contracts/random/v1";
     /// A contract's account on our chain.
     CONTRACT_ACCOUNT = "PHALA/contracts/account/v1";
+    /// The name of a snapshot of a cluster's state.
+    SNAPSHOT_ID = "PHALA/snapshot/id/v1";
+    /// The key that a snapshot's parts are sealed under.
+    SNAPSHOT_KEY = "PHALA/snapshot/key/v1";
     /// The id of what a contract sends out of its cluster.
     EGRESS = "PHALA/egress/item/v1";
     /// What gatekeepers sign as a contract whose message has left.
@@ -75,6 +81,10 @@ domains! {
     QUERY_INFO = "PHALA/query/info/v1";
     /// HPKE exporter of a query's answer key.
     QUERY_ANSWER_KEY = "PHALA/query/answer-key/v1";
+    /// HPKE exporter of the key under which the nonces of a query's answers are derived.
+    QUERY_ANSWER_NONCE_KEY = "PHALA/query/answer-nonce-key/v1";
+    /// The nonce of an answer, of its padded plaintext.
+    QUERY_ANSWER_NONCE = "PHALA/query/answer-nonce/v1";
     /// What a worker signs under a query's answer.
     QUERY_ANSWER = "PHALA/query/answer/v1";
     /// What a worker remembers of a query that it answered.
@@ -137,6 +147,8 @@ domains! {
     BEACON_KEY = "PHALA/beacon/key/v1";
     /// A number of a drawing.
     BEACON_WORD = "PHALA/beacon/word/v1";
+    /// What a worker signs that the beacon asks for a sign of life.
+    HEARTBEAT = "PHALA/heartbeat/answer/v1";
     /// Which sharing of an identity signs.
     IDENTITY_SHARING = "PHALA/identity/sharing/v1";
     /// Entropy of the nonces of one signing session.
@@ -197,6 +209,8 @@ domains! {
     EPOCH_STORAGE = "PHALA/epoch/storage/v1";
     /// Commit key of an epoch.
     EPOCH_COMMIT = "PHALA/epoch/commit/v1";
+    /// Entropy of an epoch.
+    EPOCH_ENTROPY = "PHALA/epoch/entropy/v1";
     /// A machine's own storage key.
     STATE_LOCAL = "PHALA/state/local/v1";
     /// Locator of an entry in a machine's store.
@@ -227,11 +241,16 @@ pub const DERIVING: &[Domain] = &[
     EPOCH_ENVELOPE,
     EPOCH_STORAGE,
     EPOCH_COMMIT,
+    EPOCH_ENTROPY,
+    CONTRACT_RANDOM,
+    SNAPSHOT_KEY,
     REPLY_SALT,
     SESSION_SECRET,
     SESSION_TAG,
     SESSION_KEY,
     QUERY_ANSWER_KEY,
+    QUERY_ANSWER_NONCE_KEY,
+    QUERY_ANSWER_NONCE,
     STATE_LOCAL,
     STATE_LOCATOR,
     STATE_ENTRY,

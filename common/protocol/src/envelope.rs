@@ -143,6 +143,33 @@ pub struct Envelope {
     pub body: Vec<u8>,
 }
 
+/// A sealed command, where its bytes are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EnvelopeRef<'a> {
+    /// The public part.
+    pub header: EnvelopeHeader,
+    /// The X-Wing ciphertext, or a session command's tag.
+    pub opening: &'a [u8],
+    /// The AEAD's output.
+    pub body: &'a [u8],
+}
+
+impl<'a> EnvelopeRef<'a> {
+    /// Decodes an envelope whose length is exactly what its header says.
+    pub fn decode_exact(bytes: &'a [u8]) -> Result<Self, EnvelopeDecodeError> {
+        let header = decode_header(bytes)?;
+        let rest = bytes.get(HEADER_BYTES..).ok_or(EnvelopeDecodeError::Length)?;
+        let (opening, body) = rest.split_at_checked(header.opening_bytes()).ok_or(EnvelopeDecodeError::Length)?;
+        Ok(Self { header, opening, body })
+    }
+}
+
+impl<'a> From<&'a Envelope> for EnvelopeRef<'a> {
+    fn from(envelope: &'a Envelope) -> Self {
+        Self { header: envelope.header, opening: &envelope.opening, body: &envelope.body }
+    }
+}
+
 impl Envelope {
     /// The envelope's bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
@@ -154,10 +181,7 @@ impl Envelope {
 
     /// Decodes an envelope whose length is exactly what its header says.
     pub fn decode_exact(bytes: &[u8]) -> Result<Self, EnvelopeDecodeError> {
-        let header = decode_header(bytes)?;
-        let rest = bytes.get(HEADER_BYTES..).ok_or(EnvelopeDecodeError::Length)?;
-        let opening = rest.get(..header.opening_bytes()).ok_or(EnvelopeDecodeError::Length)?;
-        let body = rest.get(header.opening_bytes()..).ok_or(EnvelopeDecodeError::Length)?;
+        let EnvelopeRef { header, opening, body } = EnvelopeRef::decode_exact(bytes)?;
         Ok(Self { header, opening: opening.to_vec(), body: body.to_vec() })
     }
 }
@@ -218,6 +242,7 @@ mod tests {
             let envelope = sample(kind);
             let bytes = envelope.to_bytes();
             assert_eq!(bytes.len(), envelope.header.envelope_bytes());
+            assert_eq!(EnvelopeRef::decode_exact(&bytes), Ok(EnvelopeRef::from(&envelope)));
             assert_eq!(Envelope::decode_exact(&bytes), Ok(envelope));
             for length in 0..bytes.len() {
                 assert!(Envelope::decode_exact(&bytes[..length]).is_err());

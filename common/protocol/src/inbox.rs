@@ -14,7 +14,7 @@ use crate::{
     limits, Hash,
 };
 use alloc::vec::Vec;
-use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
+use codec::{Compact, Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
 
 /// What an item is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, DecodeWithMemTracking, MaxEncodedLen)]
@@ -141,6 +141,28 @@ impl Item {
         }
         Ok(item)
     }
+
+    /// As [`Self::decode_bounded`], of bytes that become the message where they are: it is the last field.
+    pub fn decode_owned(mut bytes: Vec<u8>) -> Result<Self, ItemDecodeError> {
+        if bytes.len() > limits::MAX_MESSAGE_BYTES as usize + 256 {
+            return Err(ItemDecodeError::TooLong(bytes.len()));
+        }
+        let mut rest = bytes.as_slice();
+        let (previous, header, Compact(length)) =
+            <(Hash, ItemHeader, Compact<u32>)>::decode(&mut rest).map_err(|_| ItemDecodeError::Malformed)?;
+        let message = rest.len();
+        match message.checked_sub(length as usize) {
+            Some(0) => {}
+            Some(behind) => return Err(ItemDecodeError::TrailingBytes(behind)),
+            None => return Err(ItemDecodeError::Malformed),
+        }
+        if message > limits::MAX_MESSAGE_BYTES as usize {
+            return Err(ItemDecodeError::TooLong(message));
+        }
+        let before = bytes.len() - message;
+        bytes.drain(..before);
+        Ok(Self { previous, header, message: bytes })
+    }
 }
 
 /// Why bytes are not an inbox item; the fault is with whoever served them.
@@ -227,5 +249,35 @@ mod tests {
         assert_eq!(Item::decode_bounded(&longer), Err(ItemDecodeError::TrailingBytes(1)));
         assert_eq!(Item::decode_bounded(&bytes[..bytes.len() - 1]), Err(ItemDecodeError::Malformed));
         assert!(matches!(Item::decode_bounded(&alloc::vec![0; 30_000]), Err(ItemDecodeError::TooLong(30_000))));
+    }
+
+    #[test]
+    fn an_item_made_of_its_bytes_is_the_one_that_is_copied_out_of_them() {
+        let same = |bytes: &[u8]| {
+            let copied = Item::decode_bounded(bytes);
+            assert_eq!(Item::decode_owned(bytes.to_vec()), copied);
+            copied.is_ok()
+        };
+        let most = limits::MAX_MESSAGE_BYTES as usize;
+        for length in [0, 1, 63, 64, 100, 16_383, 16_384, most, most + 1] {
+            let message: Vec<u8> = (0..length).map(|index| index as u8).collect();
+            let bytes = Item { previous: [9; 32], header: header(3), message }.encode();
+            assert_eq!(same(&bytes), length <= most);
+            assert!(!(0..bytes.len().min(300)).chain([bytes.len() - 1]).any(|end| same(&bytes[..end])));
+            assert!(!same(&[&bytes[..], &[0]].concat()) && !same(&[&bytes[..], &[0; 300]].concat()));
+            // Kinds, lengths and their forms that do not exist among them; whatever becomes of the others, both say it.
+            let altered = |index: usize, bits: u8| {
+                let mut altered = bytes.clone();
+                altered[index] ^= bits;
+                same(&altered)
+            };
+            let before = bytes.len() - length;
+            let taken = (0..before).filter(|index| altered(*index, 0xff)).count();
+            let expected = if length <= most { 1..before } else { 0..1 };
+            assert!(expected.contains(&taken), "{taken} of {before} of {length} bytes: some are refused, and some are not");
+            for bit in 0..8 {
+                altered(before - 1, 1 << bit);
+            }
+        }
     }
 }

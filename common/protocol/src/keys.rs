@@ -13,6 +13,7 @@
 use crate::{
     domain, hash_value,
     ids::{BlockNumber, ClusterId, Epoch, WorkerId},
+    limits::KEY_REQUEST_BLOCKS,
     Hash,
 };
 use alloc::vec::Vec;
@@ -31,7 +32,7 @@ pub enum KeyPurpose {
     /// Commits results.
     #[codec(index = 2)]
     Commit,
-    /// The epoch's entropy. Evaluated with the others, and nothing is derived of it yet: contracts have no randomness.
+    /// The epoch's entropy, which random bytes of contracts are drawn from.
     #[codec(index = 3)]
     Entropy,
 }
@@ -75,6 +76,8 @@ pub struct KeyRequest {
     pub nonce: [u8; 32],
     /// [`answer_key_hash`] of the X-Wing key that the answer is to be sealed to, of this request alone.
     pub answer_key: Hash,
+    /// The worker's finalised head when it made the request: the request is good for [`KEY_REQUEST_BLOCKS`] from there.
+    pub at: BlockNumber,
 }
 
 /// A request under its worker's signature, with the key that the answer is sealed to.
@@ -92,6 +95,11 @@ impl KeyRequest {
     /// The 32 bytes that the worker signs.
     pub fn signing_payload(&self) -> Hash {
         hash_value(domain::KEY_REQUEST, self)
+    }
+
+    /// Whether it is too old for a gatekeeper at block `head`. One that names a later block is not: a gatekeeper may be behind the worker.
+    pub fn is_stale(&self, head: BlockNumber) -> bool {
+        head > self.at.saturating_add(KEY_REQUEST_BLOCKS)
     }
 }
 
@@ -162,9 +170,10 @@ mod tests {
             epoch: 6,
             nonce: [7; 32],
             answer_key,
+            at: 9,
         };
         let payload = base.signing_payload();
-        assert_eq!(to_hex(&payload), "0x574f6a9fa05ab9d1ad5587af1e7b0de19d954a3950e8c2f25cdde081f0f026a7");
+        assert_eq!(to_hex(&payload), "0x8f636be52d19cae178e8ef88fec60f1d6d77c4b13ce43bd3b7e8f2625047c03b");
         for other in [
             KeyRequest { genesis: [0; 32], ..base },
             KeyRequest { worker: WorkerId([0; 32]), ..base },
@@ -174,8 +183,17 @@ mod tests {
             KeyRequest { epoch: 0, ..base },
             KeyRequest { nonce: [0; 32], ..base },
             KeyRequest { answer_key: answer_key_hash(&[9; 1_216]), ..base },
+            KeyRequest { at: 0, ..base },
         ] {
             assert_ne!(other.signing_payload(), payload);
+        }
+        for (at, head, stale) in [
+            (9, 9 + KEY_REQUEST_BLOCKS, false),
+            (9, 10 + KEY_REQUEST_BLOCKS, true),
+            (9, 0, false),
+            (BlockNumber::MAX, BlockNumber::MAX, false),
+        ] {
+            assert_eq!(KeyRequest { at, ..base }.is_stale(head), stale, "{at} at {head}");
         }
     }
 }

@@ -24,6 +24,7 @@ pub mod envelope;
 pub mod finality;
 pub mod gas;
 pub mod hash;
+pub mod heartbeat;
 pub mod identities;
 pub mod ids;
 pub mod inbox;
@@ -32,6 +33,7 @@ pub mod limits;
 pub mod query;
 pub mod relay;
 pub mod result;
+pub mod snapshot;
 pub mod storage;
 
 pub use domain::Domain;

@@ -55,6 +55,9 @@ pub const MEASUREMENT_DELAY_BLOCKS: u32 = 14_400;
 /// Blocks that the last block of a seat's signature for a suspension lies ahead at most, a day of 6 s blocks: in them the signatures are
 /// brought together. The chain takes none that reaches farther, and a gatekeeper's TEE makes none.
 pub const SUSPENSION_SIGNED_AHEAD_BLOCKS: u32 = 14_400;
+/// Blocks of a gatekeeper's own head for which a worker's request for keys is good, counted from the worker's head that it names. A worker makes
+/// it anew every 20 blocks and takes an answer for 40; a gatekeeper may know 20 blocks more than the worker does.
+pub const KEY_REQUEST_BLOCKS: u32 = 60;
 /// Fragments of one finality proof.
 pub const MAX_FINALITY_FRAGMENTS: usize = 64;
 /// Bytes of one finality proof.

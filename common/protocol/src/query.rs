@@ -6,7 +6,15 @@
 //! Sealed to the worker's query key of the epoch, which its identity signs. An answer is sealed under the HPKE export, padded to a
 //! size class, and signed by the identity: it is *one attested machine's word* and says so. The export belongs to the query, and
 //! whoever carries a query can bring it twice: it then gets two answers under one key, of which the second (a refusal) says
-//! nothing that the carrier does not know. The cipher must survive that, which AES-256-GCM would not.
+//! nothing that the carrier does not know. So an answer's nonce is a PRF of what it says, under another export of the same query: two
+//! answers that differ have two nonces, but for one chance in 2^96, and equal ones are the same bytes. It takes no entropy and no memory of
+//! what was answered before. The cipher survives a nonce that repeats all the same.
+//!
+//! ```text
+//! nonce key = Export("PHALA/query/answer-nonce-key/v1", 32)         key = Export("PHALA/query/answer-key/v1", 32)
+//! nonce     = HKDF(nonce key, "PHALA/query/answer-nonce/v1", padded answer), 12 bytes
+//! body      = AES-256-GCM-SIV(key, nonce, no associated data, padded answer)
+//! ```
 //!
 //! Guarantees: bounded decoding. Freshness is the asker's `min_height`; a nonce is remembered until `valid_until`. Somebody
 //! else's reply, data that a contract denies the asker ([`CONTRACT_DENIES`]) and a contract that does not exist are one refusal,
@@ -166,9 +174,9 @@ pub enum QueryRefusal {
     #[codec(index = 3)]
     #[error("the worker has not yet seen the height that the query asks for")]
     Stale,
-    /// The method wanted to write.
+    /// The method wanted to write, or to draw random bytes.
     #[codec(index = 4)]
-    #[error("the method writes; send a command instead")]
+    #[error("the method writes or draws random bytes; send a command instead")]
     NotReadOnly,
     /// The contract trapped.
     #[codec(index = 5)]
@@ -191,7 +199,9 @@ pub enum QueryRefusal {
 /// A sealed answer, as HTTP carries it.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct SealedAnswer {
-    /// AES-256-GCM-SIV under the query's exported key, nonce zero, over the padded [`Answer`].
+    /// The nonce, which the padded [`Answer`] gives.
+    pub nonce: [u8; 12],
+    /// AES-256-GCM-SIV under the query's exported key and this nonce, over the padded [`Answer`].
     pub body: Vec<u8>,
     /// Ed25519 by the worker over [`answer_payload`].
     pub signature: [u8; 64],

@@ -12,6 +12,7 @@ use crate::{
     ceremony::{Attachment, Introduction, Parcel, SignedStatement},
     chain_state::RootRecord,
     egress::{EgressItem, ProvedEgress},
+    heartbeat::SignedHeartbeat,
     identities::{
         signing::{EgressSignature, SigningLetter},
         IdentityRecord, SignedIdentityStatement,
@@ -20,6 +21,7 @@ use crate::{
     inbox::Head,
     keys::{KeyAnswer, SignedKeyRequest},
     result::{SignedRekey, SignedResult},
+    snapshot::{SnapshotPart, SnapshotStand},
     Hash,
 };
 use alloc::vec::Vec;
@@ -63,6 +65,8 @@ pub struct TeeStatus {
     /// Ids of the messages whose signing a gatekeeper has begun or waits to begin, if it holds shares of identities: others that have left,
     /// and that the chain lacks a signature of, are wanted. None where it holds no share.
     pub signing: Option<Vec<Hash>>,
+    /// How it stands to snapshots of its cluster's state; none where it neither can make one nor lacks one.
+    pub snapshot: Option<SnapshotStand>,
     /// What it has for chain and gatekeepers; repeated until it sees that it arrived.
     pub outgoing: Vec<Outgoing>,
 }
@@ -202,6 +206,9 @@ pub enum Outgoing {
         /// The signature.
         signature: EgressSignature,
     },
+    /// To the chain: the sign of life for which the beacon asks this worker.
+    #[codec(index = 18)]
+    Heartbeat(SignedHeartbeat),
 }
 
 /// A request for keys with the evidence that the gatekeeper verifies itself.
@@ -267,6 +274,8 @@ pub struct Delivery {
     pub messages: Vec<EgressItem>,
     /// Messages of signing sessions to this gatekeeper.
     pub letters: Vec<SigningLetter>,
+    /// Parts of the snapshot that the status lacks, in order; at most [`crate::snapshot::MOST_SNAPSHOT_PARTS`].
+    pub snapshot: Vec<SnapshotPart>,
 }
 
 impl Delivery {

@@ -60,6 +60,8 @@ prefixes! {
     CODES = "Contracts" "Codes" "4342193e496fab7ec59d615ed0dc553029f09a1b1e65650877530fe7894f3789";
     /// `Contracts::FinalResults`: map of (cluster, boundary block) to `chain_state::FinalRecord`.
     FINAL_RESULTS = "Contracts" "FinalResults" "4342193e496fab7ec59d615ed0dc5530643b8446de98b4e7fc87b51ad368636b";
+    /// `Contracts::Bindings`: map of cluster to `result::Rekey`, the newest; absent before the second epoch in which something is final.
+    BINDINGS = "Contracts" "Bindings" "4342193e496fab7ec59d615ed0dc5530795a5174adba6d37e9575f21101179cd";
     /// `Contracts::EgressRoots`: map of (cluster, boundary block) to `egress::EgressRoot`, while items of it are not taken.
     EGRESS_ROOTS = "Contracts" "EgressRoots" "4342193e496fab7ec59d615ed0dc5530a5c8af4fb4ab0360eacbff46ea58e20f";
     /// `Contracts::Disputed`: map of cluster to the block since which nothing leaves it, for one of its replicas signed otherwise.
@@ -90,6 +92,10 @@ prefixes! {
     BEACON_LATEST = "Beacon" "Latest" "313f31c7c4e344d72b2ee2e7b71f0e1907cb6773ad502f392b93a0c3840f54a3";
     /// `Beacon::Values`: map of (era, period) to `beacon::MadeBeacon`, of the newest values.
     BEACON_VALUES = "Beacon" "Values" "313f31c7c4e344d72b2ee2e7b71f0e19d25c5abc6a2b5d5f996684e54830eb5a";
+    /// `Heartbeats::Round`: `heartbeat::HeartbeatRound`, the newest; absent before the first.
+    HEARTBEAT_ROUND = "Heartbeats" "Round" "c14283b67b3b8e2101f56f1300b7125413792e785168f725b60e2969c7fc2552";
+    /// `Heartbeats::Standings`: map of identity to `heartbeat::HeartbeatStanding`.
+    HEARTBEAT_STANDINGS = "Heartbeats" "Standings" "c14283b67b3b8e2101f56f1300b71254fc42d02007fca66d9a5e44bd106a96aa";
     /// `Grandpa::Authorities`: the current authority list.
     GRANDPA_AUTHORITIES = "Grandpa" "Authorities" "5f9cc45b7a00c5899361e1c6099678dc5e0621c4869aa60c02be9adcc98a0d1d";
     /// `Timestamp::Now`: chain time in milliseconds.
@@ -191,6 +197,16 @@ pub fn beacon_value_key(era: u32, period: u32) -> Vec<u8> {
     map_key(&BEACON_VALUES, &(era, period))
 }
 
+/// Key of the newest round of heartbeats.
+pub fn heartbeat_round_key() -> Vec<u8> {
+    HEARTBEAT_ROUND.to_vec()
+}
+
+/// Key of how a worker stands with its heartbeats.
+pub fn heartbeat_standing_key(worker: &WorkerId) -> Vec<u8> {
+    map_key(&HEARTBEAT_STANDINGS, worker)
+}
+
 /// Key of a cluster.
 pub fn cluster_key(cluster: ClusterId) -> Vec<u8> {
     map_key(&CLUSTERS, &cluster)
@@ -209,6 +225,11 @@ pub fn code_key(code: &CodeHash) -> Vec<u8> {
 /// Key of a final result.
 pub fn final_result_key(cluster: ClusterId, boundary: BlockNumber) -> Vec<u8> {
     map_key(&FINAL_RESULTS, &(cluster, boundary))
+}
+
+/// Key of the newest binding of an epoch's first commitment to the last one before.
+pub fn binding_key(cluster: ClusterId) -> Vec<u8> {
+    map_key(&BINDINGS, &cluster)
 }
 
 /// Key of the root over what a final result sends.
