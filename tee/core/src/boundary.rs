@@ -47,6 +47,8 @@ pub(crate) struct Meta {
     pub kept: (u64, u64),
     /// Sequences of the egress items that are held ([`egress`]): from, up to but not including.
     pub egress: (u64, u64),
+    /// The final result whose state was taken over by snapshot, until a boundary was executed after it.
+    pub taken_over: Option<ClusterResult>,
 }
 
 /// Why a boundary was not executed.
@@ -69,19 +71,26 @@ pub enum BoundaryError {
     Keys,
 }
 
+/// Items of one boundary that continue the inbox, and the own link of each: made by [`verify_items`] alone.
+pub(crate) struct Verified<'a> {
+    items: &'a [Item],
+    links: Vec<Hash>,
+}
+
 /// Checks that `items` lead from `from` to `to`, all in `to.block`.
-pub(crate) fn verify_items(from: &Head, to: &Boundary, items: &[Item]) -> Result<(), BoundaryError> {
-    let mut head = *from;
+pub(crate) fn verify_items<'a>(from: &Head, to: &Boundary, items: &'a [Item]) -> Result<Verified<'a>, BoundaryError> {
+    let (mut head, mut links) = (*from, Vec::with_capacity(items.len()));
     for item in items {
         if item.header.block != to.block || item.previous != head.link {
             return Err(BoundaryError::NotTheInbox);
         }
         head = head.pushed(&item.header, &item.message).ok_or(BoundaryError::NotTheInbox)?;
+        links.push(head.link);
     }
     if items.is_empty() || head.count != to.count || head.link != to.link {
         return Err(BoundaryError::NotTheInbox);
     }
-    Ok(())
+    Ok(Verified { items, links })
 }
 
 /// Executes verified items as the boundary `to` and commits it. Returns the signed result. Of its egress the chain has taken what comes
@@ -95,8 +104,9 @@ pub(crate) fn execute_boundary(
     meta: &Meta,
     taken: u64,
     to: Boundary,
-    items: &[Item],
+    verified: &Verified<'_>,
 ) -> Result<(SignedResult, Meta), BoundaryError> {
+    let items = verified.items;
     let commit_key = context.keys.commit.as_ref().ok_or(BoundaryError::Keys)?;
     let batch = store.begin();
     let view = batch.base().clone();
@@ -106,14 +116,14 @@ pub(crate) fn execute_boundary(
     // More at once than one item can open, so that what is left of an epoch's sessions goes away.
     let ending = ENDED_SESSIONS.saturating_add(items.len().saturating_mul(2));
     world.source.end_sessions(context.epoch, ending).map_err(ExecutionFault::State)?;
-    let ahead = Ahead::of(context, items).ok_or(ExecutionFault::Keys)?;
+    let mut ahead = Ahead::of(context, items).ok_or(ExecutionFault::Keys)?;
     let (from, upto) = meta.kept;
     let (mut replies, mut records) = (Vec::with_capacity(items.len()), Records::new());
     let oldest = replies::forget(&view, (from, upto), to.block, &mut records)?;
     // One thread for all of them: to start one costs as much as a transfer's execution.
     on_contract_stack(|| {
-        for item in items {
-            let Executed { reply, new_code } = execute_item(context, &ahead, &world, item)?;
+        for (item, link) in items.iter().zip(&verified.links) {
+            let Executed { reply, new_code } = execute_item(context, &mut ahead, &world, item, link)?;
             if let Some(code) = new_code {
                 if let Some(bytes) = codes.bytes(&code, &view)? {
                     records.push((record_key(&code), Some(bytes.to_vec())));
@@ -133,7 +143,9 @@ pub(crate) fn execute_boundary(
     let held_from = egress::forget(meta.egress, taken, sent.len(), &mut records);
     let held_upto = sent.last().map_or(meta.egress.1, |last| last.sequence.saturating_add(1));
 
-    let salts: Vec<[u8; 32]> = replies.iter().map(|reply| salt(commit_key, reply.sequence)).collect();
+    let parent = kdf::Parent::new(commit_key);
+    let salts: Vec<[u8; 32]> = replies.iter().map(|reply| salt(&parent, reply.sequence)).collect();
+    drop(parent);
     let leaves: Vec<Hash> = replies.iter().zip(&salts).map(|(reply, salt)| reply_leaf(salt, reply)).collect();
     let result = ClusterResult {
         cluster: context.cluster,
@@ -166,6 +178,7 @@ pub(crate) fn execute_boundary(
         pending,
         kept: (oldest, upto.saturating_add(1)),
         egress: (held_from, held_upto),
+        taken_over: None,
     };
     drop(view);
     store.commit(batch, next.encode(), records)?;
@@ -178,6 +191,6 @@ pub(crate) fn commitment(commit_key: &Secret<[u8; 32]>, boundary: &Option<Bounda
 }
 
 /// The same on every replica, unknown outside: without it nobody can test guesses against the published root.
-pub(crate) fn salt(commit_key: &Secret<[u8; 32]>, sequence: u64) -> [u8; 32] {
-    *kdf::derive_for::<32>(commit_key, domain::REPLY_SALT, &sequence).expose()
+pub(crate) fn salt(commit_key: &kdf::Parent, sequence: u64) -> [u8; 32] {
+    *commit_key.derive_for::<32>(domain::REPLY_SALT, &sequence).expose()
 }

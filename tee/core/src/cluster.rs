@@ -20,6 +20,7 @@ use crate::{
     machine::{Machine, MachineFault},
     roots::Roots,
     serving::Serving,
+    snapshot::{SnapshotFault, SnapshotSource},
     tee::Notice,
 };
 use phala_crypto::xwing::DecapsulationKey;
@@ -38,6 +39,10 @@ use std::{collections::VecDeque, sync::Arc};
 
 mod outgoing;
 mod store;
+mod takeover;
+
+pub use takeover::Lack;
+use takeover::Taking;
 
 /// Results that may wait to become final before the worker stops executing.
 const MAX_PENDING: usize = 16;
@@ -69,6 +74,9 @@ pub enum ClusterError {
     /// The store is of another version, or not this cluster's.
     #[error("the cluster's store is of another version than this binary")]
     Meta,
+    /// What came of a snapshot was not taken.
+    #[error("the cluster's state is not taken over")]
+    Snapshot(#[from] SnapshotFault),
     /// The chain made another result final than this worker computed. It stops here.
     #[error("the chain's final result at block {0} is not this worker's; it has stopped for this cluster")]
     Diverged(BlockNumber),
@@ -113,6 +121,16 @@ pub(crate) struct Cluster {
     store: Option<ClusterStore>,
     /// The generation of a store that could not be opened with the open epoch's key.
     stored_generation: Option<Epoch>,
+    /// Why the store never opens again, if so.
+    unopened: Option<Lack>,
+    /// Items executed when a proof showed that the next one is of an epoch older than those whose keys anybody gives.
+    stalled_at: Option<u64>,
+    /// Whether it was said that the state is lacked.
+    lack_said: bool,
+    /// The snapshot on its way in.
+    taking: Option<Taking>,
+    /// The snapshot that is handed out. It pins a version of the store.
+    making: Option<Arc<SnapshotSource>>,
     meta: Meta,
     /// Versions of results that wait to become final, beside `meta.pending`; shorter after a restart.
     views: VecDeque<(ClusterResult, View)>,
@@ -154,6 +172,11 @@ impl Cluster {
             epochs: Epochs::default(),
             store: None,
             stored_generation: None,
+            unopened: None,
+            stalled_at: None,
+            lack_said: false,
+            taking: None,
+            making: None,
             meta: Meta {
                 head: Head::empty(id),
                 last: None,
@@ -162,6 +185,7 @@ impl Cluster {
                 pending: Vec::new(),
                 kept: (0, 0),
                 egress: (0, 0),
+                taken_over: None,
             },
             views: VecDeque::new(),
             late: None,
@@ -181,8 +205,10 @@ impl Cluster {
     /// Storage keys the cluster needs proved next.
     pub(crate) fn wanted_keys(&self) -> Vec<Vec<u8>> {
         let results = self.late.iter().chain(&self.meta.pending).map(|signed| signed.result.boundary.block);
+        let snapshots = self.meta.taken_over.iter().map(|result| result.boundary.block);
         std::iter::once(storage::cluster_key(self.id))
-            .chain(results.map(|block| storage::final_result_key(self.id, block)))
+            .chain(results.chain(snapshots).map(|block| storage::final_result_key(self.id, block)))
+            .chain(self.taking.iter().flat_map(Taking::wanted_keys))
             .chain(self.late.iter().map(|_| storage::standings_key(self.id)))
             .chain((self.meta.egress.0 < self.meta.egress.1).then(|| storage::egress_next_key(self.id)))
             .collect()
@@ -277,6 +303,7 @@ impl Cluster {
     fn drain(&mut self, records: &Records<'_>, around: &mut Around<'_>) -> Result<bool, ClusterError> {
         self.epochs = Epochs::default();
         (self.record, self.query_key, self.current_at, self.stored_generation) = (None, None, None, None);
+        (self.taking, self.making) = (None, None);
         self.wanted_codes.clear();
         let seen = self.observe_finality(records, around);
         (self.late, self.final_state) = (None, None);
@@ -314,31 +341,56 @@ impl Cluster {
     }
 
     fn observe_finality(&mut self, records: &Records<'_>, around: &mut Around<'_>) -> Result<(), ClusterError> {
+        if let Some(result) = self.meta.taken_over {
+            let block = result.boundary.block;
+            match records.get::<FinalRecord>(&storage::final_result_key(self.id, block))? {
+                Shown::Value(shown) if shown.result == result => self.confirm_taken_over(&result),
+                Shown::Value(_) => return Err(self.diverge(block, around)),
+                // What is executed after it will say the same.
+                Shown::Nothing | Shown::Absent => {}
+            }
+        }
         while let Some(oldest) = self.meta.pending.first() {
             let block = oldest.result.boundary.block;
             let key = storage::final_result_key(self.id, block);
             let Shown::Value(shown) = records.get::<FinalRecord>(&key)? else { return Ok(()) };
             if shown.result != oldest.result {
-                self.diverged_at = Some(block);
-                self.final_state = None;
-                self.leaving.clear();
-                // It goes on with nothing: keys of later epochs are none of its any more, and it asks nobody.
-                self.epochs = Epochs::default();
-                around.notices.push(Notice::Diverged { cluster: self.id, block });
-                return Err(ClusterError::Diverged(block));
+                return Err(self.diverge(block, around));
             }
             let result = oldest.result;
             let own = self.meta.pending.remove(0);
             let counted = shown.votes.iter().any(|(voter, _)| *voter == own.worker);
             self.late = (!counted).then_some(own);
             around.notices.push(Notice::ResultFinal { cluster: self.id, block, count: result.boundary.count });
-            while self.views.front().is_some_and(|(waiting, _)| waiting.boundary.count <= result.boundary.count) {
-                if let Some((waiting, view)) = self.views.pop_front() {
-                    self.final_state = Some((Some(waiting), view));
-                }
-            }
+            self.views_are_final(&result);
         }
         Ok(())
+    }
+
+    /// The chain's final result is another one: for good.
+    fn diverge(&mut self, block: BlockNumber, around: &mut Around<'_>) -> ClusterError {
+        self.diverged_at = Some(block);
+        (self.final_state, self.taking, self.making) = (None, None, None);
+        self.leaving.clear();
+        // It goes on with nothing: keys of later epochs are none of its any more, and it asks nobody.
+        self.epochs = Epochs::default();
+        around.notices.push(Notice::Diverged { cluster: self.id, block });
+        ClusterError::Diverged(block)
+    }
+
+    /// The chain has confirmed the state that was taken over.
+    fn confirm_taken_over(&mut self, result: &ClusterResult) {
+        self.meta.taken_over = None;
+        self.views_are_final(result);
+    }
+
+    /// The newest version up to this result is the final state from now on.
+    fn views_are_final(&mut self, result: &ClusterResult) {
+        while self.views.front().is_some_and(|(waiting, _)| waiting.boundary.count <= result.boundary.count) {
+            if let Some((waiting, view)) = self.views.pop_front() {
+                self.final_state = Some((Some(waiting), view));
+            }
+        }
     }
 
     /// Lets go of a late vote that the chain has, or has no place for any more.
@@ -443,7 +495,7 @@ impl Cluster {
         }
         let (boundary, final_epoch) =
             proved_boundary(self.id, block, records)?.ok_or(ClusterError::BoundaryNotProved(block))?;
-        verify_items(&self.meta.head, &boundary, items)?;
+        let verified = verify_items(&self.meta.head, &boundary, items)?;
         let view = store.view();
         self.wanted_codes.clear();
         for (_, code) in items.iter().filter_map(code_needed) {
@@ -457,12 +509,16 @@ impl Cluster {
         }
         // The record tells apart the last two epochs only; items of older ones have final results, which name theirs.
         let epoch = final_epoch.unwrap_or_else(|| record.epoch_at(block));
-        let Some(keys) = self.epochs.begun(record, epoch).filter(|keys| keys.is_full()) else { return Ok(false) };
+        let Some(keys) = self.epochs.begun(record, epoch).filter(|keys| keys.is_full()) else {
+            let is_over = epoch < record.epoch.saturating_sub(1);
+            self.stalled_at = is_over.then_some(self.meta.head.count).or(self.stalled_at);
+            return Ok(false);
+        };
         let context = Context { genesis: around.chain.genesis(), cluster: self.id, epoch, keys };
         drop(view);
         let taken = self.taken.unwrap_or_default();
         let (signed, meta) =
-            execute_boundary(&context, store, &self.codes, around.identity, &self.meta, taken, boundary, items)?;
+            execute_boundary(&context, store, &self.codes, around.identity, &self.meta, taken, boundary, &verified)?;
         self.meta = meta;
         self.views.push_back((signed.result, store.view()));
         for (_, code) in items.iter().filter_map(code_needed) {

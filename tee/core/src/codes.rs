@@ -63,7 +63,15 @@ impl Codes {
     }
 }
 
+/// What keys of records that keep a code's bytes begin with.
+const PREFIX: &[u8] = b"code/";
+
 /// Key of the record that keeps a code's bytes.
 pub(crate) fn record_key(hash: &CodeHash) -> Vec<u8> {
-    [b"code/".as_slice(), &hash.0].concat()
+    [PREFIX, &hash.0].concat()
+}
+
+/// Whether a record that comes from elsewhere is no code, or the one that its key names.
+pub(crate) fn is_sound(key: &[u8], value: &[u8]) -> bool {
+    key.strip_prefix(PREFIX).is_none_or(|hash| *hash == CodeHash::of(value).0)
 }

@@ -12,25 +12,19 @@
 //! An `Err` is this machine's fault and says nothing about the item: the boundary is tried again.
 
 use crate::{
-    ahead::Ahead,
+    ahead::{Ahead, Note},
     codes::Codes,
     epochs::EpochKeys,
+    random::{ItemRandom, ItemWorld},
     sessions::{Numbered, Session},
-    world::{ClusterWorld, Deployed, StateFault, Underway},
+    world::{ClusterWorld, Deployed, Nonces, StateFault, Underway},
 };
 use codec::{DecodeAll, Encode};
-use phala_crypto::{
-    envelope::{open_envelope, Destination, Opened},
-    session::SessionSecret,
-    signature::ed25519,
-};
+use phala_crypto::{envelope::Destination, session::SessionSecret, signature::ed25519};
 use phala_protocol::{
-    call::{
-        session_command_payload, session_payload, signing_payload, Call, CallPurpose, SessionCommand, SessionOpen,
-        SignedCall,
-    },
+    call::{session_command_payload, Call, CallPurpose, SessionCommand, SignedCall},
     egress::EgressItem,
-    envelope::{Envelope, EnvelopeKind},
+    envelope::{EnvelopeKind, EnvelopeRef},
     inbox::{ChainMessage, Item, ItemHeader, ItemKind},
     limits::MAX_REPLY_BYTES,
     result::{ContractEvent, Failure, Outcome, Reply},
@@ -47,6 +41,13 @@ pub(crate) struct Context<'a> {
     pub keys: &'a EpochKeys,
 }
 
+impl Context<'_> {
+    /// Where envelopes belong that are opened in it.
+    pub(crate) fn destination(&self) -> Destination {
+        Destination { genesis: *self.genesis, cluster: self.cluster, epoch: self.epoch }
+    }
+}
+
 /// This machine could not execute an item.
 #[derive(Debug, thiserror::Error)]
 pub enum ExecutionFault {
@@ -59,14 +60,14 @@ pub enum ExecutionFault {
     /// The compiler failed for a reason that says nothing about the code.
     #[error("the contract compiler failed")]
     Compiler(#[source] CompileError),
-    /// The epoch's envelope key is missing.
+    /// The epoch's envelope key or entropy is missing.
     #[error("the keys of the item's epoch are missing")]
     Keys,
     /// An execution that ended still holds the state: a defect of ours.
     #[error("an execution that ended still holds the state")]
     Held,
-    /// A nonce that was free a moment ago is not: a defect of ours.
-    #[error("a nonce was used up while its item was executed")]
+    /// A nonce that was free a moment ago is not, or something was written since: a defect of ours.
+    #[error("a nonce was used up, or something was written, before its item was executed")]
     Nonce,
     /// A contract's code has not been delivered.
     #[error("the code {0} has not been delivered")]
@@ -82,14 +83,16 @@ pub(crate) struct Executed {
 
 type World = Arc<ClusterWorld<Underway>>;
 
-/// Executes one item.
+/// Executes one item, whose own link this is.
 pub(crate) fn execute_item(
     context: &Context<'_>,
-    ahead: &Ahead,
+    ahead: &mut Ahead,
     world: &World,
     item: &Item,
+    link: &Hash,
 ) -> Result<Executed, ExecutionFault> {
-    let mut run = Run { context, ahead, world, header: &item.header, caller: None, contract: None, new_code: None };
+    let header = &item.header;
+    let mut run = Run { context, ahead, world, header, link, caller: None, contract: None, new_code: None };
     let ended = match item.header.kind {
         ItemKind::Envelope(_) => run.envelope(&item.message)?,
         ItemKind::Chain(_) => run.chain_message(&item.message)?,
@@ -142,20 +145,24 @@ enum How {
     InSession(Numbered, Session),
 }
 
-fn said_by_account(ahead: &Ahead, signed: SignedCall, payload: &Hash, how: How) -> Result<Said, Failure> {
-    let SignedCall { account, call, signature } = signed;
-    if ahead.verify(&account.0, payload, &signature) {
-        Ok(Said { account, call, how })
-    } else {
-        Err(Failure::BadSignature)
+fn said_by_account(note: Note, epoch: Epoch) -> Result<Said, Failure> {
+    if !note.verify() {
+        return Err(Failure::BadSignature);
     }
+    let Note { signed: SignedCall { account, call, .. }, opens, .. } = note;
+    let how = match opens {
+        Some((key, exporter)) => How::Opens(Session::new(account, key, epoch, &SessionSecret::of_opener(&exporter))),
+        None => How::Signed,
+    };
+    Ok(Said { account, call, how })
 }
 
 struct Run<'a> {
     context: &'a Context<'a>,
-    ahead: &'a Ahead,
+    ahead: &'a mut Ahead,
     world: &'a World,
     header: &'a ItemHeader,
+    link: &'a Hash,
     caller: Option<(AccountId, u64)>,
     contract: Option<ContractId>,
     new_code: Option<CodeHash>,
@@ -163,14 +170,14 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn envelope(&mut self, message: &[u8]) -> Ended {
-        let said = match self.open(message)? {
+        let (said, nonces) = match self.open(message)? {
             Ok(said) => said,
             Err(failure) => return Ok(Err(failure)),
         };
         if let Some(failure) = self.wrapper_failure(&said.call, CallPurpose::Command) {
             return Ok(Err(failure));
         }
-        let (account, call) = self.use_up(said)?;
+        let (account, call) = self.use_up(said, nonces)?;
         let Some(code) = self.world.compiled(&call.contract)? else { return Ok(Err(Failure::NoSuchContract)) };
         let execution = self.execute(&code, Entry::Call, account, call)?;
         self.settle(execution).map(Ok)
@@ -182,10 +189,10 @@ impl Run<'_> {
         else {
             return Ok(Err(Failure::Malformed));
         };
-        if Envelope::decode_exact(&init).is_ok_and(|envelope| envelope.header.kind != EnvelopeKind::Call) {
+        if EnvelopeRef::decode_exact(&init).is_ok_and(|envelope| envelope.header.kind != EnvelopeKind::Call) {
             return Ok(Err(Failure::UnsupportedKind));
         }
-        let said = match self.open(&init)? {
+        let (said, nonces) = match self.open(&init)? {
             Ok(said) => said,
             Err(failure) => return Ok(Err(failure)),
         };
@@ -196,7 +203,7 @@ impl Run<'_> {
         if let Some(failure) = self.wrapper_failure(&said.call, CallPurpose::Constructor) {
             return Ok(Err(failure));
         }
-        let (account, call) = self.use_up(said)?;
+        let (account, call) = self.use_up(said, nonces)?;
         if self.world.deployed(&contract)?.is_some() {
             return Ok(Err(Failure::ContractExists));
         }
@@ -219,81 +226,59 @@ impl Run<'_> {
         Ok(Ok(settled))
     }
 
-    /// Opens an envelope and checks that its account said what is inside, and has not said it before.
-    fn open(&mut self, message: &[u8]) -> Result<Result<Said, Failure>, ExecutionFault> {
-        let Ok(envelope) = Envelope::decode_exact(message) else { return Ok(Err(Failure::Malformed)) };
+    /// Opens an envelope and checks that its account said what is inside, and has not said it before. Nothing is written between this and
+    /// [`Self::use_up`], which refuses nonces that were read before a write.
+    fn open(&mut self, message: &[u8]) -> Result<Result<(Said, Nonces), Failure>, ExecutionFault> {
+        let Ok(envelope) = EnvelopeRef::decode_exact(message) else { return Ok(Err(Failure::Malformed)) };
         let opened = match envelope.header.kind {
-            EnvelopeKind::Call => self.signed(&envelope)?,
-            EnvelopeKind::SessionOpen => self.session_open(&envelope)?,
-            EnvelopeKind::SessionCommand => self.session_command(&envelope)?,
+            EnvelopeKind::Call | EnvelopeKind::SessionOpen => self.signed(envelope)?,
+            EnvelopeKind::SessionCommand => self.session_command(envelope)?,
         };
         let said = match opened {
             Ok(said) => said,
             Err(failure) => return Ok(Err(failure)),
         };
-        if !self.world.source.nonce_is_free(&said.account, said.call.nonce)? {
+        let nonces = self.world.source.nonces(&said.account)?;
+        if !nonces.is_free(said.call.nonce) {
             // The reply to the nonce's first use stays the account's; this one belongs to nobody.
             return Ok(Err(Failure::NonceUsed));
         }
         self.caller = Some((said.account, said.call.nonce));
         self.contract = Some(said.call.contract);
-        Ok(Ok(said))
+        Ok(Ok((said, nonces)))
     }
 
-    fn destination(&self) -> Destination {
-        Destination { genesis: *self.context.genesis, cluster: self.context.cluster, epoch: self.context.epoch }
-    }
-
-    /// Hands the content of an envelope to `take`: opened ahead of its turn, or now.
-    fn with_content(
-        &self,
-        envelope: &Envelope,
-        take: impl FnOnce(&Opened) -> Result<Said, Failure>,
-    ) -> Result<Result<Said, Failure>, ExecutionFault> {
+    /// What an account signed itself: opened ahead of its turn, or now.
+    fn signed(&mut self, envelope: EnvelopeRef<'_>) -> Result<Result<Said, Failure>, ExecutionFault> {
         // What the chain carries for a deployer has the item's number too, and is not what was opened under it.
-        let ahead = self.ahead.opened(self.header.sequence);
-        if let Some(opened) = ahead.filter(|_| matches!(self.header.kind, ItemKind::Envelope(_))) {
-            return Ok(take(opened));
-        }
-        let envelope_key = self.context.keys.envelope.as_ref().ok_or(ExecutionFault::Keys)?;
-        let opened = open_envelope(envelope_key, &self.destination(), envelope);
-        Ok(opened.map_err(|_| Failure::Undecryptable).and_then(|opened| take(&opened)))
-    }
-
-    fn signed(&self, envelope: &Envelope) -> Result<Result<Said, Failure>, ExecutionFault> {
-        self.with_content(envelope, |opened| {
-            let signed = SignedCall::decode_exact(opened.data.expose()).map_err(|_| Failure::Malformed)?;
-            let Context { genesis, cluster, .. } = *self.context;
-            let payload = signing_payload(genesis, cluster, self.ahead.key_hash(), &signed.call);
-            said_by_account(self.ahead, signed, &payload, How::Signed)
-        })
-    }
-
-    fn session_open(&self, envelope: &Envelope) -> Result<Result<Said, Failure>, ExecutionFault> {
-        self.with_content(envelope, |opened| {
-            let opening = SessionOpen::decode_exact(opened.data.expose()).map_err(|_| Failure::Malformed)?;
-            let SessionOpen { signed, session_key } = opening;
-            let Context { genesis, cluster, epoch, .. } = *self.context;
-            let payload = session_payload(genesis, cluster, self.ahead.key_hash(), &signed.call, &session_key);
-            let session = Session::new(signed.account, session_key, epoch, &SessionSecret::of_opener(&opened.exporter));
-            said_by_account(self.ahead, signed, &payload, How::Opens(session))
-        })
+        let ahead = match self.header.kind {
+            ItemKind::Envelope(_) => self.ahead.take(self.header.sequence),
+            ItemKind::Chain(_) => None,
+        };
+        let read = match ahead {
+            Some(read) => read,
+            None => {
+                let key = self.context.keys.envelope.as_ref().ok_or(ExecutionFault::Keys)?;
+                Note::read(self.context, key, self.ahead.key_hash(), envelope)
+            }
+        };
+        Ok(read.and_then(|note| said_by_account(note, self.context.epoch)))
     }
 
     /// A tag that no session has, and one that is somebody else's garbage, fail alike.
-    fn session_command(&self, envelope: &Envelope) -> Result<Result<Said, Failure>, ExecutionFault> {
+    fn session_command(&self, envelope: EnvelopeRef<'_>) -> Result<Result<Said, Failure>, ExecutionFault> {
         let Context { genesis, cluster, epoch, .. } = *self.context;
-        let found = self.world.source.session(&envelope.opening)?;
+        let found = self.world.source.session(envelope.opening)?;
         let Some((numbered, session)) = found.filter(|(_, session)| session.epoch == epoch) else {
             return Ok(Err(Failure::Undecryptable));
         };
-        let Ok(opened) = session.secret().open_command(&self.destination(), numbered.number, envelope) else {
+        let Ok(opened) = session.secret().open_command(&self.context.destination(), numbered.number, envelope) else {
             return Ok(Err(Failure::Undecryptable));
         };
         let Ok(SessionCommand { call, signature }) = SessionCommand::decode_exact(opened.expose()) else {
             return Ok(Err(Failure::Malformed));
         };
-        let Ok(tag) = envelope.opening.as_slice().try_into() else { return Ok(Err(Failure::Malformed)) };
+        let Ok(tag) = envelope.opening.try_into() else { return Ok(Err(Failure::Malformed)) };
         let payload = session_command_payload(genesis, cluster, tag, &call);
         if ed25519::verify(&session.key, &payload, &signature).is_err() {
             return Ok(Err(Failure::BadSignature));
@@ -317,9 +302,9 @@ impl Run<'_> {
 
     /// Uses up what the call may be said by once: its nonce, and a session's number. From here on the account has spoken, and a session
     /// is open, whatever becomes of the call.
-    fn use_up(&self, said: Said) -> Result<(AccountId, Call), ExecutionFault> {
+    fn use_up(&self, said: Said, nonces: Nonces) -> Result<(AccountId, Call), ExecutionFault> {
         let Said { account, call, how } = said;
-        if !self.world.source.take_nonce(&account, call.nonce)? {
+        if !self.world.source.take_nonce(nonces, call.nonce)? {
             return Err(ExecutionFault::Nonce);
         }
         match how {
@@ -350,7 +335,9 @@ impl Run<'_> {
                 block_time_ms: self.header.time_ms,
             },
         };
-        Ok(execute(code, &request, self.world.clone())?)
+        let entropy = self.context.keys.entropy.clone().ok_or(ExecutionFault::Keys)?;
+        let random = ItemRandom { entropy, cluster: self.context.cluster, link: *self.link };
+        Ok(execute(code, &request, Arc::new(ItemWorld { world: self.world.clone(), random }))?)
     }
 
     fn settle(&self, execution: Execution) -> Result<Settled, ExecutionFault> {

@@ -24,14 +24,17 @@ use phala_protocol::{
     domain,
     ids::BlockNumber,
     keys::{answer_key_hash, KeyAnswer, KeyPurpose, KeyRequest, SignedKeyRequest},
+    limits::KEY_REQUEST_BLOCKS,
     ClusterId, Epoch, Hash, WorkerId,
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// Blocks after which an unanswered request is made anew, and a seat whose answer was not enough is asked again.
 const RETRY_BLOCKS: BlockNumber = 20;
 /// Blocks for which an answer to a request is taken: it may be on its way while another request has taken the place of its own.
 const ANSWER_BLOCKS: BlockNumber = 2 * RETRY_BLOCKS;
+// No gatekeeper finds a request too old whose answer is still taken, unless it knows of more blocks than are between two requests.
+const _: () = assert!(ANSWER_BLOCKS + RETRY_BLOCKS <= KEY_REQUEST_BLOCKS);
 
 /// An epoch, and the era whose root gives its keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,6 +57,8 @@ pub(crate) struct EpochKeys {
     pub storage: Secret<[u8; 32]>,
     pub envelope: Option<DecapsulationKey>,
     pub commit: Option<Secret<[u8; 32]>>,
+    /// What contracts draw from ([`crate::random`]); shared, not copied, with the items that are executed.
+    pub entropy: Option<Arc<Secret<[u8; 32]>>>,
 }
 
 impl EpochKeys {
@@ -63,12 +68,13 @@ impl EpochKeys {
         let envelope = output(KeyPurpose::Envelope)
             .map(|seed| DecapsulationKey::from_seed(&kdf::derive(&seed, domain::EPOCH_ENVELOPE, &[])));
         let commit = output(KeyPurpose::Commit).map(|seed| kdf::derive(&seed, domain::EPOCH_COMMIT, &[]));
-        Some(Self { storage, envelope, commit })
+        let entropy = output(KeyPurpose::Entropy).map(|seed| Arc::new(kdf::derive(&seed, domain::EPOCH_ENTROPY, &[])));
+        Some(Self { storage, envelope, commit, entropy })
     }
 
     /// Whether commands of the epoch can be executed.
     pub(crate) fn is_full(&self) -> bool {
-        self.envelope.is_some() && self.commit.is_some()
+        self.envelope.is_some() && self.commit.is_some() && self.entropy.is_some()
     }
 }
 
@@ -155,6 +161,7 @@ impl Epochs {
                 epoch: of.epoch,
                 nonce: draw(machine)?,
                 answer_key: answer_key_hash(answers.public_key()),
+                at: now,
             };
             let payload = request.signing_payload();
             let signed = SignedKeyRequest {

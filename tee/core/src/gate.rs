@@ -242,15 +242,15 @@ impl Gate {
         parts.into_iter().flatten().any(|(to, _)| !to.is_empty())
     }
 
-    /// Takes inquiries that are for this gatekeeper and signed by the worker that they name; the others are refused at once.
+    /// Takes inquiries that are for this gatekeeper, signed by the worker that they name, and young; the others are refused at once.
     pub(crate) fn inquire(
         &mut self,
         inquiries: Vec<KeyInquiry>,
-        genesis: &Hash,
+        chain: &Chain,
         gatekeeper: &WorkerId,
         notices: &mut Vec<Notice>,
     ) {
-        self.inquiries.take(inquiries, genesis, gatekeeper, notices);
+        self.inquiries.take(inquiries, chain.genesis(), gatekeeper, chain.head().0, notices);
     }
 
     /// Takes what other gatekeepers and the chain have for this one in the two kinds of ceremonies, until the delivery's proof is looked

@@ -22,23 +22,26 @@ mod epochs;
 #[cfg(test)]
 mod fixture;
 mod gate;
+mod heartbeats;
 mod identity;
 mod listed;
 mod machine;
 mod nonces;
 mod notice;
+mod random;
 mod replies;
 mod roots;
 mod rules;
 mod seen;
 mod serving;
 mod sessions;
+mod snapshot;
 mod tee;
 mod world;
 
 pub use boundary::BoundaryError;
 pub use chain::{Chain, ChainError};
-pub use cluster::{ClusterError, ClusterHealth};
+pub use cluster::{ClusterError, ClusterHealth, Lack};
 pub use command::ExecutionFault;
 pub use gate::{
     AttemptHealth, CustodyHealth, GateHealth, IdentityAttemptHealth, IdentityPart, KeysHealth, SeatHealth,
@@ -48,6 +51,7 @@ pub use identity::Identity;
 pub use machine::{Machine, MachineFault};
 pub use seen::Seen;
 pub use serving::{QueryFault, Serving};
+pub use snapshot::{SnapshotFault, SnapshotRefusal, SnapshotSource};
 pub use tee::{DeliveryError, Notice, Settings, StartError, Tee};
 pub use world::StateFault;
 // Where whoever has many queries answers them, how many of them execute at once, and what a machine says of its address space.

@@ -31,6 +31,14 @@ pub trait Machine: Send + Sync {
     /// Opens, or makes, the store of `cluster`.
     fn open_store(&self, cluster: ClusterId, key: StorageKey) -> Result<ClusterStore, OpenError>;
 
+    /// Makes an empty store of `cluster` beside the one that [`Self::open_store`] opens. One that was made before and not adopted is gone
+    /// with it, and must not be open any more.
+    fn fresh_store(&self, cluster: ClusterId, key: StorageKey) -> Result<ClusterStore, OpenError>;
+
+    /// Puts what [`Self::fresh_store`] made, and nobody has open any more, in the place of the store that [`Self::open_store`] opens. After a
+    /// crash at any moment that is the one or the other, whole; when this returns it is durably the new one.
+    fn adopt_store(&self, cluster: ClusterId) -> Result<(), OpenError>;
+
     /// How its engine for contracts is laid out, from start to end. Contracts do the same in each.
     fn layout(&self) -> Layout {
         Layout::Wide

@@ -3,7 +3,7 @@
 //! Guarantees: nothing secret is in a notice. Chain, host and peers cause them, some as often as they like. Does not log: whoever brings
 //! deliveries does.
 
-use crate::gate::IdentityPart;
+use crate::{cluster::Lack, gate::IdentityPart};
 use phala_gatekeeper::{dkg::CeremonyError, identity, Refusal};
 use phala_protocol::{identities::Scheme, ids::BlockNumber, ClusterId, Epoch, Hash, WorkerId};
 
@@ -43,6 +43,24 @@ pub enum Notice {
         cluster: ClusterId,
         /// The boundary's block.
         block: BlockNumber,
+    },
+    /// A replica has the keys of the open epoch and not the state: it waits for a snapshot.
+    StateLacked {
+        /// The cluster.
+        cluster: ClusterId,
+        /// The open epoch, of which the snapshot has to be.
+        epoch: Epoch,
+        /// Why it cannot go on from what it has.
+        why: Lack,
+    },
+    /// A replica took the state over from a snapshot, and goes on from there.
+    StateTakenOver {
+        /// The cluster.
+        cluster: ClusterId,
+        /// The block of the boundary whose state it is.
+        block: BlockNumber,
+        /// Items covered by it.
+        count: u64,
     },
     /// Governance has closed a worker's cluster for good. Its keys leave memory, and its state once the chain has taken what final results
     /// sent; the sealed file stays on the disk.

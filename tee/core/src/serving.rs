@@ -3,7 +3,7 @@
 //! Guarantees: a query runs on the last state whose result is final, through the engine's read-only entry, as the account that
 //! signed it; its nonce is remembered until it expires ([`crate::seen`]); somebody else's reply, data that a contract denies and a
 //! contract that does not exist get the same answer, in a sealed answer of the same length. Answers are sealed to the asker and signed: one
-//! attested machine's word. Whoever reaches the listener controls the bytes. Does not: block or wait for execution - a [`Serving`] is a
+//! attested machine's word. Two that differ are never under one key and nonce, and no entropy is taken for that. Whoever reaches the listener controls the bytes. Does not: block or wait for execution - a [`Serving`] is a
 //! snapshot; hide how long an answer takes.
 
 use crate::{
@@ -15,11 +15,13 @@ use crate::{
 };
 use codec::{DecodeAll, Encode};
 use phala_crypto::{
-    aead::SivKey,
+    aead::{SivKey, NONCE_BYTES},
     envelope::{pad, unpad},
     hpke::{self, Exporter},
+    kdf,
     signature::sr25519,
     xwing::{DecapsulationKey, CIPHERTEXT_BYTES},
+    Secret,
 };
 use phala_protocol::{
     chain_state::ClusterRecord,
@@ -203,7 +205,9 @@ impl Serving {
             Outcome::Returned(output) => AnswerContent::Output(output),
             Outcome::Reverted(error) if error == [CONTRACT_DENIES] => AnswerContent::Refused(QueryRefusal::NotFound),
             Outcome::Reverted(error) => AnswerContent::Reverted(error),
-            Outcome::Trapped(phala_vm::Trap::ReadOnly) => AnswerContent::Refused(QueryRefusal::NotReadOnly),
+            Outcome::Trapped(phala_vm::Trap::ReadOnly | phala_vm::Trap::NoRandomness) => {
+                AnswerContent::Refused(QueryRefusal::NotReadOnly)
+            }
             Outcome::Trapped(_) => AnswerContent::Refused(QueryRefusal::Trapped),
             Outcome::OutOfGas => AnswerContent::Refused(QueryRefusal::OutOfGas),
         })
@@ -228,9 +232,38 @@ impl Serving {
         let encoded = answer.encode();
         let size = SizeClass::holding(encoded.len()).ok_or(QueryFault::TooLong)?;
         let padded = pad(&encoded, size).map_err(|_| QueryFault::TooLong)?;
-        // A query that is brought again gets a second answer under the same key and nonce: only SIV survives that.
+        // A query that is brought again gets a second answer under the same key, say that it was asked before or has expired. Defence in depth:
+        // so would a worker that forgot the first, which none does, for a process draws its own query key and forgets expired queries only.
+        let nonce = answer_nonce(&exporter.export(domain::QUERY_ANSWER_NONCE_KEY.as_bytes()), padded.expose());
         let key = SivKey::new(&exporter.export::<32>(domain::QUERY_ANSWER_KEY.as_bytes()));
-        let body = key.seal(&[0; 12], &[], padded.expose()).map_err(|_| QueryFault::TooLong)?;
-        Ok(SealedAnswer { body, signature })
+        let body = key.seal(&nonce, &[], padded.expose()).map_err(|_| QueryFault::TooLong)?;
+        Ok(SealedAnswer { nonce, body, signature })
+    }
+}
+
+/// The nonce of an answer: a PRF of what is sealed, under a key of this query alone.
+fn answer_nonce(key: &Secret<[u8; 32]>, padded: &[u8]) -> [u8; NONCE_BYTES] {
+    *kdf::derive::<NONCE_BYTES>(key, domain::QUERY_ANSWER_NONCE, padded).expose()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+    use super::*;
+    use serde_json::Value;
+
+    /// `testing/vectors/crypto/derivations.json`, which a second implementation computed.
+    #[test]
+    fn the_nonce_of_an_answer_follows_its_vector() {
+        let file: Value =
+            serde_json::from_str(include_str!("../../../testing/vectors/crypto/derivations.json")).unwrap();
+        let cases = file["cases"].as_array().unwrap();
+        let named = |label: &str| cases.iter().find(|case| case["label"] == label).unwrap();
+        let bytes = |value: &Value| hex::decode(value.as_str().unwrap()).unwrap();
+        let case = named(domain::QUERY_ANSWER_NONCE.as_str());
+        assert_eq!(case["secret"], named(domain::QUERY_ANSWER_NONCE_KEY.as_str())["output"], "of what a query exports");
+        let key: Secret<[u8; 32]> = Secret::from_slice(&bytes(&case["secret"])).unwrap();
+        assert_eq!(answer_nonce(&key, &bytes(&case["context"]))[..], bytes(&case["output"]));
+        assert_ne!(answer_nonce(&key, &[]), answer_nonce(&key, &[0]));
     }
 }

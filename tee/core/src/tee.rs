@@ -10,10 +10,12 @@ use crate::{
     cluster::{Around, Cluster, ClusterError, ClusterHealth},
     codes::Codes,
     gate::{Gate, GateHealth, Sight, SuspensionRefusal},
+    heartbeats::Heartbeats,
     identity::Identity,
     machine::{draw, Machine, MachineFault},
     roots::Roots,
     serving::Serving,
+    snapshot::{SnapshotRefusal, SnapshotSource},
 };
 use phala_attest::Subject;
 use phala_light_client::{encode_proof, AnchorError, GenesisAnchor};
@@ -25,6 +27,7 @@ use phala_protocol::{
     inbox::{Item, ItemDecodeError},
     keys::KeyAnswer,
     relay::{Delivery, InboxItems, KeyInquiry, Outgoing, TeeStatus},
+    snapshot::{SnapshotHeader, SnapshotPart},
     storage, AccountId, ClusterId, Hash, WorkerId,
 };
 use phala_vm::{EngineError, Layout};
@@ -75,6 +78,7 @@ impl DeliveryError {
     pub fn is_the_relayers(&self) -> bool {
         match self {
             Self::Chain(_) | Self::NoProof | Self::Item(_) => true,
+            Self::Cluster(_, ClusterError::Snapshot(fault)) => fault.is_the_relayers(),
             Self::Cluster(_, error) => matches!(
                 error,
                 ClusterError::Chain(_)
@@ -105,6 +109,7 @@ struct Brought {
     id: ClusterId,
     answers: Vec<(Hash, KeyAnswer)>,
     codes: Vec<Vec<u8>>,
+    snapshot: Vec<SnapshotPart>,
 }
 
 impl Brought {
@@ -119,7 +124,7 @@ impl Brought {
         for code in self.codes {
             cluster.deliver_code(code);
         }
-        Ok(())
+        cluster.take_over(self.snapshot, records, around).map_err(failed)
     }
 }
 
@@ -146,6 +151,7 @@ pub struct Tee {
     registered: Shown<WorkerRecord>,
     now: u64,
     attested: Option<(Registration, Vec<u8>)>,
+    heartbeats: Heartbeats,
 }
 
 impl Tee {
@@ -160,8 +166,8 @@ impl Tee {
             }
             Role::Gatekeeper => Part::Gatekeeper(Box::new(Gate::open(&chain, &*machine, settings.lone_root)?)),
         };
-        let (roots, registered) = (Roots::unknown(), Shown::Nothing);
-        Ok(Self { settings, machine, identity, chain, part, roots, registered, now: 0, attested: None })
+        let (roots, registered, heartbeats) = (Roots::unknown(), Shown::Nothing, Heartbeats::default());
+        Ok(Self { settings, machine, identity, chain, part, roots, registered, now: 0, attested: None, heartbeats })
     }
 
     /// The TEE's identity.
@@ -244,6 +250,32 @@ impl Tee {
         }
     }
 
+    /// Begins a snapshot of the newest final state, for a replica that has not got it: its parts are asked for one after the other.
+    pub fn begin_snapshot(&mut self) -> Result<SnapshotHeader, SnapshotRefusal> {
+        let notices = &mut Vec::new();
+        let Part::Worker(cluster) = &mut self.part else { return Err(SnapshotRefusal::NotAWorker) };
+        cluster.begin_snapshot(&Around {
+            chain: &self.chain,
+            identity: &self.identity,
+            machine: &*self.machine,
+            roots: &self.roots,
+            notices,
+        })
+    }
+
+    /// The snapshot that is handed out: its parts can be made beside a delivery.
+    pub fn snapshot(&self) -> Option<Arc<SnapshotSource>> {
+        match &self.part {
+            Part::Worker(cluster) => cluster.snapshot(),
+            Part::Gatekeeper(_) => None,
+        }
+    }
+
+    /// Part `index` of the snapshot `id`, from 0: the next, or the one before once more.
+    pub fn snapshot_part(&self, id: &Hash, index: u32) -> Result<SnapshotPart, SnapshotRefusal> {
+        self.snapshot().ok_or(SnapshotRefusal::Unknown)?.part(id, index)
+    }
+
     /// Takes a delivery. Also returns what happened, whether or not all of it was taken.
     pub fn deliver(&mut self, delivery: Delivery) -> (Vec<Notice>, Result<(), DeliveryError>) {
         self.deliver_watched(delivery, &mut |_| {})
@@ -280,12 +312,13 @@ impl Tee {
             identity_attachments,
             messages,
             letters,
+            snapshot,
         } = delivery;
         if !finality.is_empty() {
             self.chain.advance(&finality, &draw(&*self.machine)?)?;
         }
         if let Part::Gatekeeper(gate) = &mut self.part {
-            gate.inquire(inquiries, self.chain.genesis(), &self.identity.id(), notices);
+            gate.inquire(inquiries, &self.chain, &self.identity.id(), notices);
             gate.receive(introductions, parcels, attachments, identity_attachments);
             gate.receive_messages(messages, letters, self.chain.genesis());
         }
@@ -308,10 +341,16 @@ impl Tee {
                 self.registered = shown;
             }
         }
-        let worked = self.work(&records, items, Brought { id: self.settings.cluster, answers, codes }, notices, watch);
+        // Before the work, which may take long, or fail: a sign of life says that the worker follows the chain.
+        let answered = match &self.part {
+            Part::Worker(_) => self.heartbeats.observe(&records, &self.chain, &self.identity),
+            Part::Gatekeeper(_) => Ok(()),
+        };
+        let brought = Brought { id: self.settings.cluster, answers, codes, snapshot };
+        let worked = self.work(&records, items, brought, notices, watch);
         // Whatever became of the work: a machine whose cluster is stuck must not lose its registration as well.
         let attested = self.attest();
-        worked.and(attested)
+        worked.and(attested).and(answered.map_err(DeliveryError::from))
     }
 
     /// Does what its role is, beside the chain's `records`.
@@ -346,7 +385,7 @@ impl Tee {
         if matches!(self.part, Part::Worker(_)) {
             let id = self.settings.cluster;
             for inbox in items.into_iter().filter(|inbox| inbox.cluster == id) {
-                let decoded: Result<Vec<_>, _> = inbox.items.iter().map(|bytes| Item::decode_bounded(bytes)).collect();
+                let decoded: Result<Vec<_>, _> = inbox.items.into_iter().map(Item::decode_owned).collect();
                 self.execute(&decoded?, records, notices, watch)?;
             }
         }
@@ -435,16 +474,21 @@ impl Tee {
             outgoing.push(Outgoing::Register { registration: *registration, evidence: evidence.clone() });
         }
         let (mut inboxes, mut wanted_codes) = (Vec::new(), Vec::new());
-        let (mut attempt, mut identity_attempt, mut signing) = (None, None, None);
+        let (mut attempt, mut identity_attempt, mut signing, mut snapshot) = (None, None, None, None);
         match &self.part {
             Part::Worker(cluster) => {
                 let mut notices = Vec::new();
                 let around = self.around_shared(&mut notices);
                 wanted_keys.extend(cluster.wanted_keys());
+                wanted_keys.extend(Heartbeats::wanted_keys(&self.identity.id()));
                 inboxes.push(cluster.cursor());
                 wanted_codes.extend_from_slice(cluster.wanted_codes());
+                snapshot = cluster.snapshot_stand();
                 outgoing.extend(cluster.outgoing(&around));
                 outgoing.extend(self.inquiries(cluster));
+                if self.registration().is_some_and(|record| record.role == Role::Worker) {
+                    outgoing.extend(self.heartbeats.outgoing());
+                }
             }
             Part::Gatekeeper(gate) => {
                 wanted_keys.extend(gate.wanted_keys());
@@ -468,6 +512,7 @@ impl Tee {
             attempt,
             identity_attempt,
             signing,
+            snapshot,
             outgoing,
         }
     }

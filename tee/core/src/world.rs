@@ -6,7 +6,7 @@
 use crate::{codes::Codes, nonces::NonceWindow};
 use codec::{Decode, DecodeAll, Encode};
 use phala_protocol::{AccountId, CodeHash, ContractId};
-use phala_state::{Batch, LimitError, ReadError, View};
+use phala_state::{Batch, Checkpoint, LimitError, ReadError, View};
 use phala_vm::{CompiledContract, Fault, World, Writes};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -68,23 +68,26 @@ impl Underway {
         Ok(())
     }
 
-    /// Whether a nonce can still be taken.
-    pub(crate) fn nonce_is_free(&self, account: &AccountId, nonce: u64) -> Result<bool, StateFault> {
-        Ok(self.nonces(account)?.is_free(nonce))
+    /// An account's nonces.
+    pub(crate) fn nonces(&self, account: &AccountId) -> Result<Nonces, StateFault> {
+        let key: [u8; 38] = key_of(b"nonce/", &account.0);
+        let read_at = self.batch().checkpoint();
+        Ok(Nonces { window: self.nonce_window(&key)?, key, read_at })
     }
 
-    /// Marks a nonce used; false if it was.
-    pub(crate) fn take_nonce(&self, account: &AccountId, nonce: u64) -> Result<bool, StateFault> {
-        let mut window = self.nonces(account)?;
-        if !window.take(nonce) {
+    /// Marks a nonce used. False if it was, and if anything was written since the account's were read, for they may be others by now.
+    pub(crate) fn take_nonce(&self, nonces: Nonces, nonce: u64) -> Result<bool, StateFault> {
+        let Nonces { mut window, key, read_at } = nonces;
+        let mut batch = self.batch();
+        if batch.checkpoint() != read_at || !window.take(nonce) {
             return Ok(false);
         }
-        self.batch().set(&SYSTEM, &nonces_key(account), window.encode())?;
+        batch.set(&SYSTEM, &key, window.encode())?;
         Ok(true)
     }
 
-    fn nonces(&self, account: &AccountId) -> Result<NonceWindow, StateFault> {
-        match self.batch().get(&SYSTEM, &nonces_key(account))? {
+    fn nonce_window(&self, key: &[u8]) -> Result<NonceWindow, StateFault> {
+        match self.batch().get(&SYSTEM, key)? {
             Some(bytes) => NonceWindow::decode_all(&mut bytes.as_slice()).map_err(|_| StateFault::Entry),
             None => Ok(NonceWindow::default()),
         }
@@ -108,6 +111,20 @@ impl Underway {
     /// Lists a contract.
     pub(crate) fn list(&self, contract: &ContractId, deployed: &Deployed) -> Result<(), LimitError> {
         self.batch().set(&SYSTEM, &deployed_key(contract), deployed.encode())
+    }
+}
+
+/// An account's nonces as they were read, their key, and what had been written by then.
+pub(crate) struct Nonces {
+    window: NonceWindow,
+    key: [u8; 38],
+    read_at: Checkpoint,
+}
+
+impl Nonces {
+    /// Whether a nonce can still be taken.
+    pub(crate) fn is_free(&self, nonce: u64) -> bool {
+        self.window.is_free(nonce)
     }
 }
 
@@ -169,15 +186,57 @@ impl<S: Source> World for ClusterWorld<S> {
         self.source.value(contract, key).map_err(|error| Fault::World(Box::new(error)))
     }
 
+    /// None: only an item has random bytes ([`crate::random`]), and the engine asks for a query's never.
+    fn random(&self, _: &ContractId, _: u64, _: &mut [u8]) -> Result<(), Fault> {
+        Err(Fault::World("random bytes were asked for outside of an item".into()))
+    }
+
     fn code(&self, contract: &ContractId) -> Result<Option<Arc<CompiledContract>>, Fault> {
         self.compiled(contract).map_err(|error| Fault::World(Box::new(error)))
     }
 }
 
-fn nonces_key(account: &AccountId) -> Vec<u8> {
-    [b"nonce/".as_slice(), &account.0].concat()
+fn deployed_key(contract: &ContractId) -> [u8; 41] {
+    key_of(b"contract/", &contract.0)
 }
 
-fn deployed_key(contract: &ContractId) -> Vec<u8> {
-    [b"contract/".as_slice(), &contract.0].concat()
+/// A prefix and an id; commands ask for several of them.
+fn key_of<const P: usize, const N: usize>(prefix: &[u8; P], id: &[u8; 32]) -> [u8; N] {
+    const { assert!(P + 32 == N) };
+    let mut key = [0; N];
+    let (before, behind) = key.split_at_mut(P);
+    before.copy_from_slice(prefix);
+    behind.copy_from_slice(id);
+    key
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use crate::fixture::insecure_store;
+
+    const ALICE: AccountId = AccountId([1; 32]);
+
+    #[test]
+    fn nonces_that_were_read_before_a_write_take_nothing() {
+        let (store, _folder) = insecure_store();
+        let world = Underway::new(store.begin());
+        let (read, again) = (world.nonces(&ALICE).unwrap(), world.nonces(&ALICE).unwrap());
+        assert!(read.is_free(5) && again.is_free(5));
+        assert!(world.take_nonce(read, 5).unwrap(), "reading in between is no write");
+        // As they were read, 5 and 6 are free: only that something was written says that they are old.
+        assert!(again.is_free(5) && again.is_free(6));
+        assert!(!world.take_nonce(again, 5).unwrap());
+        let now = world.nonces(&ALICE).unwrap();
+        assert!(!now.is_free(5), "it was taken once");
+
+        // Whatever it was that was written, to be removed or under another contract's id.
+        world.batch().remove(&ContractId([2; 32]), b"key").unwrap();
+        assert!(!world.take_nonce(now, 6).unwrap());
+        let now = world.nonces(&ALICE).unwrap();
+        assert!(now.is_free(6), "and left nothing");
+        assert!(world.take_nonce(now, 6).unwrap());
+        assert!(!world.nonces(&ALICE).unwrap().is_free(6));
+    }
 }

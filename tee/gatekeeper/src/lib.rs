@@ -31,7 +31,7 @@ pub use beacon::BeaconSeat;
 pub use grant::{open_grant, GrantError, Grants, OpenedGrant};
 pub use peer::{verify_introduction, VerifiedPeer};
 pub use phala_protocol::limits::MEASUREMENT_DELAY_BLOCKS;
-pub use policy::{verify_request, Facts, Refusal, SignedInquiry};
+pub use policy::{check_age, verify_request, Facts, Refusal, SignedInquiry};
 pub use receiving::ReceivingKey;
 pub use seat::{Seat, SeatError};
 pub use sightings::{Sightings, MOST_GAP_BLOCKS, MOST_SIGHTINGS};

@@ -20,7 +20,7 @@ use phala_protocol::{
     attestation::{Listing, Registration, Role},
     chain_state::{AllowedMeasurement, ClusterRecord, RootRecord, WorkerRecord},
     ids::BlockNumber,
-    keys::{answer_key_hash, KeyPurpose},
+    keys::{answer_key_hash, KeyPurpose, KeyRequest},
     limits::MEASUREMENT_DELAY_BLOCKS,
     relay::KeyInquiry,
     Hash, WorkerId,
@@ -124,6 +124,17 @@ pub enum Refusal {
     /// The chain has not recorded this gatekeeper's root.
     #[error("gatekeeper's root is not recorded on chain")]
     RootNotRecorded,
+    /// The request is of a block too long before this gatekeeper's head: the worker's own head is behind, or somebody brings what was recorded.
+    #[error(
+        "request was made at block {at}, too long before this gatekeeper's head {head}; the worker asks anew by itself when its own head \
+         moves: see what its relayer brings it, unless somebody brought an old request"
+    )]
+    Stale {
+        /// The worker's finalised head, when it asked.
+        at: BlockNumber,
+        /// The gatekeeper's.
+        head: BlockNumber,
+    },
     /// The worker was given the keys of this epoch as often as anybody is: it restarts all the time, or has a defect.
     #[error("worker asks too often for the keys of one epoch; find out why it restarts. It may ask again from block {from} on")]
     TooOften {
@@ -155,6 +166,7 @@ impl Refusal {
             Self::EpochNotOpen => "epoch_not_open",
             Self::WrongEra => "wrong_era",
             Self::RootNotRecorded => "root_not_recorded",
+            Self::Stale { .. } => "stale",
             Self::TooOften { .. } => "too_often",
         }
     }
@@ -178,6 +190,17 @@ impl SignedInquiry {
     pub fn payload(&self) -> Hash {
         self.payload
     }
+}
+
+/// Whether a request is young enough for a gatekeeper at block `head`.
+///
+/// # Errors
+/// [`Refusal::Stale`].
+pub fn check_age(request: &KeyRequest, head: BlockNumber) -> Result<(), Refusal> {
+    if request.is_stale(head) {
+        return Err(Refusal::Stale { at: request.at, head });
+    }
+    Ok(())
 }
 
 /// What can be said for a request without the chain's records: that it is for this gatekeeper, and of the worker that it names.
@@ -212,6 +235,7 @@ pub(crate) fn verify_inquiry(
     if request.genesis != facts.genesis || request.gatekeeper != facts.gatekeeper {
         return Err(Refusal::WrongAddressee);
     }
+    check_age(request, facts.head.0)?;
     let worker = facts.worker.as_ref().filter(|record| record.role == Role::Worker).ok_or(Refusal::NotRegistered)?;
     if worker.valid_until <= facts.now {
         return Err(Refusal::Lapsed);

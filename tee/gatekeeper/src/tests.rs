@@ -4,6 +4,7 @@
 //! development one. The delay that other networks put before a new measurement is tested on its own function.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
+mod age;
 mod kept;
 mod several;
 mod sgx;
@@ -28,6 +29,7 @@ use phala_insecure_tee::{InsecureMachine, InsecureVendor, Processor, QuoteFields
 use phala_protocol::{
     attestation::{encryption_key_hash, Assurance, Listing, Registration, Role, Version},
     chain_state::{AllowedMeasurement, ClusterRecord, RootRecord, WorkerRecord},
+    ids::BlockNumber,
     keys::{answer_key_hash, KeyAnswer, KeyGrant, KeyPurpose, KeyRequest, SignedKeyRequest},
     relay::KeyInquiry,
     AccountId, ClusterId, Epoch, Hash, WorkerId,
@@ -100,7 +102,13 @@ impl Worker {
             epoch,
             nonce: [5; 32],
             answer_key: answer_key_hash(self.answers.public_key()),
+            at: 98,
         }
+    }
+
+    /// A request for the next epoch, made at a later head.
+    fn later(&self, epoch: Epoch, at: BlockNumber) -> KeyRequest {
+        KeyRequest { at, ..self.request(epoch) }
     }
 
     fn sign(&self, request: KeyRequest) -> SignedKeyRequest {
@@ -229,7 +237,7 @@ fn keys_repeat_exactly_and_differ_by_cluster_epoch_and_root() {
     assert_eq!(base, all(keys(&seat, again, |_| {})), "another request, the same keys");
 
     let elsewhere = KeyRequest { cluster: ClusterId(4), ..worker.request(5) };
-    let later = keys(&seat, worker.request(6), |facts| facts.head.0 = 1_080);
+    let later = keys(&seat, worker.later(6, 1_080), |facts| facts.head.0 = 1_080);
     let other_root = Seat::lone(token(GENESIS), 0, &Secret::new([10; 32])).unwrap();
     let other_era = Seat::lone(token(GENESIS), 1, &Secret::new([9; 32])).unwrap();
     let others = [
@@ -349,6 +357,9 @@ fn each_check_refuses_on_its_own() {
         ("in the name of another worker", Refusal::BadSignature, |c| {
             c.request(|r| r.worker = WorkerId(IdentityKey::from_seed(&Secret::new([77; 32])).public()));
         }),
+        ("another block than was signed", Refusal::BadSignature, |c| c.inquiry.request.request.at += 1),
+        ("request of long ago", Refusal::Stale { at: 39, head: 100 }, |c| c.request(|r| r.at = 39)),
+        ("request that was recorded", Refusal::Stale { at: 98, head: 159 }, |c| c.facts.head.0 = 159),
         ("not registered", Refusal::NotRegistered, |c| c.facts.worker = None),
         ("registered as a gatekeeper", Refusal::NotRegistered, |c| c.record().role = Role::Gatekeeper),
         ("lapsed", Refusal::Lapsed, |c| c.record().valid_until = NOW),
@@ -433,13 +444,13 @@ fn each_check_refuses_on_its_own() {
         ("epoch before the first", Refusal::EpochNotOpen, |c| c.request(|r| r.epoch = 0)),
         ("epoch after the next", Refusal::EpochNotOpen, |c| c.request(|r| r.epoch = 7)),
         ("next epoch before its lead", Refusal::EpochNotOpen, |c| {
-            c.request(|r| r.epoch = 6);
+            c.request(|r| (r.epoch, r.at) = (6, 1_049));
             c.facts.head.0 = 1_049;
         }),
         ("request of another era", Refusal::WrongEra, |c| c.request(|r| r.era = 1)),
         ("open epoch of another era", Refusal::WrongEra, |c| c.cluster().era = 1),
         ("next epoch of the era that comes", Refusal::WrongEra, |c| {
-            c.request(|r| r.epoch = 6);
+            c.request(|r| (r.epoch, r.at) = (6, 1_050));
             c.facts.head.0 = 1_050;
             c.facts.coming_era = Some(1);
         }),
@@ -478,7 +489,7 @@ fn the_epoch_before_gives_its_storage_key_alone_unless_it_closes() {
     assert_eq!(given(keys(&seat, worker.request(4), |_| {})), [false, true, false, false]);
     let closing = keys(&seat, worker.request(4), |facts| facts.cluster.as_mut().unwrap().final_count = 3);
     assert_eq!(given(closing), [true; 4]);
-    let next = keys(&seat, worker.request(6), |facts| facts.head.0 = 1_050);
+    let next = keys(&seat, worker.later(6, 1_050), |facts| facts.head.0 = 1_050);
     assert_eq!(given(next), [true; 4], "within the lead");
 }
 

@@ -173,8 +173,15 @@ impl Keep for Readmission {
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
-    use crate::{entropy::KernelEntropy, seal::KeyFileSeal};
-    use std::path::Path;
+    use crate::{
+        entropy::{Entropy, EntropyError, KernelEntropy},
+        seal::KeyFileSeal,
+    };
+    use std::{
+        collections::BTreeSet,
+        path::Path,
+        sync::{Arc, Mutex},
+    };
 
     /// A machine whose TEE serves `key`, with its disk at `disk`.
     fn machine(tee: &Path, key: &[u8], disk: &Path) -> SealedFiles<KeyFileSeal<KernelEntropy>> {
@@ -199,6 +206,72 @@ mod tests {
         // Another program, or the same on another processor: the TEE serves it another key.
         let other = machine(tee.path(), &[8; 16], disk.path());
         assert!(matches!(other.kept("identity"), Err(KeepError::Open { source: SealError::Open, .. })));
+    }
+
+    /// Gives what the kernel gives, and remembers it.
+    #[derive(Clone, Default)]
+    struct Noted(Arc<Mutex<Vec<Vec<u8>>>>);
+
+    impl Entropy for Noted {
+        fn fill(&self, bytes: &mut [u8]) -> Result<(), EntropyError> {
+            KernelEntropy.fill(bytes)?;
+            self.0.lock().unwrap().push(bytes.to_vec());
+            Ok(())
+        }
+    }
+
+    /// Gives the same all the time.
+    struct Stuck;
+
+    impl Entropy for Stuck {
+        fn fill(&self, bytes: &mut [u8]) -> Result<(), EntropyError> {
+            bytes.fill(7);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn each_sealing_has_a_nonce_that_was_drawn_for_it_over_restarts_threads_and_old_disks() {
+        let (tee, disk) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let key = tee.path().join("_sgx_mrenclave");
+        fs::write(&key, [7; 16]).unwrap();
+        let drawn = Noted::default();
+        // A process of the machine: key and disk are those of the one before.
+        let process = || SealedFiles::new(KeyFileSeal::new(&key, drawn.clone()).unwrap(), disk.path());
+        let file = |name: &str| disk.path().join(format!("{name}.sealed"));
+        // Behind the version.
+        let nonce = |name: &str| fs::read(file(name)).unwrap()[1..13].to_vec();
+        process().keep("identity", b"secret").unwrap();
+        let (old, mut nonces) = (fs::read(file("identity")).unwrap(), vec![nonce("identity")]);
+        for _ in 0..12 {
+            let keep = process();
+            for name in ["identity", "seat"] {
+                keep.keep(name, b"secret").unwrap();
+                nonces.push(nonce(name));
+            }
+            keep.forget("seat").unwrap();
+            // Its host puts the oldest file back.
+            fs::write(file("identity"), &old).unwrap();
+            assert_eq!(keep.kept("identity").unwrap().unwrap().as_slice(), b"secret");
+        }
+        let (keep, names) = (process(), ["a", "b", "c", "d"]);
+        std::thread::scope(|scope| {
+            for name in names {
+                let keep = &keep;
+                scope.spawn(move || keep.keep(name, b"secret").unwrap());
+            }
+        });
+        nonces.extend(names.map(nonce));
+        let distinct: BTreeSet<Vec<u8>> = nonces.iter().cloned().collect();
+        assert_eq!((nonces.len(), distinct.len()), (1 + 2 * 12 + 4, nonces.len()), "each seals once");
+        let drawn: BTreeSet<Vec<u8>> = drawn.0.lock().unwrap().drain(..).collect();
+        assert_eq!(drawn, distinct, "and is what was drawn for it, all of it");
+        // A source that repeats itself would be seen, and tells no more than that two files are equal.
+        let stuck = SealedFiles::new(KeyFileSeal::new(&key, Stuck).unwrap(), disk.path());
+        for name in ["a", "b"] {
+            stuck.keep(name, name.as_bytes()).unwrap();
+        }
+        assert_eq!(nonce("a"), nonce("b"));
     }
 
     #[test]

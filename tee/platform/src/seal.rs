@@ -15,7 +15,7 @@ use aes_gcm_siv::{
 };
 use hkdf::Hkdf;
 use sha2::Sha256;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 use crate::entropy::{Entropy, EntropyError};
 
@@ -103,8 +103,10 @@ impl<E: Entropy> KeyFileSeal<E> {
             return Err(SealError::KeyIsZero(self.path.clone()));
         }
         let mut key = Zeroizing::new([0u8; 32]);
+        let (mut pseudorandom, hkdf) = Hkdf::<Sha256>::extract(None, &material);
+        Zeroize::zeroize(&mut pseudorandom[..]);
         // 32 bytes are always within what HKDF can give.
-        Hkdf::<Sha256>::new(None, &material).expand(KEY_LABEL, key.as_mut_slice()).map_err(|_| SealError::Open)?;
+        hkdf.expand(KEY_LABEL, key.as_mut_slice()).map_err(|_| SealError::Open)?;
         Aes256GcmSiv::new_from_slice(key.as_slice()).map_err(|_| SealError::Open)
     }
 }

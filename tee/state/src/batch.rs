@@ -2,7 +2,8 @@
 //!
 //! Guarantees: reads see the batch's own writes over the version it began on; [`Batch::rollback_to`] undoes exactly what
 //! was written since its checkpoint, so that a failed command leaves nothing; the tree is updated once per boundary, not
-//! once per write. Contracts choose keys and values; the VM bounds how many.
+//! once per write, with the writes in the order of their paths. Contracts choose keys and values; the VM bounds how many.
+#![expect(clippy::disallowed_types, reason = "a place is found by its path, and what walks the map puts it in order")]
 
 use crate::{
     error::{LimitError, ReadError},
@@ -12,8 +13,8 @@ use crate::{
 };
 use phala_protocol::{ContractId, Hash};
 use std::{
-    cell::RefCell,
-    collections::{BTreeMap, VecDeque},
+    cell::{Cell, RefCell},
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::Arc,
 };
 
@@ -23,22 +24,33 @@ const MAX_READ_BYTES: usize = 1_024;
 /// Keys whose paths a batch remembers: twice as many as a transfer reads and writes.
 const MAX_RECENT: usize = 8;
 
-/// A point that a batch can return to. Taking one is free, and they nest.
+/// A point that a batch can return to. Taking one is free, and they nest. Two of a batch are equal if as many writes stood at both: while nothing
+/// is rolled back, if nothing was written in between.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Checkpoint(usize);
 
 /// Writes over a version; becomes the next version by [`ClusterStore::commit`](crate::ClusterStore::commit).
 pub struct Batch {
     base: View,
-    pending: Writes,
-    /// What was read of the base, so that what every command of a boundary reads is opened once.
-    read: RefCell<BTreeMap<Path, Option<Vec<u8>>>>,
+    /// Contracts choose what paths are hashes of: the map's hasher is keyed, as that of the cache of pages.
+    slots: RefCell<HashMap<Path, Slot>>,
+    /// How many entries of the base are remembered.
+    read: Cell<usize>,
     /// Where the keys of late lie: whoever reads one writes it next.
     recent: RefCell<VecDeque<Located>>,
     /// What each write replaced, in order: rolling back walks it backwards.
     journal: Vec<(Path, Option<Pending>)>,
-    /// The tree after the writes so far, if they have been applied to it.
-    update: Option<Update>,
+    /// The writes so far, and the tree after them, if they have been applied to it.
+    applied: Option<(Writes, Update)>,
+}
+
+/// What a batch knows of a path.
+#[derive(Default)]
+struct Slot {
+    /// What was written last, if anything was.
+    pending: Option<Pending>,
+    /// What was read of the base, so that what every command of a boundary reads is opened once.
+    read: Option<Option<Vec<u8>>>,
 }
 
 /// A key and its place.
@@ -55,8 +67,8 @@ pub(crate) type Writes = BTreeMap<Path, Pending>;
 
 impl Batch {
     pub(crate) fn new(base: View) -> Self {
-        let (read, recent) = (RefCell::default(), RefCell::default());
-        Self { base, pending: BTreeMap::new(), read, recent, journal: Vec::new(), update: None }
+        let (slots, recent) = (RefCell::default(), RefCell::default());
+        Self { base, slots, read: Cell::new(0), recent, journal: Vec::new(), applied: None }
     }
 
     /// The path of a contract's key.
@@ -81,16 +93,19 @@ impl Batch {
     /// The value of a contract's key, with this batch's writes.
     pub fn get(&self, contract: &ContractId, key: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
         let path = self.path(contract, key);
-        if let Some(pending) = self.pending.get(&path) {
-            return Ok(pending.as_ref().map(|row| row.value.clone()));
-        }
-        if let Some(value) = self.read.borrow().get(&path) {
-            return Ok(value.clone());
+        if let Some(Slot { pending, read }) = self.slots.borrow().get(&path) {
+            if let Some(pending) = pending {
+                return Ok(pending.as_ref().map(|row| row.value.clone()));
+            }
+            if let Some(value) = read {
+                return Ok(value.clone());
+            }
         }
         let value = self.base.read(Namespace::State, &path)?;
-        let mut read = self.read.borrow_mut();
-        if read.len() < MAX_READ && value.as_ref().is_none_or(|value| value.len() <= MAX_READ_BYTES) {
-            read.insert(path, value.clone());
+        let read = self.read.get();
+        if read < MAX_READ && value.as_ref().is_none_or(|value| value.len() <= MAX_READ_BYTES) {
+            self.slots.borrow_mut().entry(path).or_default().read = Some(value.clone());
+            self.read.set(read.saturating_add(1));
         }
         Ok(value)
     }
@@ -118,22 +133,26 @@ impl Batch {
     pub fn rollback_to(&mut self, checkpoint: Checkpoint) {
         while self.journal.len() > checkpoint.0 {
             let Some((path, before)) = self.journal.pop() else { break };
-            match before {
-                Some(pending) => self.pending.insert(path, pending),
-                None => self.pending.remove(&path),
-            };
-            self.update = None;
+            let slots = self.slots.get_mut();
+            let is_empty = slots.get_mut(&path).is_some_and(|slot| {
+                slot.pending = before;
+                slot.pending.is_none() && slot.read.is_none()
+            });
+            if is_empty {
+                slots.remove(&path);
+            }
+            self.applied = None;
         }
     }
 
     /// The root that committing now would give. Applies all writes to the tree; ask once per boundary.
     pub fn root(&mut self) -> Result<Hash, ReadError> {
-        let update = match self.update.take() {
-            Some(update) => update,
+        let applied = match self.applied.take() {
+            Some(applied) => applied,
             None => self.apply()?,
         };
-        let root = update.root_hash();
-        self.update = Some(update);
+        let root = applied.1.root_hash();
+        self.applied = Some(applied);
         Ok(root)
     }
 
@@ -144,11 +163,11 @@ impl Batch {
 
     /// The writes, and what they do to the tree.
     pub(crate) fn finish(mut self) -> Result<(View, Writes, Update), ReadError> {
-        let update = match self.update.take() {
-            Some(update) => update,
+        let (writes, update) = match self.applied.take() {
+            Some(applied) => applied,
             None => self.apply()?,
         };
-        Ok((self.base, self.pending, update))
+        Ok((self.base, writes, update))
     }
 
     fn write(&mut self, contract: &ContractId, key: &[u8], value: Option<Vec<u8>>) -> Result<(), LimitError> {
@@ -157,15 +176,19 @@ impl Batch {
         }
         let path = self.path(contract, key);
         let pending = value.map(|value| Arc::new(EntryRow { contract: contract.0, key: key.to_vec(), value }));
-        let before = self.pending.insert(path, pending);
+        let before = self.slots.get_mut().entry(path).or_default().pending.replace(pending);
         self.journal.push((path, before));
-        self.update = None;
+        self.applied = None;
         Ok(())
     }
 
-    fn apply(&self) -> Result<Update, ReadError> {
+    fn apply(&self) -> Result<(Writes, Update), ReadError> {
+        let slots = self.slots.borrow();
+        let pending = slots.iter().filter_map(|(path, slot)| Some((*path, slot.pending.clone()?)));
+        let writes: Writes = pending.collect();
         let (root, pages) = self.base.tree(Namespace::State);
-        RadixTree.update(&pages, root, &changes(&self.pending), next_stamp(&self.base))
+        let update = RadixTree.update(&pages, root, &changes(&writes), next_stamp(&self.base))?;
+        Ok((writes, update))
     }
 }
 

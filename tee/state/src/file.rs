@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 const ROWS: TableDefinition<'static, &'static [u8; 20], &'static [u8]> = TableDefinition::new("rows");
 const HEAD: TableDefinition<'static, (), &'static [u8]> = TableDefinition::new("head");
 /// The version of everything this crate writes, and of what its caller keeps in it: a file has one version.
-const FORMAT: u8 = 5;
+const FORMAT: u8 = 6;
 
 /// Rows to write (`Some`) or remove, in the order of the file.
 pub(crate) type Rows = BTreeMap<Locator, Option<Vec<u8>>>;

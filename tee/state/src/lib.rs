@@ -17,7 +17,7 @@
 //! # Does not do
 //! - Detect that the host put back *the whole file* of an earlier time, or an empty one: the head is then an honest old
 //!   head. The caller compares [`View::meta`] and [`View::root`] with the chain's last Result before it serves.
-//! - Hide access patterns, publish deltas or snapshots, decide what a key means, or limit how much a contract stores.
+//! - Hide access patterns, publish deltas, seal snapshots (it lists what one is made of), decide what a key means, or limit how much a contract stores.
 //!
 //! # Cost
 //! A read is log16(n / 32) pages, mostly cached, and one row more if the entry is large. A commit writes a list of its changes; every so

@@ -143,6 +143,34 @@ impl View {
             .collect()
     }
 
+    /// As [`Self::entries`], and no more of them once `bytes` of keys and values are here: at most one entry over that is in memory.
+    pub fn entries_within(&self, after: Option<&Hash>, limit: usize, bytes: usize) -> Result<Vec<Entry>, ReadError> {
+        let listed = self.listed(Namespace::State, after, limit, bytes)?.into_iter();
+        let entry = |(path, row): (Path, Arc<EntryRow>)| {
+            let contract = ContractId(row.contract);
+            let (key, value) = taken_out(row);
+            Entry { path, contract, key, value }
+        };
+        Ok(listed.map(entry).collect())
+    }
+
+    /// Number of records.
+    pub fn records_len(&self) -> u64 {
+        self.0.trees.records.as_ref().map_or(0, |root| root.node.count)
+    }
+
+    /// Up to `limit` records in the order of their paths, each with its path, beginning after the path `after`; and no more of them once
+    /// `bytes` of keys and values are here, as with [`Self::entries_within`].
+    pub fn records_within(
+        &self,
+        after: Option<&Hash>,
+        limit: usize,
+        bytes: usize,
+    ) -> Result<Vec<(Hash, Record)>, ReadError> {
+        let listed = self.listed(Namespace::Records, after, limit, bytes)?.into_iter();
+        Ok(listed.map(|(path, row)| (path, taken_out(row))).collect())
+    }
+
     /// Every record of this machine, key and value, in an order that means nothing. Holds them all in memory.
     pub fn records(&self) -> Result<Vec<Record>, ReadError> {
         let leaves = self.leaves_after(Namespace::Records, None, usize::MAX)?;
@@ -168,6 +196,25 @@ impl View {
             Namespace::Records => self.0.trees.records.as_ref(),
         };
         (root, Pages { view: self, namespace })
+    }
+
+    fn listed(
+        &self,
+        namespace: Namespace,
+        after: Option<&Path>,
+        limit: usize,
+        bytes: usize,
+    ) -> Result<Vec<(Path, Arc<EntryRow>)>, ReadError> {
+        let (mut listed, mut held) = (Vec::new(), 0usize);
+        for leaf in self.leaves_after(namespace, after, limit)? {
+            if !listed.is_empty() && held >= bytes {
+                break;
+            }
+            let row = self.entry(namespace, &leaf)?;
+            held = held.saturating_add(row.key.len()).saturating_add(row.value.len());
+            listed.push((leaf.path, row));
+        }
+        Ok(listed)
     }
 
     fn leaves_after(&self, namespace: Namespace, after: Option<&Path>, limit: usize) -> Result<Vec<Leaf>, ReadError> {
@@ -214,6 +261,11 @@ impl View {
     fn row(&self, locator: &Locator) -> Result<Option<Vec<u8>>, StorageFault> {
         guarded(|| Ok(self.0.rows.get(locator)?.map(|row| row.value().to_vec())))
     }
+}
+
+/// Key and value of a row, copied only where somebody else has it too.
+fn taken_out(row: Arc<EntryRow>) -> Record {
+    Arc::try_unwrap(row).map_or_else(|row| (row.key.clone(), row.value.clone()), |row| (row.key, row.value))
 }
 
 /// The pages of one map of a view.

@@ -9,7 +9,12 @@
     reason = "a tool for developers, which measures time"
 )]
 
-use phala_protocol::ids::{AccountId, ClusterId, ContractId};
+use codec::Encode;
+use phala_crypto::entropy::EntropyBuilder;
+use phala_protocol::{
+    domain,
+    ids::{AccountId, ClusterId, ContractId},
+};
 use phala_vm::{
     execute, limits, BlockContext, CodeCache, CompiledContract, Engine, Entry, Fault, Layout, Request, World,
 };
@@ -25,6 +30,13 @@ impl World for Empty {
         Ok(None)
     }
 
+    fn random(&self, contract: &ContractId, draw: u64, into: &mut [u8]) -> Result<(), Fault> {
+        // As a worker does: the same label, and as many bytes that are bound.
+        let drawn = EntropyBuilder::new(domain::CONTRACT_RANDOM, &[7; 32]);
+        drawn.bind(&(ClusterId(0), [9u8; 32], contract, draw).encode()).finish().fill(into);
+        Ok(())
+    }
+
     fn code(&self, _: &ContractId) -> Result<Option<Arc<CompiledContract>>, Fault> {
         Ok(self.0.clone())
     }
@@ -35,6 +47,7 @@ fn guest(body: &str) -> Vec<u8> {
         r#"(module
             (import "phala" "block_number" (func $block_number (result i32)))
             (import "phala" "hash_blake2b_256" (func $hash (param i32 i32 i32)))
+            (import "phala" "random" (func $random (param i32 i32)))
             (import "phala" "storage_get" (func $storage_get (param i32 i32) (result i32)))
             (import "phala" "call_contract" (func $call_contract (param i32 i32 i32 i64) (result i64)))
             (memory (export "memory") 2)
@@ -82,6 +95,9 @@ fn main() {
         ("host call", "(drop (call $block_number))".to_owned()),
         ("hash 64 bytes", "(call $hash (i32.const 0) (i32.const 64) (i32.const 100))".to_owned()),
         ("hash 64 KiB", "(call $hash (i32.const 0) (i32.const 65536) (i32.const 100))".to_owned()),
+        ("draw nothing", "(call $random (i32.const 0) (i32.const 0))".to_owned()),
+        ("draw 32 bytes", "(call $random (i32.const 0) (i32.const 32))".to_owned()),
+        ("draw 256 bytes", "(call $random (i32.const 0) (i32.const 256))".to_owned()),
         ("read, nothing there", "(drop (call $storage_get (i32.const 0) (i32.const 32)))".to_owned()),
     ] {
         let body = format!("(loop $l (local.set $i (i32.add (local.get $i) (i32.const 1))) {body} (br $l))");

@@ -2,7 +2,7 @@
 //!
 //! Guarantees: outcome, gas, writes, events and egress are a function of the request, the world and this binary. A fresh
 //! instance for every call, so nothing of one call is left for the next. A contract that fails leaves no write, no
-//! event and no egress, and neither does whatever it called. Memory, native stack, call depth, writes, events, input and output are
+//! event and no egress, and neither does whatever it called; its draws are made. Memory, native stack, call depth, writes, events, input and output are
 //! bounded; time is bounded by gas. A contract on the call stack cannot be entered again. Sans-IO: reads through the
 //! [`World`], applies nothing, logs nothing. Contracts control everything from input to pointers; nothing they do can
 //! make this panic or block.

@@ -34,6 +34,10 @@ pub const EGRESS_BYTE: u64 = 96;
 pub const HASH: u64 = 600;
 /// A byte that is hashed.
 pub const HASH_BYTE: u64 = 6;
+/// Drawing random bytes: two permutations of Keccak, which give the first 136 bytes.
+pub const RANDOM: u64 = 3_000;
+/// A byte that is drawn.
+pub const RANDOM_BYTE: u64 = 12;
 /// Starting an instance: its store, its address space, its entry.
 pub const INSTANCE: u64 = 60_000;
 /// A page (64 KiB) of linear memory, initial or grown: sixteen page faults, the zeroing of the page, and giving it back.
@@ -262,6 +266,8 @@ pub(crate) mod tests {
                 EGRESS_BYTE,
                 HASH,
                 HASH_BYTE,
+                RANDOM,
+                RANDOM_BYTE,
                 INSTANCE,
                 MEMORY_PAGE,
                 DATA_BYTE,
@@ -279,7 +285,7 @@ pub(crate) mod tests {
     fn schedule_is_the_pinned_one() {
         assert_eq!(
             to_hex(&blake2_256(schedule().as_bytes())),
-            "0x23813e672cd00e0b0e8bc387c397c530cd3983af2e7f23b26ec5a499486bd33c"
+            "0x577687cfcf3301f2f9c4046dc088c60ce7eb0925f3dded98aa40a3feb234a16c"
         );
     }
 

@@ -1,8 +1,8 @@
 //! The host functions: everything a contract can do beside computing.
 //!
 //! Guarantees: whatever is not listed here does not exist for a contract. Every function is charged before it copies,
-//! allocates or reads anything, by what it was asked for; every pointer is checked; what changes state traps in a
-//! query. A contract controls all arguments. The types below are the ABI (`docs/contract-abi.md`): changing one
+//! allocates or reads anything, by what it was asked for; every pointer is checked; what changes state, or draws random
+//! bytes, traps in a query. A contract controls all arguments. The types below are the ABI (`docs/contract-abi.md`): changing one
 //! orphans deployed code.
 
 use crate::{
@@ -49,7 +49,7 @@ pub(crate) fn signature(name: &str) -> Option<(&'static [ValType], &'static [Val
         "input_len" | "cluster" | "block_number" => (&[], &[I32]),
         "block_time_ms" => (&[], &[I64]),
         "input_read" | "result_read" | "caller" | "contract_id" | "value" => (&[I32], &[]),
-        "output_write" | "storage_remove" | "emit_event" | "egress" | "log" => (&[I32, I32], &[]),
+        "output_write" | "storage_remove" | "emit_event" | "egress" | "random" | "log" => (&[I32, I32], &[]),
         "storage_get" => (&[I32, I32], &[I32]),
         "storage_set" => (&[I32, I32, I32, I32], &[]),
         "hash_blake2b_256" => (&[I32, I32, I32], &[]),
@@ -208,6 +208,20 @@ fn link_context(linker: &mut Linker<Frame>) -> Result<()> {
             write(memory, to, &hash)
         },
     )?;
+    linker.func_wrap(IMPORT_MODULE, "random", |mut guest: Caller<'_, Frame>, to: u32, bytes: u32| -> Result<()> {
+        if guest.data().read_only {
+            return stop(Trap::NoRandomness);
+        }
+        let flat = gas::HOST_CALL.saturating_add(gas::RANDOM);
+        charge(&mut guest, gas::sized(flat, gas::RANDOM_BYTE, bytes as usize))?;
+        let mut room = [0u8; MAX_RANDOM_BYTES];
+        let drawn = room.get_mut(..bytes as usize).ok_or(Stop::Trap(Trap::TooLarge))?;
+        let frame = guest.data();
+        let number = frame.run.lock().overlay.draw(frame.contract);
+        frame.world.random(&frame.contract, number, drawn).map_err(Stop::Fault)?;
+        let (memory, _) = memory(&mut guest)?;
+        write(memory, to, drawn)
+    })?;
     Ok(())
 }
 

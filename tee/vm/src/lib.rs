@@ -3,12 +3,13 @@
 //! A contract is a core WebAssembly module whose interface is `docs/contract-abi.md`. This crate checks it, compiles
 //! it in memory, and runs one entry point at a time in a fresh instance.
 //!
-//! Guarantees: the result of an execution is a function of the request, the state and this binary; a contract can
+//! Guarantees: the result of an execution is a function of the request, the [`World`] and this binary; a contract can
 //! reach nothing but its own memory, storage, events and the calls of other contracts (deny by default); what fails
 //! leaves nothing; time is bounded by gas, and the native stack, memory and compile work by constants. Deployers
 //! control the code and callers the input: both are hostile.
 //!
-//! Does not do: I/O, clocks, entropy, keys, logging; deciding who may call or what is paid; committing writes.
+//! Does not do: I/O, clocks, keys, logging; making random bytes, which come from the [`World`]; deciding who may call or
+//! what is paid; committing writes.
 //! Contracts of one process share its address space: the boundary between clusters is the process, not this sandbox.
 #![forbid(unsafe_code)]
 

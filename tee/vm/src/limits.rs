@@ -74,5 +74,7 @@ pub const MAX_EVENT_BYTES: usize = 16 * 1024;
 pub const MAX_EGRESS_ITEMS: usize = phala_protocol::limits::MAX_EGRESS_ITEMS;
 /// Bytes of all egress of one execution.
 pub const MAX_EGRESS_BYTES: usize = phala_protocol::limits::MAX_EGRESS_BYTES;
+/// Random bytes of one draw.
+pub const MAX_RANDOM_BYTES: usize = 256;
 /// Bytes of one debug message.
 pub const MAX_LOG_BYTES: usize = 1024;

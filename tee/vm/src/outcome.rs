@@ -89,7 +89,7 @@ pub enum Trap {
     #[codec(index = 9)]
     #[error("entry point returned neither 0 nor 1")]
     BadReturn,
-    /// Input, output, key, value, or debug message over its limit.
+    /// Input, output, key, value, random bytes, or debug message over its limit.
     #[codec(index = 10)]
     #[error("bytes over the limit")]
     TooLarge,
@@ -109,6 +109,10 @@ pub enum Trap {
     #[codec(index = 14)]
     #[error("more egress than one call may send")]
     TooMuchEgress,
+    /// A query, or what it called, tried to draw random bytes.
+    #[codec(index = 15)]
+    #[error("a query has no randomness")]
+    NoRandomness,
 }
 
 /// This machine's failure to execute. Retry; never turn it into state or a reply.

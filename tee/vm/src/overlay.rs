@@ -1,19 +1,22 @@
-//! The writes, events and egress of one execution, in layers: one for each contract on the call stack.
+//! The writes, events, egress and draws of one execution, in layers: one for each contract on the call stack.
 //!
 //! Guarantees: a layer's content reaches the layer below only by [`Overlay::commit`], so a contract that fails leaves
-//! nothing, and neither does whatever it called. Bounded in bytes, events and egress items whatever contracts do. Reads nothing
-//! from the world.
+//! nothing, and neither does whatever it called. But for its draws: their numbers are used up whatever becomes of the call, so that no draw that was
+//! shown to anybody is made again in the execution. Bounded in bytes, events and egress items whatever contracts do. Reads nothing from the world.
 
 use crate::{
     limits::{MAX_EGRESS_BYTES, MAX_EGRESS_ITEMS, MAX_EVENTS, MAX_EVENT_BYTES, MAX_WRITE_BYTES},
     outcome::{Trap, Writes},
 };
 use phala_protocol::{egress::EgressAction, ids::ContractId, result::ContractEvent};
+use std::collections::BTreeMap;
 
 /// Layers of uncommitted changes.
 #[derive(Debug, Default)]
 pub(crate) struct Overlay {
     layers: Vec<Layer>,
+    /// How often each contract has drawn random bytes so far, in calls that failed too.
+    draws: BTreeMap<ContractId, u64>,
 }
 
 #[derive(Debug, Default)]
@@ -100,6 +103,14 @@ impl Overlay {
         Ok(())
     }
 
+    /// The number of the contract's next draw, from 0, which is used up with it, whatever becomes of the layers. Gas bounds how many there are.
+    pub(crate) fn draw(&mut self, contract: ContractId) -> u64 {
+        let next = self.draws.entry(contract).or_default();
+        let number = *next;
+        *next = number.saturating_add(1);
+        number
+    }
+
     /// Everything that was committed.
     pub(crate) fn into_changes(mut self) -> (Writes, Vec<ContractEvent>, Egress) {
         self.layers.pop().map(|layer| (layer.writes, layer.events, layer.egress)).unwrap_or_default()
@@ -154,6 +165,21 @@ mod tests {
             overlay.emit(ContractEvent { contract: CONTRACT, data: vec![] }).unwrap();
         }
         assert_eq!(overlay.emit(ContractEvent { contract: CONTRACT, data: vec![] }), Err(Trap::TooManyEvents));
+    }
+
+    #[test]
+    fn draws_are_numbered_by_contract_and_no_number_comes_twice() {
+        const OTHER: ContractId = ContractId([2; 32]);
+        let mut overlay = Overlay::default();
+        overlay.begin();
+        assert_eq!([overlay.draw(CONTRACT), overlay.draw(CONTRACT), overlay.draw(OTHER)], [0, 1, 0]);
+        overlay.begin();
+        assert_eq!([overlay.draw(OTHER), overlay.draw(CONTRACT), overlay.draw(OTHER)], [1, 2, 2]);
+        overlay.roll_back();
+        overlay.begin();
+        assert_eq!(overlay.draw(OTHER), 3, "not one of those that were rolled back");
+        overlay.commit();
+        assert_eq!([overlay.draw(OTHER), overlay.draw(CONTRACT)], [4, 3]);
     }
 
     #[test]

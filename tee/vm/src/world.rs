@@ -1,8 +1,8 @@
 //! What an execution is asked to do, and what it may see.
 //!
-//! Guarantees: a contract sees its input, this context and the [`World`], and nothing else: no clock, no entropy, no
-//! key, no host. The caller answers for the context's being final: block number and time are those that the command's
-//! inbox link commits, or of the last finalised block for a query.
+//! Guarantees: a contract sees its input, this context and the [`World`], and nothing else: no clock, no key, no host, and
+//! no random bytes but the [`World`]'s. The caller answers for the context's being final: block number and time are those
+//! that the command's inbox link commits, or of the last finalised block for a query.
 
 use crate::{engine::CompiledContract, outcome::Fault};
 use phala_protocol::ids::{AccountId, Balance, BlockNumber, ClusterId, ContractId};
@@ -11,10 +11,14 @@ use std::sync::Arc;
 /// State as it was before the execution, and the code of the cluster's contracts.
 ///
 /// Reads only: an execution returns what it would write. One execution sees its own writes; calls come from one
-/// thread, and several executions (queries) may share one world.
+/// thread, and several executions (queries) may share one world. One that draws has a world of its own.
 pub trait World: Send + Sync {
     /// The value of `key` in the storage of `contract`.
     fn read(&self, contract: &ContractId, key: &[u8]) -> Result<Option<Vec<u8>>, Fault>;
+
+    /// Fills `into`, of at most [`crate::limits::MAX_RANDOM_BYTES`], with what `contract` draws in this execution as its draw of number `draw`, from
+    /// 0. The same on every replica, as often as it is asked. No number is asked twice in an execution. Never asked in a query.
+    fn random(&self, contract: &ContractId, draw: u64, into: &mut [u8]) -> Result<(), Fault>;
 
     /// The code of `contract`, when it is deployed in this cluster and can be called.
     fn code(&self, contract: &ContractId) -> Result<Option<Arc<CompiledContract>>, Fault>;
@@ -27,7 +31,7 @@ pub enum Entry {
     Deploy,
     /// A message that may change state.
     Call,
-    /// A message that may not: it traps when it tries, and so does whatever it calls.
+    /// A message that may not, nor draw random bytes: it traps when it tries, and so does whatever it calls.
     Query,
 }
 

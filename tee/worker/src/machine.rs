@@ -17,13 +17,18 @@ use phala_platform::{
     SealedFiles, Technology,
 };
 use phala_protocol::{ClusterId, Hash};
-use phala_state::{ClusterStore, EntropyError, OpenError, Options, StorageKey};
+use phala_state::{ClusterStore, EntropyError, OpenError, Options, StorageFault, StorageKey};
 use std::{
     fs::{File, OpenOptions, TryLockError},
+    io::{self, ErrorKind},
     path::{Path, PathBuf},
 };
 use tracing::{info, warn};
 
+/// What a store's file is called, after its cluster.
+const STORE: &str = "store";
+/// The same of one that is begun beside, and takes its place when it is whole.
+const FRESH_STORE: &str = "store.new";
 /// The folder of stores that nobody can open after the process that made them: their key ends with its identity.
 const ONE_LIFE: &str = "one-life";
 /// Beside it, so that it outlasts it: held by the process whose stores are in that folder.
@@ -57,6 +62,7 @@ impl PlatformMachine {
             let (stores, lock) = new_life(data)?;
             (stores, Some(lock))
         };
+        remove_fresh_stores(&stores).map_err(|source| StartFailure::Data { path: stores.clone(), source })?;
         info!(
             tee = technology.name(),
             found =
@@ -67,6 +73,10 @@ impl PlatformMachine {
             "machine"
         );
         Ok(Self { quotes, keep, stores, _life: life, has_named_key: arguments.sealing_key.is_some(), layout })
+    }
+
+    fn store(&self, cluster: ClusterId, kind: &str) -> PathBuf {
+        self.stores.join(format!("cluster-{cluster}.{kind}"))
     }
 
     pub(crate) fn quote(&self, report_data: &[u8; 64]) -> Result<Evidence, QuoteError> {
@@ -121,11 +131,27 @@ fn new_life(data: &Path) -> Result<(PathBuf, File), StartFailure> {
     }
     match std::fs::remove_dir_all(&path) {
         Ok(()) => warn!(path = %path.display(), "removed the state of an earlier start, whose keys are gone"),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
         Err(error) => return Err(failed(error)),
     }
     std::fs::create_dir_all(&path).map_err(failed)?;
     Ok((path, lock))
+}
+
+/// Removes stores that an earlier process began beside another and did not finish: nobody goes on with them.
+fn remove_fresh_stores(stores: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(stores)? {
+        let path = entry?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if name.starts_with("cluster-") && name.ends_with(FRESH_STORE) {
+            std::fs::remove_file(&path)?;
+        }
+    }
+    Ok(())
+}
+
+fn storage_failed(error: io::Error) -> OpenError {
+    OpenError::Storage(StorageFault::Io(error))
 }
 
 impl Machine for PlatformMachine {
@@ -152,8 +178,23 @@ impl Machine for PlatformMachine {
     }
 
     fn open_store(&self, cluster: ClusterId, key: StorageKey) -> Result<ClusterStore, OpenError> {
-        let path = self.stores.join(format!("cluster-{cluster}.store"));
+        ClusterStore::open(self.store(cluster, STORE), key, Box::new(StoreEntropy), Options::default())
+    }
+
+    fn fresh_store(&self, cluster: ClusterId, key: StorageKey) -> Result<ClusterStore, OpenError> {
+        let path = self.store(cluster, FRESH_STORE);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(storage_failed(error)),
+            _ => {}
+        }
         ClusterStore::open(path, key, Box::new(StoreEntropy), Options::default())
+    }
+
+    /// Renamed, and the folder synced: the store's own commits have synced the file. What still has the former file open, such as a
+    /// query that is being answered, keeps it until it is closed.
+    fn adopt_store(&self, cluster: ClusterId) -> Result<(), OpenError> {
+        std::fs::rename(self.store(cluster, FRESH_STORE), self.store(cluster, STORE)).map_err(storage_failed)?;
+        File::open(&self.stores).and_then(|folder| folder.sync_all()).map_err(storage_failed)
     }
 
     fn layout(&self) -> Layout {
@@ -223,6 +264,19 @@ mod tests {
             Layout::Compact.reserved_bytes() as f64 / (1u64 << 30) as f64
         );
         assert!(page.contains(&stated), "{stated}");
+    }
+
+    /// What lies beside the stores is removed only if it is an unfinished one.
+    #[test]
+    fn a_store_that_was_begun_and_not_finished_is_removed_at_the_start() {
+        let data = tempfile::tempdir().unwrap();
+        let path = |name: &str| data.path().join(name);
+        for name in ["cluster-0.store", "cluster-0.store.new", "cluster-12.store.new", "identity.sealed.new"] {
+            std::fs::write(path(name), b"bytes").unwrap();
+        }
+        remove_fresh_stores(data.path()).unwrap();
+        assert!(path("cluster-0.store").exists() && path("identity.sealed.new").exists());
+        assert!(!path("cluster-0.store.new").exists() && !path("cluster-12.store.new").exists());
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! The operator's listener: status out, deliveries in, and a gatekeeper's part of a suspension. For the relayer and the operator on the same
-//! host; it gives nobody any power over content.
+//! The operator's listener: status out, deliveries in, snapshots of a cluster's state in sealed parts, and a gatekeeper's part of a
+//! suspension. For the relayer and the operator on the same host; it gives nobody any power over content.
 //!
 //! Guarantees: what arrives is bounded before it is decoded, and refused with whose fault it is. Whoever reaches this listener can
 //! make the TEE work in vain, never lie to it; and of a gatekeeper he has this seat's part of the brake, which counts with those of n-t others.
@@ -13,7 +13,10 @@ use crate::{
 };
 use axum::{
     body::Bytes,
-    extract::{rejection::BytesRejection, DefaultBodyLimit, State},
+    extract::{
+        rejection::{BytesRejection, PathRejection},
+        DefaultBodyLimit, Path, State,
+    },
     http::{header, StatusCode},
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -21,10 +24,11 @@ use axum::{
 };
 use codec::{DecodeAll, Encode};
 use phala_attest::Subject;
-use phala_core::{DeliveryError, SuspensionRefusal};
+use phala_core::{DeliveryError, SnapshotRefusal, SuspensionRefusal};
 use phala_protocol::{
     brake::{SuspensionRequest, MAX_SUSPENSION_REQUEST_BYTES},
     relay::{Delivery, MAX_DELIVERY_BYTES},
+    Hash,
 };
 use std::{sync::Arc, time::Duration};
 use tower_http::timeout::TimeoutLayer;
@@ -39,6 +43,8 @@ pub(crate) fn router(service: Arc<Service>) -> Router {
         .route("/operator/v1/status", get(status))
         .route("/operator/v1/deliver", post(deliver))
         .route("/operator/v1/suspension", post(suspension))
+        .route("/operator/v1/snapshot", post(begin_snapshot))
+        .route("/operator/v1/snapshot/{id}/{index}", get(snapshot_part))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
         .layer(DefaultBodyLimit::max(MAX_DELIVERY_BYTES))
@@ -86,6 +92,71 @@ async fn suspension(State(service): State<Arc<Service>>, body: Result<Bytes, Byt
         Ok(Ok(Err(refused))) => not_signed(&refused),
         Ok(Err(stopped)) | Err(stopped) => internal(&stopped),
     }
+}
+
+/// Begins a snapshot. Whatever the body is, nothing is read of it.
+async fn begin_snapshot(State(service): State<Arc<Service>>) -> Response {
+    match blocking(service, Service::begin_snapshot).await {
+        Ok(Ok(Ok(header))) => encoded(&header),
+        Ok(Ok(Err(refused))) => not_snapped(&refused),
+        Ok(Err(stopped)) | Err(stopped) => internal(&stopped),
+    }
+}
+
+/// A part of the snapshot that is handed out.
+async fn snapshot_part(
+    State(service): State<Arc<Service>>,
+    path: Result<Path<(String, String)>, PathRejection>,
+) -> Response {
+    let asked = path.ok().and_then(|Path((id, index))| Some((named(&id)?, index.parse::<u32>().ok()?)));
+    let Some((id, index)) = asked else {
+        let message = "the path names no part of a snapshot";
+        let hint = "ask for /operator/v1/snapshot/<the header's id, 64 hexadecimal digits>/<index from 0>";
+        return refusal(StatusCode::BAD_REQUEST, "invalid", message, hint);
+    };
+    match blocking(service, move |service| service.snapshot_part(&id, index)).await {
+        Ok(Ok(Ok(part))) => encoded(&part),
+        Ok(Ok(Err(refused))) => not_snapped(&refused),
+        Ok(Err(stopped)) | Err(stopped) => internal(&stopped),
+    }
+}
+
+/// A snapshot's id in hexadecimal, with 0x or without.
+fn named(text: &str) -> Option<Hash> {
+    let mut id = [0; 32];
+    hex::decode_to_slice(text.strip_prefix("0x").unwrap_or(text), &mut id).ok()?;
+    Some(id)
+}
+
+fn not_snapped(refused: &SnapshotRefusal) -> Response {
+    let (status, code, hint) = match refused {
+        SnapshotRefusal::NotAWorker => {
+            (StatusCode::FORBIDDEN, "refused", "ask a worker: this address is a gatekeeper's")
+        }
+        SnapshotRefusal::NoState => {
+            (StatusCode::SERVICE_UNAVAILABLE, "stale", "ask when the status has a final state of the open epoch")
+        }
+        SnapshotRefusal::Rationed { .. } => (
+            StatusCode::TOO_MANY_REQUESTS,
+            "busy",
+            "take the parts of the one that is handed out, or wait for that block",
+        ),
+        SnapshotRefusal::Unknown => (StatusCode::NOT_FOUND, "not_found", "begin one: POST /operator/v1/snapshot"),
+        SnapshotRefusal::Passed { .. } => {
+            (StatusCode::GONE, "refused", "begin another one: POST /operator/v1/snapshot")
+        }
+        SnapshotRefusal::NotYet { .. } => (StatusCode::BAD_REQUEST, "invalid", "ask for the parts in order, from 0"),
+        SnapshotRefusal::Ended { .. } => {
+            (StatusCode::NOT_FOUND, "not_found", "the part marked as the last is the last")
+        }
+        SnapshotRefusal::TooLarge => {
+            (StatusCode::UNPROCESSABLE_ENTITY, "over_limit", "the cluster cannot be taken over by snapshot")
+        }
+        SnapshotRefusal::Read(_) | SnapshotRefusal::Machine(_) => {
+            (StatusCode::INTERNAL_SERVER_ERROR, "internal", "look after the machine, then ask again")
+        }
+    };
+    refusal(status, code, &chain(refused), hint)
 }
 
 fn not_signed(refused: &SuspensionRefusal) -> Response {

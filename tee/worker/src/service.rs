@@ -6,13 +6,14 @@
 
 use crate::{limits::Limits, metrics::Metrics, snapshot::Snapshot};
 use phala_attest::Subject;
-use phala_core::{DeliveryError, IdentityPart, Layout, Notice, Seen, SuspensionRefusal, Tee};
+use phala_core::{DeliveryError, IdentityPart, Layout, Notice, Seen, SnapshotRefusal, SuspensionRefusal, Tee};
 use phala_protocol::{
     attestation::Role,
     brake::{SignedSuspension, SuspensionRequest},
     ids::to_hex,
     relay::{Delivery, TeeStatus},
-    AccountId,
+    snapshot::{SnapshotHeader, SnapshotPart},
+    AccountId, Hash,
 };
 use std::sync::{Arc, Mutex, PoisonError};
 use tracing::{error, info, warn};
@@ -87,6 +88,31 @@ impl Service {
         Ok(signed)
     }
 
+    /// Begins a snapshot of the cluster's state. Waits for a delivery that is under way.
+    pub(crate) fn begin_snapshot(&self) -> Result<Result<SnapshotHeader, SnapshotRefusal>, Stopped> {
+        let mut tee = self.tee.lock().map_err(|_| Stopped)?;
+        let begun = tee.begin_snapshot();
+        if let Ok(SnapshotHeader { cluster, epoch, boundary, .. }) = &begun {
+            self.publish(&tee);
+            info!(%cluster, epoch, block = boundary.block, "hands out a snapshot of the cluster's state");
+        }
+        Ok(begun)
+    }
+
+    /// A part of the snapshot that is handed out. Waits for no delivery.
+    pub(crate) fn snapshot_part(
+        &self,
+        id: &Hash,
+        index: u32,
+    ) -> Result<Result<SnapshotPart, SnapshotRefusal>, Stopped> {
+        let present = self.present()?;
+        Ok(match &present.handed_out {
+            Some(source) => source.part(id, index),
+            None if self.role == Role::Gatekeeper => Err(SnapshotRefusal::NotAWorker),
+            None => Err(SnapshotRefusal::Unknown),
+        })
+    }
+
     fn publish(&self, tee: &Tee) {
         let snapshot = Arc::new(Snapshot::of(tee));
         self.metrics.stands(&snapshot);
@@ -107,6 +133,15 @@ impl Service {
             Notice::ResultFinal { cluster, block, count } => info!(%cluster, block, count, "a result is final"),
             Notice::Diverged { cluster, block } => {
                 error!(%cluster, block, "the chain's final result is not ours; stopped for this cluster");
+            }
+            Notice::StateLacked { cluster, epoch, why } => {
+                warn!(
+                    %cluster, epoch, %why,
+                    "has the keys of the open epoch and not the cluster's state; waits for a snapshot of another replica's"
+                );
+            }
+            Notice::StateTakenOver { cluster, block, count } => {
+                info!(%cluster, block, count, "took the cluster's state over from a snapshot; goes on from there");
             }
             Notice::ClusterClosed { cluster } => {
                 error!(

@@ -2,10 +2,12 @@
 //!
 //! Guarantees: a snapshot is of one moment, and never changes; it is replaced after the chain's records of a delivery were taken
 //! and after every boundary, so that a long execution leaves it behind by one boundary and not by a whole delivery. Nothing in it is
-//! secret but [`Snapshot::serving`], which answers sealed queries and shows nothing else.
+//! secret but [`Snapshot::serving`], which answers sealed queries and shows nothing else, and [`Snapshot::handed_out`], which seals what it
+//! gives.
 
-use phala_core::{ClusterHealth, GateHealth, Serving, Tee};
+use phala_core::{ClusterHealth, GateHealth, Serving, SnapshotSource, Tee};
 use phala_protocol::{attestation::Registration, chain_state::WorkerRecord, ids::BlockNumber, Hash, WorkerId};
+use std::sync::Arc;
 
 /// One moment of a TEE.
 pub(crate) struct Snapshot {
@@ -24,6 +26,8 @@ pub(crate) struct Snapshot {
     pub gate: Option<GateHealth>,
     /// What queries are answered from.
     pub serving: Option<Serving>,
+    /// The snapshot of the cluster's state that is handed out.
+    pub handed_out: Option<Arc<SnapshotSource>>,
 }
 
 impl Snapshot {
@@ -38,6 +42,7 @@ impl Snapshot {
             cluster: tee.cluster_health(),
             gate: tee.gate_health(),
             serving: tee.serving(),
+            handed_out: tee.snapshot(),
         }
     }
 }

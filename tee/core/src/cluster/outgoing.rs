@@ -2,7 +2,9 @@
 //! epoch's envelope key.
 //!
 //! Guarantees: everything is signed by the worker's identity over what it computed itself; no key of a former era is announced, and none
-//! before the epoch that is open is settled here. The chain's records say what is due. Does not: know what of it arrives.
+//! before the epoch that is open is settled here: everything before it executed, or taken over. Who lacks the state signs nothing, so that
+//! a lone newcomer holds the epoch open, to which the snapshots are sealed that it waits for. The chain's records say what is due. Does
+//! not: know what of it arrives.
 
 use super::{Around, Cluster};
 use crate::{boundary::commitment, epochs::EpochOf};
@@ -36,9 +38,7 @@ impl Cluster {
     /// former era is never announced, for its keys are forgotten by then.
     fn announcement(&self, record: &ClusterRecord, around: &Around<'_>) -> Option<Outgoing> {
         let (now, _) = around.chain.head();
-        let settled =
-            record.epoch == 0 || (!record.is_closing() && self.store.as_ref()?.view().generation() == record.epoch);
-        if !settled || now < record.next_epoch_due() {
+        if !self.is_settled(record) || now < record.next_epoch_due() {
             return None;
         }
         let (era, epoch) = (around.roots.coming_era()?, record.next_epoch());
@@ -46,6 +46,19 @@ impl Cluster {
         let payload = announcement_payload(around.chain.genesis(), self.id, era, epoch, &public_key);
         let signature = around.identity.sign(&payload);
         Some(Outgoing::AnnounceKey { cluster: self.id, era, epoch, public_key, signature })
+    }
+
+    /// Whether nothing of the epochs before the open one is missing here. The generation alone does not say so: a new store begins under
+    /// the open epoch's key, with nothing in it.
+    fn is_settled(&self, record: &ClusterRecord) -> bool {
+        if record.epoch == 0 {
+            return true;
+        }
+        let generation = self.store.as_ref().map(|store| store.view().generation());
+        !record.is_closing()
+            && generation == Some(record.epoch)
+            && self.meta.head.count >= record.opened_count
+            && self.lacks().is_none()
     }
 
     /// The binding of the open epoch's first commitment to the last one of the epoch before.

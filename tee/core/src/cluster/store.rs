@@ -1,10 +1,10 @@
 //! The cluster's sealed file: opened when its key is here, moved to the open epoch's key, and re-sealed a little with each delivery.
 //!
-//! Guarantees: a store is opened only with a key of the open epoch or the one before; what it holds is served only once the chain has
+//! Guarantees: a store is opened only with a key of the open epoch or the one before, and none is replaced here; what it holds is served only once the chain has
 //! confirmed it since it was opened; as long as deliveries come, no entry is left under an old key when the next epoch is due. The host
 //! controls the file, and when deliveries come. Does not: execute anything.
 
-use super::{Around, Cluster, ClusterError};
+use super::{Around, Cluster, ClusterError, Lack};
 use crate::{boundary::Meta, machine::draw_secret};
 use codec::DecodeAll;
 use phala_crypto::xwing::DecapsulationKey;
@@ -27,8 +27,16 @@ impl Cluster {
             let Some(keys) = self.begun(epoch) else { return Ok(()) };
             let key = StorageKey::derive(epoch, &keys.storage, around.identity.machine_secret().expose());
             match around.machine.open_store(self.id, key) {
-                Ok(store) => self.opened(store)?,
-                // It was last written under the epoch before: ask for that one's key. Anything older is gone for good.
+                Ok(store) => {
+                    if let Err(error) = self.opened(store) {
+                        // It has no cursor of this program: it was never whole, or another program's.
+                        self.close_store();
+                        self.unopened = Some(Lack::Unreadable(error.to_string()));
+                        return Ok(());
+                    }
+                    self.unopened = None;
+                }
+                // It was last written under the epoch before: ask for that one's key.
                 Err(OpenError::Generation { stored, .. }) if stored.checked_add(1) == Some(open_epoch) => {
                     self.stored_generation = Some(stored);
                     return Ok(());
@@ -36,7 +44,9 @@ impl Cluster {
                 Err(error) => {
                     // The generation was the host's word.
                     self.stored_generation = None;
-                    return Err(error.into());
+                    // Anything older is gone for good, as is what the host has damaged: only a snapshot helps, which replaces it.
+                    self.unopened = Lack::of(&error, open_epoch);
+                    return if self.unopened.is_some() { Ok(()) } else { Err(error.into()) };
                 }
             }
         }
@@ -61,21 +71,21 @@ impl Cluster {
     /// Lets go of a store after a failure: the next delivery opens the file as it is then, and what it holds is served again once the
     /// chain has confirmed it. A full disk stops a cluster as long as it is full, and no longer.
     pub(crate) fn close_store(&mut self) {
-        (self.store, self.final_state, self.current_at) = (None, None, None);
+        (self.store, self.final_state, self.current_at, self.making) = (None, None, None, None);
         self.views.clear();
         self.wanted_codes.clear();
         self.leaving.clear();
         self.meta = Self::new(self.id, self.codes.clone()).meta;
     }
 
-    fn opened(&mut self, store: ClusterStore) -> Result<(), ClusterError> {
+    pub(super) fn opened(&mut self, store: ClusterStore) -> Result<(), ClusterError> {
         let view = store.view();
         if let Some(bytes) = view.meta() {
             self.meta = Meta::decode_all(&mut &bytes[..]).map_err(|_| ClusterError::Meta)?;
         }
-        match self.meta.pending.last() {
+        match self.meta.pending.last().map(|last| last.result).or(self.meta.taken_over) {
             // Whether the last state is final will be seen on the chain.
-            Some(last) => self.views.push_back((last.result, view)),
+            Some(last) => self.views.push_back((last, view)),
             None if self.meta.last.is_none() => self.final_state = Some((None, view)),
             // Nothing waits: but a host may have rewound the disk, so the chain must confirm the last result again.
             None => return Err(ClusterError::Meta),
@@ -84,7 +94,7 @@ impl Cluster {
         Ok(())
     }
 
-    fn renew_query_key(&mut self, epoch: Epoch, around: &Around<'_>) -> Result<(), ClusterError> {
+    pub(super) fn renew_query_key(&mut self, epoch: Epoch, around: &Around<'_>) -> Result<(), ClusterError> {
         if self.query_key.as_ref().is_none_or(|(of, _)| *of != epoch) {
             let key = DecapsulationKey::from_seed(&draw_secret::<32>(around.machine)?);
             self.query_key = Some((epoch, Arc::new(key)));

@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use super::*;
-use crate::boundary::salt;
+use crate::{boundary::salt, random::ItemRandom};
 use codec::Encode;
 use phala_crypto::{
     hpke,
@@ -18,7 +18,7 @@ use phala_light_client::{
 use phala_protocol::{
     envelope::public_key_hash,
     keys::{share_list_hash, Evaluation, KeyGrant, PrfInput},
-    storage, Domain,
+    storage, ContractId, Domain,
 };
 use phala_state::{ClusterStore, OpenError, StorageKey};
 use serde_json::Value;
@@ -56,6 +56,14 @@ impl Machine for Drawing {
     }
 
     fn open_store(&self, _: ClusterId, _: StorageKey) -> Result<ClusterStore, OpenError> {
+        Err(OpenError::Format(0))
+    }
+
+    fn fresh_store(&self, _: ClusterId, _: StorageKey) -> Result<ClusterStore, OpenError> {
+        Err(OpenError::Format(0))
+    }
+
+    fn adopt_store(&self, _: ClusterId) -> Result<(), OpenError> {
         Err(OpenError::Format(0))
     }
 }
@@ -251,7 +259,7 @@ fn root_output(purpose: KeyPurpose) -> Secret<[u8; 32]> {
         KeyPurpose::Envelope => vector(domain::EPOCH_ENVELOPE, "secret"),
         KeyPurpose::Storage => vector(domain::EPOCH_STORAGE, "secret"),
         KeyPurpose::Commit => vector(domain::EPOCH_COMMIT, "secret"),
-        KeyPurpose::Entropy => [0; 32],
+        KeyPurpose::Entropy => vector(domain::EPOCH_ENTROPY, "secret"),
     })
 }
 
@@ -262,20 +270,29 @@ fn an_epochs_keys_follow_their_vectors() {
     assert_eq!(public_key_hash(envelope.public_key()), vector(domain::EPOCH_ENVELOPE, "public_key_hash"));
     assert_eq!(*keys.storage.expose(), vector(domain::EPOCH_STORAGE, "output"));
     assert_eq!(*commit.expose(), vector(domain::EPOCH_COMMIT, "output"));
-    assert_eq!(salt(&commit, 7), vector(domain::REPLY_SALT, "output"));
+    assert_eq!(salt(&kdf::Parent::new(&commit), 7), vector(domain::REPLY_SALT, "output"));
+    let entropy = keys.entropy.unwrap();
+    assert_eq!(*entropy.expose(), vector(domain::EPOCH_ENTROPY, "output"));
+    let random = ItemRandom { entropy, cluster: ClusterId(3), link: [9; 32] };
+    let mut drawn = [0; 32];
+    random.draw(&ContractId([0xc0; 32]), 1, &mut drawn);
+    assert_eq!(drawn, vector(domain::CONTRACT_RANDOM, "output"));
 }
 
 #[test]
-fn every_purpose_gives_a_worker_a_key_but_for_entropy_which_it_does_not_take() {
+fn every_purpose_gives_a_worker_what_commands_need_and_storage_alone_does_not_suffice() {
     let asked = RefCell::new(BTreeSet::new());
     let keys = EpochKeys::derive(|purpose| {
         asked.borrow_mut().insert(purpose);
         Some(root_output(purpose))
     });
     assert!(keys.is_some_and(|keys| keys.is_full()));
-    let of_entropy = BTreeSet::from([KeyPurpose::Entropy]);
-    assert_eq!(asked.into_inner(), &BTreeSet::from(KeyPurpose::ALL) - &of_entropy);
+    assert_eq!(asked.into_inner(), BTreeSet::from(KeyPurpose::ALL));
+    let without = |missing| EpochKeys::derive(|purpose| (purpose != missing).then(|| root_output(purpose)));
+    for purpose in [KeyPurpose::Envelope, KeyPurpose::Commit, KeyPurpose::Entropy] {
+        assert!(without(purpose).is_some_and(|keys| !keys.is_full()), "{purpose:?}");
+    }
     let storage = EpochKeys::derive(|purpose| (purpose == KeyPurpose::Storage).then(|| root_output(purpose)));
     assert!(storage.is_some_and(|keys| !keys.is_full()));
-    assert!(EpochKeys::derive(|purpose| (purpose != KeyPurpose::Storage).then(|| root_output(purpose))).is_none());
+    assert!(without(KeyPurpose::Storage).is_none());
 }

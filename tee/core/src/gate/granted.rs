@@ -6,13 +6,17 @@
 //! one worker's requests use up nothing of another's. Answers and refusals are numbered together, without a gap. Memory is bounded: of the
 //! [`MOST_ASKERS`] workers' epochs that were answered last, [`MOST_REMEMBERED`] requests each; what is forgotten counts anew, and nothing bounds it.
 //!
-//! Workers control how often they ask, hosts how often that arrives. Does not: tell a request that was never answered and is brought late
-//! from one that the worker makes now, so that whoever recorded [`MOST_IN_WINDOW`] of them can use up a worker's own for a window; outlive the process, so that a host that starts it again
-//! has it count anew, or write the audit down, which is whoever logs notices; nor count what the worker's other gatekeepers give it.
+//! Requests that are too old for this gatekeeper's head get here never (`inquiries.rs`): whoever recorded what was not answered can have counted
+//! what the worker itself asked in the last [`KEY_REQUEST_BLOCKS`], and nothing of before.
+//!
+//! Workers control how often they ask, hosts how often that arrives. Does not: outlive the process, so that a host that starts it again has it
+//! count anew, or write the audit down, which is whoever logs notices; nor count what the worker's other gatekeepers give it.
 
 use crate::tee::Notice;
 use phala_gatekeeper::Refusal;
-use phala_protocol::{ids::BlockNumber, keys::KeyRequest, ClusterId, Epoch, Hash, WorkerId};
+use phala_protocol::{
+    ids::BlockNumber, keys::KeyRequest, limits::KEY_REQUEST_BLOCKS, ClusterId, Epoch, Hash, WorkerId,
+};
 use std::collections::{BTreeMap, VecDeque};
 
 /// Different requests of one worker for one epoch that are answered in [`WINDOW_BLOCKS`]. A worker that lacks other seats' answers asks each
@@ -20,8 +24,10 @@ use std::collections::{BTreeMap, VecDeque};
 pub(super) const MOST_IN_WINDOW: usize = 64;
 /// An hour of blocks of 6 seconds.
 pub(super) const WINDOW_BLOCKS: BlockNumber = 600;
+// What is remembered for a window covers all that is young enough to be brought again, of a worker that is not ahead by more than the window.
+const _: () = assert!(KEY_REQUEST_BLOCKS < WINDOW_BLOCKS);
 /// Requests that are remembered of one worker and epoch: those that count, and as many of before, which do not count when they are brought
-/// again.
+/// again: a gatekeeper that is far behind finds them young for longer than a window.
 const MOST_REMEMBERED: usize = 2 * MOST_IN_WINDOW;
 /// Workers' epochs of which something is remembered; about 20 MB if each has all that it may.
 const MOST_ASKERS: usize = 4_096;
@@ -144,6 +150,7 @@ mod tests {
             epoch,
             nonce: number(nonce),
             answer_key: [3; 32],
+            at: 0,
         }
     }
 

@@ -4,7 +4,8 @@
 //! for, and if that head gives the epoch to that era and has recorded that seat's root. Anyone may inquire: what waits is bounded, for each
 //! worker too, and is signed by the worker that it names, with the key to answer to. The signature does not cover evidence and collateral,
 //! so that whoever saw a request can send it with others: each copy that differs is judged on its own, and none stands in for another. Each
-//! request is answered once, the same bytes being repeated until they are forgotten, or the era's seat is. Workers show the same evidence
+//! request is answered once, the same bytes being repeated until they are forgotten, or the era's seat is; one that is too old for this
+//! gatekeeper's head is refused before it takes room, and so is one that grew too old while it waited. Workers show the same evidence
 //! epoch after epoch: a [`Verifier`] spares its signatures, until a restart. How often a worker is answered is bounded, and each answer and
 //! refusal is numbered (`granted.rs`). Does not: keep a relayer, or many askers with keys of their own, from filling the room until the next
 //! proof.
@@ -21,7 +22,7 @@ use crate::{
     rules::{Allowance, Rules},
     tee::Notice,
 };
-use phala_gatekeeper::{verify_request, Facts, Refusal, SignedInquiry, Verifier};
+use phala_gatekeeper::{check_age, verify_request, Facts, Refusal, SignedInquiry, Verifier};
 use phala_protocol::{
     chain_state::ClusterRecord,
     ids::BlockNumber,
@@ -59,12 +60,14 @@ pub(super) struct Inquiries {
 }
 
 impl Inquiries {
-    /// Takes inquiries that are for this gatekeeper and signed by the worker that they name; the others are refused at once.
+    /// Takes inquiries that are for this gatekeeper, signed by the worker that they name, and not too old for block `now`; the others are
+    /// refused at once.
     pub(super) fn take(
         &mut self,
         inquiries: Vec<KeyInquiry>,
         genesis: &Hash,
         gatekeeper: &WorkerId,
+        now: BlockNumber,
         notices: &mut Vec<Notice>,
     ) {
         for inquiry in inquiries.into_iter().take(MAX_WAITING) {
@@ -76,7 +79,8 @@ impl Inquiries {
             }
             let has_room =
                 of_one.len() < MAX_WAITING_OF_ONE && self.waiting.values().map(Vec::len).sum::<usize>() < MAX_WAITING;
-            match verify_request(inquiry, genesis, gatekeeper) {
+            let young = |signed| check_age(&request, now).map(|()| signed);
+            match verify_request(inquiry, genesis, gatekeeper).and_then(young) {
                 Ok(signed) if has_room => self.wait(signed),
                 Ok(_) => self.granted.leave_out(),
                 Err(refusal) => notices.push(self.granted.refuse(&request, refusal)),
@@ -209,11 +213,13 @@ mod tests {
     use phala_protocol::{
         attestation::{Registration, Role},
         keys::{answer_key_hash, SignedKeyRequest},
+        limits::KEY_REQUEST_BLOCKS,
         AccountId, ClusterId,
     };
 
     const GENESIS: Hash = [1; 32];
     const GATEKEEPER: WorkerId = WorkerId([2; 32]);
+    const NOW: BlockNumber = 1_000;
 
     /// A worker's inquiry, as it signs it, with some evidence.
     fn inquiry(seed: u8, evidence: u8) -> KeyInquiry {
@@ -231,6 +237,7 @@ mod tests {
             epoch,
             nonce: [seed; 32],
             answer_key: answer_key_hash(&public_key),
+            at: NOW,
         };
         let signature = key.sign(&request.signing_payload());
         let registration = Registration {
@@ -250,8 +257,12 @@ mod tests {
     }
 
     fn refusals(asked: &mut Inquiries, inquiries: Vec<KeyInquiry>) -> Vec<Refusal> {
+        refusals_at(asked, inquiries, NOW)
+    }
+
+    fn refusals_at(asked: &mut Inquiries, inquiries: Vec<KeyInquiry>, now: BlockNumber) -> Vec<Refusal> {
         let mut notices = Vec::new();
-        asked.take(inquiries, &GENESIS, &GATEKEEPER, &mut notices);
+        asked.take(inquiries, &GENESIS, &GATEKEEPER, now, &mut notices);
         let refusal = |notice| match notice {
             Notice::KeysRefused { refusal, .. } => refusal,
             other => panic!("{other:?}"),
@@ -287,6 +298,19 @@ mod tests {
         assert!(asked.waiting.is_empty());
         assert!(refusals(&mut asked, vec![inquiry(1, 0)]).is_empty());
         assert_eq!(of_one(&asked, &inquiry(1, 0)), [inquiry(1, 0)]);
+    }
+
+    #[test]
+    fn what_is_too_old_takes_no_room_and_what_is_ahead_waits() {
+        let mut asked = Inquiries::default();
+        let all: Vec<_> = (1..9).map(|seed| inquiry(seed, 0)).collect();
+        let head = NOW + KEY_REQUEST_BLOCKS + 1;
+        assert_eq!(refusals_at(&mut asked, all.clone(), head), vec![Refusal::Stale { at: NOW, head }; 8]);
+        assert!(asked.waiting.is_empty());
+        // A gatekeeper that is behind the worker, or has what is just young enough.
+        assert!(refusals_at(&mut asked, all[..4].to_vec(), NOW - 30).is_empty());
+        assert!(refusals_at(&mut asked, all[4..].to_vec(), head - 1).is_empty());
+        assert_eq!(asked.waiting.len(), 8);
     }
 
     #[test]

@@ -18,6 +18,7 @@ use phala_protocol::{
     envelope::announcement_payload,
     finality::GenesisAnchor,
     gas::GasClass,
+    heartbeat::{HeartbeatRound, HeartbeatStanding},
     ids::BlockNumber,
     inbox::{ChainMessage, Head, Item, ItemHeader, ItemKind, ItemOrigin},
     result::{Boundary, ClusterResult, SignedRekey, SignedResult},
@@ -231,6 +232,16 @@ impl MockChain {
         change(&mut record);
         self.put(storage::cluster_key(CLUSTER), &record);
         self.cluster = Some(record);
+    }
+
+    /// A value of the beacon opens this round of heartbeats.
+    pub fn ask_heartbeats(&mut self, round: &HeartbeatRound) {
+        self.put(storage::heartbeat_round_key(), round);
+    }
+
+    /// A worker stands so with its heartbeats.
+    pub fn stand_by_heartbeats(&mut self, worker: &WorkerId, standing: &HeartbeatStanding) {
+        self.put(storage::heartbeat_standing_key(worker), standing);
     }
 
     /// Lets `milliseconds` of chain time go by before the next block.
@@ -474,6 +485,7 @@ impl MockChain {
         self.rekeys.push(signed);
         if self.rekeys.iter().filter(|other| other.rekey == rekey).count() >= record.majority() {
             self.commitment = Some(rekey.new);
+            self.put(storage::binding_key(CLUSTER), &rekey);
             self.rekeys.clear();
             self.change_cluster(|record| record.bound_epoch = rekey.epoch);
             self.finalise_in_order();

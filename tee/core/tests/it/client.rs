@@ -10,6 +10,7 @@ use phala_crypto::{
     aead::SivKey,
     envelope::{pad, seal_envelope, unpad, Destination},
     hpke::{self, Exporter},
+    kdf,
     session::SessionSecret,
     signature::{
         ed25519::{self, IdentityKey},
@@ -192,17 +193,17 @@ pub fn try_ask(network: &Network, node: &Node, serving: &Serving, plaintext: &[u
     try_ask_sealed(network, node, serving, plaintext).map(|(answer, _)| answer)
 }
 
-/// As [`try_ask`], with the answer's bytes as everybody sees them.
+/// As [`try_ask`], with the answer as everybody sees it.
 pub fn try_ask_sealed(
     network: &Network,
     node: &Node,
     serving: &Serving,
     plaintext: &[u8],
-) -> Result<(Answer, Vec<u8>), QueryFault> {
+) -> Result<(Answer, SealedAnswer), QueryFault> {
     assert_eq!(serving.query_key().worker, node.id());
     let (sealed, exporter) = seal_query(network, serving, plaintext);
     let answer = serving.answer(&sealed, &node.seen)?;
-    Ok((open_answer(network, &node.id(), &exporter, &answer), answer.body))
+    Ok((open_answer(network, &node.id(), &exporter, &answer), answer))
 }
 
 /// A question's bytes, sealed to a worker's query key, and what opens its answer.
@@ -223,7 +224,10 @@ pub fn seal_query(network: &Network, serving: &Serving, plaintext: &[u8]) -> (Ve
 /// An answer, opened, with the worker's signature checked.
 pub fn open_answer(network: &Network, worker: &WorkerId, exporter: &Exporter, answer: &SealedAnswer) -> Answer {
     let key = SivKey::new(&exporter.export::<32>(domain::QUERY_ANSWER_KEY.as_bytes()));
-    let opened = Secret::new(key.open(&[0; 12], &[], &answer.body).unwrap());
+    let opened = Secret::new(key.open(&answer.nonce, &[], &answer.body).unwrap());
+    let nonce_key = exporter.export(domain::QUERY_ANSWER_NONCE_KEY.as_bytes());
+    let nonce = kdf::derive::<12>(&nonce_key, domain::QUERY_ANSWER_NONCE, opened.expose());
+    assert_eq!(answer.nonce, *nonce.expose(), "it is what the answer gives");
     let opened = unpad(opened.expose()).unwrap();
     let decoded = Answer::decode_all(&mut opened.expose().as_slice()).unwrap();
     ed25519::verify(&worker.0, &query::answer_payload(&network.chain.genesis(), &decoded), &answer.signature).unwrap();

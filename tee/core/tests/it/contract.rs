@@ -1,6 +1,6 @@
 //! A contract that does what it is told to: keep, trap, loop, refuse, deny.
 
-/// First byte of an input: keep the input in storage.
+/// First byte of an input: keep the input in storage, and random bytes beside it: replicas that drew others would have another state.
 pub const KEEP: u8 = 0;
 /// First byte of an input: trap.
 pub const TRAP: u8 = 1;
@@ -19,14 +19,18 @@ pub const CONTRACT: &str = r#"(module
     (import "phala" "output_write" (func $output_write (param i32 i32)))
     (import "phala" "storage_get" (func $storage_get (param i32 i32) (result i32)))
     (import "phala" "storage_set" (func $storage_set (param i32 i32 i32 i32)))
+    (import "phala" "random" (func $random (param i32 i32)))
     (memory (export "memory") 1)
     (data (i32.const 0) "kept")
     (data (i32.const 8) "\03")
+    (data (i32.const 9) "drawn")
     (func $run (result i32)
         (call $input_read (i32.const 16))
         (if (i32.eq (i32.load8_u (i32.const 16)) (i32.const 1)) (then unreachable))
         (if (i32.eq (i32.load8_u (i32.const 16)) (i32.const 2)) (then (loop $again (br $again))))
         (call $storage_set (i32.const 0) (i32.const 4) (i32.const 16) (call $input_len))
+        (call $random (i32.const 49152) (i32.const 32))
+        (call $storage_set (i32.const 9) (i32.const 5) (i32.const 49152) (i32.const 32))
         (i32.eq (i32.load8_u (i32.const 16)) (i32.const 3)))
     (func (export "deploy") (result i32) (call $run))
     (func (export "call") (result i32) (call $run))

@@ -8,7 +8,13 @@ use crate::{
 };
 use phala_core::{Identity, KeysHealth, Machine, Notice};
 use phala_gatekeeper::Refusal;
-use phala_protocol::{hash::blake2_256, ids::BlockNumber, relay::KeyInquiry, WorkerId};
+use phala_protocol::{
+    hash::blake2_256,
+    ids::BlockNumber,
+    limits::KEY_REQUEST_BLOCKS,
+    relay::{KeyInquiry, Outgoing},
+    WorkerId,
+};
 use std::collections::BTreeMap;
 
 /// As the gatekeeper promises it.
@@ -51,6 +57,7 @@ impl Scene {
         self.nonce += 1;
         let mut inquiry = self.asked[&identity.id()].clone();
         inquiry.request.request.nonce = blake2_256(&self.nonce.to_le_bytes());
+        inquiry.request.request.at = self.network.chain.blocks.best();
         inquiry.request.signature = identity.sign(&inquiry.request.request.signing_payload());
         inquiry
     }
@@ -98,10 +105,10 @@ fn a_worker_that_restarts_again_and_again_is_served_each_time() {
 fn whoever_asks_beyond_the_bound_is_refused_until_the_window_opens_and_others_are_served() {
     let mut scene = Scene::new(151);
     let id = scene.network.nodes[WORKER].id();
-    let (mut lines, mut first) = (Vec::new(), None);
+    let (mut lines, mut last) = (Vec::new(), None);
     while lines.len() < MOST {
         let inquiries: Vec<_> = (0..AT_ONCE).map(|_| scene.fresh(WORKER)).collect();
-        first = first.or_else(|| inquiries.first().cloned());
+        last = inquiries.last().cloned();
         lines.extend(scene.bring(inquiries.clone()));
         // The audit says what was given: to whom, of what, how much, to which request, without a gap.
         for (inquiry, line) in inquiries.iter().zip(lines.iter().skip(lines.len() - AT_ONCE)) {
@@ -137,11 +144,11 @@ fn whoever_asks_beyond_the_bound_is_refused_until_the_window_opens_and_others_ar
     let other = scene.fresh(WORKER + 1);
     let line = scene.ask(other);
     assert!(matches!(line, Notice::KeysGiven { number: 66, recent: 1, .. }), "{line:?}");
-    let first = first.unwrap();
+    let last = last.unwrap();
     (0..20).for_each(|_| scene.network.chain.next_block());
     // Its answer is repeated no more: it is made anew.
     scene.network.deliver(GATEKEEPER).unwrap();
-    let line = scene.ask(first.clone());
+    let line = scene.ask(last);
     assert!(matches!(line, Notice::KeysGiven { number: 67, recent: MOST, .. }), "{line:?}");
     assert_eq!(refused(&mut scene, 68), from, "the same as before");
     let expected = KeysHealth { given: 66, refused: BTreeMap::from([("too_often", 2)]), left_out: 0 };
@@ -159,11 +166,79 @@ fn whoever_asks_beyond_the_bound_is_refused_until_the_window_opens_and_others_ar
         (0..4).for_each(|_| network.deliver(GATEKEEPER).unwrap());
         network.nodes[GATEKEEPER].notices.clone()
     };
-    let line = said(&mut scene.network, &beyond);
+    let late = scene.fresh(WORKER);
+    let line = said(&mut scene.network, &late);
     assert!(matches!(line[..], [Notice::KeysRefused { refusal: Refusal::TooOften { .. }, .. }]), "{line:?}");
     scene.network.chain.next_block();
-    let line = said(&mut scene.network, &beyond);
+    let line = said(&mut scene.network, &late);
     assert!(matches!(line[..], [Notice::KeysGiven { number: 70, .. }]), "{line:?}");
+}
+
+/// What a gatekeeper refuses because it is too old.
+fn is_stale(notice: &Notice) -> bool {
+    matches!(notice, Notice::KeysRefused { refusal: Refusal::Stale { .. }, .. })
+}
+
+#[test]
+fn whoever_recorded_requests_that_no_seat_answered_uses_up_nothing_of_the_workers_with_them() {
+    let mut scene = Scene::new(153);
+    // As many as are answered in a window, and none arrives in time.
+    let recorded: Vec<_> = (0..MOST).map(|_| scene.fresh(WORKER)).collect();
+    let mut young = scene.fresh(WORKER);
+    (0..=KEY_REQUEST_BLOCKS).for_each(|_| scene.network.chain.next_block());
+    scene.network.deliver(GATEKEEPER).unwrap();
+    for some in recorded.chunks(AT_ONCE) {
+        let said = scene.bring(some.to_vec());
+        assert!(said.iter().all(is_stale), "{said:?}");
+    }
+    assert_eq!(keys(&scene.network).refused, BTreeMap::from([("stale", MOST as u64)]));
+    // The worker has all of its own, and what it signed with another block is none of its requests.
+    let line = scene.ask({
+        young.request.request.at = scene.network.chain.blocks.best();
+        young
+    });
+    assert!(matches!(line, Notice::KeysRefused { refusal: Refusal::BadSignature, .. }), "{line:?}");
+    for recent in 1..=AT_ONCE {
+        let own = scene.fresh(WORKER);
+        let line = scene.ask(own);
+        assert!(matches!(line, Notice::KeysGiven { recent: counted, .. } if counted == recent), "{line:?}");
+    }
+}
+
+#[test]
+fn a_gatekeeper_that_is_thirty_blocks_behind_the_worker_gives_it_its_keys() {
+    let mut scene = Scene::new(154);
+    let mut ahead = scene.fresh(WORKER);
+    ahead.request.request.at += 30;
+    let machine: &dyn Machine = &*scene.network.nodes[WORKER].machine;
+    let identity = Identity::open(machine, &scene.network.chain.genesis()).unwrap();
+    ahead.request.signature = identity.sign(&ahead.request.request.signing_payload());
+    let line = scene.ask(ahead);
+    assert!(matches!(line, Notice::KeysGiven { recent: 1, .. }), "{line:?}");
+}
+
+#[test]
+fn a_worker_whose_relayer_withholds_blocks_is_refused_as_long_and_asks_anew_by_itself() {
+    let mut scene = Scene::new(155);
+    scene.network.nodes[WORKER].paused = true;
+    let mut outgoing = scene.network.worker().tee().status().outgoing.into_iter();
+    let asks = |item| if let Outgoing::AskKeys(inquiry) = item { Some(inquiry) } else { None };
+    let old = outgoing.find_map(asks).unwrap();
+    let request = old.request.request;
+    (0..=KEY_REQUEST_BLOCKS).for_each(|_| scene.network.chain.next_block());
+    scene.network.deliver(GATEKEEPER).unwrap();
+    let collateral = scene.network.nodes[GATEKEEPER].machine.collateral();
+    let line = scene.ask(KeyInquiry { collateral, ..old });
+    assert!(is_stale(&line), "{line:?}");
+
+    scene.network.nodes[WORKER].paused = false;
+    let has_keys = |line: &Notice| matches!(line, Notice::EpochKeys { .. });
+    scene.network.run_until(|network| network.worker().notices.iter().any(has_keys));
+    let answered = scene.network.traffic.values().filter(|(asked, answers)| {
+        asked.worker == request.worker && asked.gatekeeper == request.gatekeeper && !answers.is_empty()
+    });
+    let heads: Vec<BlockNumber> = answered.map(|(asked, _)| asked.at).collect();
+    assert!(!heads.is_empty() && heads.iter().all(|at| *at > request.at + KEY_REQUEST_BLOCKS), "{heads:?}");
 }
 
 #[test]

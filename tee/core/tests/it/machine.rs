@@ -7,11 +7,11 @@ use phala_crypto::Secret;
 use phala_insecure_tee::InsecureMachine;
 use phala_light_client::testing::TestRandom;
 use phala_protocol::ClusterId;
-use phala_state::{ClusterStore, Entropy, EntropyError, OpenError, Options, StorageKey};
+use phala_state::{ClusterStore, Entropy, EntropyError, OpenError, Options, StorageFault, StorageKey};
 use std::{
     collections::BTreeMap,
     io::{Error, ErrorKind},
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         atomic::{AtomicBool, Ordering::SeqCst},
         Arc, Mutex,
@@ -53,6 +53,8 @@ pub struct MemoryMachine {
     drawn: Mutex<Vec<[u8; 32]>>,
     folder: TempDir,
     layout: Layout,
+    /// The file that the host puts in the place of the next store that is adopted.
+    pub swapped: Mutex<Option<PathBuf>>,
     /// Nothing can be kept or forgotten.
     pub disk_full: AtomicBool,
 }
@@ -72,6 +74,7 @@ impl MemoryMachine {
             drawn: Mutex::default(),
             folder: TempDir::new().unwrap(),
             layout: if seed.is_multiple_of(2) { Layout::Compact } else { Layout::Wide },
+            swapped: Mutex::default(),
             disk_full: AtomicBool::new(false),
         })
     }
@@ -145,6 +148,27 @@ impl Machine for MemoryMachine {
     fn open_store(&self, cluster: ClusterId, key: StorageKey) -> Result<ClusterStore, OpenError> {
         let path = self.folder.path().join(format!("cluster-{cluster}.redb"));
         ClusterStore::open(path, key, Box::new(self.random.clone()), Options::default())
+    }
+
+    fn fresh_store(&self, cluster: ClusterId, key: StorageKey) -> Result<ClusterStore, OpenError> {
+        let path = self.folder.path().join(format!("cluster-{cluster}.fresh"));
+        if let Err(error) = std::fs::remove_file(&path) {
+            assert_eq!(error.kind(), ErrorKind::NotFound);
+        }
+        ClusterStore::open(path, key, Box::new(self.random.clone()), Options::default())
+    }
+
+    fn adopt_store(&self, cluster: ClusterId) -> Result<(), OpenError> {
+        let path = |kind: &str| self.folder.path().join(format!("cluster-{cluster}.{kind}"));
+        if self.disk_full.load(SeqCst) {
+            return Err(OpenError::Storage(StorageFault::Full));
+        }
+        let adopted = std::fs::rename(path("fresh"), path("redb"));
+        let adopted = adopted.and_then(|()| match self.swapped.lock().unwrap().take() {
+            Some(other) => std::fs::rename(other, path("redb")),
+            None => Ok(()),
+        });
+        adopted.map_err(|error| OpenError::Storage(StorageFault::Io(error)))
     }
 
     fn layout(&self) -> Layout {

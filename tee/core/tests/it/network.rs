@@ -229,7 +229,8 @@ impl Network {
             | Outgoing::StateIdentity { .. }
             | Outgoing::ShowIdentities(_)
             | Outgoing::Sign { .. }
-            | Outgoing::AttachSignature { .. } => {}
+            | Outgoing::AttachSignature { .. }
+            | Outgoing::Heartbeat(_) => {}
         }
     }
 

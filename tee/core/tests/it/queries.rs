@@ -1,7 +1,7 @@
 //! Questions: what is answered, what is refused, and that a refusal tells nothing.
 
 use crate::{
-    client::{ask, try_ask, try_ask_sealed, Account},
+    client::{ask, seal_query, try_ask, try_ask_sealed, Account},
     network::{Network, WORKER},
     poison::{code, DENY, KEEP, LOOP, REVERT, TRAP},
 };
@@ -86,8 +86,8 @@ fn what_is_anothers_looks_like_what_is_not_there() {
     let answer = |account: &mut Account, request| {
         let query = account.query(node, request);
         let plaintext = account.sign_query(&network, query).encode();
-        let (answer, body) = try_ask_sealed(&network, node, &serving, &plaintext).unwrap();
-        (answer.content, body.len())
+        let (answer, sealed) = try_ask_sealed(&network, node, &serving, &plaintext).unwrap();
+        (answer.content, sealed.encode().len())
     };
     let of = |contract, payload| QueryRequest::Contract { contract, payload };
     let missing = answer(&mut bob, of(ContractId([3; 32]), vec![KEEP]));
@@ -236,8 +236,8 @@ fn free_keys_that_flood_a_worker_crowd_out_no_query_of_a_shorter_lifetime() {
     assert_eq!(asked(&network, &mut alice, 60), output, "and the flood is over in its own lifetime");
 }
 
-/// Who carries a query can bring it again. Its second answer is under the key of the first, and mostly known to the carrier: under a
-/// cipher that a repeated nonce breaks, that would read the first.
+/// Who carries a query can bring it again. Its second answer is under the key of the first, and mostly known to the carrier: under the
+/// nonce of the first, and a cipher that this breaks, that would read the first.
 #[test]
 fn a_second_answer_to_one_query_does_not_open_the_first() {
     let (network, mut alice, contract) = scene(56);
@@ -245,13 +245,20 @@ fn a_second_answer_to_one_query_does_not_open_the_first() {
     let query = alice.query(node, QueryRequest::Contract { contract, payload: vec![KEEP] });
     let plaintext = alice.sign_query(&network, query).encode();
     let serving = node.tee().serving().unwrap();
-    let (first, first_body) = try_ask_sealed(&network, node, &serving, &plaintext).unwrap();
-    let (second, second_body) = try_ask_sealed(&network, node, &serving, &plaintext).unwrap();
+    let (first, first_sealed) = try_ask_sealed(&network, node, &serving, &plaintext).unwrap();
+    let (second, second_sealed) = try_ask_sealed(&network, node, &serving, &plaintext).unwrap();
     assert_eq!(second.content, AnswerContent::Refused(QueryRefusal::Replayed));
     let xor = |one: &[u8], other: &[u8]| one.iter().zip(other).map(|(one, other)| one ^ other).collect::<Vec<u8>>();
     let plain = xor(&first.encode(), &second.encode());
     // After the length that padding puts first; what the two do not share is at the end.
-    let sealed = xor(&first_body[2..], &second_body[2..]);
+    let sealed = xor(&first_sealed.body[2..], &second_sealed.body[2..]);
     let same = plain.iter().zip(&sealed).filter(|(plain, sealed)| plain == sealed).count();
     assert!(same < plain.len() / 4, "{same} of {} bytes of the key stream repeat", plain.len());
+    assert_ne!(first_sealed.nonce, second_sealed.nonce);
+
+    // What is the same answer is the same bytes; so is the first of a worker that forgot it, as one does with its process.
+    let third = try_ask_sealed(&network, node, &serving, &plaintext).unwrap();
+    assert_eq!(third, (second, second_sealed));
+    let (sealed, _) = seal_query(&network, &serving, &plaintext);
+    assert_eq!(serving.answer(&sealed, &Seen::with_room(20)).unwrap(), first_sealed);
 }

@@ -5,14 +5,12 @@ use crate::{
     network::{Network, WORKER},
     poison::{code, KEEP},
 };
-use phala_core::{ClusterError, DeliveryError};
 use phala_protocol::{
     query::{AnswerContent, QueryRequest},
     relay::Outgoing,
     result::SignedResult,
     ContractId,
 };
-use phala_state::OpenError;
 use std::path::PathBuf;
 
 fn scene(seed: u64) -> (Network, Account, ContractId) {
@@ -120,33 +118,4 @@ fn a_gatekeeper_that_restarts_gives_the_same_keys() {
     network.start(WORKER);
     network.settle();
     assert_eq!(kept(&network, &mut alice, contract), AnswerContent::Output(vec![KEEP, 1]));
-}
-
-#[test]
-fn a_store_of_two_epochs_ago_is_refused_by_name() {
-    let mut network = Network::ready(75, 3);
-    let mut alice = Account::new(1);
-    let contract = network.deploy(&mut alice, &code(), vec![KEEP, 1]);
-    let slow = WORKER + 2;
-    network.run(3);
-    network.nodes[slow].tee = None;
-    network.run_until(|network| network.chain.epoch() == 2);
-    network.run_until(|network| network.chain.epoch() == 3);
-    network.start(slow);
-    network.nodes[slow].paused = true;
-    let mut refused = None;
-    for _ in 0..12 {
-        network.step();
-        refused = network.deliver(slow).err();
-        if refused.is_some() {
-            break;
-        }
-    }
-    let refused = refused.unwrap();
-    let named =
-        matches!(refused, DeliveryError::Cluster(_, ClusterError::Open(OpenError::Generation { stored: 1, given: 3 })));
-    assert!(named, "{refused:?}");
-    assert!(!refused.is_the_relayers());
-    assert!(network.nodes[slow].tee().serving().is_none());
-    assert_eq!(kept(&network, &mut alice, contract), AnswerContent::Output(vec![KEEP, 1]), "the others go on");
 }

@@ -4,7 +4,9 @@
 //! nothing by themselves.
 
 use crate::machine::Seeded;
+use codec::Encode;
 use phala_crypto::{
+    aead::SivKey,
     envelope::{open_envelope, seal_envelope, Destination},
     kdf,
     xwing::{DecapsulationKey, EncapsulationKey},
@@ -15,6 +17,8 @@ use phala_protocol::{
     envelope::{Envelope, EnvelopeKind, SizeClass},
     hash::blake2_256,
     keys::KeyPurpose,
+    result::Boundary,
+    snapshot::{SnapshotHeader, SnapshotPart},
     ClusterId, ContractId, Epoch, Hash,
 };
 use phala_state::{ClusterStore, OpenError, Options, StorageKey};
@@ -47,7 +51,41 @@ pub fn open_store(path: &Path, epoch: Epoch, output: &[u8; 32], machine: &[u8]) 
     }
 }
 
-/// An envelope, a commitment of a state that anybody could guess, and a store.
+/// The key of a snapshot's parts, of its epoch's storage key: a second implementation, as all that follows of parts.
+fn snapshot_key(header: &SnapshotHeader, storage: &Secret<[u8; 32]>) -> SivKey {
+    SivKey::new(&kdf::derive(storage, domain::SNAPSHOT_KEY, &header.encode()))
+}
+
+fn snapshot_nonce(index: u32, last: bool) -> [u8; 12] {
+    let mut nonce = [0; 12];
+    nonce[..4].copy_from_slice(&index.to_le_bytes());
+    nonce[4] = u8::from(last);
+    nonce
+}
+
+/// Seals a snapshot of one part, filled up to `bytes`, as whoever has the epoch's storage key can.
+pub fn insecure_part(header: SnapshotHeader, storage: &Secret<[u8; 32]>, stream: &[u8], bytes: usize) -> SnapshotPart {
+    let mut plaintext = [&(stream.len() as u32).to_le_bytes()[..], stream].concat();
+    plaintext.resize(bytes, 0);
+    let key = snapshot_key(&header, storage);
+    let sealed = key.seal(&snapshot_nonce(0, true), &(header, 0u32, true).encode(), &plaintext).unwrap();
+    SnapshotPart { header, index: 0, last: true, sealed }
+}
+
+/// Whether a part opens, at its place in its snapshot, under its epoch's storage key.
+pub fn part_opens(part: &SnapshotPart, storage: &Secret<[u8; 32]>) -> bool {
+    let SnapshotPart { header, index, last, sealed } = part;
+    let associated = (header, index, last).encode();
+    snapshot_key(header, storage).open(&snapshot_nonce(*index, *last), &associated, sealed).is_ok()
+}
+
+/// Whether the root's output for storage opens a part of a snapshot. No machine has a part in that key.
+pub fn opens_snapshot(part: &SnapshotPart, output: &[u8; 32]) -> bool {
+    part_opens(part, &kdf::derive(&Secret::new(*output), domain::EPOCH_STORAGE, &[]))
+}
+
+/// An envelope, a commitment of a state that anybody could guess, a store, and a snapshot. That one is shorter than those of a worker:
+/// its key is what is tried, thousands of times.
 pub struct Sealed {
     pub cluster: ClusterId,
     pub epoch: Epoch,
@@ -55,14 +93,14 @@ pub struct Sealed {
     envelope: Envelope,
     commitment: Hash,
     store: PathBuf,
+    snapshot: SnapshotPart,
 }
 
 impl Sealed {
     /// Seals under what `key` says that the root gives, with a store in a new file.
     pub fn new(
         genesis: &Hash,
-        cluster: ClusterId,
-        epoch: Epoch,
+        (era, cluster, epoch): (u32, ClusterId, Epoch),
         key: impl Fn(KeyPurpose) -> [u8; 32],
         store: PathBuf,
     ) -> Self {
@@ -76,7 +114,11 @@ impl Sealed {
         batch.set(&CONTRACT, b"balance", b"271828".to_vec()).unwrap();
         opened.commit(batch, Vec::new(), Vec::new()).unwrap();
         let commitment = Self::commit(&key(KeyPurpose::Commit));
-        Self { cluster, epoch, genesis: *genesis, envelope, commitment, store }
+        let boundary = Boundary { block: 9, count: 1, link: [9; 32] };
+        let header = SnapshotHeader { cluster, era, epoch, boundary, salt: [0x5a; 32] };
+        let storage = kdf::derive(&Secret::new(key(KeyPurpose::Storage)), domain::EPOCH_STORAGE, &[]);
+        let snapshot = insecure_part(header, &storage, b"balance: 271828", 64);
+        Self { cluster, epoch, genesis: *genesis, envelope, commitment, store, snapshot }
     }
 
     fn commit(output: &[u8; 32]) -> Hash {
@@ -85,24 +127,29 @@ impl Sealed {
     }
 
     /// What of it the root's output opens that is tried for every purpose. Stores only if so: they take milliseconds.
-    pub fn opened(&self, tried: &[u8; 32], stores: bool) -> Vec<KeyPurpose> {
+    pub fn opened(&self, tried: &[u8; 32], stores: bool) -> Vec<&'static str> {
         let mut opened = Vec::new();
         if opens_envelope(&self.genesis, &self.envelope, tried) {
-            opened.push(KeyPurpose::Envelope);
+            opened.push("envelope");
         }
         if Self::commit(tried) == self.commitment {
-            opened.push(KeyPurpose::Commit);
+            opened.push("commitment");
+        }
+        if opens_snapshot(&self.snapshot, tried) {
+            opened.push("snapshot");
         }
         if stores && open_store(&self.store, self.epoch, tried, MACHINE).is_some() {
-            opened.push(KeyPurpose::Storage);
+            opened.push("store");
         }
         opened
     }
 
-    /// Whether what `key` says that the root gives opens all of it: that it is sealed as it should be.
+    /// Whether what `key` says that the root gives opens all of it, each by its own purpose's and the snapshot where the store opens: that
+    /// it is sealed as it should be.
     pub fn opens_by(&self, key: impl Fn(KeyPurpose) -> [u8; 32]) -> bool {
-        [KeyPurpose::Envelope, KeyPurpose::Commit, KeyPurpose::Storage]
-            .into_iter()
-            .all(|purpose| self.opened(&key(purpose), true) == [purpose])
+        let opened = |purpose| self.opened(&key(purpose), true);
+        opened(KeyPurpose::Envelope) == ["envelope"]
+            && opened(KeyPurpose::Commit) == ["commitment"]
+            && opened(KeyPurpose::Storage) == ["snapshot", "store"]
     }
 }

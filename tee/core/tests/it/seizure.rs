@@ -13,9 +13,9 @@ use crate::{
     chain::CLUSTER,
     client::Account,
     contract::{code, KEEP},
-    network::Network,
+    network::{Network, WORKER},
     root::PlayedRoot,
-    sealed::{envelope_key, open_store, opens_envelope, Sealed},
+    sealed::{envelope_key, open_store, opens_envelope, opens_snapshot, Sealed},
 };
 use codec::Decode;
 use phala_core::{Identity, Machine};
@@ -33,6 +33,7 @@ use phala_protocol::{
     inbox::ItemKind,
     keys::{answer_key_hash, share_list_hash, KeyAnswer, KeyGrant, KeyPurpose, KeyRequest, PrfInput, SignedKeyRequest},
     relay::KeyInquiry,
+    snapshot::SnapshotPart,
     ClusterId, ContractId, Epoch, Hash,
 };
 use phala_state::ClusterStore;
@@ -174,6 +175,7 @@ fn ask(network: &Network, identity: &Identity, root: &PlayedRoot, epoch: Epoch) 
             epoch,
             nonce: [0xaa; 32],
             answer_key,
+            at: network.chain.blocks.best(),
         };
         let payload = request.signing_payload();
         let request_signed =
@@ -193,6 +195,8 @@ struct Scene {
     contract: ContractId,
     /// The era of each epoch that a word was sent in.
     eras: BTreeMap<Epoch, u32>,
+    /// Of states that were final, as relayers keep them.
+    snapshots: BTreeMap<Epoch, SnapshotPart>,
     folder: TempDir,
 }
 
@@ -201,7 +205,8 @@ impl Scene {
         let mut network = Network::ready(seed, 1);
         let mut alice = Account::new(1);
         let contract = network.deploy(&mut alice, &code(), vec![KEEP]);
-        Self { network, alice, contract, eras: BTreeMap::new(), folder: TempDir::new().unwrap() }
+        let (eras, snapshots) = (BTreeMap::new(), BTreeMap::new());
+        Self { network, alice, contract, eras, snapshots, folder: TempDir::new().unwrap() }
     }
 
     /// What the contract keeps of an epoch.
@@ -209,12 +214,18 @@ impl Scene {
         [&[KEEP][..], format!("said in epoch {epoch}").as_bytes()].concat()
     }
 
-    /// A command in the open epoch, until its result is final.
+    /// A command in the open epoch, until its result is final, and a snapshot of that.
     fn write(&mut self) {
         let (epoch, era) = (self.network.chain.epoch(), self.network.chain.cluster.as_ref().unwrap().era);
         self.eras.insert(epoch, era);
         self.alice.push(&mut self.network, self.contract, Self::word(epoch));
         self.network.settle();
+        let tee = self.network.nodes[WORKER].tee.as_mut().unwrap();
+        // None is made until something is final under the open epoch's keys.
+        let Ok(header) = tee.begin_snapshot() else { return };
+        let part = tee.snapshot_part(&header.id(), 0).unwrap();
+        assert!(part.last, "the state is small");
+        self.snapshots.insert(header.epoch, part);
     }
 
     fn open_epoch(&mut self, epoch: Epoch) {
@@ -432,13 +443,32 @@ fn a_seized_worker_and_t_minus_1_custodies_open_its_epoch_and_the_store_of_the_o
         assert!(kept(&store).contains(&Scene::word(epoch)));
     }
 
+    // Snapshots, which any host may have: of its epoch, and of the epoch before, by the same keys as the files, and none else.
+    let by_design =
+        BTreeMap::from([(TAKEN - 1, of_before[&KeyPurpose::Storage]), (TAKEN, memory[&KeyPurpose::Storage])]);
+    assert!([1, TAKEN - 1, TAKEN, TAKEN + 1, TAKEN + 3].iter().all(|epoch| scene.snapshots.contains_key(epoch)));
+    for (epoch, part) in &scene.snapshots {
+        let opened: Vec<_> = loot.values.iter().filter(|value| opens_snapshot(part, value)).collect();
+        assert_eq!(opened, by_design.get(epoch).into_iter().collect::<Vec<_>>(), "epoch {epoch}");
+        let era = usize::from(scene.eras[epoch] == 2);
+        if !by_design.contains_key(epoch) {
+            let attempts = loot.attempts(era, CLUSTER, *epoch, KeyPurpose::Storage);
+            assert!(!attempts.iter().any(|tried| opens_snapshot(part, tried)), "epoch {epoch}");
+        }
+        if scene.eras[epoch] > 0 {
+            let right = eras[era].key(&genesis, CLUSTER, *epoch, KeyPurpose::Storage);
+            assert!(opens_snapshot(part, &right), "t custodies open epoch {epoch}");
+        }
+    }
+
     // Another cluster in its epoch and around, and what it would be in the other era.
     let places =
         [(0, OTHER, TAKEN), (0, OTHER, TAKEN - 1), (0, CLUSTER, TAKEN + 1), (1, CLUSTER, TAKEN), (1, OTHER, 5)];
     let mut others = Vec::new();
     for (number, (era, cluster, epoch)) in places.into_iter().enumerate() {
         let key = |purpose| eras[era].key(&genesis, cluster, epoch, purpose);
-        let sealed = Sealed::new(&genesis, cluster, epoch, key, scene.folder.path().join(format!("{number}.redb")));
+        let (place, file) = ((eras[era].root.era, cluster, epoch), format!("{number}.redb"));
+        let sealed = Sealed::new(&genesis, place, key, scene.folder.path().join(file));
         for purpose in SEALING {
             for (position, tried) in loot.attempts(era, cluster, epoch, purpose).iter().enumerate() {
                 let stores = purpose == KeyPurpose::Storage && position % 16 == 0;

@@ -39,7 +39,8 @@ struct Base {
     /// The small entries among them.
     small: Arc<Small>,
     /// For each leaf but the first, the first bit in which its path differs from the one before; empty until they have been computed.
-    bits: Vec<u8>,
+    /// Versions with the same paths share them.
+    bits: Arc<[u8]>,
     /// The hash of each inner node, by the index of the first leaf on its right side; empty until they have been computed.
     inner: Vec<Hash>,
     /// About how many bytes all of it takes, counted once: every change asks.
@@ -52,7 +53,7 @@ struct Base {
 
 impl Base {
     /// `laid`: all small entries of `leaves` lie in `small`, and nothing else does.
-    fn new(leaves: Vec<Leaf>, small: Arc<Small>, bits: Vec<u8>, inner: Vec<Hash>, laid: bool) -> Self {
+    fn new(leaves: Vec<Leaf>, small: Arc<Small>, bits: Arc<[u8]>, inner: Vec<Hash>, laid: bool) -> Self {
         let leaf = size_of::<Leaf>() + size_of::<Hash>() + 1;
         let (mut rows, mut oldest) = (0, None::<Epoch>);
         for leaf in &leaves {
@@ -114,14 +115,14 @@ impl Overlay {
     }
 
     fn leaf(&self, at: usize) -> Option<&Leaf> {
-        let found = self.leaves.binary_search_by_key(&index(at), |(at, _)| *at).ok()?;
-        self.leaves.get(found).map(|(_, leaf)| leaf)
+        leaf_of(&self.leaves, at)
     }
+}
 
-    fn node(&self, at: usize) -> Option<Hash> {
-        let found = self.nodes.binary_search_by_key(&index(at), |(at, _)| *at).ok()?;
-        self.nodes.get(found).map(|(_, hash)| *hash)
-    }
+/// The leaf at an index among those of an overlay.
+fn leaf_of(leaves: &[(u8, Leaf)], at: usize) -> Option<&Leaf> {
+    let found = leaves.binary_search_by_key(&index(at), |(at, _)| *at).ok()?;
+    leaves.get(found).map(|(_, leaf)| leaf)
 }
 
 /// A leaf's index as an overlay has it. A bucket has fewer leaves than a byte has values.
@@ -131,18 +132,18 @@ fn index(at: usize) -> u8 {
 
 impl Bucket {
     pub(super) fn new(leaves: Vec<Leaf>, small: Arc<Small>) -> Self {
-        Self::made_of(leaves, small, Vec::new())
+        Self::made_of(leaves, small, Arc::default(), Vec::new())
     }
 
-    /// A bucket of sorted `leaves` that was made of another one, and is to be hashed: `inner` are hashes of that one's nodes, each beside
-    /// the leaf that begins its right side.
-    pub(super) fn made_of(leaves: Vec<Leaf>, small: Arc<Small>, inner: Vec<Hash>) -> Self {
-        Self { base: Arc::new(Base::new(leaves, small, Vec::new(), inner, false)), over: Overlay::default() }
+    /// A bucket of sorted `leaves` that was made of another one, and is to be hashed: `bits` are where their paths differ, and `inner`
+    /// hashes of the other one's nodes, each beside the leaf that begins its right side.
+    pub(super) fn made_of(leaves: Vec<Leaf>, small: Arc<Small>, bits: Arc<[u8]>, inner: Vec<Hash>) -> Self {
+        Self { base: Arc::new(Base::new(leaves, small, bits, inner, false)), over: Overlay::default() }
     }
 
     /// A bucket of sorted `leaves` whose small entries all lie in `small`, and nothing else does.
     fn laid(leaves: Vec<Leaf>, small: Small) -> Self {
-        let base = Base::new(leaves, Arc::new(small), Vec::new(), Vec::new(), true);
+        let base = Base::new(leaves, Arc::new(small), Arc::default(), Vec::new(), true);
         Self { base: Arc::new(base), over: Overlay::default() }
     }
 
@@ -192,9 +193,8 @@ impl Bucket {
         let mut over = Overlay {
             leaves: Vec::with_capacity(self.over.leaves.len() + values.len()),
             bytes: Vec::with_capacity(room),
-            nodes: Vec::with_capacity(self.over.nodes.len() + 8 * values.len()),
+            nodes: Vec::new(),
         };
-        over.nodes.extend_from_slice(&self.over.nodes);
         let (mut before, home) = (self.over.leaves.iter().peekable(), self.home_of_overlay());
         for (index, leaf) in values {
             while let Some((at, kept)) = before.next_if(|(at, _)| at < index) {
@@ -206,9 +206,9 @@ impl Bucket {
         for (at, kept) in before {
             over.lay(*at, kept, home)?;
         }
-        let mut sparse = Sparse { base: &self.base, over };
+        let mut sparse = Sparse::new(&self.base, &over.leaves, &self.over.nodes);
         let root = subtree_root(&mut sparse, &self.base.bits, 0..self.len(), changed);
-        let over = sparse.over;
+        over.nodes = sparse.nodes();
         Ok((Self { base: self.base.clone(), over }, root))
     }
 
@@ -253,9 +253,11 @@ impl Bucket {
         })
     }
 
-    /// The leaves of a bucket without an overlay, each with the hash of the node whose right side it begins.
-    pub(super) fn with_nodes(&self) -> impl Iterator<Item = (&Leaf, &Hash)> {
-        self.base.leaves.iter().zip(&self.base.inner)
+    /// The leaves of a bucket without an overlay that was hashed, each with the first bit in which its path differs from the one before,
+    /// and the hash of the node whose right side it begins.
+    pub(super) fn with_nodes(&self) -> impl Iterator<Item = (&Leaf, u8, &Hash)> {
+        let Base { leaves, bits, inner, .. } = &*self.base;
+        leaves.iter().zip(bits.iter()).zip(inner).map(|((leaf, bit), inner)| (leaf, *bit, inner))
     }
 
     /// The small entries of a bucket without an overlay.
@@ -306,7 +308,7 @@ impl Bucket {
         let changed = if inner.len() == leaves.len() { changed } else { u64::MAX };
         inner.resize(leaves.len(), EMPTY_ROOT);
         if bits.len() != leaves.len() {
-            *bits = differences(leaves)?;
+            *bits = differences(leaves)?.into();
         }
         subtree_root(&mut Dense { leaves, inner }, bits, 0..leaves.len(), changed)
     }
@@ -374,9 +376,13 @@ impl Bucket {
 
 /// For each leaf, the first bit in which its path differs from the one before: zero for the first, which has none before it.
 fn differences(leaves: &[Leaf]) -> Option<Vec<u8>> {
-    let neighbours = leaves.iter().zip(leaves.iter().skip(1));
-    let between = neighbours.map(|(left, right)| first_difference(&left.path, &right.path));
-    std::iter::once(Some(0)).chain(between).collect()
+    // Its whole room at once, which collecting what may be none does not take.
+    let mut bits = Vec::with_capacity(leaves.len());
+    bits.push(0);
+    for (left, right) in leaves.iter().zip(leaves.iter().skip(1)) {
+        bits.push(first_difference(&left.path, &right.path)?);
+    }
+    Some(bits)
 }
 
 /// A set of one leaf of a bucket, which has no more of them than bits fit here.
@@ -418,30 +424,50 @@ impl Hashes for Dense<'_> {
     }
 }
 
-/// Those of a bucket that shares its base with others.
+/// Those of a bucket that shares its base with others. Nodes over the base's lie on the stack until all of them are known: a list of
+/// them would be grown, or have more room than it takes.
 struct Sparse<'a> {
     base: &'a Base,
-    over: Overlay,
+    leaves: &'a [(u8, Leaf)],
+    nodes: [Hash; BUCKET_LEAVES],
+    /// Which of `nodes` there are.
+    held: u64,
+}
+
+impl<'a> Sparse<'a> {
+    fn new(base: &'a Base, leaves: &'a [(u8, Leaf)], nodes: &[(u8, Hash)]) -> Self {
+        let mut sparse = Self { base, leaves, nodes: [EMPTY_ROOT; BUCKET_LEAVES], held: 0 };
+        for (at, hash) in nodes {
+            sparse.put(usize::from(*at), *hash);
+        }
+        sparse
+    }
+
+    /// The nodes over the base's, in the order of their indices.
+    fn nodes(&self) -> Vec<(u8, Hash)> {
+        let count = self.held.count_ones() as usize;
+        // Of a few lengths only, so that the place of one that went fits another: up to 31 of 33 bytes, what the allocator keeps at hand.
+        let mut nodes = Vec::with_capacity(count | 7);
+        let held = (0u8..).zip(&self.nodes).filter(|(at, _)| self.held & bit_at(usize::from(*at)) != 0);
+        nodes.extend(held.map(|(at, hash)| (at, *hash)));
+        nodes
+    }
 }
 
 impl Hashes for Sparse<'_> {
     fn leaf(&self, at: usize) -> Option<Hash> {
-        self.over.leaf(at).or_else(|| self.base.leaves.get(at)).map(|leaf| leaf.hash)
+        leaf_of(self.leaves, at).or_else(|| self.base.leaves.get(at)).map(|leaf| leaf.hash)
     }
 
     fn node(&self, at: usize) -> Option<Hash> {
-        self.over.node(at).or_else(|| self.base.inner.get(at).copied())
+        let nodes = if self.held & bit_at(at) == 0 { &self.base.inner[..] } else { &self.nodes[..] };
+        nodes.get(at).copied()
     }
 
     fn put(&mut self, at: usize, hash: Hash) {
-        let nodes = &mut self.over.nodes;
-        match nodes.binary_search_by_key(&index(at), |(at, _)| *at) {
-            Ok(found) => {
-                if let Some((_, node)) = nodes.get_mut(found) {
-                    *node = hash;
-                }
-            }
-            Err(place) => nodes.insert(place, (index(at), hash)),
+        if let Some(node) = self.nodes.get_mut(at) {
+            *node = hash;
+            self.held |= bit_at(at);
         }
     }
 }

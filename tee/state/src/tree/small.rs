@@ -125,8 +125,11 @@ pub(super) fn gathered(leaves: Vec<Leaf>, small: &Arc<Small>) -> Result<(Vec<Lea
         return Ok((leaves, small.clone()));
     }
     let mut all = Small::with_room(leaves.iter().map(room_of).sum());
-    let leaves = leaves.iter().map(|leaf| all.lay(leaf, small.home())).collect::<Result<_, _>>()?;
-    Ok((leaves, Arc::new(all)))
+    let mut laid = Vec::with_capacity(leaves.len());
+    for leaf in &leaves {
+        laid.push(all.lay(leaf, small.home())?);
+    }
+    Ok((laid, Arc::new(all)))
 }
 
 /// Bytes that the entry of `leaf` takes among those of a bucket, if it is small: room for them is taken once, and none is left over.

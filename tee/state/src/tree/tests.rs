@@ -10,6 +10,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
+mod buckets;
 mod keys;
 
 /// Pages on a disk, verified as the store verifies them, and what is not there yet.

@@ -5,6 +5,7 @@
 
 use super::{
     bucket::bit_at,
+    first_difference,
     page::Slots,
     small::{gathered, Small},
     Branch, Bucket, Change, Leaf, LeafRow, Page, PageId, PageSource, Stamp, Subtree, Update, BUCKET_LEAVES,
@@ -42,6 +43,15 @@ struct Merged {
     /// A node stands for all leaves whose paths begin alike. If none of these is new, and none went from among them, it was there
     /// before, above the same leaves; and whichever leaf went from among them, one of its neighbours is still there.
     inner: Vec<Hash>,
+    /// Beside each leaf the first bit in which its path differs from the one before; zero for the first.
+    ///
+    /// Where leaves between two went, these differ first where any two neighbours from the one to the other did. So only a new leaf's
+    /// path, and that of the leaf behind it, are compared with the one before.
+    bits: Vec<u8>,
+    /// The least of the bits beside the leaves before the next one that were removed.
+    least: Option<u8>,
+    /// The last leaf has a path that was not there before.
+    new: bool,
     /// The leaves that are new or have another value, and the neighbours of those that were removed.
     changed: u64,
     /// The leaf before the next one was removed.
@@ -49,24 +59,38 @@ struct Merged {
 }
 
 impl Merged {
-    fn keep(&mut self, leaf: &Leaf, inner: Hash) {
+    fn keep(&mut self, leaf: &Leaf, bit: u8, inner: Hash) {
         if std::mem::take(&mut self.gap) {
             self.changed |= bit_at(self.leaves.len());
         }
-        self.leaves.push(leaf.clone());
-        self.inner.push(inner);
+        self.push(leaf.clone(), Some(bit), inner);
     }
 
-    fn write(&mut self, leaf: Leaf) {
+    /// `bit` is what stood beside the leaf that had this path.
+    fn write(&mut self, leaf: Leaf, bit: Option<u8>) {
         self.gap = false;
         self.changed |= bit_at(self.leaves.len());
-        self.leaves.push(leaf);
-        self.inner.push(EMPTY_ROOT);
+        self.push(leaf, bit, EMPTY_ROOT);
     }
 
-    fn remove(&mut self) {
+    fn remove(&mut self, bit: u8) {
         self.gap = true;
         self.changed |= self.leaves.len().checked_sub(1).map_or(0, bit_at);
+        self.least = self.least.into_iter().chain([bit]).min();
+    }
+
+    fn push(&mut self, leaf: Leaf, known: Option<u8>, inner: Hash) {
+        let removed = self.least.take();
+        let bit = match (self.leaves.last(), known.filter(|_| !self.new)) {
+            (None, _) => 0,
+            (Some(_), Some(bit)) => removed.map_or(bit, |removed| removed.min(bit)),
+            // Paths in order are never the same.
+            (Some(before), None) => first_difference(&before.path, &leaf.path).unwrap_or(u8::MAX),
+        };
+        self.new = known.is_none();
+        self.leaves.push(leaf);
+        self.bits.push(bit);
+        self.inner.push(inner);
     }
 }
 
@@ -99,7 +123,7 @@ impl<S: PageSource> Updating<'_, S> {
                     return self.build(id, merged.leaves, bucket.small());
                 }
                 let (leaves, small) = gathered(merged.leaves, bucket.small())?;
-                let mut bucket = Bucket::made_of(leaves, small, merged.inner);
+                let mut bucket = Bucket::made_of(leaves, small, merged.bits.into(), merged.inner);
                 let hash = bucket.hash(merged.changed);
                 Ok(self.make(hash, Page::Bucket(bucket)))
             }
@@ -165,30 +189,34 @@ impl<S: PageSource> Updating<'_, S> {
     /// The leaves of `bucket`, which has no overlay, after `changes`.
     fn merge(&mut self, bucket: &Bucket, changes: &[Change]) -> Merged {
         let room = bucket.len() + changes.len();
-        let mut merged =
-            Merged { leaves: Vec::with_capacity(room), inner: Vec::with_capacity(room), ..Merged::default() };
+        let mut merged = Merged {
+            leaves: Vec::with_capacity(room),
+            inner: Vec::with_capacity(room),
+            bits: Vec::with_capacity(room),
+            ..Merged::default()
+        };
         let mut old = bucket.with_nodes().peekable();
         for change in changes {
-            while let Some((leaf, inner)) = old.next_if(|(leaf, _)| leaf.path < change.path) {
-                merged.keep(leaf, *inner);
+            while let Some((leaf, bit, inner)) = old.next_if(|(leaf, ..)| leaf.path < change.path) {
+                merged.keep(leaf, bit, *inner);
             }
-            let before = old.next_if(|(leaf, _)| leaf.path == change.path);
+            let before = old.next_if(|(leaf, ..)| leaf.path == change.path);
             let after = self.leaf(change);
-            if let (Some((before, inner)), Some(after)) = (before, &after) {
+            if let (Some((before, bit, inner)), Some(after)) = (before, &after) {
                 if before.says_the_same(after) {
-                    merged.keep(before, *inner);
+                    merged.keep(before, bit, *inner);
                     continue;
                 }
             }
-            let stored = before.and_then(|(leaf, _)| Some((leaf.path, leaf.apart()?)));
+            let stored = before.and_then(|(leaf, ..)| Some((leaf.path, leaf.apart()?)));
             self.update.stale.entries.extend(stored);
             match (before, after) {
-                (_, Some(after)) => merged.write(after),
-                (Some(_), None) => merged.remove(),
+                (before, Some(after)) => merged.write(after, before.map(|(_, bit, _)| bit)),
+                (Some((_, bit, _)), None) => merged.remove(bit),
                 (None, None) => {}
             }
         }
-        old.for_each(|(leaf, inner)| merged.keep(leaf, *inner));
+        old.for_each(|(leaf, bit, inner)| merged.keep(leaf, bit, *inner));
         merged
     }
 

@@ -1,9 +1,10 @@
 //! Random histories against a map in memory.
 
 use crate::{contract, disk::MemoryDisk, open, root_of, try_open, Model};
+use phala_protocol::ContractId;
 use phala_state::{Checkpoint, CommitError, LimitError, MAX_KEY_BYTES, MAX_META_BYTES, MAX_VALUE_BYTES};
 use proptest::prelude::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -24,10 +25,12 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let bytes = |length: std::ops::Range<usize>| proptest::collection::vec(any::<u8>(), length);
     // Small ones, and some about as long as what lies in a bucket may be.
     let value = prop_oneof![5 => bytes(0..40), 1 => bytes(250..260)];
+    // Many, of which a few are written again and again.
+    let key = || prop_oneof![2 => any::<u8>(), 1 => 0u8..6];
     proptest::collection::vec(
         prop_oneof![
-            24 => (0u8..3, any::<u8>(), value).prop_map(|(contract, key, value)| Step::Set(contract, key, value)),
-            10 => (0u8..3, any::<u8>()).prop_map(|(contract, key)| Step::Remove(contract, key)),
+            24 => (0u8..3, key(), value).prop_map(|(contract, key, value)| Step::Set(contract, key, value)),
+            10 => (0u8..3, key()).prop_map(|(contract, key)| Step::Remove(contract, key)),
             4 => Just(Step::Checkpoint),
             3 => any::<u8>().prop_map(Step::Rollback),
             1 => Just(Step::Root),
@@ -53,7 +56,21 @@ proptest! {
         let (mut records, mut new_records) = (BTreeMap::new(), Vec::new());
         let (mut checkpoints, mut commits, mut epoch): (Vec<(Checkpoint, Model)>, u32, u32) = (Vec::new(), 0, 1);
         let mut batch = store.begin();
+        let mut written: BTreeSet<(ContractId, Vec<u8>)> = BTreeSet::new();
+        // A batch remembers what it read: keys that are odd are read only when they have been written, and after a rollback.
+        let is_read = |(_, key): &(ContractId, Vec<u8>)| key.iter().all(|byte| byte % 2 == 0);
         for step in steps {
+            let touched = match &step {
+                Step::Set(id, key, _) | Step::Remove(id, key) => Some((contract(*id), vec![*key])),
+                _ => None,
+            };
+            let (sets, removes) = (matches!(step, Step::Set(..)), matches!(step, Step::Remove(..)));
+            let undoes = matches!(step, Step::Rollback(_));
+            let renews = !(sets || removes || undoes || matches!(step, Step::Checkpoint | Step::Root | Step::Record(..)));
+            if let Some(entry) = touched.as_ref().filter(|entry| is_read(entry)) {
+                let found = batch.get(&entry.0, &entry.1).unwrap();
+                prop_assert_eq!(found.as_ref(), pending.get(entry), "before it is written");
+            }
             match step {
                 Step::Set(id, key, value) => {
                     batch.set(&contract(id), &[key], value.clone()).unwrap();
@@ -105,6 +122,16 @@ proptest! {
                     new_records.clear();
                     batch = store.begin();
                 }
+            }
+            if let Some(entry) = touched {
+                let found = batch.get(&entry.0, &entry.1).unwrap();
+                prop_assert_eq!(found.as_ref(), pending.get(&entry), "after it was written");
+                prop_assert_eq!(found.is_some(), sets);
+                written.insert(entry);
+            }
+            for entry in written.iter().filter(|entry| undoes || (renews && is_read(entry))) {
+                let found = batch.get(&entry.0, &entry.1).unwrap();
+                prop_assert_eq!(found.as_ref(), pending.get(entry), "after a rollback, or in a new batch");
             }
             // The batch reads what was written, committed or not.
             for key in [0u8, 77, 200] {

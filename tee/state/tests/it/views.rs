@@ -70,3 +70,47 @@ fn queries_run_while_another_thread_commits() {
         assert!(reader.join().unwrap() > 0);
     });
 }
+
+/// Whoever lists a state in steps holds no more of it than it asks for, and a large entry more.
+#[test]
+fn entries_and_records_are_listed_in_steps_of_bounded_bytes() {
+    let disk = MemoryDisk::default();
+    let store = open(&disk);
+    let mut model = entries(300);
+    model.insert((contract(1), b"large".to_vec()), vec![7; 200_000]);
+    let records: Vec<_> = (0u32..200).map(|number| (number.to_le_bytes().to_vec(), vec![number as u8; 700])).collect();
+    let mut batch = store.begin();
+    for ((contract, key), value) in &model {
+        batch.set(contract, key, value.clone()).unwrap();
+    }
+    let written = records.iter().map(|(key, value)| (key.clone(), Some(value.clone()))).collect();
+    store.commit(batch, Vec::new(), written).unwrap();
+    let view = store.view();
+
+    let (mut listed, mut after, mut steps) = (Vec::new(), None, 0);
+    loop {
+        let step = view.entries_within(after.as_ref(), 64, 10_000).unwrap();
+        let Some(last) = step.last() else { break };
+        after = Some(last.path);
+        let held = |entries: &[phala_state::Entry]| -> usize {
+            entries.iter().map(|entry| entry.key.len() + entry.value.len()).sum()
+        };
+        assert!(step.len() <= 64 && held(&step[..step.len() - 1]) < 10_000, "the last one may be over");
+        listed.extend(step);
+        steps += 1;
+    }
+    assert!(steps > 5);
+    assert_eq!(listed, view.entries(None, usize::MAX).unwrap());
+
+    let (mut found, mut after) = (Vec::new(), None);
+    loop {
+        let step = view.records_within(after.as_ref(), 50, 2_000).unwrap();
+        let Some((path, _)) = step.last() else { break };
+        after = Some(*path);
+        assert!(step.len() <= 3, "of 704 bytes each");
+        found.extend(step.into_iter().map(|(_, record)| record));
+    }
+    assert_eq!((found.len() as u64, found.clone()), (view.records_len(), view.records().unwrap()));
+    found.sort();
+    assert_eq!(found, records);
+}

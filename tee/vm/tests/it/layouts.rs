@@ -100,6 +100,9 @@ fn every_way_to_end_is_the_same_way() {
         ("(i32.trunc_f64_u (f64.const -0.5))", ok.clone()),
         ("(call $output_write (i32.const -1) (i32.const 2)) i32.const 0", Outcome::Trapped(Trap::BadPointer)),
         ("(call $result_read (i32.const 0)) i32.const 0", Outcome::Trapped(Trap::NoResult)),
+        ("(call $random (i32.const 131040) (i32.const 32)) i32.const 0", ok.clone()),
+        ("(call $random (i32.const 131041) (i32.const 32)) i32.const 0", Outcome::Trapped(Trap::BadPointer)),
+        ("(call $random (i32.const 0) (i32.const 257)) i32.const 0", Outcome::Trapped(Trap::TooLarge)),
         // As much memory as there is, its last byte, and no page more.
         (
             "(drop (memory.grow (i32.const 254))) (i32.store8 (i32.const 16777215) (i32.const 1))
@@ -457,6 +460,9 @@ fn statement() -> impl Strategy<Value = String> {
             format!("(drop (call_indirect (param i32) (result i32) (i32.const 3) (i32.add (local.get $i) (i32.const {index}))))")
         }),
         (0u32..6_000).prop_map(|depth| format!("(i32.store (i32.const 60) (call $down (i32.const {depth})))")),
+        (0u32..131_100, 0u32..260).prop_map(|(to, length)| {
+            format!("(call $random (i32.const {to}) (i32.const {length}))")
+        }),
         (0u32..200, 0u32..200).prop_map(|(key, length)| {
             format!("(call $storage_set (i32.const {key}) (i32.const 4) (i32.const 0) (i32.const {length}))")
         }),

@@ -7,6 +7,7 @@ mod code;
 mod execution;
 mod layouts;
 mod payout;
+mod random;
 mod slots;
 mod support;
 mod template;

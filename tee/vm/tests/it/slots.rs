@@ -91,6 +91,10 @@ impl World for Gate {
         Ok(None)
     }
 
+    fn random(&self, _: &ContractId, _: u64, _: &mut [u8]) -> Result<(), Fault> {
+        Err(Fault::World("nothing draws here".into()))
+    }
+
     fn code(&self, _: &ContractId) -> Result<Option<Arc<CompiledContract>>, Fault> {
         Ok(None)
     }
@@ -200,6 +204,10 @@ fn a_contract_of_another_engine_is_a_fault_and_takes_no_place() {
     impl World for Foreign {
         fn read(&self, _: &ContractId, _: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
             Ok(None)
+        }
+
+        fn random(&self, _: &ContractId, _: u64, _: &mut [u8]) -> Result<(), Fault> {
+            Err(Fault::World("nothing draws here".into()))
         }
 
         fn code(&self, _: &ContractId) -> Result<Option<Arc<CompiledContract>>, Fault> {

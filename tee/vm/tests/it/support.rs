@@ -1,6 +1,10 @@
 //! A world in memory, and guests in text.
 
-use phala_protocol::ids::{AccountId, ClusterId, ContractId};
+use codec::Encode;
+use phala_protocol::{
+    hash::blake2_256,
+    ids::{AccountId, ClusterId, ContractId},
+};
 use phala_vm::{
     execute, BlockContext, CompiledContract, Engine, Entry, Execution, Fault, Layout, Outcome, Request, World, Writes,
 };
@@ -40,6 +44,8 @@ struct Contents {
     storage: BTreeMap<(ContractId, Vec<u8>), Vec<u8>>,
     code: BTreeMap<ContractId, Arc<CompiledContract>>,
     broken: bool,
+    /// Which item's random bytes are drawn.
+    item: u8,
 }
 
 impl World for Memory {
@@ -49,6 +55,15 @@ impl World for Memory {
             return Err(Fault::World("disk on fire".into()));
         }
         Ok(contents.storage.get(&(*contract, key.to_vec())).cloned())
+    }
+
+    fn random(&self, contract: &ContractId, draw: u64, into: &mut [u8]) -> Result<(), Fault> {
+        let contents = self.0.lock().unwrap();
+        if contents.broken {
+            return Err(Fault::World("disk on fire".into()));
+        }
+        into.copy_from_slice(&drawn(contents.item, *contract, draw, into.len()));
+        Ok(())
     }
 
     fn code(&self, contract: &ContractId) -> Result<Option<Arc<CompiledContract>>, Fault> {
@@ -85,6 +100,11 @@ impl Memory {
         self.0.lock().unwrap().broken = true;
     }
 
+    /// Random bytes are another item's from here on.
+    pub fn set_item(&self, item: u8) {
+        self.0.lock().unwrap().item = item;
+    }
+
     pub fn apply(&self, writes: &Writes) {
         let mut contents = self.0.lock().unwrap();
         for (key, value) in writes {
@@ -112,6 +132,11 @@ impl Memory {
     }
 }
 
+/// What a contract draws in an item, by the number of its draw.
+pub fn drawn(item: u8, contract: ContractId, draw: u64, length: usize) -> Vec<u8> {
+    (0u8..).flat_map(|block| blake2_256(&(item, contract, draw, block).encode())).take(length).collect()
+}
+
 pub fn request(entry: Entry) -> Request {
     Request { contract: CONTRACT, caller: CALLER, value: 0, entry, input: Vec::new(), gas_limit: GAS, context: CONTEXT }
 }
@@ -135,6 +160,7 @@ pub fn guest(call: &str, query: &str, rest: &str) -> String {
             (import "phala" "block_time_ms" (func $block_time_ms (result i64)))
             (import "phala" "emit_event" (func $emit_event (param i32 i32)))
             (import "phala" "egress" (func $egress (param i32 i32)))
+            (import "phala" "random" (func $random (param i32 i32)))
             (import "phala" "log" (func $log (param i32 i32)))
             (import "phala" "hash_blake2b_256" (func $hash (param i32 i32 i32)))
             (import "phala" "call_contract" (func $call_contract (param i32 i32 i32 i64) (result i64)))

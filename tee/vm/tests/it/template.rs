@@ -4,7 +4,7 @@
 use crate::{cargo, support::*};
 use codec::{Decode, Encode};
 use phala_protocol::ids::AccountId;
-use phala_vm::{Entry, Execution, Outcome};
+use phala_vm::{Entry, Execution, Outcome, Trap};
 use std::{fs, path::Path};
 
 /// Copies the template as `phala contract new` does.
@@ -52,6 +52,36 @@ fn new_contract_builds_beside_its_sdk_and_keeps_notes_apart() {
         |account| Option::<String>::decode(&mut output(&send(&world, account, Entry::Query, "read", ()))).unwrap();
     assert_eq!(read(alice), Some(note));
     assert_eq!(read(bob), None);
+}
+
+#[test]
+fn random_bytes_of_the_sdk_are_what_the_engine_gives() {
+    let folder = cargo::target().join("author/dice");
+    let _ = fs::remove_dir_all(&folder);
+    lay_out(&folder, "dice");
+    let contract = "#![cfg_attr(target_arch = \"wasm32\", no_std)]
+        use phala_sdk::prelude::*;
+        phala_sdk::contract! {
+            pub struct Dice { last: Value<[u8; 4]> }
+            impl Dice {
+                constructor fn create(&mut self) { self.last.set(&env::random()); }
+                call fn roll(&mut self) -> ([u8; 4], [u8; 256]) { (env::random(), env::random()) }
+                query fn last(&self) -> Option<[u8; 4]> { self.last.get() }
+                query fn peek(&self) -> [u8; 4] { env::random() }
+            }
+        }";
+    fs::write(folder.join("src/lib.rs"), contract).unwrap();
+    let world = Memory::default();
+    world.install_code(CONTRACT, &cargo::build(&folder, "dice"));
+    let alice = AccountId([1; 32]);
+    let draw = |number, length| drawn(0, CONTRACT, number, length);
+    assert_eq!(send(&world, alice, Entry::Deploy, "create", ()).outcome, Outcome::Returned(vec![]));
+    let last = send(&world, alice, Entry::Query, "last", ());
+    assert_eq!(output(&last), [vec![1], draw(0, 4)].concat());
+    let rolled = send(&world, alice, Entry::Call, "roll", ());
+    assert_eq!(output(&rolled), [draw(0, 4), draw(1, 256)].concat());
+    let peeked = send(&world, alice, Entry::Query, "peek", ());
+    assert_eq!(peeked.outcome, Outcome::Trapped(Trap::NoRandomness));
 }
 
 #[test]

@@ -16,7 +16,7 @@ use std::net::SocketAddr;
 
 const THREADS: u64 = 4;
 const ROUNDS: usize = 60;
-const PATHS: [&str; 10] = [
+const PATHS: [&str; 14] = [
     "/v1/query",
     "/v1/info",
     "/v1/health",
@@ -24,6 +24,10 @@ const PATHS: [&str; 10] = [
     "/operator/v1/status",
     "/operator/v1/deliver",
     "/operator/v1/suspension",
+    "/operator/v1/snapshot",
+    "/operator/v1/snapshot/0x00/0",
+    "/operator/v1/snapshot/%ff/%zz",
+    "/operator/v1/snapshot/0000000000000000000000000000000000000000000000000000000000000000/4294967295",
     "/",
     "/v1/query/../../etc/passwd",
     "/v1/%00%ff?a=%zz&&==",
@@ -104,6 +108,22 @@ fn garbage_at_rate_on_every_endpoint_gets_typed_refusals_and_the_process_stays_u
     let longer = [&request[..], &[0]].concat();
     let refused = ask(worker.operator, "POST", "/operator/v1/suspension", &[], &longer);
     assert_eq!((refused.status, refusal(&refused).as_str()), (400, "invalid"));
+    // A worker without a state hands nothing out, and no part of what it does not hand out.
+    let refused = |method: &str, path: &str| {
+        let answer = ask(worker.operator, method, &format!("/operator/v1/snapshot{path}"), &[], b"");
+        (answer.status, refusal(&answer))
+    };
+    let id = "ab".repeat(32);
+    let is = |status: u16, code: &str| (status, code.to_owned());
+    assert_eq!(refused("POST", ""), is(503, "stale"));
+    assert_eq!(refused("GET", &format!("/{id}/0")), is(404, "not_found"));
+    assert_eq!(refused("GET", &format!("/0x{id}/0")), is(404, "not_found"));
+    for path in [format!("/{id}/-1"), format!("/{id}/4294967296"), format!("/{id}ab/0"), format!("/{}/0", &id[2..])] {
+        assert_eq!(refused("GET", &path), is(400, "invalid"), "{path}");
+    }
+    assert_eq!(refused("GET", ""), is(405, "invalid"));
+    let public = ask(worker.public, "POST", "/operator/v1/snapshot", &[], b"");
+    assert_eq!((public.status, refusal(&public).as_str()), (404, "not_found"));
     assert_eq!(ask(worker.public, "GET", "/v1/info", &[], b"").status, 200);
     assert_eq!(ask(worker.operator, "GET", "/operator/v1/status", &[], b"").status, 200);
     assert!(worker.is_unharmed());

@@ -483,6 +483,7 @@ impl Play {
             epoch,
             nonce: [self.nonce; 32],
             answer_key: answer_key_hash(asker.answers.public_key()),
+            at: self.blocks.best(),
         };
         let payload = request.signing_payload();
         let signature = asker.identity.sign(&payload);
@@ -512,9 +513,21 @@ impl Play {
 
     /// What three of the gatekeepers give a worker of an epoch, of the root of an era.
     pub fn keys(&mut self, asker: &Asker, era: u32, epoch: Epoch) -> Result<BTreeMap<KeyPurpose, [u8; 32]>, Refusal> {
+        self.keys_by(asker, era, epoch, &[1, 2, 3])
+    }
+
+    /// The same, of these gatekeepers: before the last of them has answered there are no keys.
+    pub fn keys_by(
+        &mut self,
+        asker: &Asker,
+        era: u32,
+        epoch: Epoch,
+        by: &[usize],
+    ) -> Result<BTreeMap<KeyPurpose, [u8; 32]>, Refusal> {
         let recorded = [&self.roots.0, &self.roots.1].into_iter().flatten().find(|root| root.era == era).cloned();
         let (root, mut grants) = (recorded.unwrap(), Grants::default());
-        for index in 1..GATEKEEPERS {
+        for index in by.iter().copied() {
+            assert!(KeyPurpose::ALL.into_iter().all(|purpose| grants.key(root.threshold, purpose).is_none()));
             let (request, answer) = self.answered(asker, index, era, epoch)?;
             grants.add(open_grant(&asker.answers, &request, &root, &answer).unwrap());
         }
@@ -529,15 +542,7 @@ impl Play {
 
     /// The storage key of an epoch, of which each of these gatekeepers gives a part, and of which fewer give nothing.
     pub fn opened_by(&mut self, asker: &Asker, era: u32, epoch: Epoch, by: [usize; 3]) -> Option<[u8; 32]> {
-        let recorded = [&self.roots.0, &self.roots.1].into_iter().flatten().find(|root| root.era == era).cloned();
-        let root = recorded.unwrap();
-        let mut grants = Grants::default();
-        for index in by {
-            assert!(grants.key(root.threshold, KeyPurpose::Storage).is_none());
-            let (request, answer) = self.answered(asker, index, era, epoch).unwrap();
-            grants.add(open_grant(&asker.answers, &request, &root, &answer).unwrap());
-        }
-        grants.key(root.threshold, KeyPurpose::Storage).map(|key| *key.expose())
+        self.keys_by(asker, era, epoch, &by).unwrap().get(&KeyPurpose::Storage).copied()
     }
 }
 
