@@ -2,7 +2,7 @@
 //!
 //! Data goes to standard output, logs to standard error. The RPC listens on loopback unless `--rpc-external` says otherwise;
 //! on a development chain so does the peer-to-peer port, unless `--listen-addr` names another address. A node that stops for the sake
-//! of its disk exits with 9, everything else that fails with 1.
+//! of its disk exits with 9, one that a mapped file ends with 13 ([`crate::fault`]), everything else that fails with 1.
 
 use crate::{
     anchor, chain_spec,

@@ -1,7 +1,7 @@
 //! Watches the disk under the chain's database, and ends the node before the disk ends it.
 //!
 //! The database maps files into memory and keeps a log that it replays when it is opened. On a full disk a write into a mapped file ends
-//! the process by SIGBUS, also while the log is replayed; a write that fails otherwise closes the database for good, and a node that
+//! the process ([`crate::fault`]), also while the log is replayed; a write that fails otherwise closes the database for good, and a node that
 //! only reads goes on looking well. So a node refuses to start with less room than the threshold, ends when the room falls below it, and
 //! ends when its database takes no more writes, whatever the cause: a full disk, a quota, a file-size limit.
 //!

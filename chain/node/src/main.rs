@@ -4,12 +4,14 @@
 //! trust it: what light clients take from it they verify. It decides nothing about the chain's rules, which are the
 //! runtime's.
 
-#![forbid(unsafe_code)]
+// One module has unsafe code, and says why: `fault`.
+#![deny(unsafe_code)]
 
 mod anchor;
 mod chain_spec;
 mod cli;
 mod disk;
+mod fault;
 #[cfg(test)]
 mod judgement;
 mod rpc;
@@ -21,6 +23,11 @@ use std::{error::Error, io::Write, process::ExitCode};
 fn main() -> ExitCode {
     if let Err(error) = disk::survive_file_size_limit() {
         say(&format!("warning: a write beyond the file-size limit will end this process: {error}"));
+    }
+    if let Err(error) = fault::ends_with_a_reason() {
+        say(&format!(
+            "warning: a mapped file that cannot be read or written will end this process without a word: {error}"
+        ));
     }
     let Err(failure) = cli::run() else { return ExitCode::SUCCESS };
     // What went wrong in words, and its causes: an error returned from here would be shown as its type.

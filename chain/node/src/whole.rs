@@ -1,9 +1,9 @@
 //! Looks whether files of the chain's database were cut, before the database maps them into memory.
 //!
 //! The database, parity-db, maps more of a value table than its file has, so that it can grow, and believes what its index says of it. An entry
-//! that lies behind the end of a file that was cut is a SIGBUS, which ends the process without a word; an index that was cut is filled up
-//! with nothing, so that blocks are gone. But the files have lengths by which that can be seen: a table grows by whole steps, and an index
-//! has the length that its name says.
+//! that lies behind the end of a file that was cut is a SIGBUS, which ends the process where it first needs it ([`crate::fault`]); an index
+//! that was cut is filled up with nothing, so that blocks are gone. But the files have lengths by which that can be seen: a table grows by
+//! whole steps, and an index has the length that its name says.
 //!
 //! Guarantees: a table or an index with a length that the database never gave it, and a description (`metadata`) without its salt, are refused
 //! by name and with what to do, before the database reads or writes anything. A description that is empty beside nothing else is what a

@@ -87,6 +87,8 @@ mod runtime {
     pub type Beacon = phala_pallet_beacon;
     #[runtime::pallet_index(55)]
     pub type Egress = phala_pallet_egress;
+    #[runtime::pallet_index(56)]
+    pub type Heartbeats = phala_pallet_heartbeats;
 }
 
 /// The extrinsics that the pallets make of a block's inherent data. FRAME keeps the trait behind it private to this module.

@@ -1,8 +1,9 @@
 //! A disk that is nearly full, files that may not grow, and files that were cut: the node ends by itself, says why, and goes on afterwards.
 
-use crate::node::{built, free_port, output, Node, BINARY};
+use crate::node::{built, free_port, output, wait, Node, BINARY};
 use std::{
-    fs::{self, File},
+    fs::{self, DirEntry, File},
+    os::unix::process::ExitStatusExt,
     path::Path,
     process::{Command, Stdio},
     time::Duration,
@@ -10,6 +11,10 @@ use std::{
 
 /// What the node exits with when its disk has to be seen to.
 const DISK: i32 = 9;
+/// What it exits with when a mapped file failed it.
+const FAULT: i32 = 13;
+/// The index of the states' nodes: every block looks for its new ones there, before it writes them.
+const STATES: &str = "index_01_";
 /// Less than the database's files have, more than the log of a short run.
 const LITTLE_FILE: u64 = 256 * 1024;
 
@@ -57,16 +62,52 @@ fn ends_by_itself_when_its_files_may_not_grow_and_goes_on_afterwards() {
     assert_eq!(node.terminate().code(), Some(0));
 }
 
+#[test]
+fn a_file_that_is_cut_under_it_ends_it_with_a_reason_and_by_no_signal() {
+    let folder = tempfile::tempdir().unwrap();
+    let chain = built("dev", folder.path());
+    let node = Node::start(&chain, "alice", folder.path(), &[]);
+    node.wait_finalised(3, Duration::from_secs(60));
+    let (before, third) = (node.finalised(), node.hash(3));
+    // Files appear when what the log has is first written to them.
+    wait("the states' index", Duration::from_secs(60), || find_longest(folder.path(), STATES));
+    let (cut, whole) = node.paused(|| {
+        let file = longest(folder.path(), STATES).path();
+        let whole = fs::read(&file).unwrap();
+        File::options().write(true).open(&file).unwrap().set_len(0).unwrap();
+        (file, whole)
+    });
+    let status = node.ended(Duration::from_secs(60));
+    let log = fs::read_to_string(folder.path().join("log")).unwrap();
+    assert_eq!((status.signal(), status.code()), (None, Some(FAULT)), "{status}: {log}");
+    let why = log.lines().find(|line| line.starts_with("error: database_fault: ")).expect("it says why");
+    assert!(why.contains("make room") && why.contains("put back"), "{log}");
+
+    // With the file as it was it goes on from what was final.
+    fs::write(cut, whole).unwrap();
+    let node = Node::start(&chain, "alice", folder.path(), &[]);
+    assert_eq!(node.hash(3), third);
+    node.wait_finalised(before + 3, Duration::from_secs(60));
+    assert_eq!(node.terminate().code(), Some(0));
+}
+
+/// The longest file of the database in `base` whose name starts with `kind`.
+fn longest(base: &Path, kind: &str) -> DirEntry {
+    find_longest(base, kind).expect("the database has such a file")
+}
+
+fn find_longest(base: &Path, kind: &str) -> Option<DirEntry> {
+    let chains = fs::read_dir(base.join("chains")).unwrap().next().unwrap().unwrap().path();
+    let files = fs::read_dir(chains.join("paritydb/full")).unwrap().map(|entry| entry.unwrap());
+    files
+        .filter(|file| file.file_name().to_string_lossy().starts_with(kind) && file.metadata().unwrap().len() > 0)
+        .max_by_key(|file| (file.metadata().unwrap().len(), file.file_name()))
+}
+
 /// Every kind of file of the database in `base`, cut in the middle: the node does not start on it, and names it. Each is whole again after.
 fn cut_files_are_refused(chain: &str, base: &Path) {
-    let chains = fs::read_dir(base.join("chains")).unwrap().next().unwrap().unwrap().path();
-    let database = chains.join("paritydb/full");
     for kind in ["table_", "index_"] {
-        let files = fs::read_dir(&database).unwrap().map(|entry| entry.unwrap());
-        let file = files
-            .filter(|file| file.file_name().to_string_lossy().starts_with(kind) && file.metadata().unwrap().len() > 0)
-            .max_by_key(|file| (file.metadata().unwrap().len(), file.file_name()))
-            .expect("the database has such a file");
+        let file = longest(base, kind);
         let whole = fs::read(file.path()).unwrap();
         File::options().write(true).open(file.path()).unwrap().set_len(whole.len() as u64 / 2 + 1).unwrap();
         let run = Command::new(BINARY)

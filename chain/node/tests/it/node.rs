@@ -1,6 +1,6 @@
 //! A node process under test, its JSON-RPC over plain HTTP, and specifications with short epochs.
 
-use rustix::process::{Pid, Resource, Rlimit};
+use rustix::process::{kill_process, waitpid, Pid, Resource, Rlimit, Signal, WaitOptions};
 use serde_json::{json, Value};
 use std::{
     io::{Read, Write},
@@ -108,6 +108,18 @@ impl Node {
     /// Waits for it to end.
     pub fn ended(mut self, bound: Duration) -> ExitStatus {
         wait("the node to end", bound, || self.child.try_wait().unwrap())
+    }
+
+    /// Stops all of its threads, does `meanwhile`, and lets it go on.
+    pub fn paused<T>(&self, meanwhile: impl FnOnce() -> T) -> T {
+        let id = Pid::from_child(&self.child);
+        kill_process(id, Signal::STOP).unwrap();
+        // The kernel reports it when the last of the threads has stopped.
+        let (_, status) = waitpid(Some(id), WaitOptions::UNTRACED).unwrap().expect("it waits");
+        assert!(status.stopped(), "{status:?}");
+        let done = meanwhile();
+        kill_process(id, Signal::CONT).unwrap();
+        done
     }
 
     /// Lets no file that it writes become longer than `bytes`.

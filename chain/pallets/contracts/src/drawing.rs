@@ -5,7 +5,7 @@
 //! has several workers would choose among the outcomes.
 //!
 //! Guarantees: the same value, cluster and candidates give the same replicas, and whoever has the chain's state finds them again; a
-//! candidate is an active worker that serves no cluster, because a worker serves one, and whose registration is older than the opening
+//! candidate is an active worker that serves no cluster, because a worker serves one, that answers when it is asked for a heartbeat ([`Responsive`]), and whose registration is older than the opening
 //! of the value's period: nobody but a threshold of gatekeepers knew the value then. One that renewed its registration since waits for
 //! the next value, and no value is drawn from whose period opened longer ago than [`MOST_EPOCHS_OLD`] allows. No two replicas share an
 //! operator: of each, the candidate with the lowest number stands. All that are looked at are counted before; nothing is drawn from a
@@ -47,6 +47,19 @@ pub trait LatestBeacon {
 impl LatestBeacon for () {
     fn latest() -> Option<MadeBeacon> {
         None
+    }
+}
+
+/// Tells whether a worker may be drawn as far as its signs of life go.
+pub trait Responsive {
+    /// Unless it left too many unanswered. The answer is one read, which the pallet's weights cover.
+    fn is_responsive(worker: &WorkerId) -> bool;
+}
+
+/// A chain that asks for none.
+impl Responsive for () {
+    fn is_responsive(_: &WorkerId) -> bool {
+        true
     }
 }
 
@@ -95,7 +108,8 @@ impl<T: Config> Pallet<T> {
             ensure!(looked_at < registrations, Error::<T>::MoreToLookAt);
             looked_at = looked_at.saturating_add(1);
             let settled = record.role == Role::Worker && record.registered_at < opened;
-            if settled && !serving.contains(&worker) && Self::is_active(&worker) {
+            let free = settled && !serving.contains(&worker);
+            if free && <T as Config>::Responsive::is_responsive(&worker) && Self::is_active(&worker) {
                 let candidate = (number_of(&value, cluster, &worker), worker);
                 let drawn = of_operators.entry(record.operator).or_insert(candidate);
                 *drawn = (*drawn).min(candidate);

@@ -31,14 +31,14 @@ mod tests;
 mod types;
 mod weights;
 
-pub use drawing::LatestBeacon;
+pub use drawing::{LatestBeacon, Responsive};
 pub use pallet::*;
 pub use weights::WeightInfo;
 
 #[allow(clippy::expect_used, reason = "FRAME's macros expand to it")]
 #[frame_support::pallet]
 pub mod pallet {
-    use super::{LatestBeacon, WeightInfo};
+    use super::{LatestBeacon, Responsive, WeightInfo};
     use alloc::vec::Vec;
     use frame_support::{
         pallet_prelude::*,
@@ -101,6 +101,8 @@ pub mod pallet {
         type MaxReplicaLag: Get<u32>;
         /// From which the replicas of a cluster are drawn.
         type Beacon: LatestBeacon;
+        /// Who may be drawn, as far as signs of life go.
+        type Responsive: Responsive;
         /// Weights of the calls.
         type WeightInfo: WeightInfo;
     }
@@ -136,6 +138,11 @@ pub mod pallet {
     /// The commitment of each cluster's last final state, under the commit key of the record's `bound_epoch`.
     #[pallet::storage]
     pub type Commitments<T> = StorageMap<_, Blake2_128Concat, ClusterId, Hash>;
+
+    /// The newest binding of an epoch's first commitment to the last one before, as more than half of the replicas signed it: the last
+    /// final state before that epoch, under the epoch's commit key. Whoever is new in the epoch compares a snapshot of that state with it.
+    #[pallet::storage]
+    pub type Bindings<T> = StorageMap<_, Blake2_128Concat, ClusterId, Rekey>;
 
     /// Votes on boundaries that are not final yet.
     #[pallet::storage]
@@ -564,7 +571,7 @@ pub mod pallet {
         }
 
         /// Creates a cluster of `number` replicas of as many operators, drawn from the newest value of the beacon, which has to be new
-        /// enough, among all workers that are active, serve no cluster, and registered before that value's period opened. Looks at
+        /// enough, among all workers that are active and responsive, serve no cluster, and registered before that value's period opened. Looks at
         /// `registrations` of TEEs and at `clusters` at most, and draws nothing when there are more.
         #[pallet::call_index(12)]
         #[pallet::weight(<T as Config>::WeightInfo::draw_cluster(*number, *registrations, *clusters))]

@@ -247,6 +247,7 @@ impl<T: Config> Pallet<T> {
         if agreeing >= record.majority() {
             RekeyVotes::<T>::remove(cluster);
             Commitments::<T>::insert(cluster, rekey.new);
+            Bindings::<T>::insert(cluster, rekey);
             Clusters::<T>::insert(cluster, ClusterRecord { bound_epoch: rekey.epoch, ..record });
             Self::deposit_event(Event::Rekeyed { cluster, epoch: rekey.epoch });
             // Results of the new epoch may have been waiting for the binding.

@@ -46,6 +46,8 @@ phala_pallet_mock::inbox!(phala_pallet_inbox, Contracts);
 
 parameter_types! {
     pub static NewestBeacon: Option<MadeBeacon> = None;
+    /// Who leaves heartbeats unanswered.
+    pub static Silent: Vec<WorkerId> = Vec::new();
 }
 
 /// What a test says is the newest value.
@@ -57,6 +59,12 @@ impl LatestBeacon for Shown {
     }
 }
 
+impl Responsive for Shown {
+    fn is_responsive(worker: &WorkerId) -> bool {
+        !Silent::get().contains(worker)
+    }
+}
+
 impl crate::Config for Test {
     type GovernanceOrigin = frame_system::EnsureRoot<AccountId32>;
     type HoldCurrency = Balances;
@@ -65,6 +73,7 @@ impl crate::Config for Test {
     type EpochLength = ConstU32<100>;
     type MaxReplicaLag = ConstU32<300>;
     type Beacon = Shown;
+    type Responsive = Shown;
     type WeightInfo = ();
 }
 
@@ -214,6 +223,7 @@ fn storage_keys_are_the_ones_light_clients_read() {
     assert_eq!(Instances::<Test>::hashed_key_for(contract), storage::contract_key(&contract));
     assert_eq!(FinalResults::<Test>::hashed_key_for((CLUSTER, 7)), storage::final_result_key(CLUSTER, 7));
     assert_eq!(Standings::<Test>::hashed_key_for(CLUSTER), storage::standings_key(CLUSTER));
+    assert_eq!(Bindings::<Test>::hashed_key_for(CLUSTER), storage::binding_key(CLUSTER));
     assert_eq!(phala_pallet_inbox::Boundaries::<Test>::hashed_key_for((CLUSTER, 7)), storage::boundary_key(CLUSTER, 7));
     assert_eq!(Workers::<Test>::hashed_key_for(WorkerId([3; 32])), storage::worker_key(&WorkerId([3; 32])));
     let appraisal = phala_pallet_attestation::Appraisals::<Test>::hashed_key_for(WorkerId([3; 32]));
@@ -316,8 +326,11 @@ fn next_epoch_waits_for_its_time_for_results_and_for_the_binding() {
         assert_noop!(announce(&replica(1), 3, 7), Error::<Test>::StillClosing);
         assert_noop!(bind(&replica(1), 2, 9, 2), Error::<Test>::WrongCommitment);
         assert_noop!(bind(&replica(1), 1, 1, 2), Error::<Test>::WrongEpoch);
+        assert_eq!(Bindings::<Test>::get(CLUSTER), None);
         assert_ok!(bind(&replica(1), 2, 1, 2));
         assert_eq!(Commitments::<Test>::get(CLUSTER), Some([2; 32]));
+        let bound = Rekey { cluster: CLUSTER, epoch: 2, boundary: None, old: [1; 32], new: [2; 32] };
+        assert_eq!(Bindings::<Test>::get(CLUSTER), Some(bound), "kept for whoever is new in the epoch");
         assert_noop!(bind(&replica(1), 2, 2, 3), Error::<Test>::NothingToRekey);
         assert_ok!(announce(&replica(1), 3, 7));
     });

@@ -39,6 +39,7 @@ impl phala_pallet_contracts::Config for Test {
     type EpochLength = ConstU32<100>;
     type MaxReplicaLag = ConstU32<300>;
     type Beacon = ();
+    type Responsive = ();
     type WeightInfo = ();
 }
 

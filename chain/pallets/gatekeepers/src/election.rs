@@ -1,9 +1,10 @@
 //! Which validators may be elected, and when the elected take over.
 //!
 //! Guarantees, except on a development network whose root is none or a lone gatekeeper's: only validators with a gatekeeper are
-//! elected, four at least; the elected set takes over only after its gatekeepers made their root, with as many as that root needs;
-//! until then staking plans no era, so that the present set keeps its seats, its exposure and its bonds, for as long as it takes; and no set is
-//! elected while identities are made or handed over.
+//! elected, four at least, and, where the vendor quota is enforced, of one vendor fewer than the threshold if enough others are; the elected
+//! set takes over only after its gatekeepers made their root, with as many as that root needs; until then staking plans no era, so that the
+//! present set keeps its seats, its exposure and its bonds, for as long as it takes; and no set is elected while identities are made or handed
+//! over.
 //! Whoever withdraws from a set that waits is fined, whoever's gatekeeper is convicted does not take over with it, whatever it binds
 //! since, and a set that is given up takes its root with it, unless clusters go over to that already. Staking asks through the runtime's
 //! election provider; who stands is the validators' own choice, who wins the nominators'.
@@ -76,6 +77,24 @@ impl<T: Config> Pallet<T> {
         let seats = Planned::<T>::get().map(|plan| Self::seats_in(plan.era)).unwrap_or_default();
         let convicted = seats.into_iter().filter(|(gatekeeper, _)| Convictions::<T>::contains_key(gatekeeper));
         convicted.map(|(_, validator)| validator).collect()
+    }
+
+    /// Those of the elected who are to make a root together, in the order in which they come; with each stands what backs it. Where the vendor
+    /// quota is enforced and one vendor would hold a threshold of the shares, the least backed of its validators are left out, as few as need
+    /// be: two of its machines have a seat for each of others. Where fewer than `least`, too few for a root, or fewer than two thirds of the
+    /// elected would be left, all stay, and [`Self::plan`] refuses them.
+    pub fn keep_quota(elected: Vec<(T::AccountId, u128)>, least: usize) -> Vec<T::AccountId> {
+        let left_out = if CurrentPolicy::<T>::get().vendor_quota {
+            Self::beyond_quota(&elected, least.max(LEAST_SEATS))
+        } else {
+            BTreeSet::new()
+        };
+        let elected = elected.into_iter().map(|(validator, _)| validator);
+        let kept = elected.filter(|validator| !left_out.contains(validator)).collect();
+        if !left_out.is_empty() {
+            Self::deposit_event(Event::LeftOutByQuota { validators: left_out.into_iter().collect() });
+        }
+        kept
     }
 
     /// Makes a set that was elected wait, and starts its ceremony.

@@ -311,5 +311,11 @@ mod events {
             /// The seats that it had; one, where a single gatekeeper made it.
             seats: u32,
         },
+        /// Elected validators that are no part of the set: with them one vendor would hold a threshold of the shares, and they are the least
+        /// backed of its. Their gatekeepers stay bound, and the next election counts them like any other.
+        LeftOutByQuota {
+            /// Who.
+            validators: Vec<T::AccountId>,
+        },
     }
 }

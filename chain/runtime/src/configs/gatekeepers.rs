@@ -104,7 +104,7 @@ pub enum Withheld {
     Failed(onchain::Error),
     /// An elected set waits for its gatekeepers' root, or a root waits for its hand-over.
     Waiting,
-    /// The elected set can have no ceremony: too few gatekeepers, or too many of one vendor.
+    /// The elected set can have no ceremony: too few gatekeepers, or too few that are not of one vendor.
     Refused,
     /// Too few of the set that waited still stand.
     Dissolved,
@@ -132,9 +132,15 @@ impl ElectionProvider for ElectionAfterCeremony {
             Election::Withheld => Err(Withheld::Waiting),
             Election::Candidates => {
                 let supports = onchain::OnChainExecution::<ElectableElection>::elect(page).map_err(Withheld::Failed)?;
-                let validators = elected(&supports);
-                let weight = <() as WeightInfo>::start(validators.len() as u32);
+                let backed: Vec<_> =
+                    supports.0.iter().map(|(winner, support)| (winner.clone(), support.total)).collect();
+                // Whose machines they run is read as often as whether they may be elected.
+                let number = backed.len() as u32;
+                let weight = <() as WeightInfo>::start(number)
+                    .saturating_add(<() as WeightInfo>::candidate().saturating_mul(number.into()));
                 frame_system::Pallet::<Runtime>::register_extra_weight_unchecked(weight, DispatchClass::Mandatory);
+                // Of fewer than its minimum staking would refuse the set whose root is made.
+                let validators = Gatekeepers::keep_quota(backed, Staking::minimum_validator_count() as usize);
                 Gatekeepers::plan(validators).map_err(|_| Withheld::Refused)?;
                 Err(Withheld::Waiting)
             }

@@ -1,4 +1,4 @@
-//! The product's own pallets: attestation, inbox, contracts, beacon, egress. What meets staking is in [`super::gatekeepers`].
+//! The product's own pallets: attestation, inbox, contracts, beacon, egress, heartbeats. What meets staking is in [`super::gatekeepers`].
 //!
 //! The constants are consensus rules and prices; who may change the registry and the clusters is `governance::GovernanceOrigin`.
 
@@ -8,10 +8,16 @@ use crate::{
         governance::{BrakeOrigin, GovernanceOrigin},
     },
     currency::*,
-    network, Balance, Balances, Beacon, Contracts, Runtime, RuntimeHoldReason,
+    network, Balance, Balances, Beacon, Contracts, Heartbeats, Runtime, RuntimeHoldReason,
 };
 use frame_support::{parameter_types, traits::Get};
-use phala_protocol::{beacon::MadeBeacon, identities::IdentityPoints, ids::BlockNumber};
+use phala_protocol::{
+    beacon::{MadeBeacon, Period},
+    heartbeat::{HeartbeatPolicy, EVERY_WORKER},
+    identities::IdentityPoints,
+    ids::{BlockNumber, WorkerId},
+    Hash,
+};
 
 parameter_types! {
     /// One hybrid opening by one replica: about 80 microseconds of a core.
@@ -81,6 +87,37 @@ impl phala_pallet_contracts::LatestBeacon for NewestBeacon {
     }
 }
 
+impl phala_pallet_heartbeats::BeaconValues for NewestBeacon {
+    fn newest() -> Option<(u32, Period)> {
+        phala_pallet_beacon::Latest::<Runtime>::get()
+    }
+
+    fn value(era: u32, period: Period) -> Option<Hash> {
+        phala_pallet_beacon::Values::<Runtime>::get((era, period)).map(|made| made.value)
+    }
+}
+
+/// Until governance decides otherwise: a value samples one worker of eight, which has ten minutes of 6 s blocks to answer; on a development
+/// network every worker, which has fifteen blocks. Whoever misses three in a row is unresponsive.
+pub struct FirstHeartbeatPolicy;
+impl Get<HeartbeatPolicy> for FirstHeartbeatPolicy {
+    fn get() -> HeartbeatPolicy {
+        if network::IsDevelopment::get() {
+            HeartbeatPolicy { rate: EVERY_WORKER, window: 15, patience: 3 }
+        } else {
+            HeartbeatPolicy { rate: EVERY_WORKER / 8, window: 100, patience: 3 }
+        }
+    }
+}
+
+/// Whom heartbeats leave among those that are drawn.
+pub struct WithHeartbeat;
+impl phala_pallet_contracts::Responsive for WithHeartbeat {
+    fn is_responsive(worker: &WorkerId) -> bool {
+        Heartbeats::is_responsive(worker)
+    }
+}
+
 impl phala_pallet_attestation::Config for Runtime {
     type InsecureDevelopment = network::IsDevelopment;
     type LoneRoot = network::TakesLoneRoot;
@@ -107,6 +144,7 @@ impl phala_pallet_contracts::Config for Runtime {
     type EpochLength = EpochLength;
     type MaxReplicaLag = MaxReplicaLag;
     type Beacon = NewestBeacon;
+    type Responsive = WithHeartbeat;
     type WeightInfo = ();
 }
 
@@ -127,6 +165,13 @@ impl phala_pallet_egress::Config for Runtime {
     type WeightInfo = ();
 }
 
+impl phala_pallet_heartbeats::Config for Runtime {
+    type GovernanceOrigin = GovernanceOrigin;
+    type Beacon = NewestBeacon;
+    type DefaultPolicy = FirstHeartbeatPolicy;
+    type WeightInfo = ();
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -144,7 +189,7 @@ mod tests {
         attestation::{Registration, Role},
         beacon::BeaconValue,
         identities::IdentityRecord,
-        ids::{AccountId, WorkerId},
+        ids::AccountId,
     };
     use sp_keyring::Sr25519Keyring;
     use sp_runtime::generic::Era;
@@ -200,6 +245,49 @@ mod tests {
             assert_eq!(BeaconPeriod::get(), 600);
             network::Development::<Runtime>::put(true);
             assert_eq!(BeaconPeriod::get(), 20);
+        });
+    }
+
+    #[test]
+    fn a_value_samples_one_worker_of_eight_and_every_one_on_a_development_network() {
+        sp_io::TestExternalities::default().execute_with(|| {
+            let policy = Heartbeats::policy();
+            assert_eq!((policy.rate, policy.window, policy.patience), (8_192, 100, 3));
+            assert!(policy.in_range() && policy.window < BeaconPeriod::get());
+            network::Development::<Runtime>::put(true);
+            let policy = Heartbeats::policy();
+            assert_eq!((policy.rate, policy.window), (65_536, 15));
+            assert!(policy.in_range() && policy.window < BeaconPeriod::get());
+            // A heartbeat names a block of its window, whose hash the chain has to know.
+            assert!(crate::configs::system::BlockHashCount::get() > *phala_protocol::heartbeat::WINDOW_BLOCKS.end());
+        });
+    }
+
+    #[test]
+    fn the_newest_value_opens_a_round_and_no_unresponsive_worker_is_drawn() {
+        use frame_support::traits::Hooks;
+        use phala_pallet_contracts::Responsive;
+        use phala_pallet_heartbeats::{Round, Standings};
+        use phala_protocol::{heartbeat::HeartbeatStanding, storage};
+        sp_io::TestExternalities::default().execute_with(|| {
+            let read = |key: Vec<u8>| sp_io::storage::get(&key).map(|bytes| bytes.to_vec());
+            crate::System::set_block_number(5);
+            Heartbeats::on_initialize(5);
+            assert_eq!(read(storage::heartbeat_round_key()), None);
+            let proof = BeaconValue { era: 1, period: 7, partials: Vec::new() };
+            Values::<Runtime>::insert((1u32, 7u32), MadeBeacon { opened: 1, made: 2, value: [6; 32], proof });
+            Latest::<Runtime>::put((1u32, 7u32));
+            Heartbeats::on_initialize(5);
+            let round = Round::<Runtime>::get().unwrap();
+            assert_eq!((round.era, round.period, round.value, round.opened), (1, 7, [6; 32], 5));
+            assert_eq!(read(storage::heartbeat_round_key()), Some(round.encode()));
+            type Asked = <Runtime as phala_pallet_contracts::Config>::Responsive;
+            let worker = WorkerId([1; 32]);
+            assert!(Asked::is_responsive(&worker));
+            let standing = HeartbeatStanding { unresponsive: true, ..Default::default() };
+            Standings::<Runtime>::insert(worker, standing);
+            assert!(!Asked::is_responsive(&worker));
+            assert_eq!(read(storage::heartbeat_standing_key(&worker)), Some(standing.encode()));
         });
     }
 

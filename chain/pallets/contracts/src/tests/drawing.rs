@@ -15,6 +15,7 @@ fn value(fill: u8) {
 /// A network in block 50 with workers 2 to 13 that serve nothing, and worker 1, which serves cluster 0; the newest value is `fill`s.
 fn candidates(fill: u8) -> sp_io::TestExternalities {
     let mut network = network(1, false);
+    Silent::set(Vec::new());
     network.execute_with(|| {
         (2..=13).for_each(|number| register_in(number, REGISTERED));
         at(50);
@@ -128,6 +129,23 @@ fn only_active_workers_are_drawn() {
         let replicas = drawn(9);
         assert!([lapsed, gatekeeper, unlisted].iter().all(|worker| !replicas.contains(worker)));
     });
+}
+
+#[test]
+fn whoever_is_unresponsive_is_not_drawn_until_it_answers() {
+    let whole = candidates(1).execute_with(|| drawn(12));
+    candidates(1).execute_with(|| {
+        // The first and the fifth: the others move up, and nobody else goes.
+        Silent::set(vec![whole[0], whole[4]]);
+        assert_noop!(draw(11), Error::<Test>::TooFewEligible);
+        let left: Vec<_> = whole.iter().filter(|worker| !Silent::get().contains(worker)).copied().collect();
+        assert_eq!(drawn(10), left);
+    });
+    candidates(1).execute_with(|| {
+        Silent::set(vec![whole[0]]);
+        assert_eq!(drawn(1), [whole[1]]);
+    });
+    candidates(1).execute_with(|| assert_eq!(drawn(1), [whole[0]], "it answered"));
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Elections that wait for ceremonies.
 
 use super::*;
+use phala_attest::{Appraisal, ConfidenceLevel, Origin, Root as VendorRoot, TcbStatus, Vendor};
+use phala_pallet_attestation::Appraisals;
 
 fn accounts(numbers: impl IntoIterator<Item = u8>) -> Vec<AccountId32> {
     numbers.into_iter().map(account).collect()
@@ -19,6 +21,120 @@ fn asking(validators: u8) -> sp_io::TestExternalities {
 /// Whether the set that waits takes over with these.
 fn takes_over(elected: Vec<AccountId32>) -> bool {
     Gatekeepers::take_plan(&elected, 3)
+}
+
+/// A network of `validators` that enforces the quota, of whom these run machines of Intel. Of the others' nothing is known: they count as
+/// another vendor's.
+fn with_quota(validators: u8, intel: impl IntoIterator<Item = u8>) -> sp_io::TestExternalities {
+    let mut network = asking(validators);
+    network.execute_with(|| {
+        CurrentPolicy::<Test>::mutate(|policy| policy.vendor_quota = true);
+        for number in intel {
+            // Of either technology: it is one maker's.
+            let vendor = if number % 2 == 0 { Vendor::IntelTdx } else { Vendor::IntelSgx };
+            let (root, measurement) = (VendorRoot::Intel, MEASUREMENT);
+            let origin = Origin { root, vendor, fmspc: [0; 6], evaluation: 1, measurement };
+            let appraisal = Appraisal { origin, status: TcbStatus::UpToDate, confidence: ConfidenceLevel::One };
+            Appraisals::<Test>::insert(id(number), appraisal);
+        }
+    });
+    network
+}
+
+/// The elected, each with what backs it.
+fn backed(elected: impl IntoIterator<Item = (u8, u128)>) -> Vec<(AccountId32, u128)> {
+    elected.into_iter().map(|(number, backing)| (account(number), backing)).collect()
+}
+
+fn named(numbers: impl IntoIterator<Item = u8>) -> Event<Test> {
+    Event::LeftOutByQuota { validators: accounts(numbers) }
+}
+
+#[test]
+fn an_election_leaves_out_the_least_backed_of_a_vendor_that_would_hold_a_threshold() {
+    with_quota(7, 3..=7).execute_with(|| {
+        // Of all seven there would be no root.
+        assert_eq!(Gatekeepers::plan(accounts(1..=7)), Err(Error::<Test>::VendorQuota));
+        let elected = backed([(1, 1), (2, 2), (3, 50), (4, 40), (5, 30), (6, 20), (7, 10)]);
+        let set = Gatekeepers::keep_quota(elected, 4);
+        assert_eq!(set, accounts(1..=6), "without one of Intel's");
+        assert!(happened(named([7])));
+        assert_ok!(Gatekeepers::plan(set.clone()));
+        assert_eq!((record().threshold, record().seats.len()), (5, 6));
+        // Whoever is left out is not part of the set that takes over, and stands in the next election.
+        make_root(1..=6);
+        assert_eq!(Gatekeepers::electable(accounts(1..=7)), set);
+        assert!(takes_over(set));
+        assert_eq!(Gatekeepers::electable(accounts(1..=7)), accounts(1..=7));
+    });
+    with_quota(8, 1..=6).execute_with(|| {
+        let elected = backed([(7, 1), (1, 9), (4, 5), (3, 8), (2, 5), (5, 7), (6, 6), (8, 1)]);
+        assert_eq!(Gatekeepers::keep_quota(elected, 6), accounts([7, 1, 3, 5, 6, 8]), "in the election's order");
+        assert!(happened(named([2, 4])));
+    });
+    // The other vendor's, where it has too many.
+    with_quota(7, [1, 2]).execute_with(|| {
+        let elected = backed([(1, 1), (2, 1), (3, 5), (4, 4), (5, 4), (6, 9), (7, 8)]);
+        assert_eq!(Gatekeepers::keep_quota(elected, 4), accounts([1, 2, 3, 5, 6, 7]), "of equals the first by number");
+    });
+}
+
+#[test]
+fn where_no_set_keeps_the_quota_the_election_is_refused_as_it_is() {
+    // Too few others for a root, none, and fewer than staking takes.
+    for (intel, least) in [(6, 4), (7, 4), (5, 7)] {
+        with_quota(7, 1..=intel).execute_with(|| {
+            let set = Gatekeepers::keep_quota(backed((1..=7u8).map(|number| (number, u128::from(number)))), least);
+            assert_eq!(set, accounts(1..=7));
+            let events = System::events().into_iter().map(|record| record.event);
+            let mut told =
+                events.filter(|event| matches!(event, RuntimeEvent::Gatekeepers(Event::LeftOutByQuota { .. })));
+            assert!(told.next().is_none());
+            assert_eq!(Gatekeepers::plan(set), Err(Error::<Test>::VendorQuota));
+            assert!(happened(Event::ElectionRefused { validators: 7 }));
+        });
+    }
+}
+
+#[test]
+fn an_election_of_which_less_than_two_thirds_would_be_left_is_refused() {
+    let elected = || backed((1..=100u8).map(|number| (number, u128::from(number))));
+    // Four beside 96 would hold a third of twelve seats, and 22 one of 66.
+    for intel in [96u8, 78] {
+        with_quota(100, 1..=intel).execute_with(|| {
+            assert_eq!(Gatekeepers::keep_quota(elected(), 4), accounts(1..=100));
+            let events = System::events().into_iter().map(|record| record.event);
+            let told = |event| matches!(event, RuntimeEvent::Gatekeepers(Event::LeftOutByQuota { .. }));
+            assert_eq!(events.filter(|event| told(event.clone())).count(), 0);
+            assert_eq!(Gatekeepers::plan(accounts(1..=100)), Err(Error::<Test>::VendorQuota));
+            assert!(happened(Event::ElectionRefused { validators: 100 }));
+            assert!(Planned::<Test>::get().is_none() && Ceremony::<Test>::get().is_none());
+        });
+    }
+    // 23 are enough, and 30: the least backed go.
+    for (intel, gone) in [(77u8, 31u8), (70, 10)] {
+        with_quota(100, 1..=intel).execute_with(|| {
+            let set = Gatekeepers::keep_quota(elected(), 4);
+            assert_eq!(set, accounts(gone + 1..=100));
+            assert!(happened(named(1..=gone)));
+            assert_ok!(Gatekeepers::plan(set));
+            assert_eq!(record().seats.len(), 100 - usize::from(gone));
+        });
+    }
+}
+
+#[test]
+fn an_election_within_the_quota_or_without_one_is_left_alone() {
+    let elected = || backed((1..=6u8).map(|number| (number, u128::from(number))));
+    with_quota(6, 1..=4).execute_with(|| {
+        assert_eq!(Gatekeepers::keep_quota(elected(), 4), accounts(1..=6));
+        assert_ok!(Gatekeepers::plan(accounts(1..=6)));
+    });
+    with_quota(6, 1..=6).execute_with(|| {
+        CurrentPolicy::<Test>::mutate(|policy| policy.vendor_quota = false);
+        assert_eq!(Gatekeepers::keep_quota(elected(), 4), accounts(1..=6));
+        assert_ok!(Gatekeepers::plan(accounts(1..=6)));
+    });
 }
 
 #[test]
