@@ -1,7 +1,8 @@
 //! What surrounds a message: who calls, when, the other contracts of the cluster, and the way out of it.
 //!
 //! Guarantees: all of it is agreed by the network; the caller is an account whose signature was verified, or a
-//! contract. There is no clock, no randomness and no network here, because every replica must compute the same.
+//! contract. There is no clock and no network here, because every replica must compute the same; what is random is the
+//! same for all of them, and known to no host ([`random`]).
 
 use crate::{
     codec::{Decode, DecodeError, Encode},
@@ -118,6 +119,28 @@ pub fn pay(to: AccountId, amount: u128) {
 /// BLAKE2b with a result of 256 bits.
 pub fn blake2b_256(bytes: &[u8]) -> [u8; 32] {
     sys::blake2b_256(bytes)
+}
+
+/// Random bytes, at most 256: the same on each replica, and unknown to everybody who has not the epoch's entropy, the operators of the machines
+/// among them. It is in TEEs alone: of replicas, also of one that was taken off in the epoch, and of as many gatekeepers as give keys. Two thirds of the
+/// chain's finality voters with the host of one replica can try blocks until they like what is drawn (`docs/contract-abi.md`). Every draw is another one. Constructors and calls have them; in a query, and in what a query or [`query`] asks, it is a trap.
+///
+/// ```
+/// # use phala_sdk::{env, testing::Env};
+/// # let _env = Env::new();
+/// let dice: [u8; 4] = env::random();
+/// ```
+///
+/// The bytes belong to the item of the inbox that ordered the command, and **whoever can undo a command after they are known has another
+/// try**, in another item. An account can, if only some results cost more gas than it gives; a contract that calls yours can, by failing when
+/// it dislikes what it sees; and somebody else's block may order the command later, or not at all, though without seeing the bytes. So let no
+/// call that draws succeed or fail, or show anything, by what it drew: take the stake in one call; draw in a later one, that stores the bytes and returns
+/// nothing; and act on them in a third. Within one command too: a call that failed has used up its draws, and draws others when it is made again.
+pub fn random<const N: usize>() -> [u8; N] {
+    const { assert!(N <= 256, "at most 256 random bytes at a time") };
+    let mut bytes = [0; N];
+    sys::random(&mut bytes);
+    bytes
 }
 
 /// Says something in tests. A worker discards it: what a contract knows must not reach a log.

@@ -30,6 +30,7 @@ mod host {
         pub(super) fn block_time_ms() -> u64;
         pub(super) fn emit_event(bytes: *const u8, length: usize);
         pub(super) fn egress(bytes: *const u8, length: usize);
+        pub(super) fn random(to: *mut u8, length: usize);
         pub(super) fn log(bytes: *const u8, length: usize);
         pub(super) fn hash_blake2b_256(bytes: *const u8, length: usize, to: *mut u8);
         pub(super) fn call_contract(contract: *const u8, input: *const u8, length: usize, gas: u64) -> u64;
@@ -128,6 +129,11 @@ pub(crate) fn emit_event(bytes: &[u8]) {
 pub(crate) fn egress(bytes: &[u8]) {
     // SAFETY: pointer and length are those of a live slice.
     unsafe { host::egress(bytes.as_ptr(), bytes.len()) };
+}
+
+pub(crate) fn random(bytes: &mut [u8]) {
+    // SAFETY: pointer and length are those of a live slice, all of which the host function writes.
+    unsafe { host::random(bytes.as_mut_ptr(), bytes.len()) };
 }
 
 pub(crate) fn log(message: &str) {

@@ -1,8 +1,8 @@
 //! A network for unit tests: contracts run on your machine, as plain Rust, one network for each thread.
 //!
-//! Guarantees: storage, events, egress, rollback, queries and calls between contracts behave as they do in a worker, and the
-//! limits of keys, values, events and egress hold. Does not do: gas, memory, stack; those only exist for the compiled
-//! contract.
+//! Guarantees: storage, events, egress, random bytes, rollback, queries and calls between contracts behave as they do in a worker, and the
+//! limits of keys, values, events and egress hold. Random bytes follow a seed ([`Env::set_seed`]), and are as a worker's only in what
+//! they differ by. Does not do: gas, memory, stack; those only exist for the compiled contract.
 //!
 //! ```
 //! use phala_sdk::{prelude::*, testing::*};
@@ -112,6 +112,14 @@ impl Env {
         self.edit(|network| (network.block_number, network.block_time_ms) = (number, time_ms));
     }
 
+    /// What the random bytes of the messages that follow come from: those of one seed repeat from here on. Without it they are of the seed zero.
+    pub fn set_seed(&self, seed: u64) {
+        self.edit(|network| {
+            (network.seed, network.command) = (seed, 0);
+            network.draws.clear();
+        });
+    }
+
     /// Makes `contract` one that other contracts can call.
     pub fn install<C: Contract>(&self, contract: ContractId) {
         self.edit(|network| network.code.insert(contract.0, handle::<C>));
@@ -131,7 +139,7 @@ impl Env {
         finish(run(Entry::Call, || handle::<C>(Entry::Call, &message(method, arguments))))
     }
 
-    /// Asks a query, through its encoding. Panics if the query tries to change state.
+    /// Asks a query, through its encoding. Panics if the query tries to change state or to draw random bytes.
     pub fn query<C: Contract, R: Decode>(&self, method: &str, arguments: &impl Encode) -> Result<R, Failure> {
         finish(run(Entry::Query, || handle::<C>(Entry::Query, &message(method, arguments))))
     }
@@ -180,6 +188,11 @@ struct Network {
     block_time_ms: u64,
     /// Where the egress of the command that runs begins; none between commands. Its limits are a command's.
     egress_before: Option<usize>,
+    seed: u64,
+    /// How many commands have begun.
+    command: u64,
+    /// How often each contract has drawn random bytes in the command, in calls that failed too.
+    draws: BTreeMap<[u8; 32], u64>,
     code: BTreeMap<[u8; 32], Code>,
     logs: Vec<String>,
 }
@@ -192,6 +205,9 @@ impl Default for Network {
             block_number: 1,
             block_time_ms: 1_700_000_000_000,
             egress_before: None,
+            seed: 0,
+            command: 0,
+            draws: BTreeMap::new(),
             code: BTreeMap::new(),
             logs: Vec::new(),
         }
@@ -229,6 +245,8 @@ fn run(entry: Entry, message: impl FnOnce() -> Reply) -> Reply {
         frame.read_only |= entry == Entry::Query;
         if network.frames.len() == 1 {
             network.egress_before = Some(network.state.egress.len());
+            network.command += 1;
+            network.draws.clear();
         }
         (network.state.clone(), read_only)
     });
@@ -352,6 +370,24 @@ pub(crate) mod sys {
             let contract = network.frame().contract;
             network.state.egress.push((contract, bytes.to_vec()));
         });
+    }
+
+    pub(crate) fn random(bytes: &mut [u8]) {
+        let (seed, command, contract, draw) = with(|network| {
+            assert!(!network.frame().read_only, "a query has no randomness");
+            let contract = network.frame().contract;
+            let draws = network.draws.entry(contract).or_default();
+            *draws += 1;
+            (network.seed, network.command, contract, *draws)
+        });
+        let mut input = Vec::from(contract);
+        [seed, command, draw].iter().for_each(|number| input.extend_from_slice(&number.to_le_bytes()));
+        let at = input.len();
+        for (block, chunk) in (0u8..).zip(bytes.chunks_mut(32)) {
+            input.truncate(at);
+            input.push(block);
+            chunk.copy_from_slice(&blake2b_256(&input)[..chunk.len()]);
+        }
     }
 
     pub(crate) fn log(message: &str) {

@@ -547,6 +547,10 @@ pub struct RelayerRunArgs {
     /// Another relayer, such as http://192.0.2.7:8400, to which letters go for TEEs that are not served here; can be repeated
     #[arg(long = "peer", value_name = "URL", value_parser = peer)]
     pub peers: Vec<String>,
+    /// The folder in which snapshots of the states of these workers' clusters are kept, sealed, for workers that take their place, also at
+    /// other relayers; 8 GiB at most, and a folder of this relayer's own [default: none are kept]
+    #[arg(long, value_name = "DIR")]
+    pub snapshots: Option<PathBuf>,
 }
 
 /// An address of this machine; a port alone is on loopback.

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! HPKE info = QUERY_INFO || genesis      AAD = SCALE of the query header      plaintext = padded SignedQuery
-//! answer: AES-256-GCM-SIV, key = export(QUERY_ANSWER_KEY), nonce zero, no AAD, plaintext = padded Answer
+//! answer: AES-256-GCM-SIV, key = export(QUERY_ANSWER_KEY), nonce beside it, no AAD, plaintext = padded Answer
 //! ```
 
 use crate::{
@@ -254,7 +254,7 @@ fn open(
 ) -> Result<Answer, &'static str> {
     let sealed = SealedAnswer::decode_all(&mut &bytes[..]).map_err(|_| "the answer is malformed")?;
     let key = exporter.export::<32>(domain::QUERY_ANSWER_KEY.as_bytes());
-    let padded = SivKey::new(&key).open(&[0; 12], &[], &sealed.body).map_err(|_| "the answer does not open")?;
+    let padded = SivKey::new(&key).open(&sealed.nonce, &[], &sealed.body).map_err(|_| "the answer does not open")?;
     if !SizeClass::ALL.iter().any(|class| class.bytes() == padded.len()) {
         return Err("the answer has not the length of a size class");
     }

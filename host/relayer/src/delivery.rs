@@ -76,12 +76,14 @@ pub(crate) struct Assembled {
 }
 
 impl Assembled {
-    /// Whether it moves the TEE's head or brings items, code, attachments or messages; otherwise it can at most answer keys at a head that
-    /// is known.
+    /// Whether it moves the TEE's head or brings items, code, attachments, messages or parts of a snapshot; otherwise it can at most answer
+    /// keys at a head that is known.
     pub(crate) fn has_news(&self) -> bool {
-        let Delivery { finality, items, codes, attachments, identity_attachments, messages, .. } = &self.delivery;
+        let Delivery { finality, items, codes, attachments, identity_attachments, messages, snapshot, .. } =
+            &self.delivery;
         let of_ceremonies = !attachments.is_empty() || !identity_attachments.is_empty();
-        !finality.is_empty() || !items.is_empty() || !codes.is_empty() || of_ceremonies || !messages.is_empty()
+        let for_gatekeepers = of_ceremonies || !messages.is_empty();
+        !finality.is_empty() || !items.is_empty() || !codes.is_empty() || for_gatekeepers || !snapshot.is_empty()
     }
 }
 

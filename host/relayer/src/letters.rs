@@ -6,6 +6,7 @@
 //! of their own, which no stranger gets. Answers: 204 it waits for its recipient or did just now, 404 that TEE is not served here, 409 it is
 //! of another chain, 413 too long, 429 and 503 later (503 also while it is not known yet who is served), 400 no letter. A letter is
 //! never passed on to a third relayer.
+//! Other routes may stand on the same listener, under its bounds: relayers exchange snapshots there (`snapshots/serving.rs`).
 //! Anyone controls what arrives, and may claim to be anybody: letters are signed or sealed, or rest on evidence, which their recipients
 //! judge. Does not: protect against a flood from very many addresses, nor hide who writes to whom.
 
@@ -133,9 +134,9 @@ pub(crate) fn admit(mail: &Mail, address: IpAddr, body: &[u8]) -> Answer {
     }
 }
 
-/// Takes letters for ever.
-pub(crate) async fn serve(listener: TcpListener, mail: Arc<Mail>, bounds: Bounds) {
-    let router = router(mail.clone(), &bounds);
+/// Takes letters for ever, and serves the routes of `beside`.
+pub(crate) async fn serve(listener: TcpListener, mail: Arc<Mail>, beside: Router, bounds: Bounds) {
+    let router = router(mail.clone(), &bounds).merge(beside);
     let (mut strangers, mut named, mut connections) = (Open::default(), Open::default(), JoinSet::new());
     loop {
         tokio::select! {

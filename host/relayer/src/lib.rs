@@ -2,7 +2,8 @@
 //!
 //! Guarantees: a TEE whose operator endpoint answers is brought forward to the chain's finalised head with everything it asks for, block
 //! by block; what it has for the chain is submitted until it is there; a relayer that is stopped at any point loses nothing, because
-//! it keeps nothing but collateral that it fetched, and can fetch again: TEEs repeat what has not arrived.
+//! it keeps nothing but collateral and snapshots that it fetched: TEEs repeat what has not arrived. A snapshot may be all that is left of a
+//! cluster's state, where every machine that had it is gone.
 //! Nothing that a node or TEE answers makes it panic or stop.
 //!
 //! It is trusted by nobody. Node and TEEs check all that it carries; the only secrets in it are the operators' accounts, which pay. Who
@@ -25,6 +26,7 @@ pub mod provisioning;
 mod rates;
 mod refusal;
 mod registrations;
+mod snapshots;
 mod tee;
 
 pub use collateral::alarm::is_alarming;
@@ -39,6 +41,7 @@ use peers::Peers;
 use phala_client::{Account, ClientError, ErrorCode};
 use provisioning::Service;
 use registrations::Registrations;
+use snapshots::Snapshots;
 use std::{
     future::Future,
     net::SocketAddr,
@@ -105,10 +108,14 @@ pub struct RelayerConfig {
     /// Other relayers, such as `http://192.0.2.7:8400`, to which letters are sent whose recipients are not served here. Mail with TEEs
     /// of other relayers takes both: each has the other among its peers, and both listen.
     pub peers: Vec<String>,
+    /// The folder in which snapshots of clusters' states are kept, for TEEs that lack one and for other relayers; this relayer's
+    /// alone, and made if it is not there.
+    /// None: none are kept, and none are brought to a TEE that lacks one.
+    pub snapshots: Option<PathBuf>,
 }
 
 impl RelayerConfig {
-    /// With the usual interval, no governance, no collateral and no other relayers.
+    /// With the usual interval, no governance, no collateral, no other relayers and no snapshots.
     pub fn new(node: impl Into<String>, tees: Vec<TeeEndpoint>, operator: Account) -> Self {
         Self {
             node: node.into(),
@@ -120,6 +127,7 @@ impl RelayerConfig {
             poll_interval: Duration::from_millis(250),
             listen: None,
             peers: Vec::new(),
+            snapshots: None,
         }
     }
 }
@@ -134,6 +142,7 @@ struct Shared {
     identity_attachments: Attachments,
     messages: Messages,
     registrations: Registrations,
+    snapshots: Arc<Snapshots>,
     operator: Arc<Account>,
     governance: Option<Account>,
     collaterals: Collaterals,
@@ -153,6 +162,7 @@ pub async fn run(config: RelayerConfig, shutdown: impl Future<Output = ()>) -> R
     let (peers, letters) = Peers::new(&config.peers)?;
     let mail = Arc::new(Mail::new(peers::addresses(&config.peers).await).expecting(served.len(), Instant::now()));
     let peers = Arc::new(peers);
+    let snapshots = Arc::new(Snapshots::new(config.snapshots, &config.peers)?);
     let fetching = config.fetch.map(fetching).transpose()?;
     let listener = match config.listen {
         Some(address) => Some(listen(address).await?),
@@ -167,6 +177,7 @@ pub async fn run(config: RelayerConfig, shutdown: impl Future<Output = ()>) -> R
         identity_attachments: Attachments::of(Ceremony::Identities),
         messages: Messages::default(),
         registrations: Registrations::default(),
+        snapshots: snapshots.clone(),
         operator,
         governance: config.governance,
         collaterals: Collaterals::new(config.collateral),
@@ -188,7 +199,8 @@ pub async fn run(config: RelayerConfig, shutdown: impl Future<Output = ()>) -> R
     }
     tasks.spawn(async move { peers.carry_all(letters).await });
     if let Some(listener) = listener {
-        tasks.spawn(letters::serve(listener, mail, letters::Bounds::default()));
+        let beside = snapshots::serving::router(snapshots, mail.clone());
+        tasks.spawn(letters::serve(listener, mail, beside, letters::Bounds::default()));
     }
     for (endpoint, account) in served {
         let shared = shared.clone();

@@ -5,7 +5,7 @@
 //! relayer, or we before a restart - was there first, and the TEE will see it. Statements of ceremonies have deadlines, and of contracts'
 //! signatures there may be many: each of the two goes a way of its own ([`submit_at_once`]), beside everything else, and all at once. What
 //! contracts send out of their clusters costs nothing when it is taken, and is submitted when the chain would take it (`egress`); so are
-//! contracts' signatures, and the record of identities (`identities`). What the chain can never take is submitted once: each submission
+//! contracts' signatures, the record of identities (`identities`), and heartbeats (`heartbeat`). What the chain can never take is submitted once: each submission
 //! costs a fee.
 //!
 //! Extrinsics of one account may be signed by several tasks, for TEEs can share an operator: a [`phala_client::Chain`] gives one of them
@@ -13,6 +13,7 @@
 
 mod beacon;
 mod egress;
+mod heartbeat;
 mod identities;
 mod statements;
 mod turns;
@@ -203,6 +204,10 @@ async fn submit(
                     None => continue,
                 }
             }
+            Outgoing::Heartbeat(signed) => match heartbeat::call(&shared.link.chain().await, signed).await? {
+                Some(call) => call,
+                None => continue,
+            },
             Outgoing::ShowIdentities(record) => {
                 let chain = shared.link.chain().await;
                 match identities::is_asked_for(&chain, record).await? {
@@ -334,12 +339,14 @@ fn judge(error: &SubmitError) -> Settled {
             | ("Gatekeepers", "TooManyAnswers")
             | ("Attestation", "WrongEra" | "RootAnswers" | "CollateralNotNewer")
             // Another relayer was first, or its time or its root is over.
-            | ("Beacon", "NotAwaited" | "NotDue" | "AlreadyTaken") => Settled::Done,
+            | ("Beacon", "NotAwaited" | "NotDue" | "AlreadyTaken")
+            | ("Heartbeats", "NoRound" | "OtherRound" | "TooLate" | "AlreadyAnswered" | "NotSampled") => Settled::Done,
             // The chain compared it with a key or a hash that does not change.
             ("Beacon", "WrongRecord" | "BadRecord" | "NoSuchHolder" | "BadPartial")
             // Or with the hash that holders confirmed, or with the network's keys.
             | ("Gatekeepers", "OtherRecord")
-            | ("Egress", "BadSignature") => Settled::Never,
+            | ("Egress", "BadSignature")
+            | ("Heartbeats", "OtherChain" | "BadSignature") => Settled::Never,
             _ => Settled::Later,
         },
         SubmitError::Dispatch { .. } => Settled::Later,

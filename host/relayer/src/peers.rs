@@ -103,7 +103,8 @@ pub fn check_peer(text: &str) -> Result<(), ClientError> {
     peer_url(text).map(drop)
 }
 
-fn peer_url(text: &str) -> Result<Url, ClientError> {
+/// The address, if it is one.
+pub(crate) fn peer_url(text: &str) -> Result<Url, ClientError> {
     let url = Url::parse(text).ok().filter(|url| {
         let is_plain = url.username().is_empty() && url.password().is_none() && url.query().is_none();
         url.scheme() == "http" && url.has_host() && url.path() == "/" && url.fragment().is_none() && is_plain

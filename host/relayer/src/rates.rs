@@ -1,4 +1,4 @@
-//! How many letters one address may bring: a bucket of tokens each. Bounded memory, whatever addresses appear.
+//! How many letters one address may bring, or parts of snapshots take: a bucket of tokens each. Bounded memory, whatever addresses appear.
 
 use std::{
     collections::HashMap,
@@ -25,6 +25,11 @@ impl Rates {
     /// For strangers.
     pub(crate) fn usual() -> Self {
         Self { buckets: Mutex::default(), times: 1.0 }
+    }
+
+    /// For strangers that ask for parts of snapshots: half a megabyte each, 8 a second for long.
+    pub(crate) fn of_parts() -> Self {
+        Self { buckets: Mutex::default(), times: 0.125 }
     }
 
     /// For relayers that the operator named, behind each of which may be many TEEs.
@@ -80,6 +85,8 @@ mod tests {
         let peers = Rates::of_peers();
         assert_eq!((0..10_000).filter(|_| peers.take(one, start)).count(), 8 * 512);
         assert_eq!((0..10_000).filter(|_| peers.take(one, later)).count(), 8 * 64);
+        let parts = Rates::of_parts();
+        assert_eq!((0..1_000).filter(|_| parts.take(one, start)).count(), 64);
         let network = |host: u16| subscriber(IpAddr::from([0x2001, 0xdb8, 0, 7, host, 0, 0, host]));
         assert_eq!(network(1), network(2));
     }

@@ -9,6 +9,7 @@ use crate::{
     operator::Operator,
     outbox::{self, Pending, Way},
     registrations::Evidenced,
+    snapshots::{self, Kept},
     Shared,
 };
 use codec::Encode;
@@ -19,6 +20,7 @@ use phala_protocol::{
     hash::blake2_256,
     ids::{to_hex, BlockNumber},
     relay::{KeyInquiry, Outgoing, TeeStatus},
+    snapshot::SnapshotStand,
     Hash, WorkerId,
 };
 use std::{
@@ -29,6 +31,8 @@ use tokio::sync::{watch, Notify};
 
 /// Where the newest outgoing items are put.
 type Outbox = watch::Sender<Option<Pending>>;
+/// Where it is put how the TEE stands to snapshots.
+type Stands = watch::Sender<Option<SnapshotStand>>;
 
 /// Pause after a TEE refused a delivery: the next would be refused too, unless the chain has moved.
 const REFUSED_PAUSE: Duration = Duration::from_secs(1);
@@ -39,8 +43,10 @@ pub(crate) async fn serve(shared: &Arc<Shared>, operator: &Operator, account: &A
     // signatures, of which there may be many, beside everything else.
     let (outgoing, receiver) = watch::channel(None);
     let (statements, signatures) = (outgoing.subscribe(), outgoing.subscribe());
+    let (stands, stand) = watch::channel(None);
     tokio::join!(
-        feed(shared, operator, &outgoing),
+        feed(shared, operator, &outgoing, &stands),
+        snapshots::keep(&shared.snapshots, operator, stand),
         outbox::submit_all(shared, account, operator.url(), receiver),
         outbox::submit_at_once(Way::Statements, shared, account, operator.url(), statements),
         outbox::submit_at_once(Way::Signatures, shared, account, operator.url(), signatures),
@@ -55,15 +61,20 @@ struct Memory {
     /// The same, of ceremonies of identities.
     brought_of_identities: Brought,
     shown: Shown,
+    /// Deliveries in a row with parts of a snapshot that it did not get on with.
+    idle_parts: u32,
 }
 
-async fn feed(shared: &Shared, operator: &Operator, outgoing: &Outbox) {
+async fn feed(shared: &Shared, operator: &Operator, outgoing: &Outbox, stands: &Stands) {
     let mut heads = shared.link.height();
     let mut backoff = Backoff::default();
     let mut memory = Memory::default();
     loop {
         let round = match operator.status().await {
-            Ok(status) => round(shared, operator, &status, outgoing, &mut memory).await,
+            Ok(status) => {
+                stands.send_if_modified(|stand| std::mem::replace(stand, status.snapshot) != status.snapshot);
+                round(shared, operator, &status, outgoing, &mut memory).await
+            }
             Err(error) => {
                 // It may be another process when it answers again.
                 memory = Memory::default();
@@ -137,6 +148,7 @@ async fn round(
     let names = attach(shared, &chain, status, &mut assembled, memory).await;
     let ids = lay_before(shared, &chain, status, &mut assembled, &memory.shown).await;
     introduce(shared, &chain, status).await;
+    let of_snapshot = bring_snapshot(shared, status, &mut assembled).await;
     let letters = shared.mail.take(&status.identity);
     let asked = asked(status);
     // A delivery at a known head answers the wanted keys once; the same question has the same answer.
@@ -155,10 +167,19 @@ async fn round(
             take(shared, &after, outgoing);
             // A TEE that took nothing of it would be brought the same again at once: it gets the pause of an idle one.
             let stuck = !more && after.height == status.height && after.inboxes == status.inboxes;
-            Ok(if stuck { Round::Idle(arrived) } else { Round::Again })
+            let mut takes_parts = false;
+            if let Some(of) = &of_snapshot {
+                let (before, after) = (status.snapshot.as_ref(), after.snapshot.as_ref());
+                takes_parts = before != after;
+                shared.snapshots.took(of, before, after, &mut memory.idle_parts);
+            }
+            Ok(if stuck && !takes_parts { Round::Idle(arrived) } else { Round::Again })
         }
         Err(error) => {
             shared.mail.lost(&status.identity);
+            if let Some(of) = of_snapshot.filter(|_| error.code == ErrorCode::Refused) {
+                shared.snapshots.refused(&of);
+            }
             *memory = Memory::default();
             Err(error)
         }
@@ -246,6 +267,17 @@ async fn lay_before(
             Vec::new()
         }
     }
+}
+
+/// Adds parts of a snapshot for a TEE that lacks its cluster's state, and gives the snapshot's name. On the way to a head far away it needs
+/// none yet.
+async fn bring_snapshot(shared: &Shared, status: &TeeStatus, assembled: &mut Assembled) -> Option<Kept> {
+    assembled.proved_at?;
+    let due = shared.snapshots.due(status.snapshot.as_ref(), &assembled.delivery).await?;
+    let from = due.parts.first().map_or(0, |part| part.index);
+    tracing::debug!(tee = %status.identity, id = to_hex(&due.of.id), from, count = due.parts.len(), "carrying parts of a snapshot");
+    assembled.delivery.snapshot = due.parts;
+    Some(due.of)
 }
 
 /// Tells the mailbox of a gatekeeper that takes part in a ceremony what the chain holds of the others in it, and introduces to it those

@@ -84,6 +84,7 @@ async fn tee(identity: WorkerId, role: Role, react: fn(&Delivery, &mut TeeStatus
         attempt: None,
         identity_attempt: None,
         signing: None,
+        snapshot: None,
         outgoing: vec![],
     };
     let tee = Arc::new(Tee { status: Mutex::new(shown), heard: Mutex::default(), delivered: Notify::new(), react });
@@ -151,6 +152,7 @@ fn inquiry(epoch: u32, nonce: u64, evidence: &[u8]) -> KeyInquiry {
         epoch,
         nonce: fresh,
         answer_key: [0; 32],
+        at: 0,
     };
     let registration = Registration {
         role: Role::Worker,

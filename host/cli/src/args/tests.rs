@@ -237,6 +237,8 @@ fn a_relayer_listens_on_loopback_unless_told_otherwise_and_peers_have_addresses(
     }
     let args = run("--peer http://192.0.2.7:8400 --peer http://relayer.example:8400/").unwrap();
     assert_eq!(args.peers, ["http://192.0.2.7:8400", "http://relayer.example:8400/"]);
+    assert_eq!(args.snapshots, None, "it keeps none unless told to");
+    assert_eq!(run("--snapshots kept").unwrap().snapshots, Some("kept".into()));
     assert!(args.listen.is_none());
     let Command::Dev(dev) = parse("phala dev --relayers 2").unwrap().command else { panic!() };
     assert_eq!(dev.relayers, Some(2));

@@ -71,6 +71,7 @@ pub async fn relayer(global: &Global, command: RelayerCommand) -> Result<(), Cli
     }
     config.listen = args.listen;
     config.peers = args.peers;
+    config.snapshots = args.snapshots;
     if config.listen.is_none() && !config.peers.is_empty() {
         note("letters go to the peers and none come back: without --listen, nobody else's TEEs can answer these");
     }

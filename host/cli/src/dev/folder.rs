@@ -19,7 +19,7 @@ use std::{
 const SETTINGS: &str = "dev.json";
 const LOCK: &str = "lock";
 /// All that `phala dev` makes in the folder, the lock aside.
-const MADE: [&str; 11] = [
+const MADE: [&str; 12] = [
     super::network_file::NAME,
     "chain.json",
     "anchor.json",
@@ -29,6 +29,7 @@ const MADE: [&str; 11] = [
     "nodes",
     "tee",
     "workers",
+    "snapshots",
     "logs",
     SETTINGS,
 ];

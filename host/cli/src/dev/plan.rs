@@ -317,6 +317,8 @@ impl Plan {
             args.push("--collateral".into());
             args.push(self.collateral(tee).into());
         }
+        args.push("--snapshots".into());
+        args.push(self.folder.join("snapshots").join(&relayer.name).into());
         if let Some(port) = relayer.mail {
             args.extend(words(&["--listen", &port.to_string()]));
         }
@@ -393,6 +395,7 @@ mod tests {
         let relayers = plan.relayers(&supervisor);
         let [relayer] = &relayers[..] else { panic!("one") };
         assert_eq!(relayer.name, "relayer");
+        assert!(relayer.args.windows(2).any(|pair| pair == ["--snapshots", "/x/snapshots/relayer"]));
         assert!(!relayer.args.contains(&"--listen".into()) && !relayer.args.contains(&"--peer".into()));
         assert!(relayer.args.windows(2).any(|pair| pair == ["--sudo", "alice"]));
         assert!(relayer.args.iter().all(|word| !word.to_string_lossy().contains(',')), "alice operates all");
@@ -453,6 +456,11 @@ mod tests {
             let port = after(other, "--listen").concat();
             assert_eq!(after(one, "--peer"), [format!("http://127.0.0.1:{port}")]);
             assert_eq!(after(one, "--collateral").len(), 1);
+            assert_eq!(
+                after(one, "--snapshots"),
+                [format!("/x/snapshots/{}", one.name)],
+                "each has a folder of its own"
+            );
         }
         // None is without a machine.
         let few = relayed(1, 1, 1, Some(4));

@@ -61,6 +61,7 @@ fn associated_data(place: &str) -> Vec<u8> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
+    use std::collections::BTreeSet;
 
     #[test]
     fn what_an_account_keeps_opens_for_it_at_its_place_and_nowhere_else() {
@@ -80,6 +81,23 @@ mod tests {
             altered[position] ^= 1;
             assert!(refused(&mine, "here", &altered), "byte {position}");
         }
+    }
+
+    #[test]
+    fn each_time_an_account_seals_what_it_keeps_it_draws_a_nonce() {
+        let account = Account::generate("mine").unwrap();
+        let file = account.to_key_file("password").unwrap();
+        let again = Account::from_key_file(&file, "password").unwrap();
+        let key = account.keeping().unwrap();
+        let mut nonces = BTreeSet::new();
+        // Two processes of one account, the same data at the same place.
+        for turn in 0..256 {
+            let sealed = [&account, &again][turn % 2].seal_own("here", b"data").unwrap();
+            let (nonce, body) = sealed[1..].split_first_chunk::<NONCE_BYTES>().unwrap();
+            assert_eq!(key.open(nonce, &associated_data("here"), body).unwrap(), b"data", "the nonce that it says");
+            nonces.insert(*nonce);
+        }
+        assert_eq!(nonces.len(), 256);
     }
 
     /// `testing/vectors/crypto/derivations.json`, which a second implementation computed.

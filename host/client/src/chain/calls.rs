@@ -12,6 +12,7 @@ use phala_protocol::{
     chain_state::RootRecord,
     egress::ProvedEgress,
     gas::GasClass,
+    heartbeat::SignedHeartbeat,
     identities::{signing::EgressSignature, IdentityRecord, SignedIdentityStatement},
     ids::{Balance, BlockNumber},
     result::{SignedRekey, SignedResult},
@@ -230,6 +231,11 @@ impl ChainCall {
         Self::new("Beacon", "submit_partial", (era, period, partial))
     }
 
+    /// Carries a worker's answer to the round of heartbeats under way.
+    pub fn submit_heartbeat(heartbeat: &SignedHeartbeat) -> Self {
+        Self::new("Heartbeats", "submit_heartbeat", heartbeat)
+    }
+
     /// Creates a cluster of `number` replicas that are drawn from the beacon, looking at `registrations` of TEEs and at `clusters` at
     /// most; governance only.
     pub fn draw_cluster(number: u32, registrations: u32, clusters: u32) -> Self {
@@ -274,6 +280,17 @@ mod tests {
         assert_eq!((call.label().as_str(), &call.arguments.0[..]), ("Beacon.publish_key", &[1, 0, 0, 0, 2, 0, 0][..]));
         let call = ChainCall::draw_cluster(3, 4, 5);
         assert_eq!(call.arguments.0, [3, 0, 0, 0, 4, 0, 0, 0, 5, 0, 0, 0]);
+    }
+
+    #[test]
+    fn a_heartbeat_is_its_parts_one_after_another() {
+        use phala_protocol::heartbeat::Heartbeat;
+        let (genesis, worker, block_hash) = ([1; 32], WorkerId([2; 32]), [6; 32]);
+        let heartbeat = Heartbeat { genesis, worker, era: 3, period: 4, block: 5, block_hash };
+        let call = ChainCall::submit_heartbeat(&SignedHeartbeat { heartbeat, signature: [7; 64] });
+        assert_eq!(call.label(), "Heartbeats.submit_heartbeat");
+        let numbers = [3, 0, 0, 0, 4, 0, 0, 0, 5, 0, 0, 0];
+        assert_eq!(call.arguments.0, [&[1; 32][..], &[2; 32], &numbers, &[6; 32], &[7; 64]].concat());
     }
 
     #[test]

@@ -219,6 +219,15 @@ pub(super) fn judge(pallet: &str, error: &str) -> (ErrorCode, &'static str) {
         ("Beacon", "NoSuchHolder") => (Refused, "check which seat it is of: `phala gatekeeper status` lists them"),
         ("Beacon", "AlreadyTaken") => (Refused, "there is nothing to do: the holder's partial is there"),
         ("Beacon", "BadPartial") => (Refused, "have the holder's own relayer submit it again: it was changed on its way, or made wrong"),
+        ("Heartbeats", "NoRound") => (Refused, "there is nothing to do: the beacon has asked no worker for a heartbeat yet"),
+        ("Heartbeats", "OtherChain") => (Refused, "the worker follows another chain: check its node"),
+        ("Heartbeats", "OtherRound" | "TooLate") => (Refused, "there is nothing to do: the round's time is over, and the next one asks again"),
+        ("Heartbeats", "NotAWorker") => (Unattested, "register the worker with evidence first"),
+        ("Heartbeats", "AlreadyAnswered") => (Refused, "there is nothing to do: the worker's heartbeat is there"),
+        ("Heartbeats", "NotSampled") => (Refused, "there is nothing to do: the beacon does not ask this worker"),
+        ("Heartbeats", "UnknownBlock") => (Refused, "have the worker's own relayer submit it again: it names no block of the round on this chain"),
+        ("Heartbeats", "BadSignature") => (Refused, "have the worker's own relayer submit it again: it was changed on its way"),
+        ("Heartbeats", "PolicyOutOfRange") => (Refused, "choose each value of the policy within its range"),
         ("Egress", "Empty") => (Refused, "bring at least one item"),
         ("Egress", "AlreadyTaken") => (Refused, "there is nothing to do: the chain has these items"),
         ("Egress", "NotNext") => (Refused, "bring the items before it first: `phala contract egress` shows what was taken"),
@@ -270,6 +279,7 @@ mod tests {
             ("Contracts", include_str!("../../../../chain/pallets/contracts/src/lib.rs")),
             ("Egress", include_str!("../../../../chain/pallets/egress/src/lib.rs")),
             ("Gatekeepers", include_str!("../../../../chain/pallets/gatekeepers/src/lib.rs")),
+            ("Heartbeats", include_str!("../../../../chain/pallets/heartbeats/src/lib.rs")),
             ("Inbox", include_str!("../../../../chain/pallets/inbox/src/lib.rs")),
         ];
         // None of the chain's pallets is left out.

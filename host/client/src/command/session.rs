@@ -285,10 +285,17 @@ mod tests {
     };
     use phala_crypto::{
         envelope::open_envelope,
+        kdf,
         signature::{ed25519, sr25519},
+        testing::{Recording, Sealed},
         xwing::DecapsulationKey,
     };
-    use phala_protocol::envelope::{Envelope, SizeClass};
+    use phala_protocol::{
+        domain,
+        envelope::{Envelope, SizeClass},
+        hash::blake2_256,
+    };
+    use std::collections::BTreeSet;
 
     fn entropy() -> SessionEntropy {
         SessionEntropy { key: Secret::new([7; 32]), encapsulation: [8; 64] }
@@ -403,6 +410,58 @@ mod tests {
         openings.sort_unstable();
         openings.dedup();
         assert_eq!(openings.len(), given, "no number was given twice");
+    }
+
+    /// What was sealed under a key and nonce that had sealed before.
+    fn repeated(all: &[Sealed]) -> Vec<Sealed> {
+        let mut seen = BTreeSet::new();
+        all.iter().filter(|sealed| !seen.insert((sealed.cipher, sealed.key, sealed.nonce))).copied().collect()
+    }
+
+    #[test]
+    fn no_key_seals_two_commands_of_a_session_wherever_its_processes_end() {
+        let key = DecapsulationKey::from_seed(&Secret::new([5; 32]));
+        let (record, account) = (cluster(&key), Account::development("alice").unwrap());
+        let recording = Recording::begin();
+        let (mut keys, mut openings, mut first) = (BTreeSet::new(), BTreeSet::new(), None);
+        for _ in 0..4 {
+            // As each opener draws it.
+            let drawn = SessionEntropy {
+                key: Secret::new(entropy::fresh().unwrap()),
+                encapsulation: entropy::fresh().unwrap(),
+            };
+            let (session, opener) = Session::open(&GENESIS, CLUSTER, &record, &account, &call(1), drawn).unwrap();
+            openings.insert(Envelope::decode_exact(&opener).unwrap().opening);
+            let secret = Secret::new(*session.secret.expose());
+            keys.extend((1..=SESSION_WINDOW).map(|number| {
+                let key: Secret<[u8; 32]> = kdf::derive_for(&secret, domain::SESSION_KEY, &number);
+                blake2_256(key.expose())
+            }));
+            first = first.or_else(|| Some(session.keep()));
+            let mut disk = session.keep();
+            for turn in 0..SESSION_WINDOW {
+                let mut session = Session::from_kept(disk).unwrap();
+                // Kept before the command leaves; the process ends before it keeps what became of it, or after.
+                let ahead = session.keep_ahead();
+                session.seal(&call(10)).unwrap();
+                disk = if turn % 2 == 0 { ahead } else { session.keep() };
+            }
+        }
+        let ours = |sealed: &Sealed| keys.contains(&sealed.key);
+        let all: Vec<Sealed> = recording.end().into_iter().filter(ours).collect();
+        assert_eq!((openings.len(), all.len()), (4, 4 * SESSION_WINDOW as usize));
+        assert_eq!(repeated(&all), []);
+        assert!(all.iter().all(|sealed| sealed.cipher == "SivKey"));
+
+        // Whoever owns the folder puts back an old file: it is seen, and two commands under one number are two different messages.
+        let recording = Recording::begin();
+        let mut session = Session::from_kept(first.unwrap()).unwrap();
+        session.seal(&call(10)).unwrap();
+        let again: Vec<Sealed> = recording.end().into_iter().filter(ours).collect();
+        let twice = repeated(&[&all[..], &again[..]].concat());
+        assert_eq!(twice, again);
+        assert_eq!(again.len(), 1);
+        assert!(all.iter().all(|sealed| sealed.message != again[0].message));
     }
 
     #[test]

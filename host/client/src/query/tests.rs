@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 use super::*;
 use phala_attest::{Ban, ConfidenceLevel, Origin, Root, Subject, TcbStatus, Vendor};
-use phala_crypto::{signature::ed25519::IdentityKey, xwing::DecapsulationKey};
+use phala_crypto::{kdf, signature::ed25519::IdentityKey, xwing::DecapsulationKey};
 use phala_protocol::{AccountId, ContractId};
 
 const GENESIS: Hash = [7; 32];
@@ -52,8 +52,10 @@ impl Worker {
         let plain = answer.encode();
         let padded = pad(&plain, SizeClass::holding(plain.len()).unwrap()).unwrap();
         let key = exporter.export::<32>(domain::QUERY_ANSWER_KEY.as_bytes());
-        let body = SivKey::new(&key).seal(&[0; 12], &[], padded.expose()).unwrap();
-        SealedAnswer { body, signature: self.identity.sign(&answer_payload(&GENESIS, answer)) }.encode()
+        let nonce_key = exporter.export(domain::QUERY_ANSWER_NONCE_KEY.as_bytes());
+        let nonce = *kdf::derive::<12>(&nonce_key, domain::QUERY_ANSWER_NONCE, padded.expose()).expose();
+        let body = SivKey::new(&key).seal(&nonce, &[], padded.expose()).unwrap();
+        SealedAnswer { nonce, body, signature: self.identity.sign(&answer_payload(&GENESIS, answer)) }.encode()
     }
 }
 
@@ -124,6 +126,11 @@ fn refuses_answers_to_other_questions_old_ones_and_others_signatures() {
     let good = worker.answer(&exporter, &answer_of(payload, 40));
     assert_eq!(check(&good, &WorkerId([3; 32])), Err("the answer is not signed by the worker"));
     assert!(check(&good[..good.len() - 1], &worker.id()).is_err());
+    for altered in 0..12 {
+        let mut other = good.clone();
+        other[altered] ^= 1;
+        assert_eq!(check(&other, &worker.id()), Err("the answer does not open"), "under another nonce");
+    }
     let (_, another) = seal(&GENESIS, &worker.key(), &question, &[8; 64]).unwrap();
     assert_eq!(open(&GENESIS, &worker.id(), &payload, 40, &another, &good), Err("the answer does not open"));
 }

@@ -9,6 +9,8 @@ use phala_protocol::{
     gas::GasClass,
     inbox::{Head, ItemHeader, ItemKind, ItemOrigin},
     relay::PlacedAttachment,
+    result::Boundary,
+    snapshot::{SnapshotHeader, SnapshotPart},
     AccountId, ContractId, WorkerId,
 };
 use std::sync::Mutex;
@@ -89,6 +91,7 @@ fn status(height: BlockNumber, count: u64) -> TeeStatus {
         attempt: None,
         identity_attempt: None,
         signing: None,
+        snapshot: None,
         outgoing: vec![],
     }
 }
@@ -206,6 +209,16 @@ async fn messages_that_lack_a_signature_are_news_at_a_head_that_is_known() {
     let action = EgressAction::Message { destination: vec![1], payload: vec![2] };
     let item = EgressItem { cluster: CLUSTER, sequence: 0, contract: ContractId([3; 32]), action };
     assembled.delivery.messages.push(item);
+    assert!(assembled.has_news());
+}
+
+#[tokio::test]
+async fn parts_of_a_snapshot_are_news_at_a_head_that_is_known() {
+    let mut assembled = assemble(&MockNode::new(&[], 9, 9), &status(9, 0)).await.unwrap();
+    assert!(!assembled.has_news());
+    let boundary = Boundary { block: 1, count: 1, link: [0; 32] };
+    let header = SnapshotHeader { cluster: CLUSTER, era: 1, epoch: 1, boundary, salt: [0; 32] };
+    assembled.delivery.snapshot.push(SnapshotPart { header, index: 0, last: true, sealed: vec![1] });
     assert!(assembled.has_news());
 }
 

@@ -35,7 +35,7 @@ async fn listening(bounds: Bounds) -> (Arc<Mail>, SocketAddr) {
     let address = listener.local_addr().unwrap();
     let mail = Arc::new(Mail::default());
     mail.open(WORKER, CHAIN);
-    tokio::spawn(serve(listener, mail.clone(), bounds));
+    tokio::spawn(serve(listener, mail.clone(), Router::new(), bounds));
     (mail, address)
 }
 
@@ -218,7 +218,7 @@ async fn connections_of_named_relayers_are_counted_apart_and_make_room_for_no_st
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
     // Two of them are at one address.
-    tokio::spawn(serve(listener, Arc::new(Mail::new(BTreeMap::from([(PEER, 2)]))), bounds));
+    tokio::spawn(serve(listener, Arc::new(Mail::new(BTreeMap::from([(PEER, 2)]))), Router::new(), bounds));
     let ask = |mut stream: TcpStream| async move {
         let (mut said, mut chunk) = (Vec::<u8>::new(), [0; 1_024]);
         // It may be closed before all was sent.

@@ -33,6 +33,7 @@ fn inquiry(nonce: u8, evidence: u8) -> Letter {
         epoch: 1,
         nonce: [nonce; 32],
         answer_key: [0; 32],
+        at: 0,
     };
     Letter::Inquiry(Box::new(KeyInquiry {
         request: SignedKeyRequest { request, public_key: vec![], signature: [0; 64] },

@@ -66,6 +66,11 @@ fn what_the_chain_has_already_counts_as_done() {
         ("Beacon", "NotAwaited"),
         ("Beacon", "NotDue"),
         ("Beacon", "AlreadyTaken"),
+        ("Heartbeats", "NoRound"),
+        ("Heartbeats", "OtherRound"),
+        ("Heartbeats", "TooLate"),
+        ("Heartbeats", "AlreadyAnswered"),
+        ("Heartbeats", "NotSampled"),
     ] {
         assert_eq!(judge(&refusal(pallet, error)), Settled::Done, "{error}");
     }
@@ -76,6 +81,9 @@ fn what_the_chain_has_already_counts_as_done() {
         assert_eq!(judge(&refusal("Gatekeepers", error)), Settled::Later, "{error}");
     }
     assert_eq!(judge(&refusal("Egress", "NoIdentities")), Settled::Later);
+    for error in ["NotAWorker", "UnknownBlock"] {
+        assert_eq!(judge(&refusal("Heartbeats", error)), Settled::Later, "{error}");
+    }
     let unreachable = ClientError::new(ErrorCode::Unreachable, "gone");
     assert_eq!(judge(&SubmitError::Client(unreachable)), Settled::Failed);
     let unpaid = SubmitError::Rejected { code: ErrorCode::InsufficientFunds, message: String::new() };
@@ -91,6 +99,9 @@ fn what_the_chain_can_never_take_is_submitted_once() {
     // Another record than all holders confirmed, and no signature of the message's contract.
     assert_eq!(judge(&refusal("Gatekeepers", "OtherRecord")), Settled::Never);
     assert_eq!(judge(&refusal("Egress", "BadSignature")), Settled::Never);
+    for error in ["OtherChain", "BadSignature"] {
+        assert_eq!(judge(&refusal("Heartbeats", error)), Settled::Never, "{error}");
+    }
     let mut submitted = Submitted::default();
     assert_eq!(submitted.due(&[result(1)], 10), [result(1)]);
     submitted.rest(name(&result(1)), NEVER);

@@ -31,7 +31,7 @@ async fn relayer() -> (Arc<Mail>, String) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
     let mail = Arc::new(Mail::default());
-    tokio::spawn(letters::serve(listener, mail.clone(), Bounds::default()));
+    tokio::spawn(letters::serve(listener, mail.clone(), Router::new(), Bounds::default()));
     (mail, url)
 }
 

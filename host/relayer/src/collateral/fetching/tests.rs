@@ -384,6 +384,7 @@ fn unregistered() -> TeeStatus {
         attempt: None,
         identity_attempt: None,
         signing: None,
+        snapshot: None,
         outgoing: vec![Outgoing::Register { registration, evidence }],
     }
 }
