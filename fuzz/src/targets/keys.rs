@@ -69,6 +69,7 @@ impl World {
             epoch: 5,
             nonce: [5; 32],
             answer_key: answer_key_hash(answers.public_key()),
+            at: 100,
         };
         let inquiry = KeyInquiry {
             request: SignedKeyRequest {

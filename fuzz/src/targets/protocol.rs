@@ -18,6 +18,8 @@ use phala_protocol::{
     limits::{MAX_EGRESS_BYTES, MAX_FINALITY_FRAGMENTS, MAX_MESSAGE_BYTES},
     query::{QueryHeader, SealedQuery},
     relay::{Delivery, InboxItems},
+    result::Boundary,
+    snapshot::{SnapshotHeader, SnapshotPart},
     AccountId, ClusterId, ContractId,
 };
 use std::{fmt::Display, sync::LazyLock};
@@ -138,9 +140,10 @@ pub static QUERIES: Target = Target {
 /// What relayers carry out of an inbox.
 pub static ITEMS: Target = Target {
     name: "items",
-    covers: &["common/protocol/src/inbox.rs::decode_bounded"],
+    covers: &["common/protocol/src/inbox.rs::decode_bounded", "common/protocol/src/inbox.rs::decode_owned"],
     samples: LazyLock::new(|| [0, 100, MAX_MESSAGE_BYTES as usize].map(|length| item(length).encode()).to_vec()),
     check: |bytes| {
+        assert_eq!(Item::decode_owned(bytes.to_vec()), Item::decode_bounded(bytes));
         let within = |item: &Item| item.message.len() <= MAX_MESSAGE_BYTES as usize;
         agree(bytes, || Item::decode_bounded(bytes), within)
     },
@@ -203,6 +206,8 @@ pub static DELIVERIES: Target = Target {
         let session = SigningSession { scheme: Scheme::Ed25519, sharing: [1; 32], item: [2; 32], attempt: 3 };
         let commitments = vec![NonceCommitments { index: 2, hiding: [4; 32], binding: [5; 32] }; 3];
         let message = SigningMessage::List { session, commitments };
+        let boundary = Boundary { block: 7, count: 8, link: [9; 32] };
+        let header = SnapshotHeader { cluster: ClusterId(3), era: 1, epoch: 2, boundary, salt: [4; 32] };
         let full = Delivery {
             finality: vec![1; 100],
             proof: vec![vec![2; 40], vec![]],
@@ -210,6 +215,7 @@ pub static DELIVERIES: Target = Target {
             codes: vec![vec![3; 100]],
             messages: vec![EgressItem { cluster: ClusterId(3), sequence: 1, contract: ContractId([4; 32]), action }],
             letters: vec![SigningLetter { from: 2, to: 1, message, signature: [5; 64] }],
+            snapshot: vec![SnapshotPart { header, index: 1, last: true, sealed: vec![6; 100] }],
             ..Delivery::default()
         };
         vec![Delivery::default().encode(), full.encode()]

@@ -8,8 +8,8 @@ use phala_attest as attest;
 use phala_crypto::transcript;
 use phala_light_client as light_client;
 use phala_protocol::{
-    attestation, beacon, call, ceremony, chain_state, egress, envelope, finality, gas, identities, identities::signing,
-    ids, inbox, keys, query, relay, result,
+    attestation, beacon, call, ceremony, chain_state, egress, envelope, finality, gas, heartbeat, identities,
+    identities::signing, ids, inbox, keys, query, relay, result, snapshot,
 };
 use std::sync::LazyLock;
 
@@ -58,6 +58,7 @@ types! {
     query: Answer AnswerContent Query QueryHeader QueryKey QueryRefusal QueryRequest SealedAnswer SignedQuery;
     relay: Delivery InboxCursor InboxItems KeyInquiry Outgoing PlacedAttachment TeeStatus;
     result: Boundary ClusterResult ContractEvent Failure Outcome Rekey Reply SignedRekey SignedResult;
+    snapshot: SnapshotHeader SnapshotPart SnapshotStand;
     identities: DealerRecord HolderRecord IdentityCeremonyRecord IdentityHolder IdentityPoints IdentityRecord IdentityStatement Scheme
         SignedIdentityStatement;
     signing: EgressSignature NonceCommitments PartialSignature SigningLetter SigningMessage SigningSession;
@@ -65,6 +66,7 @@ types! {
         ConfidenceLevel DocumentFault Evidence Origin PlatformModel PolicyTerms Refusal Root SignerRole Subject TcbStatus Vendor VerifiedCollateral;
     light_client: Checkpoint;
     transcript: Transcript;
+    heartbeat: Heartbeat HeartbeatPolicy HeartbeatRound HeartbeatStanding SignedHeartbeat;
 }
 
 /// All of them.

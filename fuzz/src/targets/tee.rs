@@ -76,6 +76,14 @@ impl Machine for MemoryMachine {
     fn open_store(&self, _: ClusterId, key: StorageKey) -> Result<ClusterStore, OpenError> {
         ClusterStore::open_with_backend(super::disk::Disk::default(), key, Box::new(Constant), Options::default())
     }
+
+    fn fresh_store(&self, cluster: ClusterId, key: StorageKey) -> Result<ClusterStore, OpenError> {
+        self.open_store(cluster, key)
+    }
+
+    fn adopt_store(&self, _: ClusterId) -> Result<(), OpenError> {
+        Ok(())
+    }
 }
 
 thread_local! {

@@ -33,6 +33,12 @@ impl World for Small {
         Ok(key.len().is_multiple_of(2).then(|| vec![0x5a; key.len()]))
     }
 
+    fn random(&self, contract: &ContractId, draw: u64, into: &mut [u8]) -> Result<(), Fault> {
+        let first = contract.0[0] ^ draw.to_le_bytes()[0];
+        into.iter_mut().zip(0u8..=u8::MAX).for_each(|(byte, index)| *byte = first ^ index);
+        Ok(())
+    }
+
     fn code(&self, contract: &ContractId) -> Result<Option<Arc<CompiledContract>>, Fault> {
         Ok((*contract == OTHER).then(|| self.0.clone()))
     }
@@ -170,6 +176,7 @@ fn module(body: &str, helper: &str) -> String {
             (import "phala" "block_time_ms" (func $host_time (result i64)))
             (import "phala" "emit_event" (func $host_event (param i32 i32)))
             (import "phala" "egress" (func $host_egress (param i32 i32)))
+            (import "phala" "random" (func $host_random (param i32 i32)))
             (import "phala" "log" (func $host_log (param i32 i32)))
             (import "phala" "hash_blake2b_256" (func $host_hash (param i32 i32 i32)))
             (import "phala" "call_contract" (func $host_call (param i32 i32 i32 i64) (result i64)))
@@ -219,7 +226,8 @@ fn statement(choices: &mut Choices<'_>, depth: usize, out: &mut String) {
         12 => format!("(call $host_remove {a} {b})"),
         13 if choices.byte() < 128 => format!("(call $host_event {a} {b})"),
         13 => format!("(call $host_egress {a} {b})"),
-        14 => format!("(call $host_hash {a} {b} {c})"),
+        14 if choices.byte() < 128 => format!("(call $host_hash {a} {b} {c})"),
+        14 => format!("(call $host_random {a} {b})"),
         15 => format!("(local.set $l (call $host_call {a} {b} {c} {wide}))"),
         16 => format!("(local.set $l (call $host_query {a} {b} {c} {wide}))"),
         17 => format!("(call $host_result_read {a})"),

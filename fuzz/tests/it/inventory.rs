@@ -3,6 +3,10 @@
 //! Looks at names. A function that reads foreign bytes is called `decode_*`, `parse_*`, `verify_*`, `open*` or one of a few more; whatever
 //! derives SCALE's `Decode` in `common/` is a record. In `common/` and `tee/` foreign bytes come in through public functions; in `host/`,
 //! whose programs are their own users, private ones count too.
+//!
+//! `chain/` has no decoder of its own: what its calls carry is decoded by the runtime that Parity's macros make, into records of `common/`
+//! and bounded bytes, and bytes in those by decoders of `common/`. So there is no target for it; what is looked for instead is a function
+//! with such a name, private or not, and every place that calls a decoder. Both are listed with what makes a target of them needless.
 
 use phala_fuzz::targets::{scale, TARGETS};
 use std::{
@@ -60,7 +64,7 @@ const BESIDE: [(&str, &str); 17] = [
 ];
 
 /// Functions of `host/` with such a name that read nothing foreign, or nothing that a target reaches, and why.
-const EXEMPT_IN_HOST: [(&str, &str); 20] = [
+const EXEMPT_IN_HOST: [(&str, &str); 21] = [
     ("host/cli/src/accounts.rs::open", "the user's own folder"),
     (
         "host/cli/src/commands/gatekeeper/suspend.rs::verify",
@@ -87,6 +91,43 @@ const EXEMPT_IN_HOST: [(&str, &str); 20] = [
     ("host/client/src/query.rs::verify", "a registration that the light client's proofs show, see storage"),
     ("host/relayer/src/mail.rs::open", "makes a mailbox"),
     ("host/relayer/src/messages.rs::decoded", "SCALE of a record, see records"),
+    ("host/relayer/src/snapshots/folder.rs::open", "the operator's own folder; of each file a record, see records"),
+];
+
+/// Functions of `chain/` with such a name, none of which reads foreign bytes that no target reaches, and why.
+const EXEMPT_IN_CHAIN: [(&str, &str); 11] = [
+    ("chain/node/src/service.rs::compiled_code", "a path in the node's own folder"),
+    ("chain/pallets/beacon/src/weights.rs::open", "a weight"),
+    ("chain/pallets/contracts/src/clusters.rs::open_epoch", "the number of an epoch"),
+    ("chain/pallets/contracts/src/clusters.rs::open_epoch_of", "begins an epoch"),
+    ("chain/pallets/contracts/src/clusters.rs::open_epochs", "begins epochs"),
+    ("chain/pallets/contracts/src/weights.rs::open_epochs", "a weight"),
+    ("chain/pallets/heartbeats/src/answers.rs::verify_claim", "a record, see records; a signature, see signatures"),
+    ("chain/pallets/heartbeats/src/weights.rs::open", "a weight"),
+    ("chain/pallets/inbox/src/lib.rs::open_epoch", "the number of an epoch"),
+    ("chain/runtime/src/apis.rs::decode_session_keys", "by Parity's code, for the user's own node"),
+    ("chain/runtime/src/genesis.rs::verify_built", "the genesis that was just built"),
+];
+
+/// Every call of a decoder in `chain/`, and whose decoder it is, or whose bytes.
+const CALLS_IN_CHAIN: [(&str, &str); 11] = [
+    ("chain/node/src/anchor.rs::sp_consensus_grandpa::AuthorityList::decode", "Parity's; the node's own genesis"),
+    ("chain/node/src/chain_spec.rs::serde_json::from_slice", "serde's; the operator's own file"),
+    (
+        "chain/node/src/rpc/equivocation.rs::GrandpaJustification::<Header>::decode_all",
+        "Parity's; what the node verified and stored",
+    ),
+    ("chain/node/src/rpc/inbox.rs::Head::decode_all", "a record, see records; the chain's own state"),
+    ("chain/node/src/rpc/inbox.rs::Item::decode_bounded", "common/protocol/src/inbox.rs::decode_bounded"),
+    ("chain/pallets/inbox/src/tail.rs::envelope::decode_header", "common/protocol/src/envelope.rs::decode_header"),
+    ("chain/runtime/src/apis.rs::SessionKeys::decode_into_raw_public_keys", "Parity's, for the user's own node"),
+    ("chain/runtime/src/apis.rs::key_owner_proof.decode", "Parity's, for the node's own report"),
+    (
+        "chain/runtime/src/configs/filter.rs::RuntimeCall::decode_with_depth_limit",
+        "Parity's; its depth and memory are bounded",
+    ),
+    ("chain/runtime/src/judgement.rs::decode_collateral", "common/attest/src/kind.rs::decode_collateral"),
+    ("chain/runtime/src/judgement.rs::decode_evidence", "common/attest/src/kind.rs::decode_evidence"),
 ];
 
 fn root() -> PathBuf {
@@ -132,12 +173,46 @@ fn declared(line: &str, counts_private: bool) -> Option<String> {
     Some(rest.chars().take_while(|letter| letter.is_alphanumeric() || *letter == '_').collect())
 }
 
+/// What of a file is outside its module of tests. A mark before anything else, such as the declaration of such a module in another file,
+/// ends nothing.
+fn shipped(text: &str) -> String {
+    let mut parts = text.split("#[cfg(test)]");
+    let first = parts.next().unwrap_or_default();
+    let is_module = |part: &&str| {
+        let declared = part.lines().map(str::trim).find(|line| line.starts_with("mod "));
+        declared.is_some_and(|line| line.ends_with('{'))
+    };
+    std::iter::once(first).chain(parts.take_while(|part| !is_module(part))).collect()
+}
+
+/// The decoders that a line calls, with what stands before their names. Comments and declarations call none.
+fn called(line: &str) -> Vec<&str> {
+    if line.trim_start().starts_with("//") {
+        return Vec::new();
+    }
+    let belongs = |letter: char| letter.is_alphanumeric() || "_:<>.".contains(letter);
+    let mut calls = Vec::new();
+    for (end, _) in line.match_indices('(') {
+        let before = &line[..end];
+        let start = before.trim_end_matches(belongs).len();
+        let whole = &before[start..];
+        let name = whole.rsplit(['.', ':', '<', '>']).next().unwrap_or_default();
+        let decodes = name.starts_with("decode") || ["from_slice", "from_reader"].contains(&name);
+        if decodes && !before[..start].ends_with("fn ") {
+            calls.push(whole);
+        }
+    }
+    calls
+}
+
+/// Node, runtime and pallets, by the folders that hold them.
+const CHAIN: [&str; 2] = ["chain", "chain/pallets"];
+
 /// `path::function` of every function with such a name, outside tests.
 fn decoders(folder: &str, counts_private: bool) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for (path, text) in sources(folder) {
-        let shipped = text.split("#[cfg(test)]").next().unwrap_or_default();
-        for name in shipped.lines().filter_map(|line| declared(line, counts_private)) {
+        for name in shipped(&text).lines().filter_map(|line| declared(line, counts_private)) {
             if NAMES.contains(&name.as_str()) || PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
                 found.insert(format!("{path}::{name}"));
             }
@@ -181,6 +256,46 @@ fn every_decoder_is_in_a_target() {
     assert!(both.is_empty(), "exempt and in a target: {both:?}");
     let alone: Vec<_> = BESIDE.iter().filter(|(_, through)| !covered.contains(through)).collect();
     assert!(alone.is_empty(), "beside a function that is in no target: {alone:?}");
+}
+
+#[test]
+fn calls_of_decoders_are_seen() {
+    for (line, calls) in [
+        ("    let item = Item::decode_bounded(&bytes)?;", vec!["Item::decode_bounded"]),
+        (
+            "AuthorityList::decode(&mut &a[..]).or(serde_json::from_slice(b))",
+            vec!["AuthorityList::decode", "serde_json::from_slice"],
+        ),
+        ("    proof.decode()?", vec!["proof.decode"]),
+        ("    Proof::<Header>::decode_all(&mut &encoded[..])", vec!["Proof::<Header>::decode_all"]),
+        ("    pub fn decode(bytes: &[u8]) -> Self {", vec![]),
+        ("    // Decodes by `decode(bytes)`.", vec![]),
+        ("    encode(value)", vec![]),
+    ] {
+        assert_eq!(called(line), calls, "{line}");
+    }
+    let text = "#[cfg(test)]\nmod tests;\nfn decode() {}\n#[cfg(test)]\n#[allow(x)]\nmod of {\nfn open() {}\n}";
+    let left = shipped(text);
+    assert!(left.contains("decode") && !left.contains("open"), "{left}");
+}
+
+#[test]
+fn no_decoder_of_chain_is_without_a_reason() {
+    let names = |of: &[(&'static str, &str)]| of.iter().map(|(name, _)| (*name).to_owned()).collect::<BTreeSet<_>>();
+    let found: BTreeSet<String> = CHAIN.into_iter().flat_map(|folder| decoders(folder, true)).collect();
+    assert_eq!(found, names(&EXEMPT_IN_CHAIN), "a function that may read foreign bytes: give it a target, or a reason");
+
+    let mut calls = BTreeSet::new();
+    for (path, text) in CHAIN.into_iter().flat_map(sources) {
+        let shipped = shipped(&text);
+        calls.extend(shipped.lines().flat_map(called).map(|call| format!("{path}::{call}")));
+    }
+    assert_eq!(calls, names(&CALLS_IN_CHAIN), "a decoder is called: it has a target, or its bytes are the node's own");
+
+    let covered: BTreeSet<&str> = TARGETS.iter().flat_map(|target| target.covers).copied().collect();
+    let through: Vec<_> = CALLS_IN_CHAIN.iter().filter(|(_, whose)| whose.starts_with("common/")).collect();
+    assert_eq!(through.len(), 4);
+    assert!(through.iter().all(|(_, decoder)| covered.contains(decoder)), "in no target: {through:?}");
 }
 
 #[test]

@@ -13,10 +13,16 @@ use phala_client::{
     chain::{ChainCall, Included, SubmitError},
     Account, ClientError, ErrorCode, Until,
 };
-use phala_protocol::{ids::BlockNumber, Hash};
+use phala_protocol::{
+    attestation::{Listing, Role, Version},
+    ids::BlockNumber,
+    Hash,
+};
 use std::{future::Future, sync::Arc, time::Duration};
 use tokio::runtime::{Builder, Runtime};
 
+/// For a release to be listed.
+const LISTED_WITHIN: Duration = Duration::from_secs(60);
 /// For an answer, and for a call to be in a finalised block.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(60);
 /// Who has the sudo key.
@@ -80,6 +86,32 @@ impl Governance {
                 is_done()
             }
         });
+    }
+
+    /// Allows a release, for one role. What is simulated has no source that anybody could reproduce it from.
+    ///
+    /// # Panics
+    /// As [`Self::decide_within`].
+    pub fn allow(&self, measurement: Hash, role: Role) {
+        let (source, version) = ([0; 32], Version(0, 0, 2));
+        let listing = Listing { source, version, role: Some(role), not_before: 0, sunset: None };
+        let call = ChainCall::allow_measurement(measurement, &listing);
+        let passing: &[&str] = &[];
+        self.decide_within("governance to list a release", LISTED_WITHIN, &call, ("Attestation", passing), || false);
+    }
+
+    /// The fields of all events of this name that `pallet` deposited from block `from` on, oldest first. *The node's word.*
+    ///
+    /// # Panics
+    /// When the node does not answer in time, or has a block's state no more.
+    pub fn events_since(&self, pallet: &'static str, name: &str, from: BlockNumber) -> Vec<Vec<u8>> {
+        let mut found = Vec::new();
+        for number in from..=self.height() {
+            let told = self.ask(|network| async move { network.chain().events_of(pallet, number).await });
+            let events = told.expect("the node has the state of the block");
+            found.extend(events.into_iter().filter(|event| event.name == name).map(|event| event.fields));
+        }
+        found
     }
 
     /// The record under `key` in the newest finalised state, or its absence.

@@ -6,12 +6,14 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::expect_used, reason = "it serves tests, and a failure here is theirs")]
 
+pub mod brake;
 pub mod canary;
 pub mod canary_run;
 pub mod clock;
 pub mod core_dumps;
 pub mod governance;
 pub mod hostile_relayer;
+pub mod machines;
 pub mod probe;
 pub mod processes;
 pub mod raw_http;

@@ -21,7 +21,7 @@ use phala_protocol::{
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The invariants.
-pub const NAMES: [&str; 10] = [
+pub const NAMES: [&str; 16] = [
     "invariant_t_minus_1_learn_nothing",
     "invariant_one_key_per_era",
     "invariant_liveness_with_t_honest",
@@ -32,6 +32,12 @@ pub const NAMES: [&str; 10] = [
     "invariant_old_era_opens_nothing_newer",
     "invariant_one_beacon_key_per_era",
     "invariant_whoever_contradicts_itself_is_convicted",
+    "invariant_identities_keep_their_keys",
+    "invariant_former_holders_cannot_sign",
+    "invariant_identity_liveness_with_t_honest",
+    "invariant_one_record_per_attempt",
+    "invariant_no_nonce_serves_two_messages",
+    "invariant_one_key_per_epoch",
 ];
 
 /// What did not hold.

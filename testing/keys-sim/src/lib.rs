@@ -11,7 +11,8 @@
 //! ceremonies something happens to the set meanwhile: a registration lapses, a gatekeeper is replaced, governance cancels.
 //!
 //! Guarantees: equal seeds end equally, in the same trace hash. `invariants.rs` and, of the beacon's key, `beacon.rs` are what is
-//! checked; that an old era's shares open nothing of a newer one, over two ceremonies and a cluster's epochs, is in `rotation.rs`. Does not: simulate finality, storage proofs
+//! checked; that an old era's shares open nothing of a newer one, over two ceremonies and a cluster's epochs, is in `rotation.rs`. What comes after a root, ceremonies
+//! of identities and signing sessions, is in `identities.rs`. Does not: simulate finality, storage proofs
 //! or forks (`phala-sim` does), or what the pallet adds to the rules: evidence in the registry, punishments, fees.
 #![forbid(unsafe_code)]
 #![allow(
@@ -24,6 +25,7 @@
 
 pub mod beacon;
 pub mod chain;
+pub mod identities;
 pub mod invariants;
 mod machine;
 pub mod malice;

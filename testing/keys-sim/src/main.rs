@@ -1,4 +1,5 @@
-//! `cargo xtask campaign keys`: thousands of seeds of key ceremonies among hostile seats. INSECURE, never shipped.
+//! `cargo xtask campaign keys`: thousands of seeds of key ceremonies among hostile seats, and of ceremonies of
+//! identities and signing sessions after one root in three. INSECURE, never shipped.
 //!
 //! Prints every failing seed with its trace, then one table of what happened how often. The code that stops at a surprise, ours or
 //! the simulation's, is a finding of its seed. With `--record FILE` a campaign may come in pieces: a run goes on where the one before
@@ -10,6 +11,7 @@ mod record;
 
 use clap::Parser;
 use phala_keys_sim::{
+    identities::{self, Lived},
     invariants::{self, Holder},
     rotation, run, Members, Ran,
 };
@@ -32,7 +34,7 @@ const ROTATED: u64 = 4;
 /// The era whose root is made.
 const ERA: u32 = 1;
 /// What happens in any [`ENOUGH`] seeds: without it the invariants had nothing to look at.
-const NEEDED: [&str; 18] = [
+const NEEDED: [&str; 30] = [
     "answer taken",
     "reject taken",
     "complain taken",
@@ -51,15 +53,30 @@ const NEEDED: [&str; 18] = [
     "gatekeeper replaced",
     "ceremony cancelled",
     "parcel that a replaced gatekeeper does not open",
+    "seeds with a ceremony of identities",
+    "identities made",
+    "identities handed over",
+    "attempts of identities that failed",
+    "ceremony of identities cancelled",
+    "ceremony of identities in which more lie than may",
+    "former shares put back",
+    "identities: started from an old disk",
+    "sets of shares of identities tried",
+    "signing sessions",
+    "attempts to sign that failed",
+    "coordinator crashed",
 ];
 
 const ENOUGH: u64 = 200;
-/// What happens in any [`MANY`] seeds: one liar's attempt in twenty contradicts itself, each time in one of three ways.
-const RARE: [&str; 4] = [
+/// What happens in any [`MANY`] seeds: one liar's attempt in twenty contradicts itself, each time in one of three ways, and about as many about
+/// identities end in a dispute.
+const RARE: [&str; 6] = [
     "report of two commitments taken",
     "report of two answers taken",
     "report of two confirmations taken",
     "share of an honest dealer made public",
+    "identities: dispute taken",
+    "identities: answer taken",
 ];
 
 const MANY: u64 = 1_000;
@@ -183,15 +200,23 @@ struct Ceremony {
 
 fn ceremony(members: &Members, seed: u64, seats: u8) -> Ceremony {
     // Nothing of the members changes in a run, so that nothing is left half done.
-    match catch_unwind(AssertUnwindSafe(|| run(members, seed, ERA, seats.into()))) {
-        Ok(ran) => {
-            let failure = match (&ran.violation, &ran.root) {
+    let with_identities = || {
+        let ran = run(members, seed, ERA, seats.into());
+        let lived = identities::follow(members, seed, &ran);
+        (ran, lived)
+    };
+    match catch_unwind(AssertUnwindSafe(with_identities)) {
+        Ok((ran, lived)) => {
+            let violation = ran.violation.as_ref().or(lived.as_ref().and_then(|lived| lived.violation.as_ref()));
+            let failure = match (violation, &ran.root) {
                 (Some(violation), _) => Some(format!("{}: {}", violation.invariant, violation.what)),
                 (None, None) if !ran.beyond => Some("it ended without a root".to_owned()),
                 (None, _) => None,
             };
             let made = ran.root.clone().map(|root| (root, ran.holders.clone()));
-            Ceremony { trace: Some(ran.trace), counts: tally(ran), failure, made }
+            let identities = lived.as_ref().map(|lived| lived.trace);
+            let trace = hash_value(domain::MERKLE_NODE, &(ran.trace, identities));
+            Ceremony { trace: Some(trace), counts: tally(ran, lived), failure, made }
         }
         Err(surprise) => {
             let failure = Some(format!("the code stopped: {}", said(surprise.as_ref())));
@@ -216,8 +241,8 @@ fn rotated(members: &Members, seed: u64, seats: u8, old: (&RootRecord, &[Holder]
     tried.map(|()| true).map_err(|violation| told(&violation))
 }
 
-/// What happened in a ceremony how often, with its attempts and liars.
-fn tally(ran: Ran) -> BTreeMap<String, u64> {
+/// What happened in a ceremony, and in those of identities after it, how often, with its attempts and liars.
+fn tally(ran: Ran, lived: Option<Lived>) -> BTreeMap<String, u64> {
     let mut counts = ran.counts;
     let ended = format!("ended in attempt {}", ran.attempts);
     let liars = ran.liars.len() as u64;
@@ -227,7 +252,11 @@ fn tally(ran: Ran) -> BTreeMap<String, u64> {
         ("seeds in which more lie than may and a root is made", ran.beyond && ran.root.is_some()),
     ];
     let beyond = beyond.into_iter().filter(|(_, is_so)| *is_so).map(|(what, _)| (what.to_owned(), 1));
-    for (what, count) in told.into_iter().chain(beyond) {
+    let identities = lived.map(|lived| {
+        let seeds = ("seeds with a ceremony of identities".to_owned(), 1);
+        lived.counts.into_iter().chain([seeds]).collect::<Vec<_>>()
+    });
+    for (what, count) in told.into_iter().chain(beyond).chain(identities.into_iter().flatten()) {
         *counts.entry(what).or_default() += count;
     }
     counts
@@ -270,11 +299,11 @@ mod tests {
     #[test]
     fn a_piece_tells_what_happened_and_repeats() {
         let members = Members::new(4);
-        let first = piece(&members, 1..4, 4, "0123");
+        let first = piece(&members, 7..10, 4, "0123");
         assert_eq!(first.failures, Vec::<String>::new());
         assert!(first.counts.get("attempts").is_some_and(|attempts| *attempts >= 3), "{:?}", first.counts);
-        assert_eq!(piece(&members, 1..4, 4, "0123"), first);
-        assert_ne!(piece(&members, 2..5, 4, "0123").trace, first.trace);
+        assert_eq!(piece(&members, 7..10, 4, "0123"), first);
+        assert_ne!(piece(&members, 8..11, 4, "0123").trace, first.trace);
     }
 
     #[test]

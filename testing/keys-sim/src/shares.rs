@@ -1,38 +1,64 @@
 //! What the shares of one attempt give, tried while the ceremony runs: a set of t and one of t-1 after each block, each time others.
 //!
-//! Guarantees: each share is evaluated once, under its public share; whoever comes to hold one holds it of the same list; every set of t
-//! that is tried gives the key and the output of the first, none of fewer gives either, nor is combined. Between two additions all sets have
-//! had their turn before one has it again; a machine that comes to hold its share again, after a restart, holds the same. Does not: look at what else a coalition knows, which `invariants.rs` does.
+//! Guarantees: each share is evaluated once at either of two epochs, under its public share; whoever comes to hold one holds it of the same
+//! list; every set of t that is tried gives the root's key and the storage keys of the epochs that the first gave, which differ; none of fewer
+//! gives any of these, nor is combined. Between two additions all sets have had their turn before one has it again; a machine that comes to hold
+//! its share again, after a restart, holds the same. Does not: ask gatekeepers for the keys, or look at what else a coalition knows, which
+//! `invariants.rs` does.
 
 use crate::invariants::{interpolate, subsets, Holder, Violation, NAMES};
-use phala_crypto::prf::{combine, CombineError, VerifiedPartial};
+use phala_crypto::{
+    kdf,
+    prf::{combine, CombineError, VerifiedPartial},
+};
+use phala_protocol::{domain, Epoch};
 use std::collections::BTreeSet;
 
-/// The epoch at whose input shares are evaluated.
-const EPOCH: u32 = 3;
+/// Whichever t seats answer for an epoch, a worker comes to the same key; and each epoch has its own.
+pub const ONE_KEY_PER_EPOCH: &str = NAMES[15];
+
+/// The epochs at whose inputs shares are evaluated: one, and the next.
+const EPOCHS: [Epoch; 2] = [3, 4];
 /// Sets of either size that [`Shares::try_all`] tries: all of four seats. Of more seats a third, if that is more.
 const MOST: usize = 12;
 
 /// The shares that machines came to hold in one attempt.
 pub struct Shares {
     threshold: usize,
-    held: Vec<(Holder, VerifiedPartial)>,
+    epochs: [Epoch; 2],
+    /// With the evaluations at the epochs.
+    held: Vec<(Holder, [VerifiedPartial; 2])>,
     /// The seats that held theirs when it was looked at last.
     present: BTreeSet<u16>,
     /// Sets of the threshold, by position.
     enough: Vec<Vec<usize>>,
     /// Sets of one fewer, or all that there are.
     few: Vec<Vec<usize>>,
-    /// The key and the output that the first set of the threshold gives.
-    found: Option<([u8; 32], [u8; 32])>,
+    /// What the first set of the threshold gives.
+    found: Option<Given>,
     turn: usize,
+}
+
+/// What a set of shares gives. INSECURE.
+#[derive(Clone, Copy)]
+struct Given {
+    /// The root's key, by interpolation.
+    key: [u8; 32],
+    /// The storage keys of the epochs, as a worker derives them.
+    epochs: [[u8; 32]; 2],
 }
 
 impl Shares {
     /// None yet, of keys of this threshold, which is 2 at least.
     pub fn new(threshold: usize) -> Self {
+        Self::at(threshold, EPOCHS)
+    }
+
+    /// The same, evaluated at these epochs.
+    pub fn at(threshold: usize, epochs: [Epoch; 2]) -> Self {
         Self {
             threshold,
+            epochs,
             held: Vec::new(),
             present: BTreeSet::new(),
             enough: Vec::new(),
@@ -78,13 +104,19 @@ impl Shares {
         if self.holders().any(|other| other.shares != holder.shares || other.index == holder.index) {
             return Err(violated(format!("seat {} holds a share of another list", holder.index)));
         }
-        let partial = holder.evaluate(EPOCH).map_err(violated)?;
-        self.held.push((holder, partial));
+        let [one, next] = self.epochs;
+        let partials = [holder.evaluate(one).map_err(violated)?, holder.evaluate(next).map_err(violated)?];
+        self.held.push((holder, partials));
         let all: Vec<usize> = (0..self.held.len()).collect();
         self.enough = subsets(&all, self.threshold);
         self.few = subsets(&all, all.len().min(self.threshold - 1));
         if let (None, Some(first)) = (self.found, self.enough.first()) {
-            self.found = Some(self.give(first, self.threshold).map_err(|error| violated(error.to_string()))?);
+            let given = self.give(first, self.threshold).map_err(of_epoch)?;
+            let [one, next] = given.epochs;
+            if one == next {
+                return Err(of_epoch(format!("epochs {:?} have one key", self.epochs)));
+            }
+            self.found = Some(given);
         }
         Ok(())
     }
@@ -114,13 +146,30 @@ impl Shares {
         Ok(tried)
     }
 
-    fn try_enough(&self, set: &[usize]) -> Result<(), Violation> {
-        let violated = |what: String| Violation::new(NAMES[1], what);
-        let given = self.give(set, self.threshold).map_err(|error| violated(error.to_string()))?;
-        if Some(given) != self.found {
-            return Err(violated(format!("seats {:?} have another key than the first", self.indices(set))));
+    /// Whether each set of the threshold gives both epochs the keys that the first gave them, and each its own. Says how many sets there are.
+    pub fn one_key_per_epoch(&self) -> Result<u64, Violation> {
+        for set in &self.enough {
+            let given = self.give(set, self.threshold).map_err(of_epoch)?;
+            self.same_of_epochs(set, &given)?;
         }
-        Ok(())
+        Ok(self.enough.len() as u64)
+    }
+
+    fn same_of_epochs(&self, set: &[usize], given: &Given) -> Result<(), Violation> {
+        if self.found.is_some_and(|found| found.epochs == given.epochs) {
+            return Ok(());
+        }
+        let what = format!("seats {:?} give epochs {:?} other keys than the first", self.indices(set), self.epochs);
+        Err(of_epoch(what))
+    }
+
+    fn try_enough(&self, set: &[usize]) -> Result<(), Violation> {
+        let given = self.give(set, self.threshold).map_err(of_epoch)?;
+        if self.found.is_none_or(|found| found.key != given.key) {
+            let what = format!("seats {:?} have another key than the first", self.indices(set));
+            return Err(Violation::new(NAMES[1], what));
+        }
+        self.same_of_epochs(set, &given)
     }
 
     fn try_few(&self, set: &[usize]) -> Result<(), Violation> {
@@ -130,21 +179,32 @@ impl Shares {
             return Err(violated("fewer partials than the threshold were combined"));
         }
         let given = self.give(set, set.len()).map_err(|_| violated("nothing comes of these"))?;
-        if self.found.is_some_and(|(key, output)| given.0 == key || given.1 == output) {
+        let gives_any =
+            |found: Given| given.key == found.key || given.epochs.iter().any(|key| found.epochs.contains(key));
+        if self.found.is_some_and(gives_any) {
             return Err(violated("fewer shares than the threshold give the key"));
         }
         Ok(())
     }
 
-    /// The key that these shares give by interpolation, and the output of their partials, if so few as `threshold` are asked for.
-    fn give(&self, set: &[usize], threshold: usize) -> Result<([u8; 32], [u8; 32]), CombineError> {
-        let partials: Vec<VerifiedPartial> = set.iter().map(|position| self.held[*position].1.clone()).collect();
-        let output = *combine(threshold, &partials)?.expose();
+    /// The key that these shares give by interpolation, and what comes of their partials, if so few as `threshold` are asked for.
+    fn give(&self, set: &[usize], threshold: usize) -> Result<Given, CombineError> {
+        let of = |epoch: usize| -> Result<[u8; 32], CombineError> {
+            let partials = set.iter().map(|position| self.held[*position].1[epoch].clone());
+            let output = combine(threshold, &partials.collect::<Vec<VerifiedPartial>>())?;
+            Ok(*kdf::derive::<32>(&output, domain::EPOCH_STORAGE, &[]).expose())
+        };
+        let epochs = [of(0)?, of(1)?];
         let holders: Vec<&Holder> = set.iter().map(|position| &self.held[*position].0).collect();
-        Ok((interpolate(&holders), output))
+        Ok(Given { key: interpolate(&holders), epochs })
     }
 
     fn indices(&self, set: &[usize]) -> Vec<u16> {
         set.iter().map(|position| self.held[*position].0.index).collect()
     }
+}
+
+/// An epoch that has no key, or more than one.
+fn of_epoch(what: impl ToString) -> Violation {
+    Violation::new(ONE_KEY_PER_EPOCH, what.to_string())
 }

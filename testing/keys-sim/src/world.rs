@@ -524,7 +524,7 @@ impl World<'_> {
         self.happened(&keys);
         self.replaced_open_nothing()?;
         // These are what the machines hold: `check` saw all of them in this block.
-        let tried = invariants::one_key_per_era(&root, &mut self.shares.1)?;
+        let tried = invariants::one_key_per_era(&root, &mut self.shares.1)? + self.shares.1.one_key_per_epoch()?;
         *self.counts.entry("sets of shares tried".to_owned()).or_default() += tried;
         one_beacon_key_per_era(&keys.beacon, &holders)?;
         let none = [0; 32];

@@ -1,8 +1,8 @@
 //! What can happen, one line of text each.
 //!
-//! A scenario is a text file: blank lines and what follows a `#` are skipped; `seed N`, `workers N` and `epoch N` (blocks that an
-//! epoch stays open at least) come first; every other line is an action, a word and its numbers. TEE 0 is the gatekeeper, 1 and
-//! after are workers; accounts are numbered from 0, which deployed the token. Every number an action needs stands in its line, so
+//! A scenario is a text file: blank lines and what follows a `#` are skipped; `seed N`, `workers N`, `spares N` (workers that are
+//! registered and no replicas at first) and `epoch N` (blocks that an epoch stays open at least) come first; every other line is an
+//! action, a word and its numbers. TEE 0 is the gatekeeper, 1 and after are workers, spare ones last; accounts are numbered from 0, which deployed the token. Every number an action needs stands in its line, so
 //! that removing a line changes nothing about the others. The table below is the whole language.
 
 macro_rules! actions {
@@ -57,6 +57,8 @@ macro_rules! actions {
 actions! {
     /// The chain builds a block and makes it final.
     Block "block";
+    /// So many blocks, all final, of which no TEE hears.
+    Blocks "blocks" times;
     /// The chain builds a block that is not final yet.
     Build "build";
     /// All that is built becomes final.
@@ -144,6 +146,18 @@ actions! {
     Leave "leave" tee;
     /// A worker becomes a replica again.
     Join "join" tee;
+    /// Worker `other`, which is no replica, takes the place of `tee`, which is one.
+    Replace "replace" tee other;
+    /// An account creates so many contracts of code that is large and all different: snapshots get more parts.
+    Deploy "deploy" contracts;
+    /// A relayer asks a worker for so many parts more of a snapshot of its state, and keeps them.
+    HandOut "hand_out" tee parts;
+    /// A relayer brings part of a snapshot that it altered in way number `kind` (the table is in `shelf.rs`).
+    Spoil "spoil" tee kind salt;
+    /// Relayers hand on no snapshot that they keep (1), or do (0), until everything comes to rest.
+    Withhold "withhold" held;
+    /// Relayers have a folder for snapshots (1), or none (0), and then what they kept is gone. No fault: it outlasts `settle`.
+    Folders "folders" kept;
     /// So many times: an honest delivery to every TEE, then a block.
     Round "round" times;
     /// All faults stop; everything accepted must be answered within a bound, and all is audited.
@@ -158,6 +172,12 @@ actions! {
     ExpectServing "expect_serving" tee;
     /// The worker answers no query, or does not run.
     ExpectSilent "expect_silent" tee;
+    /// The worker has said that it lacks the state, and has not taken it over since.
+    ExpectLacking "expect_lacking" tee;
+    /// The worker has taken so many parts of a snapshot, and the state is not its own yet.
+    ExpectTaking "expect_taking" tee parts;
+    /// Relayers keep so many whole snapshots of the open epoch, or more.
+    ExpectKept "expect_kept" snapshots;
     /// The worker has executed all final items but so many.
     ExpectBehind "expect_behind" tee items;
     /// The open epoch is at least this.
@@ -187,6 +207,8 @@ pub struct Scenario {
     pub seed: u64,
     /// Replicas of the cluster, 1 to 4.
     pub workers: usize,
+    /// Workers beside them that are registered and no replicas at first, 1 at most.
+    pub spares: usize,
     /// Blocks that an epoch stays open at least.
     pub epoch_length: u32,
     /// What happens.
@@ -209,7 +231,7 @@ impl std::str::FromStr for Scenario {
     type Err = ScenarioError;
 
     fn from_str(text: &str) -> Result<Self, ScenarioError> {
-        let mut scenario = Self { seed: 1, workers: 3, epoch_length: 20, actions: Vec::new() };
+        let mut scenario = Self { seed: 1, workers: 3, spares: 0, epoch_length: 20, actions: Vec::new() };
         for (index, line) in text.lines().enumerate() {
             let meaning = line.split('#').next().unwrap_or_default().trim();
             let failed = |reason| ScenarioError { line: index + 1, text: line.to_owned(), reason };
@@ -217,6 +239,7 @@ impl std::str::FromStr for Scenario {
             match meaning.split_once(' ') {
                 Some(("seed", rest)) => scenario.seed = number(rest)?,
                 Some(("workers", rest)) => scenario.workers = (number(rest)? as usize).clamp(1, 4),
+                Some(("spares", rest)) => scenario.spares = (number(rest)? as usize).min(1),
                 Some(("epoch", rest)) => scenario.epoch_length = (number(rest)? as u32).max(4),
                 _ if meaning.is_empty() => {}
                 _ => scenario.actions.push(meaning.parse().map_err(failed)?),
@@ -228,7 +251,8 @@ impl std::str::FromStr for Scenario {
 
 impl std::fmt::Display for Scenario {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        writeln!(f, "seed {}\nworkers {}\nepoch {}", self.seed, self.workers, self.epoch_length)?;
+        let Self { seed, workers, spares, epoch_length, .. } = self;
+        writeln!(f, "seed {seed}\nworkers {workers}\nspares {spares}\nepoch {epoch_length}")?;
         self.actions.iter().try_for_each(|action| writeln!(f, "{action}"))
     }
 }
@@ -239,9 +263,10 @@ mod tests {
 
     #[test]
     fn a_scenario_reads_what_it_writes() {
-        let text = "# a comment\n\nseed 7\nworkers 2\nepoch 9\nblock\ntear 1 5 99 # in the middle\nround 3\n";
+        let text = "# a comment\n\nseed 7\nworkers 2\nspares 1\nepoch 9\nblock\ntear 1 5 99 # in the middle\nround 3\n";
         let scenario: Scenario = text.parse().unwrap();
-        assert_eq!((scenario.seed, scenario.workers, scenario.epoch_length, scenario.actions.len()), (7, 2, 9, 3));
+        assert_eq!((scenario.seed, scenario.workers, scenario.spares, scenario.epoch_length), (7, 2, 1, 9));
+        assert_eq!(scenario.actions.len(), 3);
         assert_eq!(scenario.actions[1], Action::Tear { tee: 1, changes: 5, salt: 99 });
         assert_eq!(scenario.to_string().parse::<Scenario>().unwrap(), scenario);
     }

@@ -44,6 +44,8 @@ pub struct Clients {
     nonces: Vec<u64>,
     chance: Random,
     queries: u64,
+    /// Large codes that were made.
+    padded: u8,
     genesis: Hash,
     /// What every message holds.
     pub contents: Contents,
@@ -78,6 +80,7 @@ impl Clients {
             nonces: vec![0; ACCOUNTS],
             chance: Random::new(seed ^ 0xc11e),
             queries: 0,
+            padded: 0,
             genesis,
             contents: Contents::default(),
             token,
@@ -134,7 +137,7 @@ impl Clients {
     fn payload(&self, op: &Op) -> (ContractId, Vec<u8>) {
         match op {
             Op::CreateToken => (self.token, ("create", SUPPLY).encode()),
-            Op::CreateKeeper => (self.keeper, vec![contracts::KEEP]),
+            Op::CreateKeeper | Op::CreateAnother => (self.keeper, vec![contracts::KEEP]),
             Op::Transfer { to, amount } => (self.token, ("transfer", (self.id(*to), *amount)).encode()),
             Op::Nonsense => (self.token, b"no method".to_vec()),
             Op::Keep(bytes) => (self.keeper, bytes.clone()),
@@ -168,21 +171,33 @@ impl Clients {
 
     /// Creates the two contracts. False if no epoch is open.
     pub fn deploy(&mut self, node: &mut Node) -> bool {
-        [(Op::CreateToken, contracts::token()), (Op::CreateKeeper, contracts::keeper())].into_iter().all(
-            |(op, code)| {
-                let (contract, payload) = self.payload(&op);
-                let call = self.call(node, 0, contract, payload);
-                let call = Call { purpose: CallPurpose::Constructor, gas_class: CONSTRUCTOR_CLASS, ..call };
-                let nonce = call.nonce;
-                let Some(init) = self.seal_call(node, 0, call) else { return false };
-                let pushed = node.pallets.instantiate(self.id(0), CodeHash::of(code), contract, init).is_some();
-                if let Some(item) = node.pallets.items.last().filter(|_| pushed) {
-                    self.contents
-                        .insert(&item.message, Content::Call { account: 0, nonce, contract, failure: None, op });
-                }
-                pushed
-            },
-        )
+        let (token, keeper) = (self.token, self.keeper);
+        self.create(node, Op::CreateToken, token, contracts::token())
+            && self.create(node, Op::CreateKeeper, keeper, contracts::keeper())
+    }
+
+    /// Creates one more contract of large code, unlike all before it. False if no epoch is open, or there is no other code.
+    pub fn enlarge(&mut self, node: &mut Node) -> bool {
+        let Some(number) = self.padded.checked_add(1) else { return false };
+        self.padded = number;
+        let code = contracts::padded(number);
+        let contract = ContractId::derive(&self.genesis, CLUSTER, &self.id(0), &CodeHash::of(&code), &[3; 32]);
+        node.codes.insert(CodeHash::of(&code), code.clone());
+        self.create(node, Op::CreateAnother, contract, &code)
+    }
+
+    fn create(&mut self, node: &mut Node, op: Op, contract: ContractId, code: &[u8]) -> bool {
+        let (_, payload) = self.payload(&op);
+        let call = self.call(node, 0, contract, payload);
+        let call = Call { purpose: CallPurpose::Constructor, gas_class: CONSTRUCTOR_CLASS, ..call };
+        let nonce = call.nonce;
+        let Some(init) = self.seal_call(node, 0, call) else { return false };
+        let pushed = node.pallets.instantiate(self.id(0), CodeHash::of(code), contract, init).is_some();
+        if let Some(item) = node.pallets.items.last().filter(|_| pushed) {
+            let content = Content::Call { account: 0, nonce, contract, failure: None, op };
+            self.contents.insert(&item.message, content);
+        }
+        pushed
     }
 
     /// Marked words of an account.
@@ -336,7 +351,7 @@ impl Clients {
     pub fn ask(&self, serving: &Serving, seen: &Seen, asked: &Asked) -> Result<Option<Answer>, QueryFault> {
         let answer = serving.answer(&asked.sealed, seen)?;
         let key = SivKey::new(&asked.exporter.export::<32>(domain::QUERY_ANSWER_KEY.as_bytes()));
-        let opened = key.open(&[0; 12], &[], &answer.body).ok();
+        let opened = key.open(&answer.nonce, &[], &answer.body).ok();
         let data = opened.and_then(|opened| unpad(&opened).ok());
         let decoded = data.and_then(|data| Answer::decode_all(&mut data.expose().as_slice()).ok());
         Ok(decoded.filter(|decoded| {

@@ -110,6 +110,12 @@ impl Disk {
         self.state().failing = Some((changes, kind));
     }
 
+    /// From now on it fails when the other one would.
+    pub fn fail_like(&self, other: &Self) {
+        let failing = other.state().failing;
+        self.state().failing = failing;
+    }
+
     /// Nothing fails any more.
     pub fn mend(&self) {
         self.state().failing = None;

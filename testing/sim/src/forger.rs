@@ -123,7 +123,8 @@ pub fn alter(outgoing: &mut Outgoing) {
         | Outgoing::StateIdentity { .. }
         | Outgoing::ShowIdentities(_)
         | Outgoing::Sign { .. }
-        | Outgoing::AttachSignature { .. } => {}
+        | Outgoing::AttachSignature { .. }
+        | Outgoing::Heartbeat(_) => {}
     }
 }
 

@@ -1,13 +1,15 @@
 //! Chance makes a scenario: one action after the other, with an eye on what runs and what is broken.
 //!
 //! Guarantees: the actions follow from the seed and from what happened before. Attacks that a replica may not survive (a rewound,
-//! emptied or damaged disk, a place lost among the replicas) meet one replica of three or more, so that the cluster has to live on.
+//! emptied or damaged disk, a place lost among the replicas or given to a newcomer) meet one replica of three or more, so that the cluster
+//! has to live on. Whoever lacks the state is looked for by more faults than others.
 
 use crate::{
     action::{Action, Scenario},
     client::{ACCOUNTS, POISON_KINDS},
     forger::{ITEM_KINDS, TAMPER_KINDS},
     random::Random,
+    shelf::SPOIL_KINDS,
     world::World,
 };
 
@@ -15,6 +17,8 @@ use crate::{
 pub struct Generator {
     chance: Random,
     tees: u32,
+    /// The worker that is no replica at first, if there is one.
+    spare: Option<u32>,
     /// The worker whose host attacks its disk.
     victim: u32,
     /// How many faults there are among the actions, in percent.
@@ -28,9 +32,12 @@ impl Generator {
         let workers = [1, 2, 3, 3][chance.below(4) as usize];
         let epoch_length = 8 + chance.below(24);
         let victim = 1 + chance.below(workers);
+        let spares = u32::from(workers == 3 && chance.one_in(2));
         let hostility = [10, 30, 50][chance.below(3) as usize];
-        let scenario = Scenario { seed, workers: workers as usize, epoch_length, actions: Vec::new() };
-        (Self { chance, tees: workers + 1, victim, hostility }, scenario)
+        let (tees, spare) = (1 + workers + spares, (spares > 0).then_some(1 + workers));
+        let (workers, spares) = (workers as usize, spares as usize);
+        let scenario = Scenario { seed, workers, spares, epoch_length, actions: Vec::new() };
+        (Self { chance, tees, spare, victim, hostility }, scenario)
     }
 
     /// What happens next.
@@ -65,6 +72,8 @@ impl Generator {
             38 => Action::Heal { tee },
             39 if self.chance.one_in(8) => Action::Settle {},
             39 => Action::Carry { tee, mode: 0 },
+            40 if self.chance.one_in(12) => Action::Deploy { contracts: 2 },
+            41 => Action::Withhold { held: 0 },
             _ => Action::Transfer { from: 0, to: account, amount: self.chance.below(100) },
         }
     }
@@ -78,7 +87,10 @@ impl Generator {
         if host.machine.disk.is_failing() && self.chance.one_in(2) {
             return Action::Room { tee };
         }
-        match self.chance.below(40) {
+        if let Some(fault) = self.on_the_way(world) {
+            return fault;
+        }
+        match self.chance.below(43) {
             0 => Action::Hold { tee },
             1 => Action::Bring { tee, index: self.chance.below(8) },
             2 => Action::Repeat { tee },
@@ -126,7 +138,32 @@ impl Generator {
             },
             34 => Action::Copy { index: self.chance.below(64) },
             35 => Action::Requery { tee: 1 + self.chance.below(self.tees - 1) },
+            36 => Action::HandOut { tee: 1 + self.chance.below(self.tees - 1), parts: 1 + self.chance.below(2) },
+            37 => Action::Withhold { held: 1 },
+            38 => match self.spare {
+                Some(spare) if self.chance.one_in(3) => Action::Replace { tee: spare, other: victim },
+                Some(spare) => Action::Replace { tee: victim, other: spare },
+                None => Action::Repeat { tee },
+            },
             _ => Action::Poison { account, kind: self.chance.below(POISON_KINDS) },
         }
+    }
+
+    /// While a worker lacks the state, half of the faults meet it, what is on its way to it, or one that may have made that.
+    fn on_the_way(&mut self, world: &World) -> Option<Action> {
+        let lacking = (1..self.tees).find(|tee| world.hosts[*tee as usize].lacks)?;
+        if self.chance.one_in(2) {
+            return None;
+        }
+        let (salt, other) = (self.chance.below(1 << 20), 1 + self.chance.below(self.tees - 1));
+        Some(match self.chance.below(10) {
+            0..4 => Action::Spoil { tee: lacking, kind: self.chance.below(SPOIL_KINDS), salt },
+            4 => Action::Crash { tee: lacking },
+            5 => Action::Tear { tee: lacking, changes: self.chance.below(60), salt },
+            6 => Action::HandOut { tee: other, parts: 1 },
+            7 => Action::Crash { tee: other },
+            8 => Action::Withhold { held: self.chance.below(2) },
+            _ => Action::Deliver { tee: lacking, boundaries: 99 },
+        })
     }
 }

@@ -1,9 +1,8 @@
 //! One machine with its operator: the process that may run on it, and what the host did to it.
 
 use crate::{client::Asked, machine::SimMachine};
-use phala_core::{ClusterError, DeliveryError, Seen, Settings, StartError, Tee};
+use phala_core::{DeliveryError, Lack, Seen, Settings, StartError, Tee};
 use phala_protocol::{finality::GenesisAnchor, ids::BlockNumber, Epoch, WorkerId};
-use phala_state::OpenError;
 use std::sync::Arc;
 
 /// What became of the last delivery, or of the last start.
@@ -52,6 +51,10 @@ pub struct Host {
     /// The epoch of the store's keys, once a process failed to open it for being older than those that anybody gets. Epochs only go on:
     /// it stays so until the disk is another one, or opens after all.
     pub stored: Option<Epoch>,
+    /// The process said that it lacks the state, and has not taken it over since.
+    pub lacks: bool,
+    /// Items covered by the last state of which a whole snapshot was asked for, in this process.
+    pub handed_out: Option<u64>,
     /// The TEE that runs or last ran here.
     pub identity: Option<WorkerId>,
     /// The head when it was last looked at, in this process.
@@ -80,6 +83,8 @@ impl Host {
             attacked: false,
             damaged: false,
             stored: None,
+            lacks: false,
+            handed_out: None,
             identity: None,
             height: 0,
             restarts: 0,
@@ -91,7 +96,7 @@ impl Host {
         self.tee = None;
         self.machine.disk.kill();
         self.seen = Seen::default();
-        (self.height, self.faults) = (0, 0);
+        (self.height, self.faults, self.lacks, self.handed_out) = (0, 0, false, None);
         self.restarts += 1;
         match Tee::start(self.settings.clone(), anchor, self.machine.clone()) {
             Ok(tee) => {
@@ -112,11 +117,21 @@ impl Host {
         self.tee = None;
     }
 
+    /// Remembers why the process cannot go on from its disk.
+    pub fn note_lack(&mut self, why: &Lack) {
+        self.lacks = true;
+        if let Lack::Outdated { stored } = why {
+            self.stored = Some(*stored);
+        }
+    }
+
+    /// The state is another's now, in a file that is whole.
+    pub fn note_taken_over(&mut self) {
+        (self.lacks, self.damaged, self.stored) = (false, false, None);
+    }
+
     /// Remembers what became of a delivery.
     pub fn note(&mut self, result: &Result<(), DeliveryError>) {
-        if let Err(DeliveryError::Cluster(_, ClusterError::Open(OpenError::Generation { stored, given }))) = result {
-            self.stored = Some(*stored).filter(|stored| stored.saturating_add(1) < *given);
-        }
         self.outcome = match result {
             Ok(()) => Outcome::Taken,
             Err(error) if error.is_the_relayers() => Outcome::Refused(format!("{error:?}")),

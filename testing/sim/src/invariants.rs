@@ -3,7 +3,9 @@
 //! After every delivery: [`invariant_nothing_runs_ahead_of_finality`], [`invariant_heads_only_grow`], [`invariant_no_divergence`],
 //! [`invariant_served_state_is_vote_final`], [`invariant_keys_only_for_replicas`], [`invariant_one_key_per_epoch`],
 //! [`invariant_old_era_opens_nothing_newer`], [`invariant_no_plaintext_leaves`], and for honest ones
-//! [`invariant_honest_deliveries_are_not_blamed`]. At rest, when all faults have stopped: [`invariant_liveness`],
+//! [`invariant_honest_deliveries_are_not_blamed`]; of snapshots [`invariant_whoever_lacks_the_state_signs_nothing`] and
+//! `invariant_altered_snapshots_are_refused`. At rest, when all faults have stopped: [`invariant_liveness`],
+//! [`invariant_whoever_lacks_the_state_gets_it`],
 //! [`invariant_results_form_one_chain`], [`invariant_each_item_has_its_one_reply`], [`invariant_supply_is_conserved`]. Queries:
 //! [`invariant_answers_are_the_models`], [`invariant_a_query_is_answered_once`]. `invariant_no_panic` is the runner's.
 //! Guarantees: a check judges by the chain's own records, by the plain model, or by what TEEs signed; never by what the TEE in
@@ -13,7 +15,6 @@ use crate::{
     canary::{Canaries, SUPPLY},
     client::ACCOUNTS,
     host::{Host, Outcome},
-    majority::{self, Departure, Loss, Place},
     model::{Expected, ExpectedReply, Model},
     pallets::CLUSTER,
     world::World,
@@ -28,7 +29,15 @@ use phala_protocol::{
     query::{AnswerContent, QueryRefusal, QueryRequest},
     relay::Outgoing,
     result::{reply_leaf, ClusterResult, Outcome as ReplyOutcome, Reply},
-    Epoch, Hash, WorkerId,
+    Epoch, Hash,
+};
+
+mod returning;
+
+use returning::{has_caught_up, is_replica};
+pub(crate) use returning::{invariant_altered_snapshots_are_refused, is_settled, somebody_waits_for_a_state};
+pub use returning::{
+    invariant_liveness, invariant_whoever_lacks_the_state_gets_it, invariant_whoever_lacks_the_state_signs_nothing,
 };
 
 /// Something that must never happen, happened.
@@ -60,7 +69,7 @@ fn hold(holds: bool, invariant: &'static str, detail: impl FnOnce() -> String) -
 }
 
 /// Every invariant, for reports.
-pub const NAMES: [&str; 17] = [
+pub const NAMES: [&str; 20] = [
     "invariant_no_panic",
     "invariant_nothing_runs_ahead_of_finality",
     "invariant_heads_only_grow",
@@ -78,6 +87,9 @@ pub const NAMES: [&str; 17] = [
     "invariant_a_query_is_answered_once",
     "invariant_one_key_per_epoch",
     "invariant_old_era_opens_nothing_newer",
+    "invariant_whoever_lacks_the_state_gets_it",
+    "invariant_whoever_lacks_the_state_signs_nothing",
+    "invariant_altered_snapshots_are_refused",
 ];
 
 /// Items that a worker says it executed.
@@ -95,7 +107,7 @@ pub(crate) fn after_delivery(world: &mut World, index: usize) -> Check {
 /// The cheap checks after every action.
 pub(crate) fn after_action(world: &mut World, index: usize) -> Check {
     let host = &world.hosts[index];
-    if let Some(name) = host.machine.disk.leaked_in_writes() {
+    if let Some(name) = host.machine.leaked_in_writes() {
         return Err(Violation::new("invariant_no_plaintext_leaves", format!("disk of TEE {index}: {name}")));
     }
     let diverged = host.tee.as_ref().and_then(|tee| tee.cluster_health()).and_then(|health| health.diverged_at);
@@ -104,6 +116,7 @@ pub(crate) fn after_action(world: &mut World, index: usize) -> Check {
 
 /// All checks when everything has come to rest.
 pub(crate) fn at_rest(world: &mut World) -> Check {
+    invariant_whoever_lacks_the_state_gets_it(world)?;
     invariant_liveness(world)?;
     invariant_results_form_one_chain(world)?;
     invariant_each_item_has_its_one_reply(world)?;
@@ -284,108 +297,6 @@ pub fn invariant_honest_deliveries_are_not_blamed(world: &World, index: usize) -
         }
         Outcome::Taken | Outcome::Fault(_) => Ok(()),
     }
-}
-
-/// Whether a replica can never go on by the protocol's own rules: the next item it needs is of an epoch whose keys nobody gets any
-/// more, its store is two epochs old, or its host damaged the disk.
-fn is_left_behind(world: &World, index: usize) -> bool {
-    let record = world.node.cluster_at(world.node.finalised());
-    record.is_some_and(|record| was_left_behind(world, index, record.epoch, record.is_closing()))
-}
-
-/// The same at the time at which this epoch was open, with or without results of the one before to come.
-fn was_left_behind(world: &World, index: usize, open: Epoch, closing: bool) -> bool {
-    let host = &world.hosts[index];
-    // By what was seen executed into its disk, not by what a process says that may be stuck before it opened its store.
-    let next = world.node.items_to(world.node.finalised()).get(host.executed as usize);
-    let epoch = next.and_then(|item| world.node.cluster_at(item.header.block)).map_or(open, |then| then.epoch);
-    let passed = epoch + u32::from(closing) < open;
-    let outdated = host.stored.is_some_and(|stored| stored.saturating_add(1) < open);
-    outdated || passed || (host.damaged && matches!(host.outcome, Outcome::Fault(_)))
-}
-
-fn is_replica(world: &World, index: usize) -> bool {
-    let id = world.hosts[index].tee.as_ref().map(|tee| tee.identity());
-    let replicas = world.node.pallets.cluster.as_ref().map(|record| record.replicas.as_slice());
-    id.is_some_and(|id| replicas.is_some_and(|replicas| replicas.contains(&id)))
-}
-
-fn has_caught_up(world: &World, index: usize) -> bool {
-    let total = world.node.items_to(world.node.finalised()).len() as u64;
-    let health = world.hosts[index].tee.as_ref().and_then(|tee| tee.cluster_health());
-    health.is_some_and(|health| health.executed == total && health.pending == 0 && health.serving)
-}
-
-/// Why the cluster lost its majority, if that is no defect.
-fn lost_majority(world: &World) -> Option<Loss> {
-    let replicas = world.node.pallets.cluster.as_ref().map(|record| record.replicas.as_slice()).unwrap_or_default();
-    let host_of = |id: &WorkerId| (1..world.hosts.len()).find(|index| world.hosts[*index].identity == Some(*id));
-    let now: Vec<_> = replicas
-        .iter()
-        .filter_map(host_of)
-        .map(|index| Place { left_behind: is_left_behind(world, index), attacked: world.hosts[index].attacked })
-        .collect();
-    // The one that made the set what it is: an abandoned block may have had another.
-    let departure = world.departed.iter().rfind(|change| change.after == replicas).map(|change| {
-        let behind = |id: &WorkerId| {
-            let index = host_of(id)?;
-            Some(was_left_behind(world, index, change.epoch, change.closing))
-        };
-        Departure {
-            before: change.before.iter().filter_map(behind).collect(),
-            after: change.after.iter().filter_map(behind).collect(),
-        }
-    });
-    majority::lost(&now, departure.as_ref())
-}
-
-fn is_chain_settled(world: &World) -> bool {
-    let total = world.node.items_to(world.node.finalised()).len() as u64;
-    let Some(record) = world.node.cluster_at(world.node.finalised()) else { return false };
-    record.epoch > 0
-        && record.final_count == total
-        && total == world.node.pallets.head.count
-        && !record.is_closing()
-        && !world.node.pallets.hands_over()
-        && world.node.finalised() < record.next_epoch_due().saturating_add(4)
-}
-
-/// Whether everything is answered and every replica that can go on has.
-pub(crate) fn is_settled(world: &World) -> bool {
-    let all = (1..world.hosts.len())
-        .all(|index| !is_replica(world, index) || has_caught_up(world, index) || is_left_behind(world, index));
-    all && is_chain_settled(world) && world.node.items_to(world.node.finalised()).len() > 1
-}
-
-/// Within a bound after the last fault everything accepted is answered, epochs go on, and every replica that was not put out of
-/// action by its host, or left behind while it was away, has caught up and serves. A cluster may lose its majority as `majority.rs` says.
-pub fn invariant_liveness(world: &mut World) -> Check {
-    for index in 1..world.hosts.len() {
-        if is_replica(world, index) && !has_caught_up(world, index) && is_left_behind(world, index) {
-            world.count("= replicas left behind");
-        }
-    }
-    if is_settled(world) {
-        return Ok(());
-    }
-    if let Some(loss) = lost_majority(world) {
-        world.count(loss.name());
-        return Ok(());
-    }
-    let hosts = world.hosts.iter().enumerate().map(|(index, host)| {
-        let health = host.tee.as_ref().and_then(|tee| tee.cluster_health());
-        format!("\n  TEE {index}: {:?}, {health:?}", host.outcome)
-    });
-    let record = world.node.cluster_at(world.node.finalised());
-    let record = record.map(|record| (record.epoch, record.opened_count, record.final_count, record.bound_epoch));
-    let (head, total) = (world.node.finalised(), world.node.pallets.head.count);
-    Err(Violation::new(
-        "invariant_liveness",
-        format!(
-            "block {head}, {total} items; (epoch, opened, final, bound) {record:?}{}",
-            hosts.collect::<Vec<_>>().concat()
-        ),
-    ))
 }
 
 /// Each final result continues the one before, under the same key or by the binding of the epochs between.

@@ -48,6 +48,7 @@ pub mod record;
 #[allow(dead_code, missing_docs, reason = "tests use more of it")]
 mod root;
 mod run;
+pub mod shelf;
 pub mod world;
 
 pub use action::{Action, Scenario};

@@ -3,7 +3,7 @@
 //! Guarantees: quotes are genuine in format and verify under the development root; entropy follows from the seed. Whoever drives
 //! the simulation controls the disk and whether there is entropy.
 
-use crate::{disk::Disk, random::Seeded};
+use crate::{canary::Canaries, disk::Disk, random::Seeded};
 use codec::Encode;
 use phala_attest::Evidence;
 use phala_core::{Machine, MachineFault};
@@ -20,7 +20,7 @@ use std::{
 /// Chain time at which everything begins, in Unix seconds.
 pub const START: u64 = 1_790_000_000;
 /// Machines that a simulation has at most.
-pub const MAX_MACHINES: usize = 5;
+pub const MAX_MACHINES: usize = 6;
 
 /// The processors, made once: their certificates cost more than a short simulation.
 fn processors() -> &'static [InsecureMachine] {
@@ -54,6 +54,8 @@ pub struct SimMachine {
     pub entropy: Seeded,
     /// Its disk.
     pub disk: Disk,
+    /// The file beside, in which a store is begun that takes the place of the one on the disk.
+    fresh: Disk,
     kept: Mutex<BTreeMap<String, Vec<u8>>>,
 }
 
@@ -61,7 +63,23 @@ impl SimMachine {
     /// Machine `index` of the simulation of `seed`.
     pub fn new(seed: u64, index: usize) -> Arc<Self> {
         let entropy = Seeded::new(seed.wrapping_mul(1_000_003).wrapping_add(index as u64));
-        Arc::new(Self { index, entropy, disk: Disk::default(), kept: Mutex::default() })
+        Arc::new(Self { index, entropy, disk: Disk::default(), fresh: Disk::default(), kept: Mutex::default() })
+    }
+
+    fn open_on(&self, disk: &Disk, key: StorageKey) -> Result<ClusterStore, OpenError> {
+        let options = Options { file_cache_bytes: 4 << 20, tree_cache_bytes: 4 << 20, ..Options::default() };
+        ClusterStore::open_with_backend(disk.open(), key, Box::new(self.entropy.clone()), options)
+    }
+
+    /// What all writes to its files are searched for.
+    pub fn watch(&self, canaries: &Canaries) {
+        self.disk.watch(canaries.clone());
+        self.fresh.watch(canaries.clone());
+    }
+
+    /// The canary that stood in one write at any time.
+    pub fn leaked_in_writes(&self) -> Option<String> {
+        self.disk.leaked_in_writes().or_else(|| self.fresh.leaked_in_writes())
     }
 
     /// INSECURE: all that it keeps "sealed".
@@ -96,7 +114,18 @@ impl Machine for SimMachine {
     }
 
     fn open_store(&self, _: ClusterId, key: StorageKey) -> Result<ClusterStore, OpenError> {
-        let options = Options { file_cache_bytes: 4 << 20, tree_cache_bytes: 4 << 20, ..Options::default() };
-        ClusterStore::open_with_backend(self.disk.open(), key, Box::new(self.entropy.clone()), options)
+        self.open_on(&self.disk, key)
+    }
+
+    fn fresh_store(&self, _: ClusterId, key: StorageKey) -> Result<ClusterStore, OpenError> {
+        // Both files are on one disk.
+        self.fresh.fail_like(&self.disk);
+        self.fresh.replace(Vec::new());
+        self.open_on(&self.fresh, key)
+    }
+
+    fn adopt_store(&self, _: ClusterId) -> Result<(), OpenError> {
+        self.disk.replace(self.fresh.copy());
+        Ok(())
     }
 }

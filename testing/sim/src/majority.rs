@@ -7,7 +7,7 @@
 /// A replica, as far as a majority depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// It can never go on, by the protocol's own rules.
+    /// It can never go on, by the protocol's own rules, and nobody hands it the state.
     pub left_behind: bool,
     /// Its host attacked its disk, or it was no replica for a while.
     pub attacked: bool,
@@ -55,7 +55,7 @@ pub fn lost(now: &[Place], departure: Option<&Departure>) -> Option<Loss> {
 }
 
 /// Whether more than half of replicas can go on, of which it is given who is left behind.
-fn has_majority(left_behind: &[bool]) -> bool {
+pub(crate) fn has_majority(left_behind: &[bool]) -> bool {
     left_behind.iter().filter(|behind| !**behind).count() > left_behind.len() / 2
 }
 

@@ -21,6 +21,8 @@ pub enum Op {
     CreateToken,
     /// Creates the keeper.
     CreateKeeper,
+    /// Creates one more contract, which nobody uses.
+    CreateAnother,
     /// Sends tokens to an account.
     Transfer {
         /// To whom.
@@ -213,6 +215,8 @@ impl Model {
                 self.keeper = true;
                 self.kept = Some(vec![0]);
             }
+            // Of code and a place of its own, each once.
+            Op::CreateAnother => {}
             Op::Transfer { .. } | Op::Nonsense if !self.token => return failed(Failure::NoSuchContract),
             Op::Transfer { to, amount } => {
                 let Some(rest) = self.balance(account).checked_sub(amount) else { return Expected::Reverted };

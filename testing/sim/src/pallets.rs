@@ -458,6 +458,7 @@ impl Pallets {
         self.rekeys.push(signed);
         if self.rekeys.iter().filter(|other| other.rekey == rekey).count() >= record.majority() {
             self.commitment = Some(rekey.new);
+            self.put(storage::binding_key(CLUSTER), &rekey);
             self.rekeys.clear();
             self.change_cluster(|record| record.bound_epoch = rekey.epoch);
             self.finalise_in_order();

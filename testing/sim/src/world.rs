@@ -14,7 +14,9 @@ use crate::{
     machine::{collateral, SimMachine},
     node::Node,
     pallets::CLUSTER,
+    random::Random,
     root::{insecure_lone_key, insecure_lone_share, PlayedRoot},
+    shelf::Shelf,
 };
 use codec::Encode;
 use phala_core::{Notice, Settings};
@@ -27,11 +29,13 @@ use phala_protocol::{
     keys::{KeyAnswer, KeyPurpose, PrfInput},
     relay::{Delivery, InboxItems, KeyInquiry, Outgoing},
     result::{ClusterResult, Rekey},
+    snapshot::SnapshotStand,
     storage, AccountId, Epoch, Hash, WorkerId,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
 mod perform;
+mod snapshots;
 
 /// The gatekeeper's index.
 pub const GATEKEEPER: usize = 0;
@@ -68,6 +72,14 @@ pub struct World {
     answers: BTreeMap<WorkerId, BTreeMap<Hash, KeyAnswer>>,
     /// Roots of later eras than the first, with all their gatekeepers.
     pub(crate) roots: Vec<PlayedRoot>,
+    /// Snapshots that relayers keep.
+    pub(crate) shelf: Shelf,
+    /// Whether relayers have a folder for them.
+    pub(crate) folders: bool,
+    /// Whether they hand none on.
+    pub(crate) withheld: bool,
+    /// What relayers do by chance.
+    chance: Random,
     /// INSECURE: the first era's root, out of the gatekeeper's seat before it is retired.
     insecure_first: Option<KeyShare>,
     /// What replicas announced, by era and epoch.
@@ -99,7 +111,7 @@ impl World {
         canaries.add("the token's supply", &SUPPLY.to_le_bytes());
         (0..ACCOUNTS).for_each(|account| canaries.add(format!("account {account}"), &clients.id(account).0));
         let anchor = node.anchor();
-        let hosts = (0..=scenario.workers).map(|index| {
+        let hosts = (0..=scenario.workers + scenario.spares).map(|index| {
             let settings = Settings {
                 genesis: node.genesis(),
                 role: if index == GATEKEEPER { Role::Gatekeeper } else { Role::Worker },
@@ -108,7 +120,7 @@ impl World {
                 lone_root: true,
             };
             let machine = SimMachine::new(scenario.seed, index);
-            machine.disk.watch(canaries.clone());
+            machine.watch(&canaries);
             let mut host = Host::new(machine, settings);
             host.start(&anchor);
             host
@@ -122,6 +134,10 @@ impl World {
             inquiries: BTreeMap::new(),
             answers: BTreeMap::new(),
             roots: Vec::new(),
+            shelf: Shelf::default(),
+            folders: true,
+            withheld: false,
+            chance: Random::new(scenario.seed ^ 0x5e1f),
             insecure_first: None,
             announced: BTreeMap::new(),
             departed: Vec::new(),
@@ -133,15 +149,15 @@ impl World {
             story: Vec::new(),
             trace: [0; 32],
         };
-        world.boot()?;
+        world.boot(scenario.workers)?;
         Ok(world)
     }
 
-    fn boot(&mut self) -> Check {
+    fn boot(&mut self, replicas: usize) -> Check {
         self.rounds_until("the TEEs are registered", |world| {
             world.hosts.iter().all(|host| host.tee.as_ref().is_some_and(|tee| tee.registration().is_some()))
         })?;
-        let replicas: Vec<_> = self.hosts[1..].iter().filter_map(|host| host.tee.as_ref()).collect();
+        let replicas: Vec<_> = self.hosts[1..=replicas].iter().filter_map(|host| host.tee.as_ref()).collect();
         let replicas = replicas.into_iter().map(|tee| tee.identity()).collect();
         self.node.pallets.create_cluster(replicas);
         self.rounds_until("the first epoch opens", |world| world.node.pallets.epoch() == 1)?;
@@ -219,18 +235,23 @@ impl World {
             }
         }
         delivery.codes = status.wanted_codes.iter().filter_map(|code| self.node.codes.get(code).cloned()).collect();
-        delivery.proof = self.node.prove(height, &keys);
         if index == GATEKEEPER {
             delivery.inquiries = std::mem::take(&mut self.inquiries).into_values().collect();
         } else {
             delivery.answers = self.answers.remove(&status.identity).unwrap_or_default().into_iter().collect();
         }
+        delivery.snapshot = self.handed_on(status.snapshot, height);
+        // The chain's word on it, which the TEE wants as soon as it has begun to take it.
+        let block = delivery.snapshot.first().map(|part| part.header.boundary.block);
+        keys.extend(block.map(|block| storage::final_result_key(CLUSTER, block)));
+        delivery.proof = self.node.prove(height, &keys);
         Some(delivery)
     }
 
     /// One honest delivery, which no TEE may hold against the relayer.
     fn deliver(&mut self, index: usize, boundaries: usize) -> Check {
         let Some(delivery) = self.compose(index, self.node.finalised(), boundaries.max(1)) else { return Ok(()) };
+        *self.counts.entry("= parts handed on").or_default() += delivery.snapshot.len() as u64;
         self.bring(index, &delivery.encode())?;
         invariants::invariant_honest_deliveries_are_not_blamed(self, index)
     }
@@ -269,11 +290,25 @@ impl World {
             if let Notice::Executed { items, .. } = notice {
                 *self.counts.entry("= items executed").or_default() += *items as u64;
             }
+            if let Notice::StateLacked { why, .. } = notice {
+                self.hosts[index].note_lack(why);
+                self.count("= states lacked");
+            }
+            if let Notice::StateTakenOver { .. } = notice {
+                self.hosts[index].note_taken_over();
+                self.count("= states taken over");
+            }
             invariants::invariant_keys_only_for_replicas(self, index, notice)?;
             invariants::invariant_old_era_opens_nothing_newer(self, index, notice)?;
         }
+        if let Some(SnapshotStand::Has { epoch, boundary, .. }) = status.snapshot {
+            self.hand_out(index, epoch, boundary.count)?;
+        }
         let mut outgoing = status.outgoing;
         for message in &outgoing {
+            if let Some(SnapshotStand::Lacks { epoch, .. }) = status.snapshot {
+                invariants::invariant_whoever_lacks_the_state_signs_nothing(self, epoch, message)?;
+            }
             invariants::invariant_no_divergence(self, message)?;
             invariants::invariant_one_key_per_epoch(self, index, message)?;
         }
@@ -333,7 +368,8 @@ impl World {
             | Outgoing::StateIdentity { .. }
             | Outgoing::ShowIdentities(_)
             | Outgoing::Sign { .. }
-            | Outgoing::AttachSignature { .. } => {}
+            | Outgoing::AttachSignature { .. }
+            | Outgoing::Heartbeat(_) => {}
         }
     }
 

@@ -114,6 +114,7 @@ impl Asker {
             epoch,
             nonce: [5; 32],
             answer_key: answer_key_hash(answers.public_key()),
+            at: HEAD,
         };
         SignedKeyRequest {
             request,

@@ -1,4 +1,8 @@
-//! The same on a real node: a `phala dev` network of its own, started, left alone for a while, asked, and stopped.
+//! The same on a real node: a `phala dev` network of its own, started, left alone for so many blocks, asked, and stopped.
+//!
+//! Sessions are [`SESSION_BLOCKS`] long, so that the authorities change as a set about ten times in a thousand blocks, and blocks come as fast
+//! as the genesis may say. The set is of one authority, the same each time: what a light client is shown for that is what it would be shown
+//! for another one.
 //!
 //! INSECURE, as every development network. Listens on loopback; its folder is removed afterwards. The node is asked over plain HTTP, in a
 //! page of code, so that this program links no client library.
@@ -17,6 +21,27 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// Blocks of a session. After every six of them the authorities change as a set, the same ones under another id: every 96 blocks.
+const SESSION_BLOCKS: &str = "16";
+/// Milliseconds between two blocks: the fewest that a development chain takes.
+const BLOCK_MILLISECONDS: &str = "500";
+/// How often the node is asked how far it is.
+const POLL: Duration = Duration::from_millis(500);
+/// Without another finalised block for so long the chain stands.
+const STALLED: Duration = Duration::from_secs(120);
+
+/// What the node's answers were.
+pub struct Real {
+    /// SCALE bytes of its answers.
+    pub bytes: usize,
+    /// Changes of the authority set among them.
+    pub changes: usize,
+    /// Authorities of the set at the end.
+    pub authorities: usize,
+    /// The block that they led to.
+    pub blocks: u32,
+}
+
 /// A network that ends with its owner.
 struct Network(Child);
 
@@ -31,15 +56,16 @@ impl Drop for Network {
     }
 }
 
-/// Measures after `seconds` of blocks.
-pub fn measure(seconds: u64) -> Result<()> {
+/// Measures once `blocks` blocks are final. More may be: the figure is of the block that the node led to.
+pub fn measure(blocks: u32) -> Result<Real> {
     let folder = tempfile::tempdir()?;
     let phala = match std::env::var_os("PHALA_BIN") {
         Some(folder) => PathBuf::from(folder).join("phala"),
         None => PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../bin/phala"),
     };
     let mut child = Command::new(&phala)
-        .args(["dev", "--fresh", "--json", "--base-path"])
+        .args(["dev", "--fresh", "--json", "--authorities", "1", "--session-blocks", SESSION_BLOCKS])
+        .args(["--block-milliseconds", BLOCK_MILLISECONDS, "--base-path"])
         .arg(folder.path().join("network"))
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -52,8 +78,23 @@ pub fn measure(seconds: u64) -> Result<()> {
     let ready: Value = serde_json::from_str(&line).context("`phala dev` did not become ready")?;
     let url = ready.get("node_ws").and_then(Value::as_str).context("no node_ws")?;
     let address = url.strip_prefix("ws://").context("node_ws is no ws:// URL")?.trim_end_matches('/');
-    std::thread::sleep(Duration::from_secs(seconds));
+    wait_for(address, blocks)?;
     follow(address)
+}
+
+/// Until block `blocks` is final.
+fn wait_for(address: &str, blocks: u32) -> Result<()> {
+    let (mut reached, mut since) = (0, Instant::now());
+    while reached < blocks {
+        ensure!(since.elapsed() < STALLED, "no block after {reached} became final within {} s", STALLED.as_secs());
+        std::thread::sleep(POLL);
+        let newest = call(address, "chain_getFinalizedHead", json!([]))?;
+        let header: Header = serde_json::from_value(call(address, "chain_getHeader", json!([newest]))?)?;
+        if header.number > reached {
+            (reached, since) = (header.number, Instant::now());
+        }
+    }
+    Ok(())
 }
 
 /// One call of JSON-RPC 2.0 over HTTP/1.1.
@@ -79,7 +120,7 @@ fn bytes(value: &Value) -> Result<Vec<u8>> {
     Ok(hex::decode(text)?)
 }
 
-fn follow(address: &str) -> Result<()> {
+fn follow(address: &str) -> Result<Real> {
     let genesis = call(address, "chain_getBlockHash", json!([0]))?;
     let header: Header = serde_json::from_value(call(address, "chain_getHeader", json!([genesis]))?)?;
     let keys = json!([[to_hex(&GRANDPA_AUTHORITIES)], genesis]);
@@ -107,5 +148,6 @@ fn follow(address: &str) -> Result<()> {
     print("sync.real_seconds", seconds, "s", None, blocks.into());
     print("sync.real_bytes", f64::from(u32::try_from(total)?), "B", None, blocks.into());
     print("sync.real_set_changes", f64::from(u32::try_from(changes)?), "", None, blocks.into());
-    Ok(())
+    let authorities = client.authorities().keys().len();
+    Ok(Real { bytes: total, changes: usize::try_from(changes)?, authorities, blocks })
 }

@@ -9,6 +9,8 @@
 //! - `command.size_loss_1e6` = rate at 10^3 / rate at 10^6 accounts. `baseline` is the latter. Aim: at most 2.
 //! - `command.size_loss_at_one_speed_1e6` = `command.floor_ratio` / `command.floor_ratio_1e6`: the same on a machine whose speed is not another
 //!   by the time the second rate is measured. `baseline` is the latter.
+//! - `command.per_core_with_replies` = the same as `command.per_core` in a store that also keeps 10^6 replies of a day ago, of which each boundary
+//!   forgets as many as it adds. `baseline` is `command.per_core`, in which nothing is forgotten.
 //! - `command.plain_ratio` = rate at 10^3 / rate of the same contract and engine without envelope and state encryption (`plain.rs`).
 
 use crate::{
@@ -23,6 +25,8 @@ use std::time::{Duration, Instant};
 /// How much is measured: so many boundaries that the store writes its pages at least once among them, and that is in the figure.
 struct Plan {
     large: usize,
+    /// Replies of before.
+    replies: usize,
     boundaries: usize,
     commands: usize,
     least: Duration,
@@ -30,22 +34,30 @@ struct Plan {
 
 pub fn run(quick: bool) -> Result<()> {
     let plan = if quick {
-        Plan { large: 10_000, boundaries: 2, commands: 100, least: Duration::from_millis(50) }
+        Plan { large: 10_000, replies: 10_000, boundaries: 2, commands: 100, least: Duration::from_millis(50) }
     } else {
-        Plan { large: 1_000_000, boundaries: 120, commands: 1_000, least: Duration::from_millis(250) }
+        Plan {
+            large: 1_000_000,
+            replies: 1_000_000,
+            boundaries: 120,
+            commands: 1_000,
+            least: Duration::from_millis(250),
+        }
     };
     let n = plan.boundaries * plan.commands;
     let plain = 1.0 / plain::measure(1_000, plan.boundaries, plan.commands);
-    let small = rate(1_000, &plan);
+    let small = rate(1_000, 0, &plan);
     let Rate { commands: per_core, floor } = small;
     print("command.per_core", per_core, "commands/s", Some(floor), Some(per_core / floor), n);
     print("command.floor_ratio", per_core / floor, "1", Some(floor), Some(per_core / floor), n);
     print("command.plain_ratio", per_core / plain, "1", Some(plain), Some(per_core / plain), n);
-    let Rate { commands: large, floor } = rate(plan.large, &plan);
+    let Rate { commands: large, floor } = rate(plan.large, 0, &plan);
     print("command.floor_ratio_1e6", large / floor, "1", Some(floor), Some(large / floor), n);
     print("command.size_loss_1e6", per_core / large, "1", Some(large), Some(per_core / large), n);
     let loss = (small.commands / small.floor) / (large / floor);
     print("command.size_loss_at_one_speed_1e6", loss, "1", Some(large / floor), Some(loss), n);
+    let Rate { commands: forgetting, .. } = rate(1_000, plan.replies, &plan);
+    print("command.per_core_with_replies", forgetting, "commands/s", Some(per_core), Some(forgetting / per_core), n);
     if quick {
         eprintln!("--quick: {} accounts stand for 10^6, and nothing here is a figure", plan.large);
     }
@@ -62,11 +74,11 @@ struct Rate {
 /// Boundaries between which the floor is measured: the speed of a machine that others use changes within minutes.
 const FLOOR_EVERY: usize = 10;
 
-/// Commands a second on one core, with `accounts` accounts.
-fn rate(accounts: usize, plan: &Plan) -> Rate {
+/// Commands a second on one core, with `accounts` accounts and `replies` of before.
+fn rate(accounts: usize, replies: usize, plan: &Plan) -> Rate {
     let start = Instant::now();
     // As many senders as commands, where there are so many accounts: no two commands meet in a cache by having one sender.
-    let mut scene = Scene::new(1, accounts, (plan.boundaries + 1) * plan.commands);
+    let mut scene = Scene::with_replies(1, accounts, (plan.boundaries + 1) * plan.commands, replies);
     let built = start.elapsed();
     let disk = scene.network.worker().machine.disk.clone();
     // The first boundary compiles the contract and warms caches.
@@ -88,7 +100,7 @@ fn rate(accounts: usize, plan: &Plan) -> Rate {
     let change = change_of_epoch(&mut scene);
     let busy = watch.busy() + change * plan.boundaries as f64 / f64::from(EPOCH_LENGTH);
     eprintln!(
-        "{accounts} accounts: {:.1} us a command ({:.1} processor, {:.1} disk, {:.1} its part of a change of epoch of {change:.2} s), built in {:.0} s",
+        "{accounts} accounts, {replies} replies of before: {:.1} us a command ({:.1} processor, {:.1} disk, {:.1} its part of a change of epoch of {change:.2} s), built in {:.0} s",
         busy / commands * 1e6,
         watch.processor.as_secs_f64() / commands * 1e6,
         watch.waited.as_secs_f64() / commands * 1e6,
@@ -111,7 +123,7 @@ fn rate(accounts: usize, plan: &Plan) -> Rate {
 
 /// Seconds that a core is busy because an epoch ends: new keys, and everything that is stored sealed anew under them. From its blocks, which
 /// bring nothing, what as many blocks without that take is subtracted.
-fn change_of_epoch(scene: &mut Scene) -> f64 {
+pub fn change_of_epoch(scene: &mut Scene) -> f64 {
     let blocks = |scene: &mut Scene, count: u32| {
         let mut watch = Stopwatch::new(scene.network.worker().machine.disk.clone());
         watch.time(|| (0..count).for_each(|_| scene.network.step()));

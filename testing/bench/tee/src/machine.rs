@@ -79,9 +79,17 @@ impl Machine for MemoryMachine {
         }
         Ok(store)
     }
+
+    fn fresh_store(&self, cluster: ClusterId, key: StorageKey) -> Result<ClusterStore, OpenError> {
+        self.simulated.0.fresh_store(cluster, key)
+    }
+
+    fn adopt_store(&self, cluster: ClusterId) -> Result<(), OpenError> {
+        self.simulated.0.adopt_store(cluster)
+    }
 }
 
-/// A file that says how long the disk took to make writes durable.
+/// A file that says how long the disk took to make writes durable, and how much was written.
 #[derive(Debug)]
 pub struct TimedFile {
     file: FileBackend,
@@ -116,6 +124,7 @@ impl StorageBackend for TimedFile {
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.waited.wrote(data.len());
         self.file.write(offset, data)
     }
 

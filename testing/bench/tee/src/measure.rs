@@ -17,17 +17,28 @@ use std::{
 /// Clock ticks of `/proc/self/stat` in a second: 100 on every Linux that Rust supports.
 const TICKS: u64 = 100;
 
-/// Nanoseconds that were spent waiting for the disk.
+/// Nanoseconds that were spent waiting for the disk, and bytes that it was given.
 #[derive(Clone, Debug, Default)]
-pub struct DiskWait(Arc<AtomicU64>);
+pub struct DiskWait {
+    nanoseconds: Arc<AtomicU64>,
+    bytes: Arc<AtomicU64>,
+}
 
 impl DiskWait {
     pub fn add(&self, waited: Duration) {
-        self.0.fetch_add(u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.nanoseconds.fetch_add(u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     pub fn get(&self) -> Duration {
-        Duration::from_nanos(self.0.load(Ordering::Relaxed))
+        Duration::from_nanos(self.nanoseconds.load(Ordering::Relaxed))
+    }
+
+    pub fn wrote(&self, bytes: usize) {
+        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub fn written(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
     }
 }
 

@@ -38,6 +38,10 @@ impl World for Table {
         Ok(value)
     }
 
+    fn random(&self, _: &ContractId, _: u64, _: &mut [u8]) -> Result<(), Fault> {
+        Err(Fault::World("the token draws nothing".into()))
+    }
+
     fn code(&self, _: &ContractId) -> Result<Option<Arc<CompiledContract>>, Fault> {
         Ok(None)
     }
@@ -79,6 +83,10 @@ struct Map(BTreeMap<Vec<u8>, Vec<u8>>);
 impl World for Map {
     fn read(&self, _: &ContractId, key: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
         Ok(self.0.get(key).cloned())
+    }
+
+    fn random(&self, _: &ContractId, _: u64, _: &mut [u8]) -> Result<(), Fault> {
+        Err(Fault::World("the token draws nothing".into()))
     }
 
     fn code(&self, _: &ContractId) -> Result<Option<Arc<CompiledContract>>, Fault> {

@@ -21,6 +21,7 @@ use phala_protocol::{
     envelope::{public_key_hash, EnvelopeKind, SizeClass},
     gas::GasClass,
     ids::BlockNumber,
+    limits::REPLY_BLOCKS,
     relay::Delivery,
     AccountId, CodeHash, ContractId,
 };
@@ -61,6 +62,12 @@ pub struct Scene {
 impl Scene {
     /// A worker whose store holds `accounts` accounts, of which the first `signers` will send.
     pub fn new(seed: u64, accounts: usize, signers: usize) -> Self {
+        Self::with_replies(seed, accounts, signers, 0)
+    }
+
+    /// The same with so many replies, all of which are to be forgotten: the first thousand or so with the token's creation, the others with as
+    /// many boundaries as there are thousands.
+    pub fn with_replies(seed: u64, accounts: usize, signers: usize, replies: usize) -> Self {
         let signers: Vec<Signer> = (0..signers.min(accounts)).map(Signer::new).collect();
         let mut random = TestRandom::new(seed ^ START);
         let mut ids: Vec<AccountId> = signers.iter().map(|signer| signer.id).collect();
@@ -71,7 +78,11 @@ impl Scene {
         // The first item of the inbox creates it: its salt is what `Network::instantiate` takes then.
         let token =
             ContractId::derive(&network.chain.genesis(), CLUSTER, &owner.id(), &CodeHash::of(token()), &[0; 32]);
-        *network.worker().machine.fill.lock().unwrap() = Some(Fill { contract: token, accounts: ids.clone() });
+        *network.worker().machine.fill.lock().unwrap() = Some(Fill { contract: token, accounts: ids.clone(), replies });
+        if replies > 0 {
+            // Blocks in which nothing happens, and no time passes.
+            network.chain.blocks.build_blocks(REPLY_BLOCKS as usize);
+        }
         network.run_until(|network| network.nodes.iter().all(|node| node.tee().registration().is_some()));
         let worker = network.worker().id();
         network.chain.epoch_length = EPOCH_LENGTH;
@@ -150,12 +161,37 @@ impl Scene {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::measure::DiskWait;
+    use crate::{bulk::NONCE_OF_BEFORE, measure::DiskWait};
+    use phala_protocol::query::{self, Query, QueryRequest, SignedQuery};
 
     #[test]
     fn a_filled_store_is_one_that_a_worker_goes_on_from() {
         let mut scene = Scene::new(7, 20, 4);
         scene.boundary(4, &mut Stopwatch::new(DiskWait::default()));
         scene.check(4);
+    }
+
+    #[test]
+    fn a_boundary_forgets_as_many_replies_of_before_as_a_thousand_commands_add() {
+        let mut scene = Scene::with_replies(7, 20, 4, 3_000);
+        scene.boundary(4, &mut Stopwatch::new(DiskWait::default()));
+        scene.check(4);
+        let (signer, worker) = (&scene.signers[0], scene.network.worker());
+        // What is kept of before proves nothing, so that asking for it is an error; for what is not there it is none.
+        let kept = |index: u64| {
+            let query = Query {
+                worker: worker.id(),
+                request: QueryRequest::Reply { nonce: NONCE_OF_BEFORE + index },
+                nonce: [index as u8; 16],
+                valid_until: worker.tee().head().0 + 10,
+                min_height: 0,
+            };
+            let payload = query::signing_payload(&scene.network.chain.genesis(), CLUSTER, &query);
+            let signed = SignedQuery { account: signer.id, signature: signer.key.sign(&payload, &[0; 32]), query };
+            let serving = worker.tee().serving().unwrap();
+            client::try_ask(&scene.network, worker, &serving, &signed.encode()).is_err()
+        };
+        // Each twentieth is of this account. A thousand went with the token's creation, a thousand with the boundary.
+        assert_eq!([0, 980, 1_000, 1_980, 2_000, 2_980].map(kept), [false, false, false, false, true, true]);
     }
 }

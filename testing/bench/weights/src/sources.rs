@@ -7,7 +7,8 @@ use anyhow::{ensure, Context, Result};
 use std::path::PathBuf;
 
 /// The pallets, in the order of their indices.
-pub(crate) const PALLETS: [&str; 6] = ["attestation", "inbox", "contracts", "gatekeepers", "beacon", "egress"];
+pub(crate) const PALLETS: [&str; 7] =
+    ["attestation", "inbox", "contracts", "gatekeepers", "beacon", "egress", "heartbeats"];
 
 const TRAIT: &str = "pub trait WeightInfo {\n";
 const IMPLEMENTATION: &str = "impl WeightInfo for () {\n";

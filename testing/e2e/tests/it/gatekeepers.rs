@@ -1,6 +1,6 @@
 //! Four gatekeepers hold the network's root together: they make it in a ceremony, are killed while they make the next one, hand over
-//! while commands go on, lose one of them for good, in whose place another machine comes (`replaced`), and suspend a release by the
-//! signatures of two.
+//! while commands go on, lose one of them for good, in whose place another machine comes (`replaced`), give the keys to the one that takes over
+//! from a worker (`successor`), and suspend a release by the signatures of two.
 //!
 //! One network does all of it, and a developer's own contract lives through it; another one has an address and signs (`identities`). Its
 //! machines are shared out among two relayers, as on two hosts, so that every parcel to half of the seats, and answers of two gatekeepers
@@ -10,16 +10,19 @@
 //! proves.
 //! With `PHALA_LONG` two more ceremonies come before one is lost, of seats that no parcel reaches from the other host: what they lack they
 //! complain of and get on chain, one is killed while it is delivered and one while it is settled. They take six minutes, most of it phases
-//! that last.
+//! that last. Then the keys change hands three times, through kills at each step of that (`identities_kills`), which takes ten more.
 //! Not here: disputes, which no honest seat has a reason for; `phala-keys-sim` has liars.
 
 use crate::{
+    heartbeats,
     identities::{self, Author},
+    identities_kills,
     outside_contract::{made_and_built, Diary},
     replaced::{self, Replaced},
+    successor::Successor,
 };
 use phala_e2e::{
-    alone,
+    alone, brake,
     governance::Governance,
     phala, probe,
     processes::{self, ByHand, Place, Stopped},
@@ -38,7 +41,8 @@ use std::{
 
 /// Seats of every root.
 pub const SEATS: usize = 4;
-const THRESHOLD: u64 = 3;
+/// How many of them it takes.
+pub const THRESHOLD: u64 = 3;
 /// Until the next election begins a ceremony: an era, its session of lead, and what holds it up.
 const ELECTED_WITHIN: Duration = Duration::from_secs(120);
 /// For a phase of 50 or 100 blocks in which somebody is silent, and for a process that starts again.
@@ -124,7 +128,7 @@ impl Story {
     }
 
     /// The era of the newest root, also if clusters are on their way to it.
-    fn newest(&self) -> u64 {
+    pub fn newest(&self) -> u64 {
         let status = self.status();
         status["root"]["era"].as_u64().max(status["next_root"]["era"].as_u64()).expect("a root answers")
     }
@@ -291,6 +295,8 @@ fn gatekeepers_make_roots_hand_over_and_lose_one_while_commands_go_on() {
     // The three that are to do without the fourth.
     story.former_seats_are_gone(last, &[0, 1, 2]);
     story.proved_transfer("after.json");
+    heartbeats::a_worker_answers(&story);
+    at("a worker's heartbeat");
     diary.goes_on_after_changes();
     at("a contract after the change of epoch and authorities");
 
@@ -305,9 +311,10 @@ fn gatekeepers_make_roots_hand_over_and_lose_one_while_commands_go_on() {
         at("a ceremony without parcels through a kill in Deliver");
         a_ceremony_that_settles_survives_a_kill(&story);
         at("a ceremony without parcels through a kill in Settle");
+        identities_kills::each_step_survives_kills(&story, &author, at);
     }
     let ended = AtomicBool::new(false);
-    let (mut replaced, more) = thread::scope(|scope| {
+    let (replaced, more) = thread::scope(|scope| {
         let load = scope.spawn(|| story.load(&ended));
         let _ends = Ends(&ended);
         let replaced = one_stays_down(&story, &author, at);
@@ -320,17 +327,16 @@ fn gatekeepers_make_roots_hand_over_and_lose_one_while_commands_go_on() {
     let sent = sent + more;
     assert!(more > 2, "commands went on: {more}");
     assert_eq!(story.balance("bob"), sent, "each once");
-    replaced.opens_the_old_state(&story, sent);
-    at("the old state, by the part of that machine");
     two_operators_pull_the_brake(&story);
     at("the brake");
-    assert_eq!(story.balance("bob"), sent);
-    drop(replaced);
+    let successor = Successor::takes_over(&story, &replaced, sent, at);
+    successor.has_the_state(&story);
+    drop((successor, replaced));
     assert_eq!(story.network.stop(), Some(0));
 }
 
 /// How often every cluster goes over to another root while commands go on.
-fn rotations() -> u64 {
+pub fn rotations() -> u64 {
     std::env::var("PHALA_ROTATIONS").ok().and_then(|number| number.parse().ok()).unwrap_or(1).max(1)
 }
 
@@ -383,13 +389,14 @@ fn a_ceremony_waits_for(story: &Story, gatekeeper: usize, witness: usize) -> (u6
 
 /// Two hosts that have never heard of each other: the network's own relayers stand still, and in their places run two that neither take nor
 /// bring letters. Statements reach the chain, and the chain its TEEs, as ever.
-struct WithoutMail {
+pub struct WithoutMail {
     _by_hand: Vec<ByHand>,
     _own: Vec<Stopped>,
 }
 
 impl WithoutMail {
-    fn begin(story: &Story) -> Self {
+    /// Until the value is dropped.
+    pub fn begin(story: &Story) -> Self {
         let (mut by_hand, mut own) = (Vec::new(), Vec::new());
         for relayer in ["relayer-0", "relayer-1"] {
             let id = story.id(relayer);
@@ -407,7 +414,7 @@ impl WithoutMail {
 }
 
 /// Who is on the host of gatekeeper 0; the two others are on the other one.
-const BESIDE: usize = 2;
+pub const BESIDE: usize = 2;
 
 /// Begins a ceremony whose parcels stay on their host from before any share is sent. Returns its era.
 fn a_ceremony_without_mail(story: &Story) -> (u64, WithoutMail) {
@@ -570,25 +577,15 @@ pub fn with_three(story: &Story, author: &Author<'_>, text: &str) {
 /// nobody runs, and somebody else submits it.
 fn two_operators_pull_the_brake(story: &Story) {
     let subject = format!("measurement:0x{}", "5a".repeat(32));
-    let signed = |gatekeeper: usize, last: [&str; 2]| {
-        let out = story.network.base.join(format!("part-{gatekeeper}.json"));
-        let path = out.to_str().unwrap().to_owned();
-        let (tee, suspend) = (name(gatekeeper), ["gatekeeper", "suspend", subject.as_str()]);
-        let part = story.network.phala(&[&suspend[..], &last, &["--tee", &tee, "--out", &path]].concat()).data();
-        (path, part["until"].as_u64().unwrap().to_string())
-    };
-    // The first names the block, and the second says the same.
-    let (first, until) = signed(0, ["--for", "600"]);
-    let alone = story.network.phala(&["brake", "pull", &first, "--from", "alice"]);
+    let files = brake::signed(&story.network, &subject, &[&name(0), &name(3)]);
+    let alone = brake::pull(&story.network, &files[..1]);
     assert_eq!((alone.code, &alone.json["error"]["code"]), (Some(2), &Value::from("invalid")), "{}", alone.text);
     assert!(alone.text.contains("2 seats have to sign, and 1 did"), "{}", alone.text);
-    let (second, _) = signed(3, ["--until", &until]);
-    let pulled = story.network.phala(&["brake", "pull", &first, &second, "--from", "alice"]).data();
+    let pulled = brake::pull(&story.network, &files).data();
     assert_eq!(pulled["seats"].as_array().map(Vec::len), Some(2), "{pulled}");
-    let status = story.network.phala(&["brake", "status"]).data();
-    let ban = status["bans"].as_array().unwrap().iter().find(|ban| ban["subject"] == subject.as_str());
+    let (status, ban) = brake::shown(&story.network, &subject);
     assert!(status["brake"] == "holds" && ban.is_some_and(|ban| ban["in_force"] == true), "{status}");
     // Parts serve once: the next suspension of the subject is another one.
-    let again = story.network.phala(&["brake", "pull", &first, &second, "--from", "alice"]);
+    let again = brake::pull(&story.network, &files);
     assert_eq!(again.json["error"]["code"], "stale", "{}", again.text);
 }

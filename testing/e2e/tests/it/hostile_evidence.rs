@@ -1,7 +1,8 @@
 //! Evidence that does not hold, on a real network: what a worker that serves could say of itself now, changed in one thing each time.
 //!
-//! The quote is one that the worker's own machine signs over a block of now, so that age is no reason to refuse. Each attempt has one
-//! refusal of the chain's, and in the end the evidence is registered as it was made: nothing but what was changed was refused.
+//! The quote is one that the worker's own machine signs over a block of now, so that age is no reason to refuse. Two more are whole as well: of a
+//! block that has become too old, and for the genesis of another chain. Each attempt has one refusal of the chain's, and in the end the evidence
+//! is registered as it was made: nothing but what was changed was refused.
 //! TEE simulated: INSECURE.
 
 use codec::{Decode, Encode};
@@ -15,7 +16,7 @@ use phala_e2e::{
     raw_http::ask,
     wait_until, Network,
 };
-use phala_protocol::{attestation::Registration, AccountId, WorkerId};
+use phala_protocol::{attestation::Registration, limits::MAX_REGISTRATION_AGE_BLOCKS, AccountId, WorkerId};
 use std::{fs, path::Path, time::Duration};
 
 /// The index of a quote of a TDX machine among the kinds of evidence.
@@ -33,10 +34,22 @@ pub fn check(network: &Network) {
     let shown = Registration::decode(&mut shown.as_slice()).unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let chain = runtime.block_on(Chain::connect(network.node())).unwrap();
-    let head = runtime.block_on(chain.finalised_head()).unwrap();
+    let finalised = || runtime.block_on(chain.finalised_head()).unwrap();
+    // What is done to the network before this takes longer, as a rule.
+    wait_until("the chain is older than evidence may be", Duration::from_secs(600), || {
+        finalised().number > MAX_REGISTRATION_AGE_BLOCKS
+    });
+    let head = finalised();
     let registration = Registration { block: head.number, block_hash: head.hash, ..shown };
     let reports = argument(&words, "--tsm");
-    let quote = quote(Path::new(&reports), &registration.report_data(chain.genesis()));
+    let signed = |report_data: &[u8; 64]| quote(Path::new(&reports), report_data);
+    let elsewhere = signed(&registration.report_data(&[7; 32]));
+    // The block that comes next is the first for which it is too old. Its hash is right, and the chain knows it still.
+    let before = head.number - MAX_REGISTRATION_AGE_BLOCKS;
+    let hash = runtime.block_on(chain.block_hash(Some(before))).unwrap();
+    let of_before = Registration { block: before, block_hash: hash, ..registration };
+    let too_old = signed(&of_before.report_data(chain.genesis()));
+    let quote = signed(&registration.report_data(chain.genesis()));
 
     let (alice, ferdie) = (Account::development("alice").unwrap(), Account::development("ferdie").unwrap());
     assert_eq!(registration.operator, alice.id());
@@ -61,6 +74,8 @@ pub fn check(network: &Network) {
         ("another identity", changed(|said| said.identity = WorkerId([7; 32])), whole.clone(), "WrongReportData"),
         ("a block of another chain", changed(|said| said.block_hash[0] ^= 1), whole.clone(), "NotRecent"),
         ("a block that is not there yet", changed(|said| said.block += 10_000), whole.clone(), "NotRecent"),
+        ("a block of too long ago", of_before, evidence(&too_old), "NotRecent"),
+        ("another chain", registration, evidence(&elsewhere), "WrongReportData"),
         ("another operator", changed(|said| said.operator = AccountId([7; 32])), whole.clone(), "NotTheOperator"),
         ("a flipped bit of what was measured", registration, flipped(MEASURED), "EvidenceRefused"),
         ("a flipped bit of the signature", registration, flipped(SIGNATURE + 20), "EvidenceRefused"),

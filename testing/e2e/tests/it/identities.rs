@@ -174,13 +174,26 @@ pub fn change_hands(story: &Story, era: u64, killed: Option<usize>) {
     if let Some((gatekeeper, id)) = dead {
         story.is_back(gatekeeper, id);
     }
-    let now = now.unwrap();
+    changed_hands(&before, &now.unwrap());
+}
+
+/// Waits until the set of `era`, or of a later one, holds the keys; its record.
+pub fn in_hands_of(story: &Story, era: u64) -> IdentityRecord {
+    let mut now = None;
+    wait_until(&format!("the set of era {era} to hold the keys"), HANDS_WITHIN, || {
+        now = record(story).filter(|record| u64::from(record.era) >= era);
+        now.is_some()
+    });
+    now.unwrap()
+}
+
+/// The keys are the same, of which another set has another sharing: no public share of the former set is one of it.
+pub fn changed_hands(before: &IdentityRecord, now: &IdentityRecord) {
     assert_eq!((now.keys, now.threshold), (before.keys, before.threshold));
     assert!(now.holders.len() >= usize::from(THRESHOLD), "{now:?}");
-    // Another sharing of the same keys: no public share of the former set is one of it.
     let shares = |record: &IdentityRecord| record.holders.iter().map(|holder| holder.shares).collect::<Vec<_>>();
-    let former = shares(&before);
-    assert!(u64::from(before.era) < era && shares(&now).iter().all(|share| !former.contains(share)));
+    let former = shares(before);
+    assert!(before.era < now.era && shares(now).iter().all(|share| !former.contains(share)));
 }
 
 /// Waits until the seats of the root that answers hold the keys, and nothing else is under way: but a root's ceremony perhaps.

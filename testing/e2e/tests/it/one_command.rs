@@ -43,10 +43,17 @@ fn a_second_network_here_or_on_a_busy_port_is_refused(network: &Network) {
         let json = serde_json::from_slice(&run.stdout).unwrap_or(Value::Null);
         (run.status.code(), json, String::from_utf8_lossy(&run.stderr).into_owned())
     };
-    let (code, json, notes) = dev(&["--fresh", "--base-path", here]);
-    assert_eq!((code, &json["error"]["code"]), (Some(4), &Value::from("refused")), "{json} {notes}");
-    let message = json["error"]["message"].as_str().unwrap();
-    assert!(message.contains(&network.id().to_string()), "it names the process that runs: {message}");
+    for here in [vec!["--base-path", here], vec!["--fresh", "--base-path", here]] {
+        let (code, json, notes) = dev(&here);
+        assert_eq!((code, &json["error"]["code"]), (Some(4), &Value::from("refused")), "{here:?}: {json} {notes}");
+        let message = json["error"]["message"].as_str().unwrap();
+        assert!(
+            message.contains(&format!("process id {} ", network.id())),
+            "it names the process that runs: {message}"
+        );
+        let hint = json["error"]["hint"].as_str().unwrap();
+        assert!(hint.contains("phala stop") && hint.contains("--base-path"), "it says what to do: {hint}");
+    }
 
     let elsewhere = tempfile::tempdir().unwrap();
     let port = network.node().rsplit(':').next().unwrap();

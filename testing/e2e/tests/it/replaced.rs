@@ -16,20 +16,21 @@ use crate::{
 use phala_client::chain::ChainCall;
 use phala_e2e::{
     canary::from_hex,
+    machines::of_another_release,
     phala,
-    processes::{argument, words_with, ByHand, Place, Stopped},
+    processes::{words_with, ByHand, Place, Stopped},
     wait_until,
 };
 use phala_protocol::{
-    attestation::{Listing, Role, Version},
+    attestation::Role,
     ceremony::{CeremonyRecord, Phase},
     chain_state::{RootRecord, WorkerRecord},
     identities::{IdentityCeremonyRecord, IdentityHolder, IdentityRecord},
     ids::to_hex,
-    storage, Hash, WorkerId,
+    storage, WorkerId,
 };
 use serde_json::{json, Value};
-use std::{fs, io::Write as _, path::Path, process::Command, time::Duration};
+use std::{fs, time::Duration};
 
 /// The gatekeeper whose machine is lost.
 const LOST: usize = 3;
@@ -38,7 +39,7 @@ const VALIDATOR: &str = "dave-stash";
 /// What the other machine is called.
 const OTHER: &str = "gatekeeper-3-replaced";
 /// The one that stands still while the other machine has to do its part.
-const ABSENT: usize = 0;
+pub const ABSENT: usize = 0;
 
 /// For a root that is made and handed over, and then the keys, as far as that is under way; several times, for the moment is short.
 const AT_REST_WITHIN: Duration = Duration::from_secs(420);
@@ -46,8 +47,6 @@ const AT_REST_WITHIN: Duration = Duration::from_secs(420);
 const STARTED_WITHIN: Duration = Duration::from_secs(60);
 /// For a machine to follow the chain to its head, to attest itself, and to be in a finalised block.
 const REGISTERED_WITHIN: Duration = Duration::from_secs(120);
-/// For governance's call that lists a release.
-const LISTED_WITHIN: Duration = Duration::from_secs(60);
 /// For governance's call that cancels a ceremony.
 const CANCELLED_WITHIN: Duration = Duration::from_secs(60);
 /// For the next election and its ceremony; where a root of three was made meanwhile, all that follows from that comes before.
@@ -74,7 +73,7 @@ pub struct Replaced {
     identity: WorkerId,
     former: WorkerId,
     // Ended before the supervisor goes on.
-    by_hand: Vec<ByHand>,
+    _by_hand: Vec<ByHand>,
     supervisor: Stopped,
 }
 
@@ -128,26 +127,6 @@ fn holds_from(story: &Story, gatekeeper: usize, era: u64) -> bool {
     seated && identities::held(story, gatekeeper).flatten() >= Some(era)
 }
 
-/// The words by which a machine is simulated that runs another release, which is written to `release`, and what that measures.
-fn of_another_release(words: &[String], release: &Path) -> (Vec<String>, Hash) {
-    fs::copy(argument(words, "--measure"), release).unwrap();
-    fs::File::options().append(true).open(release).unwrap().write_all(b"another release").unwrap();
-    let words = words_with(words, "--measure", release.to_str().unwrap());
-    let printed = Command::new(&words[0]).args(&words[1..]).arg("--print-measurement").output().unwrap();
-    assert!(printed.status.success(), "{}", String::from_utf8_lossy(&printed.stderr));
-    let measurement = hex::decode(String::from_utf8(printed.stdout).unwrap().trim()).unwrap();
-    (words, measurement.try_into().unwrap())
-}
-
-/// Governance allows a release, for gatekeepers. What is simulated has no source that anybody could reproduce it from.
-fn list(story: &Story, measurement: Hash) {
-    let (source, version) = ([0; 32], Version(0, 0, 2));
-    let listing = Listing { source, version, role: Some(Role::Gatekeeper), not_before: 0, sunset: None };
-    let call = ChainCall::allow_measurement(measurement, &listing);
-    let passing: &[&str] = &[];
-    story.chain.decide_within("governance to list a release", LISTED_WITHIN, &call, ("Attestation", passing), || false);
-}
-
 impl Replaced {
     /// Starts another machine, of another release, which registers by its relayer, and binds it to the validator.
     pub fn begin(story: &Story, lost: Lost) -> Self {
@@ -179,7 +158,7 @@ impl Replaced {
         let measures = |key: &[u8]| story.chain.read::<WorkerRecord>(key).map(|record| record.measurement);
         assert!(![Some(measurement), None].contains(&measures(&storage::worker_key(&former))), "it is another release");
         assert_eq!(measures(&key), None, "its release is not listed");
-        list(story, measurement);
+        story.chain.allow(measurement, Role::Gatekeeper);
         wait_until("the other machine to be registered", REGISTERED_WITHIN, || measures(&key).is_some());
         assert_eq!(measures(&key), Some(measurement));
         let holds = (story.seats(LOST), identities::held(story, LOST));
@@ -192,7 +171,7 @@ impl Replaced {
         assert!(refused.text.contains("--replace"), "{}", refused.text);
         let bound = story.network.phala(&[&bind[..], &["--replace"]].concat()).data();
         assert_eq!(bound["replaced"], former.to_string(), "{bound}");
-        let replaced = Self { identity, former, by_hand, supervisor };
+        let replaced = Self { identity, former, _by_hand: by_hand, supervisor };
         replaced.no_ceremony_waits_for_the_former(story);
         replaced
     }
@@ -253,14 +232,26 @@ impl Replaced {
     }
 
     /// A worker that has nothing in memory gets its keys with a part of the other machine's, and reads what was written before.
-    pub fn opens_the_old_state(&mut self, story: &Story, bob: u128) {
+    /// How that worker is run, and that it is run by hand.
+    pub fn opens_the_old_state(&self, story: &Story, bob: u128) -> (Place, ByHand) {
         let _still = Stopped::new(story.id(&name(ABSENT)));
         let worker = Place::take(&self.supervisor, &story.network, "worker-0");
         let log = story.network.base.join("logs").join("worker-0-anew.log");
-        self.by_hand.push(ByHand::start(&worker.arguments, &log));
+        let anew = ByHand::start(&worker.arguments, &log);
         wait_until("a worker that starts anew to read the state by the other machine's part", BACK_WITHIN, || {
             story.answered_balance("bob") == Some(bob)
         });
+        (worker, anew)
+    }
+
+    /// `phala dev`, which starts nothing again while this is there.
+    pub fn supervisor(&self) -> &Stopped {
+        &self.supervisor
+    }
+
+    /// What the processes of the four gatekeepers are called that there are now.
+    pub fn gatekeepers(&self) -> [String; SEATS] {
+        std::array::from_fn(|gatekeeper| if gatekeeper == LOST { OTHER.to_owned() } else { name(gatekeeper) })
     }
 
     /// The ceremony that made the root.

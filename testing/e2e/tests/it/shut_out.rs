@@ -42,9 +42,11 @@ const LONG: u32 = 1_000;
 const OWNER: &str = "charlie";
 
 /// A worker.
-struct Machine {
-    id: WorkerId,
-    url: String,
+pub struct Machine {
+    /// Who it is.
+    pub id: WorkerId,
+    /// Where it is asked.
+    pub url: String,
 }
 
 impl Machine {
@@ -55,44 +57,52 @@ impl Machine {
         Self { id: WorkerId(id.try_into().unwrap()), url: text("http") }
     }
 
-    fn told(&self, path: &str) -> Value {
+    pub fn told(&self, path: &str) -> Value {
         ask(host_of(&self.url), "GET", path, &[]).map_or(Value::Null, |answer| answer.json())
     }
 
     /// Whether it answers queries about the cluster under a key of this epoch.
-    fn serves(&self, cluster: ClusterId, epoch: u32) -> bool {
+    pub fn serves(&self, cluster: ClusterId, epoch: u32) -> bool {
         let info = self.told("/v1/info");
         let served = &info["clusters"][0];
         served["cluster"] == cluster.0 && served["epoch"] == epoch
     }
 
     /// Items that it has executed.
-    fn executed(&self) -> Option<u64> {
+    pub fn executed(&self) -> Option<u64> {
         self.told("/v1/health")["cluster"]["executed"].as_u64()
     }
 }
 
 /// A token on the cluster.
-struct Token<'a> {
+pub struct Token<'a> {
     network: &'a Network,
     contract: String,
 }
 
-impl Token<'_> {
+impl<'a> Token<'a> {
+    /// Deploys it on a cluster that these workers serve.
+    pub fn deploy(network: &'a Network, cluster: ClusterId, workers: &[Machine]) -> Self {
+        let (wasm, number) = (binary("token.wasm"), cluster.to_string());
+        let words = ["contract", "deploy", wasm.to_str().unwrap(), "1000000", "--from", OWNER, "--cluster", &number];
+        let deployed = network.phala(&with(&words, workers)).data();
+        Self { network, contract: deployed["contract"].as_str().unwrap().to_owned() }
+    }
+
     /// One more to bob, as `workers` say that it is executed.
-    fn transfer(&self, workers: &[Machine]) {
+    pub fn transfer(&self, workers: &[Machine]) {
         let words = ["contract", "call", &self.contract, "transfer", r#"["bob", "1"]"#, "--from", OWNER];
         let words = [&words[..], &["--wait", "--timeout", "90"]].concat();
         self.network.phala(&with(&words, workers)).data();
     }
 
     /// Asks one worker, and no other.
-    fn asked(&self, worker: &Machine) -> Run {
+    pub fn asked(&self, worker: &Machine) -> Run {
         let words = ["contract", "query", &self.contract, "balance", "--from", "bob"];
         self.network.phala(&with(&words, std::slice::from_ref(worker)))
     }
 
-    fn balance(&self, worker: &Machine) -> u64 {
+    pub fn balance(&self, worker: &Machine) -> u64 {
         self.asked(worker).data()["value"].as_str().unwrap().parse().unwrap()
     }
 }
@@ -128,10 +138,7 @@ pub fn check(network: &Network) {
     wait_until("three machines to serve one cluster", SEEN_WITHIN, || {
         machines.iter().all(|machine| machine.serves(cluster, 1))
     });
-    let (wasm, number) = (binary("token.wasm"), cluster.to_string());
-    let words = ["contract", "deploy", wasm.to_str().unwrap(), "1000000", "--from", OWNER, "--cluster", &number];
-    let deployed = network.phala(&with(&words, &machines)).data();
-    let token = Token { network, contract: deployed["contract"].as_str().unwrap().to_owned() };
+    let token = Token::deploy(network, cluster, &machines);
     token.transfer(&machines);
     wait_until("three machines to execute alike", SEEN_WITHIN, || {
         let executed = machines[0].executed();

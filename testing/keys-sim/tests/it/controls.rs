@@ -9,7 +9,7 @@ use phala_keys_sim::{
     malice::sign,
     run,
     seating::Seating,
-    shares::Shares,
+    shares::{Shares, ONE_KEY_PER_EPOCH},
     Members,
 };
 use phala_protocol::ceremony::{CeremonyRecord, Confirmed, SignedStatement, Statement};
@@ -47,6 +47,36 @@ fn every_set_of_shares_has_its_turn_and_one_that_gives_too_much_or_another_key_i
     other.shares[0] = other.shares[1];
     let violation = shares(threshold, &ran.holders[..3]).add(other).unwrap_err();
     assert_eq!(violation.invariant, NAMES[1]);
+}
+
+#[test]
+fn invariant_one_key_per_epoch() {
+    assert_eq!(ONE_KEY_PER_EPOCH, NAMES[15]);
+    let members = Members::new(4);
+    let ran = (900..930).map(|seed| run(&members, seed, 1, 4)).find(|ran| ran.holders.len() == 4).unwrap();
+    let (threshold, all) = (usize::from(ran.root.unwrap().threshold), ran.holders);
+    let of = |threshold, holders: &[Holder]| {
+        let mut shares = Shares::new(threshold);
+        holders.iter().for_each(|holder| shares.add(holder.clone()).unwrap());
+        shares
+    };
+    assert_eq!(of(threshold, &all).one_key_per_epoch(), Ok(4));
+    // It would be seen if another set gave an epoch another key, as sets of fewer do;
+    let several = of(threshold - 1, &all).one_key_per_epoch().unwrap_err();
+    assert!(several.invariant == ONE_KEY_PER_EPOCH && several.what.contains("other keys"), "{several:?}");
+    // if a seat, with its share of the same key, answered for another input than the rest;
+    let mut astray = all.clone();
+    astray[3].era += 1;
+    let violation = of(threshold, &astray).one_key_per_epoch().unwrap_err();
+    assert!(violation.invariant == ONE_KEY_PER_EPOCH && violation.what.contains("another input"), "{violation:?}");
+    // and so after each block of a ceremony, in which that one shows with the second set;
+    let mut shares = of(threshold, &astray);
+    assert_eq!((shares.try_next(), shares.try_next()), (Ok(2), Err(violation)));
+    // and if two epochs had one key.
+    let mut same = Shares::at(threshold, [3, 3]);
+    let added: Result<(), _> = all.iter().try_for_each(|holder| same.add(holder.clone()));
+    let violation = added.unwrap_err();
+    assert!(violation.invariant == ONE_KEY_PER_EPOCH && violation.what.contains("have one key"), "{violation:?}");
 }
 
 #[test]

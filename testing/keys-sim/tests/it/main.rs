@@ -10,6 +10,7 @@
 
 mod changes;
 mod controls;
+mod identities;
 mod names;
 mod seizure;
 

@@ -15,7 +15,11 @@ use crate::{
     root::PlayedRoot,
 };
 use codec::Encode;
-use phala_protocol::relay::{Delivery, InboxItems};
+use phala_protocol::{
+    chain_state::ClusterRecord,
+    relay::{Delivery, InboxItems},
+    WorkerId,
+};
 use std::io::ErrorKind;
 
 /// Seats of the roots that are made on the way, and how many of them give keys.
@@ -23,6 +27,8 @@ const SEATS: u16 = 4;
 const THRESHOLD: u16 = 3;
 /// Rounds in a row in which a process may fail before its operator starts it again.
 const PATIENCE: u32 = 2;
+/// Large contracts that are created at once.
+const MOST_DEPLOYED: u32 = 4;
 
 impl World {
     /// Does one thing, and checks nothing but what the action itself expects.
@@ -36,6 +42,12 @@ impl World {
             Action::Block {} => {
                 self.node.build(None);
                 self.node.finalise();
+            }
+            Action::Blocks { times } => {
+                for _ in 0..times {
+                    self.node.build(None);
+                    self.node.finalise();
+                }
             }
             Action::Build {} => self.node.build(None),
             Action::Finalise {} => self.node.finalise(),
@@ -182,6 +194,21 @@ impl World {
             Action::Mute { seats } => self.mute(seats),
             Action::Leave { tee: index } => self.assign(worker(index), false),
             Action::Join { tee: index } => self.assign(worker(index), true),
+            Action::Replace { tee: index, other } => self.replace(worker(index), worker(other)),
+            Action::Deploy { contracts } => {
+                for _ in 0..contracts.min(MOST_DEPLOYED) {
+                    self.clients.enlarge(&mut self.node);
+                }
+            }
+            Action::HandOut { tee: index, parts } => self.hand_out_parts(worker(index), parts)?,
+            Action::Spoil { tee: index, kind, salt } => self.spoil(worker(index), kind, salt)?,
+            Action::Withhold { held } => self.withheld = held != 0,
+            Action::Folders { kept } => {
+                self.folders = kept != 0;
+                if !self.folders {
+                    self.shelf.clear();
+                }
+            }
             Action::Round { times } => {
                 for _ in 0..times {
                     self.round()?;
@@ -197,6 +224,17 @@ impl World {
             Action::ExpectTaken { tee: index } => self.expect(index, |host| host.outcome == Outcome::Taken)?,
             Action::ExpectServing { tee: index } => self.expect(index, is_serving)?,
             Action::ExpectSilent { tee: index } => self.expect(index, |host| !is_serving(host))?,
+            Action::ExpectLacking { tee: index } => self.expect(index, |host| host.lacks)?,
+            Action::ExpectTaking { tee: index, parts } => {
+                let taken = self.lacking(tee(index)).map(|(_, taking)| taking.map_or(0, |(_, next)| next));
+                self.expect(index, |_| taken == Some(parts))?;
+            }
+            Action::ExpectKept { snapshots } => {
+                let kept = self.shelf.whole(self.node.pallets.epoch());
+                if kept < snapshots as usize {
+                    return Err(Violation::new("expectation", format!("{kept} snapshots are kept, not {snapshots}")));
+                }
+            }
             Action::ExpectBehind { tee: index, items } => {
                 let total = self.node.items_to(self.node.finalised()).len() as u64;
                 let executed = total.saturating_sub(u64::from(items));
@@ -301,23 +339,47 @@ impl World {
         if member {
             replicas.push(id);
         }
-        if self.node.pallets.assign(replicas.clone()) {
+        if self.reassign(&record, replicas) {
             self.hosts[index].attacked = true;
-            // An epoch that opens closes the one before first.
-            let (epoch, closing) = match self.node.pallets.decided_epoch() {
-                Some(decided) if decided > record.epoch => (decided, true),
-                _ => (record.epoch, record.is_closing()),
-            };
-            if !member {
-                self.departed.push(Departed { before: record.replicas, after: replicas, epoch, closing });
-            }
         }
+    }
+
+    fn replace(&mut self, index: usize, other: usize) {
+        let ids = (self.hosts[index].identity, self.hosts[other].identity);
+        let (Some(id), Some(newcomer), Some(record)) = (ids.0, ids.1, self.node.pallets.cluster.clone()) else {
+            return;
+        };
+        if !record.replicas.contains(&id) || record.replicas.contains(&newcomer) {
+            return;
+        }
+        let replicas = record.replicas.iter().map(|replica| if *replica == id { newcomer } else { *replica });
+        if self.reassign(&record, replicas.collect()) {
+            (self.hosts[index].attacked, self.hosts[other].attacked) = (true, true);
+            self.count("= replicas replaced by another");
+        }
+    }
+
+    /// Assigns these replicas, and remembers whom that leaves without a place.
+    fn reassign(&mut self, record: &ClusterRecord, replicas: Vec<WorkerId>) -> bool {
+        if !self.node.pallets.assign(replicas.clone()) {
+            return false;
+        }
+        // An epoch that opens closes the one before first.
+        let (epoch, closing) = match self.node.pallets.decided_epoch() {
+            Some(decided) if decided > record.epoch => (decided, true),
+            _ => (record.epoch, record.is_closing()),
+        };
+        if record.replicas.iter().any(|replica| !replicas.contains(replica)) {
+            self.departed.push(Departed { before: record.replicas.clone(), after: replicas, epoch, closing });
+        }
+        true
     }
 
     /// All faults stop, and operators do what error messages ask of them.
     fn settle(&mut self) -> Check {
         self.node.finalise();
         self.mute(0);
+        self.withheld = false;
         for index in 0..self.hosts.len() {
             let host = &mut self.hosts[index];
             (host.partitioned, host.carry) = (false, 0);
@@ -331,6 +393,7 @@ impl World {
         while rounds < LIVENESS_ROUNDS && !invariants::is_settled(self) {
             self.round()?;
             rounds += 1;
+            self.say_something_to_be_handed_on();
             for index in 0..self.hosts.len() {
                 // Not again and again: what a start does not mend, another does not either.
                 if self.hosts[index].faults == PATIENCE {

@@ -15,8 +15,11 @@ const DOWNTIME: [&str; 3] =
 const KEYS: [&str; 2] = ["gatekeeper_restarts", "keys_are_lost_on_their_way"];
 const ROOTS: [&str; 3] =
     ["goes_over_to_another_root", "goes_over_while_one_is_away", "goes_over_without_an_ex_replica"];
+const SNAPSHOTS: [&str; 3] =
+    ["maker_dies_while_it_hands_on", "snapshot_is_damaged_on_its_way", "takes_over_by_snapshot"];
+const NO_FOLDER: &str = "nobody_keeps_a_snapshot";
 const DEPARTURE: &str = "leaves_while_another_is_left_behind";
-const OTHERS: [&str; 4] = ["clock_jumps", DEPARTURE, "poison", "replica_leaves_and_comes_back"];
+const OTHERS: [&str; 5] = ["clock_jumps", DEPARTURE, NO_FOLDER, "poison", "replica_leaves_and_comes_back"];
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios")
@@ -93,6 +96,36 @@ fn a_departure_may_leave_a_cluster_of_which_one_was_left_behind_without_a_majori
     assert_eq!(ran.violation, None, "{}", ran.story.join("\n"));
     assert_eq!(ran.counts.get(Loss::Departure.name()), None);
     assert!(ran.counts.get("= replicas left behind").is_some_and(|count| *count > 0), "{:?}", ran.counts);
+
+    // Where relayers keep snapshots the one that was left behind returns before anybody leaves.
+    let mut scenario = read(DEPARTURE);
+    let leaves = scenario.actions.iter().position(|action| matches!(action, Action::Leave { .. })).unwrap();
+    // And what is said after it.
+    scenario.actions.truncate(leaves + 2);
+    scenario.actions.retain(|action| !matches!(action, Action::Folders { .. } | Action::ExpectSilent { tee: 1 }));
+    let ran = run(&scenario);
+    assert_eq!(ran.violation, None, "{}", ran.story.join("\n"));
+    assert_eq!((ran.counts.get(Loss::Departure.name()), ran.counts.get("= replicas left behind")), (None, None));
+    assert!(ran.counts.get("= states taken over").is_some_and(|count| *count > 0), "{:?}", ran.counts);
+}
+
+#[test]
+fn a_state_is_taken_over_whatever_befalls_its_snapshot_on_the_way() {
+    for name in SNAPSHOTS {
+        let ran = run(&read(name));
+        assert_eq!(ran.violation, None, "{name}:\n{}", ran.story.join("\n"));
+        assert!(ran.counts.get("= states taken over").is_some_and(|count| *count > 0), "{name}: {:?}", ran.counts);
+        assert_eq!(ran.counts.get("= replicas left behind"), None, "{name}");
+    }
+}
+
+/// The control of the others: it is the snapshot that brings a replica back.
+#[test]
+fn a_replica_that_is_handed_no_snapshot_stays_behind_and_silent() {
+    let ran = run(&read(NO_FOLDER));
+    assert_eq!(ran.violation, None, "{}", ran.story.join("\n"));
+    assert!(ran.counts.get("= replicas left behind").is_some_and(|count| *count > 0), "{:?}", ran.counts);
+    assert_eq!(ran.counts.get("= states taken over"), None);
 }
 
 #[test]
@@ -107,7 +140,7 @@ fn no_scenario_is_forgotten() {
         .map(|entry| entry.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned())
         .collect();
     files.sort();
-    let lists: [&[&str]; 8] = [&RELAYER, &FINALITY, &REWOUND, &DISK, &DOWNTIME, &KEYS, &ROOTS, &OTHERS];
+    let lists: [&[&str]; 9] = [&RELAYER, &FINALITY, &REWOUND, &DISK, &DOWNTIME, &KEYS, &ROOTS, &SNAPSHOTS, &OTHERS];
     let mut listed: Vec<&str> = lists.concat();
     listed.sort_unstable();
     assert_eq!(files, listed);

@@ -124,7 +124,7 @@ impl Questions {
         let asked = &self.asked[index];
         let sealed = SealedAnswer::decode_all(&mut &body[..])?;
         let key = SivKey::new(&asked.exporter.export::<32>(domain::QUERY_ANSWER_KEY.as_bytes()));
-        let opened = unpad(&key.open(&[0; 12], &[], &sealed.body)?)?;
+        let opened = unpad(&key.open(&sealed.nonce, &[], &sealed.body)?)?;
         let answer = Answer::decode_all(&mut opened.expose().as_slice())?;
         ed25519::verify(&self.key.worker.0, &answer_payload(&self.genesis, &answer), &sealed.signature)?;
         ensure!(answer.query == asked.payload, "is to another question");

@@ -5,6 +5,7 @@ mod beacon;
 mod contracts;
 mod egress;
 mod gatekeepers;
+mod heartbeats;
 mod inbox;
 
 use crate::case::Case;
@@ -19,11 +20,20 @@ pub(crate) const ESTIMATED: &[(&str, &str, &str)] = &[
     ("gatekeepers", "show", "the record of a ceremony of identities that its holders confirmed"),
     ("egress", "attach_signature", "a signature by a contract's key under identities that were made"),
     ("beacon", "idle", "one read, too little to be told from a block that begins"),
+    ("heartbeats", "idle", "three reads, too little to be told from a block that begins"),
 ];
 
 pub(crate) fn all() -> Vec<Case> {
-    [attestation::cases(), inbox::cases(), contracts::cases(), gatekeepers::cases(), beacon::cases(), egress::cases()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        attestation::cases(),
+        inbox::cases(),
+        contracts::cases(),
+        gatekeepers::cases(),
+        beacon::cases(),
+        egress::cases(),
+        heartbeats::cases(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
