@@ -274,7 +274,10 @@ mod tests {
             let before = bytes.len() - length;
             let taken = (0..before).filter(|index| altered(*index, 0xff)).count();
             let expected = if length <= most { 1..before } else { 0..1 };
-            assert!(expected.contains(&taken), "{taken} of {before} of {length} bytes: some are refused, and some are not");
+            assert!(
+                expected.contains(&taken),
+                "{taken} of {before} of {length} bytes: some are refused, and some are not"
+            );
             for bit in 0..8 {
                 altered(before - 1, 1 << bit);
             }
