@@ -123,8 +123,12 @@ pub(crate) struct Cluster {
     stored_generation: Option<Epoch>,
     /// Why the store never opens again, if so.
     unopened: Option<Lack>,
+    /// Whether it opened and was found damaged then: it is not opened again.
+    given_up: bool,
     /// Items executed when a proof showed that the next one is of an epoch older than those whose keys anybody gives.
     stalled_at: Option<u64>,
+    /// Items executed when a proof showed that the chain keeps the next one's final result no longer: nothing confirms what it would come to.
+    gone_at: Option<u64>,
     /// Whether it was said that the state is lacked.
     lack_said: bool,
     /// The snapshot on its way in.
@@ -173,7 +177,9 @@ impl Cluster {
             store: None,
             stored_generation: None,
             unopened: None,
+            given_up: false,
             stalled_at: None,
+            gone_at: None,
             lack_said: false,
             taking: None,
             making: None,
@@ -350,21 +356,35 @@ impl Cluster {
                 Shown::Nothing | Shown::Absent => {}
             }
         }
-        while let Some(oldest) = self.meta.pending.first() {
-            let block = oldest.result.boundary.block;
-            let key = storage::final_result_key(self.id, block);
-            let Shown::Value(shown) = records.get::<FinalRecord>(&key)? else { return Ok(()) };
-            if shown.result != oldest.result {
+        while let Some((index, shown)) = self.oldest_kept(records)? {
+            // Its own result continues those before it, which are final as well.
+            self.meta.pending.drain(..index);
+            let own = self.meta.pending.remove(0);
+            let (result, block) = (own.result, own.result.boundary.block);
+            if shown.result != result {
+                self.meta.pending.insert(0, own);
                 return Err(self.diverge(block, around));
             }
-            let result = oldest.result;
-            let own = self.meta.pending.remove(0);
             let counted = shown.votes.iter().any(|(voter, _)| *voter == own.worker);
             self.late = (!counted).then_some(own);
             around.notices.push(Notice::ResultFinal { cluster: self.id, block, count: result.boundary.count });
             self.views_are_final(&result);
         }
         Ok(())
+    }
+
+    /// The first of the results that wait of which the final one is shown, with its place among them. Those before it the chain keeps no more.
+    fn oldest_kept(&self, records: &Records<'_>) -> Result<Option<(usize, FinalRecord)>, ChainError> {
+        let final_count = self.record.as_ref().map_or(0, |record| record.final_count);
+        for (index, own) in self.meta.pending.iter().enumerate() {
+            let Boundary { block, count, .. } = own.result.boundary;
+            match records.get::<FinalRecord>(&storage::final_result_key(self.id, block))? {
+                Shown::Value(shown) => return Ok(Some((index, shown))),
+                Shown::Absent if count <= final_count => {}
+                Shown::Absent | Shown::Nothing => break,
+            }
+        }
+        Ok(None)
     }
 
     /// The chain's final result is another one: for good.
@@ -493,8 +513,13 @@ impl Cluster {
         if records.get::<ClusterRecord>(&storage::cluster_key(self.id))? == Shown::Nothing {
             return Err(ClusterError::BoundaryNotProved(block));
         }
-        let (boundary, final_epoch) =
-            proved_boundary(self.id, block, records)?.ok_or(ClusterError::BoundaryNotProved(block))?;
+        let Some((boundary, final_epoch)) = proved_boundary(self.id, block, records)? else {
+            if !self.is_gone(record, items, records)? {
+                return Err(ClusterError::BoundaryNotProved(block));
+            }
+            self.gone_at = Some(self.meta.head.count);
+            return Ok(false);
+        };
         let verified = verify_items(&self.meta.head, &boundary, items)?;
         let view = store.view();
         self.wanted_codes.clear();

@@ -130,8 +130,10 @@ impl Brought {
 
 /// Lets go of a store that `taken` leaves in doubt.
 fn close_if_in_doubt<T>(cluster: &mut Cluster, taken: &Result<T, DeliveryError>) {
-    if matches!(taken, Err(DeliveryError::Cluster(_, error)) if error.leaves_the_store_in_doubt()) {
-        cluster.close_store();
+    if let Err(DeliveryError::Cluster(_, error)) = taken {
+        if error.leaves_the_store_in_doubt() {
+            cluster.close_in_doubt(error);
+        }
     }
 }
 

@@ -116,6 +116,13 @@ pub enum ReadError {
     Integrity(#[from] IntegrityError),
 }
 
+impl ReadError {
+    /// Whether what was found is not what this machine wrote, which opening the file again does not mend; not a disk that fails to be read.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Integrity(_) | Self::Storage(StorageFault::Damaged(_) | StorageFault::DriverPanicked))
+    }
+}
+
 /// Why a store did not open.
 #[derive(Debug, Error)]
 pub enum OpenError {

@@ -12,7 +12,9 @@
 //! - **Before or after, never between.** A boundary's entries, tree, cursor and records are one storage transaction:
 //!   after a kill or power cut at any time all of it is there, or none.
 //! - **Writes never block queries.** A [`View`] is a whole, unchanging version; taking one copies a pointer.
-//! - Nothing found in the file panics past this crate, and a failing disk is a typed error after which the process goes on.
+//! - Nothing found in the file panics past this crate, and a failing disk is a typed error after which the process goes on. The file is
+//!   compared with its checksums when it is opened; whoever alters those too, or the file while it is open, can have the storage library
+//!   panic twice, which ends the process.
 //!
 //! # Does not do
 //! - Detect that the host put back *the whole file* of an earlier time, or an empty one: the head is then an honest old
@@ -20,7 +22,7 @@
 //! - Hide access patterns, publish deltas, seal snapshots (it lists what one is made of), decide what a key means, or limit how much a contract stores.
 //!
 //! # Cost
-//! A read is log16(n / 32) pages, mostly cached, and one row more if the entry is large. A commit writes a list of its changes; every so
+//! Opening reads the whole file once. A read is log16(n / 32) pages, mostly cached, and one row more if the entry is large. A commit writes a list of its changes; every so
 //! often all pages and large entries that changed since are written, once each (`journal.rs`). What that costs a change is bounded by
 //! the size of a page, whatever the size of the state. A change of keys costs one more writing of the pages that no boundary has changed by
 //! the time that the sweep comes to them. Memory is bounded by [`Options`], beside what views hold. A view

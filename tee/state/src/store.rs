@@ -153,6 +153,15 @@ impl Trees {
     }
 }
 
+/// Compares the whole file with the storage library's checksums, once, before anything is written to it. Where its bookkeeping was altered
+/// the library panics in a commit, and again while that panic unwinds, which ends the process. The checksums have no key: whoever alters
+/// them too ends a process that he can end anyway, and gets nothing for it.
+fn checked(mut database: redb::Database) -> Result<redb::Database, StorageFault> {
+    // What it can repair is an earlier commit, as an older disk is: the head decides whether that is one.
+    database.check_integrity()?;
+    Ok(database)
+}
+
 impl ClusterStore {
     /// Opens the file at `path`, or makes one if there is none or it is empty.
     ///
@@ -163,7 +172,7 @@ impl ClusterStore {
         entropy: Box<dyn Entropy>,
         options: Options,
     ) -> Result<Self, OpenError> {
-        let database = guarded(|| Ok(builder(options).create(path)?))?;
+        let database = guarded(|| checked(builder(options).create(path)?))?;
         Self::with_database(database, key, entropy, options)
     }
 
@@ -174,7 +183,7 @@ impl ClusterStore {
         entropy: Box<dyn Entropy>,
         options: Options,
     ) -> Result<Self, OpenError> {
-        let database = guarded(|| Ok(builder(options).create_with_backend(backend)?))?;
+        let database = guarded(|| checked(builder(options).create_with_backend(backend)?))?;
         Self::with_database(database, key, entropy, options)
     }
 

@@ -2,7 +2,7 @@
 //! epoch's envelope key.
 //!
 //! Guarantees: everything is signed by the worker's identity over what it computed itself; no key of a former era is announced, and none
-//! before the epoch that is open is settled here: everything before it executed, or taken over. Who lacks the state signs nothing, so that
+//! before the epoch that is open is settled here: everything before it, and what is final in it, executed or taken over. Who lacks the state signs nothing, so that
 //! a lone newcomer holds the epoch open, to which the snapshots are sealed that it waits for. The chain's records say what is due. Does
 //! not: know what of it arrives.
 
@@ -48,8 +48,8 @@ impl Cluster {
         Some(Outgoing::AnnounceKey { cluster: self.id, era, epoch, public_key, signature })
     }
 
-    /// Whether nothing of the epochs before the open one is missing here. The generation alone does not say so: a new store begins under
-    /// the open epoch's key, with nothing in it.
+    /// Whether nothing of the epochs before the open one is missing here, nor anything that is final in it. The generation alone does not say
+    /// so: a new store begins under the open epoch's key, with nothing in it, and a host may have put an older disk back.
     fn is_settled(&self, record: &ClusterRecord) -> bool {
         if record.epoch == 0 {
             return true;
@@ -57,7 +57,7 @@ impl Cluster {
         let generation = self.store.as_ref().map(|store| store.view().generation());
         !record.is_closing()
             && generation == Some(record.epoch)
-            && self.meta.head.count >= record.opened_count
+            && self.meta.head.count >= record.opened_count.max(record.final_count)
             && self.lacks().is_none()
     }
 

@@ -1,6 +1,7 @@
 //! The cluster's sealed file: opened when its key is here, moved to the open epoch's key, and re-sealed a little with each delivery.
 //!
-//! Guarantees: a store is opened only with a key of the open epoch or the one before, and none is replaced here; what it holds is served only once the chain has
+//! Guarantees: a store is opened only with a key of the open epoch or the one before, and none is replaced here; one whose rows are found
+//! damaged is not opened again by this process, unless a snapshot has taken its place; what it holds is served only once the chain has
 //! confirmed it since it was opened; as long as deliveries come, no entry is left under an old key when the next epoch is due. The host
 //! controls the file, and when deliveries come. Does not: execute anything.
 
@@ -9,11 +10,33 @@ use crate::{boundary::Meta, machine::draw_secret};
 use codec::DecodeAll;
 use phala_crypto::xwing::DecapsulationKey;
 use phala_protocol::{ids::BlockNumber, Epoch};
-use phala_state::{ClusterStore, OpenError, RekeyError, StorageKey, SweepProgress};
-use std::sync::Arc;
+use phala_state::{ClusterStore, CommitError, OpenError, ReadError, RekeyError, StorageKey, SweepProgress};
+use std::{error::Error, iter::successors, sync::Arc};
 
 /// Entries that one delivery looks at, at least, while some are still under the keys of an epoch before.
 const SWEEP_AT_ONCE: usize = 1_024;
+
+impl ClusterError {
+    /// What it says of the open store, if that is that the host damaged it: that some row is not what was committed.
+    fn damage(&self) -> Option<String> {
+        let error: &(dyn Error + 'static) = self;
+        let found = successors(Some(error), |&error| error.source()).find_map(read_error)?;
+        found.is_damage().then(|| found.to_string())
+    }
+}
+
+/// The store's own word in an error. Some are transparent, and so no source of what holds them.
+fn read_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a ReadError> {
+    let rekey = error.downcast_ref::<RekeyError>();
+    let commit = match rekey {
+        Some(RekeyError::Commit(commit)) => Some(commit),
+        _ => error.downcast_ref::<CommitError>(),
+    };
+    match commit {
+        Some(CommitError::Read(read)) => Some(read),
+        _ => error.downcast_ref::<ReadError>(),
+    }
+}
 
 impl Cluster {
     /// Opens the store when its key is here, moves it to the open epoch's key, and re-seals a little.
@@ -21,6 +44,9 @@ impl Cluster {
         let Some(record) = self.record.as_ref().filter(|record| record.epoch > 0) else { return Ok(()) };
         let (open_epoch, opened_count, next_due) = (record.epoch, record.opened_count, record.next_epoch_due());
         if self.store.is_none() {
+            if self.given_up {
+                return Ok(());
+            }
             // Of an epoch that is not the one before any more: the open one's key gives the error that says so.
             let before = self.stored_generation.filter(|stored| stored.checked_add(1) == Some(open_epoch));
             let epoch = before.unwrap_or(open_epoch);
@@ -66,6 +92,15 @@ impl Cluster {
             }
         }
         self.renew_query_key(open_epoch, around)
+    }
+
+    /// Lets go of a store that `error` leaves in doubt: for good where its rows are damaged, for they will not be others when it is opened
+    /// again. Only a snapshot helps then, or a restart on a file that is whole.
+    pub(crate) fn close_in_doubt(&mut self, error: &ClusterError) {
+        self.close_store();
+        if let Some(damage) = error.damage() {
+            (self.given_up, self.unopened) = (true, Some(Lack::Unreadable(damage)));
+        }
     }
 
     /// Lets go of a store after a failure: the next delivery opens the file as it is then, and what it holds is served again once the
@@ -114,7 +149,45 @@ fn sweep_share(unswept: u64, swept_at: BlockNumber, now: BlockNumber, next_due: 
 
 #[cfg(test)]
 mod tests {
-    use super::{sweep_share, SWEEP_AT_ONCE};
+    use super::{sweep_share, ClusterError, CommitError, ReadError, RekeyError, SWEEP_AT_ONCE};
+    use crate::{boundary::BoundaryError, command::ExecutionFault, world::StateFault};
+    use phala_state::{IntegrityError, Row, StorageFault};
+    use phala_vm::Fault;
+    use std::io::{Error, ErrorKind};
+
+    #[test]
+    fn damage_is_found_however_deep_an_error_holds_it_and_a_failed_disk_is_none() {
+        fn altered() -> ReadError {
+            IntegrityError::Unauthentic(Row::Page).into()
+        }
+        fn failed() -> ReadError {
+            StorageFault::Io(Error::from(ErrorKind::TimedOut)).into()
+        }
+        fn all(read: fn() -> ReadError) -> [ClusterError; 6] {
+            let state = || StateFault::Read(read());
+            [
+                CommitError::Read(read()).into(),
+                RekeyError::Commit(CommitError::Read(read())).into(),
+                BoundaryError::Read(read()).into(),
+                BoundaryError::Commit(CommitError::Read(read())).into(),
+                BoundaryError::Execution(ExecutionFault::State(state())).into(),
+                BoundaryError::Execution(ExecutionFault::Engine(Fault::World(Box::new(state())))).into(),
+            ]
+        }
+        for (altered, failed) in all(altered).into_iter().zip(all(failed)) {
+            assert_eq!(altered.damage(), Some(IntegrityError::Unauthentic(Row::Page).to_string()), "{altered:?}");
+            assert_eq!(failed.damage(), None, "{failed:?}");
+            assert!(altered.leaves_the_store_in_doubt() && failed.leaves_the_store_in_doubt());
+        }
+        for fault in [StorageFault::Full, StorageFault::Reopen, StorageFault::DriverPanicked] {
+            assert_eq!(
+                ClusterError::from(CommitError::Storage(fault)).damage(),
+                None,
+                "what was not written is not there"
+            );
+        }
+        assert_eq!(ClusterError::Meta.damage(), None);
+    }
 
     #[test]
     fn a_sweep_ends_before_the_next_epoch_is_due_whatever_the_size_and_however_often_the_relayer_comes() {

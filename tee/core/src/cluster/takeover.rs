@@ -2,14 +2,15 @@
 //!
 //! Guarantees: what is handed out is a final state of the open epoch, or the last one before it once that is bound to the epoch, with its
 //! records and nothing of what waits. A state is taken over only where the own one cannot go on - its commands are of epochs whose keys
-//! nobody gives any more, or its file does not open - and only when its root is the one that the chain commits, in the final result of the
-//! open epoch or in the epoch's binding, and results since are kept to go on from it; it is written beside the own file, which it replaces
-//! as a whole at the very end. A crash before leaves the own file, and the taking begins anew. Relayers control which parts come, and when.
+//! nobody gives any more, the chain keeps their results no longer, or its file does not open - and only when its root is the one that the
+//! chain commits, in the final result of the open epoch or in the epoch's binding, and results since are kept to go on from it; it is
+//! written beside the own file, which it replaces as a whole at the very end. A crash before leaves the own file, and the taking begins
+//! anew. Relayers control which parts come, and when.
 
 use super::{Around, Cluster, ClusterError};
 use crate::{
     boundary::{commitment, Meta},
-    chain::{Records, Shown},
+    chain::{ChainError, Records, Shown},
     epochs::{EpochKeys, EpochOf},
     machine::draw,
     snapshot::{open_part, part_key, Inflow, Outflow, SnapshotFault, SnapshotRefusal, SnapshotSource},
@@ -18,8 +19,8 @@ use crate::{
 use codec::{DecodeAll, Encode};
 use phala_crypto::aead::SivKey;
 use phala_protocol::{
-    chain_state::{ClusterRecord, FinalRecord},
-    inbox::Head,
+    chain_state::{BoundaryRecord, ClusterRecord, FinalRecord},
+    inbox::{Head, Item},
     result::{Boundary, ClusterResult, Rekey},
     snapshot::{SnapshotHeader, SnapshotPart, SnapshotStand, MOST_SNAPSHOT_PARTS},
     storage, Epoch, Hash,
@@ -30,8 +31,9 @@ use std::sync::Arc;
 /// Why a replica cannot go on from the state that it has.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Lack {
-    /// The next command is of an epoch whose keys nobody gives any more. So are all of a replica that is new.
-    #[error("commands that it has not executed are of epochs whose keys nobody gives any more")]
+    /// The next command is of an epoch whose keys nobody gives any more, as are all of a replica that is new, or the chain does not keep the
+    /// final result of it any more.
+    #[error("of commands that it has not executed nobody gives the keys, or the chain keeps the results, any more")]
     Behind,
     /// The store is under a key that nobody gives any more.
     #[error("its store is under the storage key of epoch {stored}, which nobody gives any more")]
@@ -39,8 +41,8 @@ pub enum Lack {
         /// The epoch, by the host's word.
         stored: Epoch,
     },
-    /// The store's file is not what this machine wrote for good, or not in this program's format.
-    #[error("its store does not open: {0}")]
+    /// The store's file is not what this machine wrote for good, as opening it or reading it showed, or not in this program's format.
+    #[error("its store cannot be read: {0}")]
     Unreadable(String),
 }
 
@@ -182,8 +184,12 @@ impl Cluster {
         Some((of, why))
     }
 
-    /// Whether the keys of the next command are here, or come: it is of the open epoch or of the one before.
+    /// Whether the next command can be executed: its keys are here, or come, as it is of the open epoch or of the one before; and no proof
+    /// has shown that its result is final and not kept any more, without which nothing says what it led to.
     fn goes_on(&self, record: &ClusterRecord, store: &ClusterStore) -> bool {
+        if self.gone_at == Some(self.meta.head.count) {
+            return false;
+        }
         if self.meta.head.count >= record.opened_count {
             return true;
         }
@@ -193,6 +199,25 @@ impl Cluster {
         let executed = self.meta.last.is_some() && self.stalled_at != Some(self.meta.head.count);
         let full = self.epochs.begun(record, before).is_some_and(EpochKeys::is_full);
         executed && full && store.view().generation() == before
+    }
+
+    /// Whether the chain keeps nothing of the block of `items` any more, though they come next and are covered by a final result. Only the
+    /// relayer says which block that is: by a wrong one its replica waits for a snapshot as if it lacked its state, or for the right one.
+    pub(super) fn is_gone(
+        &self,
+        record: &ClusterRecord,
+        items: &[Item],
+        records: &Records<'_>,
+    ) -> Result<bool, ChainError> {
+        let Some(first) = items.first() else { return Ok(false) };
+        let Head { count, link } = self.meta.head;
+        if record.final_count <= count || (first.header.sequence, first.previous) != (count, link) {
+            return Ok(false);
+        }
+        let block = first.header.block;
+        let waits = records.get::<BoundaryRecord>(&storage::boundary_key(self.id, block))?;
+        let decided = records.get::<FinalRecord>(&storage::final_result_key(self.id, block))?;
+        Ok(waits == Shown::Absent && decided == Shown::Absent)
     }
 
     /// The newest final state, if the chain commits it under the open epoch's commit key: in its result, which is of the epoch, or in the
@@ -317,7 +342,7 @@ impl Cluster {
         self.close_store();
         around.machine.adopt_store(self.id)?;
         (self.unopened, self.stored_generation, self.stalled_at, self.late) = (None, None, None, None);
-        (self.lack_said, self.swept_at) = (false, 0);
+        (self.gone_at, self.lack_said, self.given_up, self.swept_at) = (None, false, false, 0);
         let store = around.machine.open_store(self.id, stored)?;
         // The host has the file in between.
         let is_the_same = store.view().root() == root && self.opened(store).is_ok() && self.meta == meta;

@@ -210,6 +210,36 @@ fn a_late_vote_on_a_result_that_the_chain_has_forgotten_is_offered_no_more() {
 }
 
 #[test]
+fn a_replica_whose_last_result_is_not_kept_any_more_goes_on_after_a_restart() {
+    let mut network = Network::ready(67, 3);
+    let mut alice = Account::new(1);
+    let contract = network.deploy(&mut alice, &code(), vec![KEEP, 1]);
+    let slow = WORKER + 2;
+    network.run(4);
+    let last = network.last_final().boundary.block;
+    network.nodes[slow].paused = true;
+    // More than may wait to become final.
+    for kept in 2..20 {
+        alice.push(&mut network, contract, vec![KEEP, kept]);
+        network.step();
+    }
+    network.settle();
+    // What it has not confirmed is kept for it; what it has, and says on its disk that it waits for, is not.
+    network.chain.forget(last);
+    network.start(slow);
+    network.nodes[slow].paused = false;
+    network.run_until(|network| {
+        let health = network.nodes[slow].tee().cluster_health().unwrap();
+        (health.executed, health.pending, health.serving) == (19, 0, true)
+    });
+    let request = QueryRequest::Contract { contract, payload: vec![KEEP] };
+    let answer = alice.ask(&network, &network.nodes[slow], request);
+    assert_eq!(answer, AnswerContent::Output(vec![KEEP, 19]));
+    let snapshots = |notice: &Notice| matches!(notice, Notice::StateLacked { .. } | Notice::Diverged { .. });
+    assert!(!network.nodes[slow].notices.iter().any(snapshots));
+}
+
+#[test]
 fn a_replica_that_is_an_epoch_behind_catches_up_with_the_keys_it_has() {
     let mut network = Network::ready(63, 3);
     let mut alice = Account::new(1);

@@ -85,7 +85,7 @@ fn refuses_imports_that_contracts_are_not_given() {
     for import in [
         r#"(import "env" "abort" (func))"#,
         r#"(import "wasi_snapshot_preview1" "random_get" (func (param i32 i32) (result i32)))"#,
-        r#"(import "phala" "random" (func))"#,
+        r#"(import "phala" "entropy" (func))"#,
         r#"(import "phala" "input_len" (global i32))"#,
         r#"(import "phala" "table" (table 1 funcref))"#,
     ] {

@@ -2,9 +2,17 @@
 //! over what was last final, were it before the epoch.
 
 use super::{fault, lacks, taking, Scene, NEW, OLD, STAYS};
-use crate::{chain::EPOCH_LENGTH, contract::KEEP, network::Network};
-use phala_core::{ClusterHealth, SnapshotFault};
-use phala_protocol::{query::AnswerContent, relay::Outgoing, snapshot::SnapshotStand};
+use crate::{
+    chain::EPOCH_LENGTH,
+    contract::KEEP,
+    network::{Network, GATEKEEPER},
+};
+use phala_core::{ClusterHealth, Notice, SnapshotFault};
+use phala_protocol::{
+    query::AnswerContent,
+    relay::{Delivery, Outgoing},
+    snapshot::SnapshotStand,
+};
 
 impl Scene {
     /// A cluster of one replica, with a final state in the second epoch.
@@ -55,6 +63,11 @@ fn signed(network: &Network, index: usize) -> Vec<Outgoing> {
     network.nodes[index].tee().status().outgoing.into_iter().filter(speaks).collect()
 }
 
+/// Whether it has a next epoch's key for the chain.
+fn announces(network: &Network, index: usize) -> bool {
+    signed(network, index).iter().any(|item| matches!(item, Outgoing::AnnounceKey { .. }))
+}
+
 #[test]
 fn a_newcomer_alone_holds_an_overdue_epoch_open_until_it_has_the_state() {
     let mut scene = Scene::alone(213);
@@ -73,6 +86,82 @@ fn a_newcomer_alone_holds_an_overdue_epoch_open_until_it_has_the_state() {
     scene.network.run_until(|network| network.chain.epoch() == 3);
     scene.write_alone();
     scene.check(NEW);
+}
+
+#[test]
+fn a_newcomer_in_a_first_epoch_whose_first_results_are_gone_holds_it_open_until_it_has_the_state() {
+    let mut scene = Scene::new(223);
+    scene.serve(OLD);
+    scene.write();
+    scene.write();
+    let parts = scene.snapshot(OLD);
+    let first = *scene.network.chain.finals.keys().next().unwrap();
+    assert!(first < parts[0].header.boundary.block);
+    scene.network.chain.forget(first);
+    scene.overdue();
+    scene.replace();
+    for _ in 0..20 {
+        scene.network.step();
+        assert!(signed(&scene.network, NEW).is_empty());
+        assert_eq!((scene.epoch(), scene.network.chain.opening()), (1, None));
+    }
+    assert!(lacks(&scene.network, NEW));
+
+    scene.take_over(&parts);
+    scene.network.run_until(|network| network.chain.epoch() == 2);
+    scene.write_alone();
+    scene.check(NEW);
+}
+
+#[test]
+fn a_lone_replica_whose_disk_was_put_back_holds_the_epoch_open_until_it_has_the_state_again() {
+    for kept in [true, false] {
+        let mut scene = Scene::alone(224);
+        let before = scene.network.last_final().boundary;
+        let own = scene.network.nodes[OLD].machine.folder().join("cluster-0.redb");
+        let older = own.with_extension("older");
+        scene.network.nodes[OLD].tee = None;
+        std::fs::copy(&own, &older).unwrap();
+        scene.network.start(OLD);
+        scene.write();
+        scene.write();
+        let parts = scene.snapshot(OLD);
+        if !kept {
+            // The oldest go first.
+            let next = *scene.network.chain.finals.keys().find(|block| **block > before.block).unwrap();
+            let gone: Vec<_> = scene.network.chain.finals.keys().copied().filter(|block| *block <= next).collect();
+            gone.into_iter().for_each(|block| scene.network.chain.forget(block));
+        }
+        scene.network.nodes[OLD].tee = None;
+        std::fs::copy(&older, &own).unwrap();
+        scene.network.start(OLD);
+        scene.overdue();
+        // It is brought keys and records, and none of the commands that it has not got.
+        for _ in 0..20 {
+            scene.network.deliver(GATEKEEPER).unwrap();
+            let delivery = Delivery { items: Vec::new(), ..scene.network.delivery(OLD) };
+            scene.network.bring(OLD, delivery).unwrap();
+            scene.network.chain.next_block();
+            assert!(!announces(&scene.network, OLD));
+        }
+        assert_eq!(scene.network.nodes[OLD].tee().cluster_health().unwrap().executed, before.count);
+        assert!(!lacks(&scene.network, OLD), "nothing has shown that it cannot go on");
+        if !kept {
+            for _ in 0..20 {
+                scene.network.step();
+                assert!(!announces(&scene.network, OLD));
+                assert_eq!((scene.epoch(), scene.network.chain.opening()), (2, None));
+            }
+            assert!(lacks(&scene.network, OLD));
+            scene.bring(OLD, &parts).unwrap();
+            scene.network.deliver(OLD).unwrap();
+        }
+        scene.network.run_until(|network| network.chain.epoch() == 3);
+        let lacked = |notice: &Notice| matches!(notice, Notice::StateLacked { .. });
+        assert_eq!(scene.network.nodes[OLD].notices.iter().any(lacked), !kept);
+        scene.write();
+        scene.check(OLD);
+    }
 }
 
 #[test]
@@ -100,7 +189,7 @@ fn a_newcomer_among_others_announces_no_epoch_before_it_has_the_state() {
 }
 
 /// A cluster of one replica in an epoch in which it executed nothing, bound to that.
-fn quiet(seed: u64) -> Scene {
+pub(super) fn quiet(seed: u64) -> Scene {
     let mut scene = Scene::alone(seed);
     scene.network.run_until(|network| network.chain.epoch() == 3);
     scene.network.run_until(|network| {
