@@ -1,6 +1,6 @@
 //! A disk that is nearly full, files that may not grow, and files that were cut: the node ends by itself, says why, and goes on afterwards.
 
-use crate::node::{built, free_port, output, wait, Node, BINARY};
+use crate::node::{built, free_port, output, Node, BINARY};
 use std::{
     fs::{self, DirEntry, File},
     os::unix::process::ExitStatusExt,
@@ -68,9 +68,12 @@ fn a_file_that_is_cut_under_it_ends_it_with_a_reason_and_by_no_signal() {
     let chain = built("dev", folder.path());
     let node = Node::start(&chain, "alice", folder.path(), &[]);
     node.wait_finalised(3, Duration::from_secs(60));
-    let (before, third) = (node.finalised(), node.hash(3));
-    // Files appear when what the log has is first written to them.
-    wait("the states' index", Duration::from_secs(60), || find_longest(folder.path(), STATES));
+    let third = node.hash(3);
+    // A young node's log is all there is: files appear when that is written to them, at the latest at its end.
+    assert_eq!(node.terminate().code(), Some(0));
+    let node = Node::start(&chain, "alice", folder.path(), &[]);
+    node.wait_finalised(5, Duration::from_secs(60));
+    let before = node.finalised();
     let (cut, whole) = node.paused(|| {
         let file = longest(folder.path(), STATES).path();
         let whole = fs::read(&file).unwrap();
@@ -93,15 +96,12 @@ fn a_file_that_is_cut_under_it_ends_it_with_a_reason_and_by_no_signal() {
 
 /// The longest file of the database in `base` whose name starts with `kind`.
 fn longest(base: &Path, kind: &str) -> DirEntry {
-    find_longest(base, kind).expect("the database has such a file")
-}
-
-fn find_longest(base: &Path, kind: &str) -> Option<DirEntry> {
     let chains = fs::read_dir(base.join("chains")).unwrap().next().unwrap().unwrap().path();
     let files = fs::read_dir(chains.join("paritydb/full")).unwrap().map(|entry| entry.unwrap());
     files
         .filter(|file| file.file_name().to_string_lossy().starts_with(kind) && file.metadata().unwrap().len() > 0)
         .max_by_key(|file| (file.metadata().unwrap().len(), file.file_name()))
+        .expect("the database has such a file")
 }
 
 /// Every kind of file of the database in `base`, cut in the middle: the node does not start on it, and names it. Each is whole again after.
