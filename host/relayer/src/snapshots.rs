@@ -5,7 +5,8 @@
 //! does not get on with, is not brought again for a while that doubles from [`SHORTEST_REST`] to [`LONGEST_REST`], and others are asked at
 //! once, for the same one too: a snapshot's name is that of its header, beneath which a peer can put anything. The peer that gave it, or is
 //! slow or malformed, is left alone for [`LIAR_REST`] at least; one that fails otherwise for a while that doubles to [`LONGEST_PEER_REST`].
-//! What is in doubt is brought again only where there is nothing better. A relayer without a folder keeps and serves none.
+//! What is in doubt is brought again only where there is nothing better, and until a TEE has got further in it than any before. A relayer
+//! without a folder keeps and serves none.
 //!
 //! TEEs that are served here, and relayers, control what they give. Nobody here can open a part, or tell a good one from a bad one: TEEs
 //! do. What hosts learn is how large a state is, in parts.
@@ -43,7 +44,8 @@ pub(crate) const PART_BYTES: u64 = (SNAPSHOT_PART_BYTES + SNAPSHOT_TAG_BYTES) as
 /// Bytes of a part on its way: with its header, its place and its length.
 pub(crate) const MAX_PART_MESSAGE: usize = SNAPSHOT_PART_BYTES + SNAPSHOT_TAG_BYTES + 256;
 /// Bytes of all snapshots in the folder, with what is being fetched, and half of it at most for what peers give. Of a state of more than
-/// half of it, no peer's is fetched, and a second one of an epoch has no room beside the first; that of the next epoch has.
+/// half of it, no peer's is fetched, and a second one of an epoch has no room beside the first, until it is of [`FINAL_RESULTS_KEPT`]
+/// blocks later and the first proves nothing any more; that of the next epoch has.
 const MOST_BYTES: u64 = 8 * 1024 * 1024 * 1024;
 /// Bytes of a delivery that nothing of a snapshot takes: for letters, and the lengths of lists.
 const LEFT_BYTES: usize = MAX_MAIL_BYTES + 64 * 1024;
@@ -76,7 +78,7 @@ pub(crate) struct Limits {
     bytes: u64,
     /// How long a part may take, with repetitions, and anything else that is asked once.
     part: Duration,
-    /// How long all parts may take.
+    /// How long all parts of a TEE's may take; a peer has time that grows with them.
     whole: Duration,
 }
 
@@ -258,6 +260,11 @@ impl Snapshots {
             return;
         }
         *idle = 0;
+        let parts = taken(after, &of.id);
+        let is_further = |folder: &Folder| parts > taken(before, &of.id) && folder.reach(of, parts);
+        if self.folder.as_ref().is_some_and(is_further) {
+            self.judged().snapshots.forgive(&of.by());
+        }
         if !matches!(after, Some(SnapshotStand::Lacks { .. })) {
             tracing::info!(id = hex::encode(of.id), "a TEE has taken a cluster's state over from a snapshot");
             let mut judged = self.judged();
@@ -297,6 +304,14 @@ impl Snapshots {
     fn claim(&self, cluster: ClusterId) -> Option<Claim<'_>> {
         let is_new = self.claimed.lock().unwrap_or_else(PoisonError::into_inner).insert(cluster);
         is_new.then_some(Claim { of: self, cluster })
+    }
+}
+
+/// How many parts of a snapshot a TEE that lacks the state has taken.
+fn taken(stand: Option<&SnapshotStand>, id: &Hash) -> u32 {
+    match stand {
+        Some(SnapshotStand::Lacks { taking: Some((of, parts)), .. }) if of == id => *parts,
+        _ => 0,
     }
 }
 

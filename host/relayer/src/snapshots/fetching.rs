@@ -6,11 +6,11 @@
 //! what he gave; so is what was begun for an epoch, or a TEE, that does not need it any more. What fails is tried again after a wait that
 //! doubles to [`LONGEST_WAIT`], a disk that is full as well. Whoever gives it controls the contents, which only TEEs can judge.
 //!
-//! Does not: fetch from two peers at once. One that gives garbage at that pace has its turn, of up to an hour.
+//! Does not: fetch from two peers at once. One that gives garbage at that pace has its turn, of up to 69 minutes.
 
 use super::{
     folder::{Folder, Kept, Origin},
-    Peer, Snapshots, LIAR_REST, MAX_PART_MESSAGE, OLD_BLOCKS, PART_BYTES,
+    Limits, Peer, Snapshots, LIAR_REST, MAX_PART_MESSAGE, OLD_BLOCKS, PART_BYTES,
 };
 use crate::operator::Operator;
 use codec::DecodeAll as _;
@@ -90,6 +90,13 @@ pub(super) enum Looked {
 enum Source<'a> {
     Tee(&'a Operator),
     Peer(&'a Peer),
+}
+
+impl Limits {
+    /// How long a peer may take for as many parts.
+    pub(super) fn of_peer(&self, parts: u32) -> Duration {
+        self.part + PACE.saturating_mul(parts)
+    }
 }
 
 /// Looks after the snapshots that a TEE can make or lacks, for as long as somebody says how it stands.
@@ -274,9 +281,9 @@ impl Snapshots {
         promised: Option<u32>,
         folder: &Folder,
     ) -> Result<Kept, Fault> {
-        let giver = match source {
-            Source::Tee(_) => None,
-            Source::Peer(peer) => Some(peer.key),
+        let (giver, most) = match source {
+            Source::Tee(_) => (None, self.limits.whole),
+            Source::Peer(peer) => (Some(peer.key), self.limits.of_peer(promised.unwrap_or(MAX_SNAPSHOT_PARTS))),
         };
         let fetched = async {
             let mut writer = folder.begin(header, giver).await?;
@@ -284,9 +291,7 @@ impl Snapshots {
             for index in 0..promised.unwrap_or(MAX_SNAPSHOT_PARTS) {
                 let left = match source {
                     Source::Tee(_) => self.limits.part,
-                    Source::Peer(_) => {
-                        (self.limits.part + PACE.saturating_mul(index)).saturating_sub(started.elapsed())
-                    }
+                    Source::Peer(_) => self.limits.of_peer(index).saturating_sub(started.elapsed()),
                 };
                 let asked = self.part(source, header.cluster, &id, index);
                 let part = timeout(left.min(self.limits.part), asked).await;
@@ -307,7 +312,7 @@ impl Snapshots {
             }
             Err(Fault::Malformed("it has no end"))
         };
-        timeout(self.limits.whole, fetched).await.map_err(|_| Fault::Slow)?
+        timeout(most, fetched).await.map_err(|_| Fault::Slow)?
     }
 
     async fn part(

@@ -1,11 +1,13 @@
 //! The folder in which snapshots are kept: one file each, of a head that says what it is of, and its sealed parts one after the other.
 //!
 //! Guarantees: a file has its name when it is whole and on the disk, so that a restart finds whole ones; of each cluster the newest that
-//! was made here is kept, and the newest that a peer gave, which counts for less; what a newer one replaces goes at once, or when nobody
+//! was made here is kept, and the newest that each peer gave, which counts for less; what a newer one replaces goes at once, or when nobody
 //! has read of it for [`IN_USE`], or after [`LONGEST_USE`] whoever reads; all together are held to a number of bytes, half of which is never
-//! a peer's, and [`room`] says what goes for what is over it. What a peer gave goes when TEEs have refused it [`MOST_REFUSALS`] times; until
-//! then it counts for least, because a TEE that refuses a delivery does not say why, and this may be the only copy. A disk that is full fails
-//! what is written, leaves nothing of it behind, and nothing else. Files of other names are left alone.
+//! a peer's, and [`room`] says what goes for what is over it. What a peer gives makes nothing go that another peer gave of the same cluster
+//! and epoch, unless TEEs did not get on with that [`MOST_REFUSALS`] times without getting further in it: a TEE that refuses a delivery does
+//! not say why, and it may be the only good copy. What a peer gave and TEEs refused as often goes where there is another: ours, or one that
+//! is not in doubt. A disk that is full fails what is written, leaves nothing of it behind, and nothing else. Files of other names are left
+//! alone.
 //!
 //! The host controls the folder, which is one relayer's alone; strangers read of it. Does not: look into parts; only TEEs can.
 
@@ -20,6 +22,7 @@ use phala_protocol::{
 };
 use room::{share_of_peers, Index, Room};
 use std::{
+    collections::BTreeSet,
     fs,
     io::{self, Read, SeekFrom},
     path::{Path, PathBuf},
@@ -36,9 +39,9 @@ pub(super) const HEADER_BYTES: usize = 88;
 pub(super) const HEAD_BYTES: u64 = (MAGIC.len() + HEADER_BYTES) as u64;
 /// How long what was replaced is still there for whoever reads it.
 const IN_USE: Duration = Duration::from_secs(60);
-/// How long it is there at most, whoever reads it: as long as a whole one may take.
-const LONGEST_USE: Duration = Duration::from_secs(3_600);
-/// How often TEEs may refuse what a peer gave before it goes.
+/// How long it is there at most, whoever reads it: as long as another relayer may take for a whole one.
+pub(super) const LONGEST_USE: Duration = Duration::from_secs(4_200);
+/// How often TEEs may refuse what a peer gave, and get no further in it, before it goes where there is another.
 const MOST_REFUSALS: u32 = 3;
 /// How long after a TEE here named its cluster a snapshot may go for the sake of others.
 const FORGOTTEN: Duration = Duration::from_secs(3_600);
@@ -72,7 +75,7 @@ pub(crate) struct Kept {
     pub id: Hash,
     pub parts: u32,
     pub origin: Origin,
-    /// The key of the peer that gave it; none for our own, or if a former process fetched it.
+    /// The key of the peer that gave it; none for our own, or if the file's name does not say it.
     pub giver: Option<Hash>,
 }
 
@@ -86,6 +89,10 @@ impl Kept {
         HEAD_BYTES + u64::from(self.parts) * PART_BYTES
     }
 
+    fn file_name(&self) -> String {
+        file_name(&self.id, self.origin, self.giver.as_ref())
+    }
+
     fn place(&self) -> (Epoch, u32) {
         (self.header.epoch, self.header.boundary.block)
     }
@@ -94,7 +101,7 @@ impl Kept {
     fn replaces(&self, other: &Self) -> bool {
         let is_older = other.header.epoch < self.header.epoch;
         let is_of_less_worth = self.origin == Origin::Own && other.place() <= self.place();
-        let is_other = other.id != self.id || other.origin != self.origin;
+        let is_other = other.by() != self.by();
         let is_replaced = is_older || other.origin == self.origin || is_of_less_worth;
         is_other && other.header.cluster == self.header.cluster && is_replaced
     }
@@ -107,13 +114,36 @@ struct Entry {
     read_at: Option<Instant>,
     /// Whether a TEE here did not get on with it.
     doubted: bool,
-    /// How often one has refused it.
+    /// How often one did not, since one got further in it than any before.
+    failures: u32,
+    /// How many of those were refusals.
     refusals: u32,
+    /// Parts that a TEE has taken of it at most, since the state was taken over from it.
+    reached: u32,
 }
 
 impl Entry {
     fn new(kept: Kept, replaced: Option<Instant>) -> Self {
-        Self { kept, replaced, read_at: None, doubted: false, refusals: 0 }
+        Self { kept, replaced, read_at: None, doubted: false, failures: 0, refusals: 0, reached: 0 }
+    }
+
+    /// Whether it stays where `of` comes, of which nothing is known: another peer gave this one, of the same cluster and epoch, and it did not
+    /// fail often enough.
+    fn stays_beside(&self, of: &Kept) -> bool {
+        let (kept, header) = (&self.kept, &self.kept.header);
+        let are_of_peers = kept.origin == Origin::Peer && of.origin == Origin::Peer;
+        let are_of_one_epoch = header.cluster == of.header.cluster && header.epoch == of.header.epoch;
+        let are_of_one_giver = kept.giver.is_some() && kept.giver == of.giver;
+        are_of_peers && are_of_one_epoch && !are_of_one_giver && self.failures < MOST_REFUSALS
+    }
+
+    /// Whether a peer gave it, and TEEs have refused it often enough.
+    fn is_given_up(&self) -> bool {
+        self.kept.origin == Origin::Peer && self.refusals >= MOST_REFUSALS
+    }
+
+    fn forgive(&mut self) {
+        (self.doubted, self.failures, self.refusals) = (false, 0, 0);
     }
 
     /// Whether it was replaced and is read no more, or was for long enough.
@@ -193,28 +223,60 @@ impl Folder {
         self.index().entries.iter().any(|entry| entry.kept == *kept && entry.doubted)
     }
 
-    /// A TEE here did not get on with it, or even refused it: it counts for least, and goes if a peer gave it and that is enough.
+    /// A TEE here did not get on with it, or even refused it: it counts for least, and goes if a peer gave it, that is enough, and there is
+    /// another.
     pub(crate) fn doubt(&self, kept: &Kept, is_refused: bool) {
         let mut index = self.index();
         let Some(entry) = index.entries.iter_mut().find(|entry| entry.kept == *kept) else { return };
         entry.doubted = true;
-        entry.refusals += u32::from(is_refused);
-        if kept.origin == Origin::Peer && entry.refusals >= MOST_REFUSALS {
-            index.entries.retain(|entry| entry.kept != *kept);
-            self.remove(kept);
-        }
+        entry.failures = entry.failures.saturating_add(1);
+        entry.refusals = entry.refusals.saturating_add(u32::from(is_refused));
+        self.let_go(&mut index);
+    }
+
+    /// A TEE here has taken as many parts of it. Whether none had taken as many: then it is in doubt no more. One that begins again and again
+    /// gets no further.
+    pub(crate) fn reach(&self, kept: &Kept, parts: u32) -> bool {
+        let mut index = self.index();
+        let Some(entry) = index.entries.iter_mut().find(|entry| entry.kept == *kept && entry.reached < parts) else {
+            return false;
+        };
+        entry.reached = parts;
+        entry.forgive();
+        self.let_go(&mut index);
+        true
     }
 
     /// A TEE here has taken the state over from it.
     pub(crate) fn trust(&self, kept: &Kept) {
-        for entry in self.index().entries.iter_mut().filter(|entry| entry.kept == *kept) {
-            (entry.doubted, entry.refusals) = (false, 0);
+        let mut index = self.index();
+        for entry in index.entries.iter_mut().filter(|entry| entry.kept == *kept) {
+            entry.reached = 0;
+            entry.forgive();
+        }
+        self.let_go(&mut index);
+    }
+
+    /// Removes what is given up, where there is another of its cluster and epoch: ours, or one that is not in doubt.
+    fn let_go(&self, index: &mut Index) {
+        let of = |entry: &Entry| (entry.kept.header.cluster, entry.kept.header.epoch);
+        let is_better = |entry: &&Entry| {
+            let is_trusted = entry.kept.origin == Origin::Own || !entry.doubted;
+            entry.replaced.is_none() && is_trusted
+        };
+        let better: BTreeSet<(ClusterId, Epoch)> = index.entries.iter().filter(is_better).map(of).collect();
+        let entries = std::mem::take(&mut index.entries).into_iter();
+        let (gone, left): (Vec<_>, Vec<_>) =
+            entries.partition(|entry| entry.is_given_up() && better.contains(&of(entry)));
+        index.entries = left;
+        for entry in gone {
+            self.remove(&entry.kept);
         }
     }
 
     /// A part; none where it is not here any more, or has fewer.
     pub(crate) async fn part(&self, of: &Kept, index: u32) -> io::Result<Option<SnapshotPart>> {
-        let Kept { header, id, parts, origin, .. } = of;
+        let Kept { header, parts, .. } = of;
         {
             let mut entries = self.index();
             let Some(entry) = entries.entries.iter_mut().find(|entry| entry.kept == *of && index < *parts) else {
@@ -223,7 +285,7 @@ impl Folder {
             entry.read_at = Some(Instant::now());
         }
         let read = async {
-            let mut file = tokio::fs::File::open(self.path.join(file_name(id, *origin))).await?;
+            let mut file = tokio::fs::File::open(self.path.join(of.file_name())).await?;
             file.seek(SeekFrom::Start(HEAD_BYTES + u64::from(index) * PART_BYTES)).await?;
             let mut sealed = vec![0; usize::try_from(PART_BYTES).map_err(io::Error::other)?];
             file.read_exact(&mut sealed).await?;
@@ -246,8 +308,8 @@ impl Folder {
         self.sweep(Instant::now());
         tokio::fs::create_dir_all(&self.path).await?;
         let (id, origin) = (header.id(), if giver.is_some() { Origin::Peer } else { Origin::Own });
-        let partial = self.path.join(format!("{}{PARTIAL}", file_name(&id, origin)));
         let kept = Kept { header: *header, id, parts: 0, origin, giver };
+        let partial = self.path.join(format!("{}{PARTIAL}", kept.file_name()));
         self.reserve(&kept, HEAD_BYTES)?;
         let begun = Begun { folder: self, partial, kept };
         let file = tokio::fs::File::create(&begun.partial).await?;
@@ -292,16 +354,18 @@ impl Folder {
     fn enter(&self, kept: Kept, now: Instant) {
         let mut index = self.index();
         // One file has one place.
-        index.entries.retain(|entry| entry.kept.id != kept.id || entry.kept.origin != kept.origin);
+        index.entries.retain(|entry| entry.kept.by() != kept.by());
         let is_older_than = |other: &Kept| {
             let is_of_its_kind = other.header.cluster == kept.header.cluster && other.origin == kept.origin;
             is_of_its_kind && other.header.epoch > kept.header.epoch
         };
         let is_old = index.entries.iter().any(|entry| entry.replaced.is_none() && is_older_than(&entry.kept));
-        for entry in index.entries.iter_mut().filter(|entry| !is_old && kept.replaces(&entry.kept)) {
+        let goes = |entry: &Entry| kept.replaces(&entry.kept) && !entry.stays_beside(&kept);
+        for entry in index.entries.iter_mut().filter(|entry| !is_old && goes(entry)) {
             entry.replaced.get_or_insert(now);
         }
         index.entries.push(Entry::new(kept, is_old.then_some(now)));
+        self.let_go(&mut index);
         drop(index);
         self.sweep(now);
     }
@@ -318,7 +382,7 @@ impl Folder {
     }
 
     fn remove(&self, kept: &Kept) {
-        let path = self.path.join(file_name(&kept.id, kept.origin));
+        let path = self.path.join(kept.file_name());
         if let Err(error) = fs::remove_file(&path) {
             tracing::warn!(file = %path.display(), %error, "cannot remove a snapshot");
         }
@@ -363,7 +427,7 @@ impl Writer<'_> {
         self.file.sync_all().await?;
         // From here on nothing waits: whoever gives the fetch up would leave a file that nobody knows of.
         let Begun { folder, partial, kept } = &self.begun;
-        let whole = folder.path.join(file_name(&kept.id, kept.origin));
+        let whole = folder.path.join(kept.file_name());
         fs::rename(partial, &whole)?;
         // Only the folder knows the new name.
         if let Err(error) = fs::File::open(&folder.path).and_then(|folder| folder.sync_all()) {
@@ -375,15 +439,22 @@ impl Writer<'_> {
     }
 }
 
-fn file_name(id: &Hash, origin: Origin) -> String {
-    format!("{}{}", hex::encode(id), origin.ending())
+/// The name of a file says who gave it: two peers may give different things of one name.
+fn file_name(id: &Hash, origin: Origin, giver: Option<&Hash>) -> String {
+    let giver = giver.map(|giver| format!(".{}", hex::encode(giver))).unwrap_or_default();
+    format!("{}{giver}{}", hex::encode(id), origin.ending())
 }
 
 /// What a file's name says, if it is one of ours.
-fn named(name: &str) -> Option<(Hash, Origin)> {
+fn named(name: &str) -> Option<(Hash, Origin, Option<Hash>)> {
+    let hash = |text: &str| -> Option<Hash> { hex::decode(text).ok()?.try_into().ok() };
     let of = |origin: Origin| {
-        let id: Hash = hex::decode(name.strip_suffix(origin.ending())?).ok()?.try_into().ok()?;
-        (file_name(&id, origin) == name).then_some((id, origin))
+        let stem = name.strip_suffix(origin.ending())?;
+        let (id, giver) = match stem.split_once('.') {
+            Some((id, giver)) if origin == Origin::Peer => (hash(id)?, Some(hash(giver)?)),
+            _ => (hash(stem)?, None),
+        };
+        (file_name(&id, origin, giver.as_ref()) == name).then_some((id, origin, giver))
     };
     of(Origin::Own).or_else(|| of(Origin::Peer))
 }
@@ -400,9 +471,9 @@ fn found_in(folder: &Path) -> io::Result<Vec<Kept>> {
         let Ok(name) = entry.file_name().into_string() else { continue };
         if name.strip_suffix(PARTIAL).and_then(named).is_some() {
             let _ = fs::remove_file(entry.path());
-        } else if let Some((id, origin)) = named(&name) {
+        } else if let Some((id, origin, giver)) = named(&name) {
             match read_head(&entry.path(), &id, origin) {
-                Ok(kept) => found.push(kept),
+                Ok(kept) => found.push(Kept { giver, ..kept }),
                 Err(error) => {
                     tracing::warn!(file = name, %error, "this is no whole snapshot; it is left alone");
                 }

@@ -1,10 +1,11 @@
 //! Which snapshot goes when another has no room.
 //!
 //! Guarantees: what is of no use goes first, also while somebody reads it: reading, which anyone may, keeps nothing. Half of the folder is
-//! never a peer's, and for what a peer gives none of ours goes that its cluster's TEEs may still need. Does not: remove anything.
+//! never a peer's, and for what a peer gives none of ours goes that its cluster's TEEs may still need, and nothing that another peer gave of
+//! the same cluster and epoch, unless it failed often enough. Does not: remove anything.
 
 use super::{Entry, Kept, Origin, FORGOTTEN};
-use phala_protocol::{ids::Epoch, ClusterId};
+use phala_protocol::{ids::Epoch, limits::FINAL_RESULTS_KEPT, ClusterId};
 use std::{collections::BTreeMap, time::Instant};
 
 /// Of this many bytes, as many may be of what peers gave, with what is being fetched of them.
@@ -42,6 +43,8 @@ enum Reason {
     Replaced,
     /// Of an epoch that is over: nobody can open it who is not further already.
     Former,
+    /// Ours, and of so many blocks before a newer one of ours that the chain may prove it no more.
+    Unproved,
     /// A TEE here did not get on with it.
     Doubted,
     /// A peer gave it, and one of ours is here.
@@ -94,8 +97,13 @@ impl Index {
             return Some(Reason::Former);
         }
         let (is_own, is_for_own) = (kept.origin == Origin::Own, of.origin == Origin::Own);
-        if is_own && !is_for_own {
+        if (is_own && !is_for_own) || entry.stays_beside(of) {
             return None;
+        }
+        let is_of_one_epoch = is_the_same && header.epoch == of.header.epoch;
+        let blocks = of.header.boundary.block.saturating_sub(header.boundary.block);
+        if is_own && is_of_one_epoch && blocks >= FINAL_RESULTS_KEPT {
+            return Some(Reason::Unproved);
         }
         if entry.doubted {
             return Some(Reason::Doubted);

@@ -4,11 +4,17 @@ use super::{
     super::tests::{header, part_of, CLUSTER},
     *,
 };
+use phala_protocol::limits::FINAL_RESULTS_KEPT;
 
 const MUCH: u64 = 64 * 1024 * 1024;
 
 async fn write(folder: &Folder, header: SnapshotHeader, origin: Origin, parts: u32) -> io::Result<Kept> {
-    let mut writer = folder.begin(&header, (origin == Origin::Peer).then_some([7; 32])).await?;
+    give(folder, header, (origin == Origin::Peer).then_some([7; 32]), parts).await
+}
+
+/// Writes what `giver` gives.
+async fn give(folder: &Folder, header: SnapshotHeader, giver: Option<Hash>, parts: u32) -> io::Result<Kept> {
+    let mut writer = folder.begin(&header, giver).await?;
     for index in 0..parts {
         writer.add(&part_of(header, index, parts).sealed).await?;
     }
@@ -105,9 +111,9 @@ async fn files_that_are_no_whole_snapshots_count_for_nothing_and_are_left_alone(
     let place = tempfile::tempdir().unwrap();
     let folder = Folder::open(place.path().to_owned(), MUCH);
     let made = write(&folder, header(100, 1), Origin::Own, 2).await.unwrap();
-    let path = place.path().join(file_name(&made.id, made.origin));
+    let path = place.path().join(made.file_name());
     let whole = fs::read(&path).unwrap();
-    let other = place.path().join(file_name(&header(100, 2).id(), Origin::Own));
+    let other = place.path().join(file_name(&header(100, 2).id(), Origin::Own, None));
     let mut of_another_magic = whole.clone();
     of_another_magic[0] ^= 1;
     let wrong = [&whole[..whole.len() - 1], &whole[..HEAD_BYTES as usize], &whole[..20], &of_another_magic[..], &[]];
@@ -118,8 +124,9 @@ async fn files_that_are_no_whole_snapshots_count_for_nothing_and_are_left_alone(
     fs::write(&path, &whole).unwrap();
     fs::write(&other, &whole).unwrap();
     fs::write(place.path().join("short.own.snapshot"), &whole).unwrap();
+    fs::write(place.path().join(file_name(&made.id, Origin::Own, Some(&[7; 32]))), &whole).unwrap();
     assert_eq!(ids(&Folder::open(place.path().to_owned(), MUCH)), [made.id], "the control");
-    assert_eq!(files(place.path()), 3);
+    assert_eq!(files(place.path()), 4);
     // It goes away under a process that has it: that one finds another.
     fs::remove_file(&path).unwrap();
     assert!(folder.part(&made, 0).await.is_err());
@@ -147,14 +154,21 @@ async fn whoever_reads_what_was_replaced_keeps_nothing_new_out() {
 }
 
 #[tokio::test]
-async fn a_state_of_more_than_half_of_the_room_is_kept_once_and_anew_in_the_next_epoch() {
+async fn a_state_of_more_than_half_of_the_room_is_kept_once_until_it_proves_nothing_or_its_epoch_ends() {
     let place = tempfile::tempdir().unwrap();
     let folder = Folder::open(place.path().to_owned(), room_for(4));
     let first = header(100, 1);
     write(&folder, first, Origin::Own, 3).await.unwrap();
-    // Of the same epoch, the one that is here is worth more than a part of another.
-    let full = write(&folder, header(201, 2), Origin::Own, 3).await.unwrap_err();
-    assert_eq!((full.kind(), ids(&folder)), (io::ErrorKind::StorageFull, vec![first.id()]));
+    // Of the same epoch, the one that is here is worth more than a part of another, for as long as it proves something.
+    let late = 100 + FINAL_RESULTS_KEPT;
+    for block in [201, late - 1, 0] {
+        let full = write(&folder, header(block, 2), Origin::Own, 3).await.unwrap_err();
+        assert_eq!((full.kind(), ids(&folder)), (io::ErrorKind::StorageFull, vec![first.id()]), "{block}");
+    }
+    let full = write(&folder, header(late, 2), Origin::Peer, 3).await.unwrap_err();
+    assert_eq!((full.kind(), ids(&folder)), (io::ErrorKind::StorageFull, vec![first.id()]), "a peer can say any block");
+    write(&folder, header(late, 2), Origin::Own, 3).await.unwrap();
+    assert_eq!((ids(&folder), files(place.path())), (vec![header(late, 2).id()], 1));
     let next = SnapshotHeader { epoch: first.epoch + 1, ..header(100, 3) };
     write(&folder, next, Origin::Own, 3).await.unwrap();
     assert_eq!((ids(&folder), files(place.path())), (vec![next.id()], 1));
@@ -216,6 +230,69 @@ async fn what_a_peer_gave_goes_when_it_was_refused_often_enough_and_ours_does_no
         folder.doubt(&own, true);
     }
     assert_eq!((folder.get(&given.id), ids(&folder), files(place.path())), (None, vec![own.id], 1));
+}
+
+#[tokio::test]
+async fn what_a_peer_gives_makes_nothing_go_that_another_gave_unless_that_failed_often_enough() {
+    let place = tempfile::tempdir().unwrap();
+    let open = || Folder::open(place.path().to_owned(), room_for(4));
+    let folder = open();
+    let (one, other, third) = (Some([7; 32]), Some([8; 32]), Some([9; 32]));
+    let honest = give(&folder, header(100, 1), one, 1).await.unwrap();
+    folder.doubt(&honest, true);
+    // Under the same name: neither is written over the other.
+    let garbage = give(&folder, header(100, 1), other, 1).await.unwrap();
+    assert_eq!((folder.of(CLUSTER), files(place.path())), (vec![honest, garbage], 2));
+    let again = open().of(CLUSTER);
+    assert!(again.len() == 2 && again.contains(&honest) && again.contains(&garbage), "{again:?}");
+
+    // The share of peers is spent: neither goes, in doubt or not, whatever block is said.
+    for _ in 0..2 {
+        let full = give(&folder, header(u32::MAX, 2), third, 1).await.unwrap_err();
+        assert_eq!((full.kind(), folder.of(CLUSTER)), (io::ErrorKind::StorageFull, vec![honest, garbage]));
+        folder.doubt(&garbage, false);
+    }
+    // What the same peer gave goes for what it gives anew.
+    let newer = give(&folder, header(u32::MAX, 3), other, 1).await.unwrap();
+    assert_eq!(folder.of(CLUSTER), [honest, newer]);
+    // The control: one that was refused, or with which TEEs stood still, often enough.
+    folder.doubt(&newer, true);
+    for is_refused in [true, false] {
+        assert!(folder.of(CLUSTER).contains(&honest));
+        folder.doubt(&honest, is_refused);
+    }
+    let last = give(&folder, header(50, 4), third, 1).await.unwrap();
+    assert_eq!((folder.of(CLUSTER), files(place.path())), (vec![newer, last], 2));
+    // Of an epoch that is over, all go.
+    let later = SnapshotHeader { epoch: header(1, 5).epoch + 1, ..header(1, 5) };
+    let next = give(&folder, later, one, 1).await.unwrap();
+    assert_eq!(folder.of(CLUSTER), [next]);
+}
+
+#[tokio::test]
+async fn what_tees_get_on_in_is_refused_without_end_and_stays_and_so_does_the_only_one() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = Folder::open(place.path().to_owned(), MUCH);
+    let given = give(&folder, header(100, 1), Some([7; 32]), 1).await.unwrap();
+    let other = give(&folder, header(100, 2), Some([8; 32]), 1).await.unwrap();
+    for parts in 1..=2 * MOST_REFUSALS {
+        assert!(folder.reach(&given, parts) && !folder.is_doubted(&given), "{parts}");
+        folder.doubt(&given, true);
+        assert_eq!(folder.get(&given.id), Some(given), "{parts}");
+    }
+    // Who begins anew, and comes no further, is no reason to keep it.
+    for _ in 1..MOST_REFUSALS {
+        assert!(folder.get(&given.id).is_some() && !folder.reach(&given, 2 * MOST_REFUSALS));
+        folder.doubt(&given, true);
+    }
+    assert_eq!((folder.of(CLUSTER), files(place.path())), (vec![other], 1));
+
+    for _ in 0..2 * MOST_REFUSALS {
+        folder.doubt(&other, true);
+        assert_eq!(folder.of(CLUSTER), [other], "there is no other");
+    }
+    let last = give(&folder, header(50, 3), Some([9; 32]), 1).await.unwrap();
+    assert_eq!((folder.of(CLUSTER), files(place.path())), (vec![last], 1));
 }
 
 #[tokio::test]

@@ -53,11 +53,15 @@ async fn a_name_that_a_liar_gave_garbage_under_is_asked_of_others_at_once() {
     let again = snapshots.due(Some(&begun), &nothing).await.unwrap();
     assert_eq!(again.parts, [part_of(made, 1, 2)]);
     assert_ne!(again.of, due.of);
+    assert_eq!(files(folder.path()).len(), 2, "nobody knows yet which is the liar's");
+    // TEEs that had the liar's parts on their way blame the liar.
+    for _ in 0..2 {
+        snapshots.refused(&due.of);
+        assert!(snapshots.due(Some(&begun), &nothing).await.is_some());
+        assert_eq!(snapshots.look(&nobody(), Some(begun)).await.unwrap(), Looked::Idle);
+    }
     assert_eq!(files(folder.path()).len(), 1, "nothing is left of the liar's");
-    // A TEE that had the liar's parts on their way blames the liar.
-    snapshots.refused(&due.of);
-    assert!(snapshots.due(Some(&begun), &nothing).await.is_some());
-    assert_eq!(snapshots.look(&nobody(), Some(begun)).await.unwrap(), Looked::Idle);
+    assert_eq!(snapshots.due(Some(&begun), &nothing).await.unwrap().of, again.of);
 }
 
 #[tokio::test]
@@ -77,10 +81,11 @@ async fn what_was_refused_is_no_reason_not_to_ask_when_its_rest_is_over_and_goes
         assert_eq!(looked, Looked::Nowhere, "{refusals}: others are asked, the liar is not");
     }
     assert_eq!(liar.asked.load(Ordering::SeqCst), 2, "its list and its part");
-    assert_eq!(files(folder.path()), Vec::<String>::new());
+    assert_eq!(files(folder.path()).len(), 1, "there is no other");
 
-    // One of ours stays.
+    // One of ours stays, and the liar's goes at once, although somebody has read of it.
     make(&snapshots, header(100, 2), 1).await;
+    assert_eq!(files(folder.path()), [own_name(&header(100, 2))]);
     for _ in 0..5 {
         let due = snapshots.due(Some(&lacks(None)), &Delivery::default()).await.unwrap();
         snapshots.refused(&due.of);
@@ -88,6 +93,57 @@ async fn what_was_refused_is_no_reason_not_to_ask_when_its_rest_is_over_and_goes
         snapshots.judged().snapshots.until.clear();
     }
     assert_eq!(files(folder.path()), [own_name(&header(100, 2))]);
+}
+
+#[tokio::test]
+async fn garbage_takes_no_honest_copy_away_that_a_tee_refused_for_another_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = header(100, 1);
+    let snapshots = asking(folder.path(), &Giver::honest(made, 3), &poisoned(made, 3)).await;
+    let (tee, nothing) = (nobody(), Delivery::default());
+    let look = |stand| snapshots.look(&tee, Some(stand));
+    assert_eq!(look(lacks(None)).await.unwrap(), Looked::Kept);
+    let honest = snapshots.due(Some(&lacks(None)), &nothing).await.unwrap().of;
+    // The node gave a bad proof beside its parts, twice.
+    snapshots.refused(&honest);
+    assert_eq!(look(lacks(None)).await.unwrap(), Looked::Kept);
+    snapshots.refused(&honest);
+    let due = snapshots.due(Some(&lacks(None)), &nothing).await.unwrap();
+    assert!(due.of != honest && due.parts[2] != part_of(made, 2, 3), "the liar's");
+    let (one, two) = (lacks(Some((made.id(), 1))), lacks(Some((made.id(), 2))));
+    snapshots.took(&due.of, Some(&lacks(None)), Some(&one), &mut 0);
+    snapshots.refused(&due.of);
+    assert!(snapshots.due(Some(&one), &nothing).await.is_none(), "both rest");
+    snapshots.judged().snapshots.until.clear();
+    let due = snapshots.due(Some(&one), &nothing).await.unwrap();
+    assert_eq!((due.of, &due.parts[..]), (honest, &[part_of(made, 1, 3), part_of(made, 2, 3)][..]));
+
+    // In doubt, it is no reason not to ask others; once a TEE gets on in it, it is.
+    assert_eq!(look(one).await.unwrap(), Looked::Nowhere);
+    snapshots.took(&honest, Some(&one), Some(&two), &mut 0);
+    assert_eq!(look(two).await.unwrap(), Looked::Idle);
+}
+
+#[tokio::test]
+async fn a_peer_that_keeps_the_pace_has_time_that_grows_with_the_parts() {
+    let limits = Limits { part: Duration::from_secs(2), whole: Duration::from_millis(500), ..HASTY };
+    let folder = tempfile::tempdir().unwrap();
+    let made = header(100, 1);
+    let url = Giver { pace: Duration::from_millis(200), ..Giver::honest(made, 5) }.open().await;
+    let urls = [url.clone()];
+    let snapshots = Snapshots::within(Some(folder.path().to_owned()), &urls, limits).unwrap();
+    // The control: a TEE has the time that there is for all of it.
+    let slow = snapshots.look(&Operator::new(&url).unwrap(), Some(has(100))).await;
+    assert!(matches!(slow, Err(Fault::Slow)), "{slow:?}");
+    assert_eq!(snapshots.look(&nobody(), Some(lacks(None))).await.unwrap(), Looked::Kept);
+
+    // The largest at the least pace, 1 MiB in a second, and as long it is there for whoever reads it.
+    let limits = Limits::default();
+    let most = Folder::open(folder.path().to_owned(), limits.bytes).most_of_peers();
+    let parts = u32::try_from(most / PART_BYTES).unwrap();
+    let at_the_pace = Duration::from_secs(most / (1024 * 1024));
+    assert!(limits.of_peer(parts) >= at_the_pace && at_the_pace > limits.whole, "{at_the_pace:?}");
+    assert!(limits.of_peer(parts) <= super::super::folder::LONGEST_USE);
 }
 
 #[tokio::test]
