@@ -78,6 +78,11 @@ impl Lie {
         Self::Replay,
         Self::Equivocate,
     ];
+
+    /// Whether the chain may come to hold another package or confirmation of the liar's than the real code says.
+    pub(super) fn misspeaks(self) -> bool {
+        matches!(self, Self::Garbage | Self::OtherConfirmation | Self::Equivocate)
+    }
 }
 
 /// A statement with what stands beside it.

@@ -2,6 +2,8 @@
 //! looked at is in `life/judge.rs`.
 
 mod judge;
+#[cfg(test)]
+mod tests;
 
 use super::{
     chain::{place_of, Chain, Place},
@@ -18,6 +20,7 @@ use crate::{
     Counts,
 };
 use codec::Encode;
+use phala_gatekeeper::identity::ceremony::CeremonyError;
 use phala_protocol::{
     ceremony::{threshold_of, tolerated, CeremonyAttempt, Parcel},
     domain, hash_value,
@@ -42,6 +45,9 @@ const WITHIN: u32 = 60;
 /// Seats of the smallest set.
 const LEAST_SEATS: u32 = 4;
 
+/// Counted where a gatekeeper that lies no more is shown an attempt in which it did.
+const MET_ITS_LIE: &str = "identities: met what it said as a liar";
+
 /// What the chain shows at a head.
 type Shown = (Option<IdentityRecord>, Option<IdentityCeremonyRecord>);
 
@@ -52,6 +58,8 @@ pub(super) struct Life<'a> {
     chain: Chain,
     machines: Vec<Machine>,
     liars: Vec<Liar>,
+    /// Who, by number, lied in which attempt so that the chain may hold as its own what its machine did not say.
+    misspoke: BTreeSet<(Place, u16)>,
     /// What the chain showed after each block.
     history: Vec<Shown>,
     statements: Vec<(BlockNumber, Stated)>,
@@ -78,32 +86,37 @@ enum End {
 
 /// Makes identities among the gatekeepers `first`, and hands them over once or twice.
 pub(super) fn live(members: &Members, seed: u64, first: &[WorkerId]) -> Lived {
-    let count = 2 * members.seats();
-    let numbers = (1..=count).map(|number| (WorkerId(members.identity(number).public()), number)).collect();
-    let mut life = Life {
-        members,
-        numbers,
-        random: Random::new(seed),
-        chain: Chain::default(),
-        machines: (1..=count).map(|number| Machine::new(members, number)).collect(),
-        liars: Vec::new(),
-        history: Vec::new(),
-        statements: Vec::new(),
-        parcels: Vec::new(),
-        severed: BTreeSet::new(),
-        known: BTreeMap::new(),
-        heard: BTreeMap::new(),
-        checks: Checks::default(),
-        log: NonceLog::default(),
-        trace: [0; 32],
-        counts: Counts::new(),
-    };
+    let mut life = Life::new(members, seed);
     let violation = life.run(first).err();
     let Life { trace, chain, counts, checks, .. } = life;
     Lived { trace, record: chain.record, sharing: checks.present().cloned(), violation, counts }
 }
 
-impl Life<'_> {
+impl<'a> Life<'a> {
+    fn new(members: &'a Members, seed: u64) -> Self {
+        let count = 2 * members.seats();
+        let numbers = (1..=count).map(|number| (WorkerId(members.identity(number).public()), number)).collect();
+        Self {
+            members,
+            numbers,
+            random: Random::new(seed),
+            chain: Chain::default(),
+            machines: (1..=count).map(|number| Machine::new(members, number)).collect(),
+            liars: Vec::new(),
+            misspoke: BTreeSet::new(),
+            history: Vec::new(),
+            statements: Vec::new(),
+            parcels: Vec::new(),
+            severed: BTreeSet::new(),
+            known: BTreeMap::new(),
+            heard: BTreeMap::new(),
+            checks: Checks::default(),
+            log: NonceLog::default(),
+            trace: [0; 32],
+            counts: Counts::new(),
+        }
+    }
+
     fn run(&mut self, first: &[WorkerId]) -> Result<(), Violation> {
         let mut set: Vec<u16> = first.iter().map(|id| self.numbers[id]).collect();
         let ceremonies = 2 + self.random.below(2);
@@ -243,6 +256,9 @@ impl Life<'_> {
         }
         for liar in &mut self.liars {
             liar.choose(&mut self.random, holders);
+            if liar.lie.misspeaks() {
+                self.misspoke.insert((place, liar.number));
+            }
             *self.counts.entry(format!("lie {:?} about identities", liar.lie)).or_default() += 1;
         }
         self.count("attempts of identities");
@@ -419,6 +435,12 @@ impl Life<'_> {
         let (turns, confirms) = match looked {
             Ok(looked) => (looked.turns, looked.record),
             Err(_) if lying.is_some() => (Vec::new(), None),
+            // A head of the past: it lied in that attempt, which was cancelled, and does no more in the set elected since. What the chain
+            // holds there is what it said as a liar, and its machine, which keeps its seed, is right to refuse that.
+            Err(CeremonyError::Foreign) if self.misspoke.contains(&(place_of(&record), number)) => {
+                self.count(MET_ITS_LIE);
+                (Vec::new(), None)
+            }
             Err(error) => {
                 let what = format!("machine {number} in attempt {:?} of identities: {error}", place_of(&record));
                 return Err(Violation::new(NAMES[5], what));

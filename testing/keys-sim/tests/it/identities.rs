@@ -106,6 +106,17 @@ fn some_roots_are_followed_by_identities_of_their_seats() {
 }
 
 #[test]
+fn whoever_lied_before_a_cancellation_may_meet_what_it_said() {
+    // Gatekeeper 4 commits to garbage in the first attempt, does not lie in the set elected after, and is shown a head of before.
+    let members = Members::new(4);
+    let lived = follow(&members, 61, &run(&members, 61, 1, 4)).unwrap();
+    assert_eq!(lived.violation, None, "{:?}", lived.counts);
+    for what in ["ceremony of identities cancelled", "identities: met what it said as a liar"] {
+        assert!(lived.counts.get(what).is_some_and(|count| *count > 0), "{what}: {:?}", lived.counts);
+    }
+}
+
+#[test]
 fn invariant_identities_keep_their_keys() {
     assert_eq!(KEEP_THEIR_KEYS, NAMES[10]);
     let members = Members::new(4);
