@@ -136,7 +136,7 @@ fn encode_integer(bits: u32, signed: bool, json: &Value, out: &mut Vec<u8>) -> O
 
 /// Values, and bytes of their names, that one result may have. A type's author can make them many however few bytes arrive: values
 /// without bytes, and long names that are repeated.
-const MAX_DECODED: usize = 512 * 1024;
+const MAX_DECODED: usize = 256 * 1024;
 
 /// Takes a value of `kind` from the front of `input`.
 pub(super) fn decode(kind: &Type, input: &mut &[u8], place: &str) -> Result<Value, AbiError> {
