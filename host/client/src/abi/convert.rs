@@ -134,9 +134,13 @@ fn encode_integer(bits: u32, signed: bool, json: &Value, out: &mut Vec<u8>) -> O
     Some(())
 }
 
-/// Values, and bytes of their names, that one result may have. A type's author can make them many however few bytes arrive: values
-/// without bytes, and long names that are repeated.
-const MAX_DECODED: usize = 256 * 1024;
+/// Bytes of memory that one result may take, about. A type's author can make them many however few bytes arrive: values without bytes,
+/// long names that are repeated, objects of one small field.
+const MAX_DECODED: usize = 14 << 20;
+/// What a value takes, in a list that grows by doubling.
+const VALUE: usize = 96;
+/// What a node of an object takes, which holds five fields at least where there are so many.
+const NODE: usize = 640;
 
 /// Takes a value of `kind` from the front of `input`.
 pub(super) fn decode(kind: &Type, input: &mut &[u8], place: &str) -> Result<Value, AbiError> {
@@ -146,12 +150,15 @@ pub(super) fn decode(kind: &Type, input: &mut &[u8], place: &str) -> Result<Valu
 
 fn decode_within(kind: &Type, input: &mut &[u8], place: &str, left: &mut usize) -> Result<Value, AbiError> {
     let malformed = || AbiError::Malformed { place: place.to_owned(), expected: kind.to_string() };
-    let names = match kind {
-        Type::Struct(fields) => fields.iter().map(|(name, _)| name.len()).sum(),
-        Type::Enum(variants) => variants.iter().map(|(name, _)| name.len()).max().unwrap_or(0),
+    let object = match kind {
+        Type::Struct(fields) => {
+            NODE * (1 + fields.len() / 5) + fields.iter().map(|(name, _)| name.len()).sum::<usize>()
+        }
+        Type::Enum(variants) => NODE + variants.iter().map(|(name, _)| name.len()).max().unwrap_or(0),
+        Type::Result(..) => NODE,
         _ => 0,
     };
-    *left = left.checked_sub(1 + names).ok_or_else(malformed)?;
+    *left = left.checked_sub(VALUE + object).ok_or_else(malformed)?;
     Ok(match kind {
         Type::Unit => Value::Null,
         Type::Bool => Value::Bool(bool::decode(input).map_err(|_| malformed())?),
