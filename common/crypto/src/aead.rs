@@ -68,6 +68,20 @@ aead_key! {
     SivKey(Aes256GcmSiv)
 }
 
+impl SivKey {
+    /// Tag of `associated_data` alone at `nonce`, which may come again: nothing is encrypted, and over associated data the tag of RFC 8452 is
+    /// a PRF of both, so it is a MAC. Not recorded, for no message is sealed. Fails on more than 64 GB.
+    pub fn tag(&self, nonce: &[u8; NONCE_BYTES], associated_data: &[u8]) -> Result<[u8; TAG_BYTES], SealError> {
+        let tag = self.cipher.encrypt(nonce.into(), Payload { msg: &[], aad: associated_data });
+        tag.ok().and_then(|tag| tag.try_into().ok()).ok_or(SealError::TooLong)
+    }
+
+    /// Whether that is the tag.
+    pub fn has_tag(&self, nonce: &[u8; NONCE_BYTES], associated_data: &[u8], tag: &[u8]) -> bool {
+        self.open(nonce, associated_data, tag).is_ok_and(|nothing| nothing.is_empty())
+    }
+}
+
 aead_key! {
     /// AES-256-GCM (NIST SP 800-38D): a repeated nonce is fatal. For keys that seal one message.
     GcmKey(Aes256Gcm)
@@ -94,6 +108,18 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_tag_is_of_its_key_nonce_and_data_alone() {
+        let (key, other) = (SivKey::new(&Secret::new([7; 32])), SivKey::new(&Secret::new([8; 32])));
+        let tag = key.tag(&[1; 12], b"block").unwrap();
+        assert_eq!(tag.to_vec(), key.seal(&[1; 12], b"block", b"").unwrap());
+        assert!(key.has_tag(&[1; 12], b"block", &tag));
+        assert!(!key.has_tag(&[2; 12], b"block", &tag) && !key.has_tag(&[1; 12], b"blocks", &tag));
+        assert!(!other.has_tag(&[1; 12], b"block", &tag) && !key.has_tag(&[1; 12], b"block", &tag[..15]));
+        // A sealed message is no tag.
+        assert!(!key.has_tag(&[1; 12], b"block", &key.seal(&[1; 12], b"block", b"x").unwrap()));
+    }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(24))]

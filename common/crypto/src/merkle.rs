@@ -16,7 +16,7 @@
 //! Deviations from RFC 6962: BLAKE2b-256 with labels in place of SHA-256 with one-byte prefixes; the count in the root.
 
 use alloc::vec::Vec;
-use phala_protocol::{domain, hash, hash_value, Hash};
+use phala_protocol::{domain, hash, hash_each, hash_value, hash_values, Hash};
 
 /// The most nodes a proof can have: one for each bit of the count.
 pub const MAX_PROOF_NODES: usize = 64;
@@ -122,19 +122,16 @@ pub enum MerkleError {
 }
 
 fn leaves<T: AsRef<[u8]>>(entries: &[T]) -> Vec<Hash> {
-    entries.iter().map(|entry| hash(domain::MERKLE_LEAF, entry.as_ref())).collect()
+    hash_each(domain::MERKLE_LEAF, entries.iter().map(AsRef::as_ref))
 }
 
 /// The level above: pairs are hashed, an odd last node rises. Gives the shape of RFC 6962 without its recursion.
 fn parents(level: &[Hash]) -> Vec<Hash> {
-    level
-        .chunks(2)
-        .filter_map(|pair| match pair {
-            [left, right] => Some(node(left, right)),
-            [single] => Some(*single),
-            _ => None,
-        })
-        .collect()
+    let (pairs, odd) = level.as_chunks::<2>();
+    // Two of them encode as both one after the other, which is what [`node`] hashes.
+    let mut above = hash_values(domain::MERKLE_NODE, pairs);
+    above.extend_from_slice(odd);
+    above
 }
 
 fn node(left: &Hash, right: &Hash) -> Hash {

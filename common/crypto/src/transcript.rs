@@ -16,11 +16,12 @@ mod kind;
 mod roots;
 
 pub use identities::{IdentityTranscript, Part};
-pub use kind::{Answers, CeremonyKind, Said};
+pub use kind::{CeremonyKind, Signed};
 
 use crate::signature::ed25519;
 use alloc::{collections::BTreeMap, vec::Vec};
 use codec::{Decode, DecodeWithMemLimit, DecodeWithMemTracking, Encode};
+use kind::Answers;
 use phala_protocol::{
     ceremony::{CeremonyRecord, Confirmed, Fault, Reason, SignedStatement},
     ids::BlockNumber,
@@ -228,7 +229,7 @@ fn blame<R: CeremonyKind>(head: BlockNumber, before: &R, after: &R) -> Blamed<R:
 
 /// Whether the record shows that the chain took this statement. Its signature is not looked at.
 pub fn is_taken<R: CeremonyKind>(record: &R, signed: &R::Statement) -> bool {
-    (record.era(), record.attempt()) == signed.place() && record.has_taken(signed)
+    (record.era(), record.attempt()) == signed.place() && kind::has_taken(record, signed)
 }
 
 /// What an attempt's records show of what was said.
@@ -256,7 +257,7 @@ fn verify_statement<R: CeremonyKind>(
     ed25519::verify(&speaker.0, &signed.payload(genesis), signed.signature())
         .map_err(|_| TranscriptError::BadSignature(position))?;
     // A statement that the chain did not take is no contradiction; one that differs from what it took is.
-    if record.differs(signed, answers) {
+    if kind::differs(*record, signed, answers) {
         return Err(TranscriptError::OtherStatement(position));
     }
     Ok(())

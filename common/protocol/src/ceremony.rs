@@ -38,7 +38,9 @@
 //! | `record.rs` | what the chain keeps |
 //! | `message.rs` | what seats sign, and what they send each other |
 //! | `receiving.rs` | the keys that they receive under, each for one attempt |
-//! | `rules.rs` | which statements are taken |
+//! | `said.rs` | what is said, in this ceremony and in that of identities |
+//! | `taking.rs`, `complaints.rs` | which statements are taken, in both, and what they are worth |
+//! | `rules.rs` | who speaks in this one |
 //! | `verdict.rs` | what a phase's end leads to, who is at fault, and why a ceremony ends |
 //!
 //! Guarantees: the rules are functions of the record alone, the same wherever a record is judged. Everything here
@@ -49,6 +51,10 @@ mod message;
 mod receiving;
 mod record;
 mod rules;
+mod said;
+pub(crate) mod taking;
+#[cfg(test)]
+pub(crate) mod testing;
 mod verdict;
 
 pub use message::{
@@ -57,8 +63,9 @@ pub use message::{
 };
 pub use receiving::{AnnouncedKey, CeremonyAttempt, CeremonyKind};
 pub use record::{CeremonyRecord, Complaint, Confirmed, Fault, Phase, SeatRecord};
-pub(crate) use rules::is_canonical;
-pub use rules::{take, Circumstances, Refused};
+pub use rules::take;
+pub use said::Said;
+pub use taking::{Circumstances, Refused};
 pub use verdict::{agreed, end_phase, faults, is_complete, Ended, Next, Reason};
 
 use crate::ids::BlockNumber;

@@ -311,6 +311,31 @@ mod tests {
         assert!(!record.is_closing() && !record.may_have(4, KeyPurpose::Commit, 1_050));
     }
 
+    /// So a worker can tell an answer that leaves something out from one that a gatekeeper gave.
+    #[test]
+    fn gatekeepers_give_all_keys_of_an_epoch_or_its_storage_key_alone() {
+        let mut seen = [0; 3];
+        for open in [0_u32, 1, 5] {
+            for (final_count, bound_epoch) in [(10, open), (9, open), (10, open.saturating_sub(1)), (10, 0)] {
+                let record = ClusterRecord { final_count, bound_epoch, ..cluster(open, 1_000) };
+                for (epoch, now) in (0..8).flat_map(|epoch| [0, 1_000, 1_069, 1_070, 9_000].map(|now| (epoch, now))) {
+                    let given: Vec<_> =
+                        KeyPurpose::ALL.into_iter().filter(|purpose| record.may_have(epoch, *purpose, now)).collect();
+                    let which = match given.as_slice() {
+                        [] => 0,
+                        [KeyPurpose::Storage] => 1,
+                        all => {
+                            assert_eq!(all, KeyPurpose::ALL, "{epoch} of {open} at {now}");
+                            2
+                        }
+                    };
+                    seen[which] += 1;
+                }
+            }
+        }
+        assert!(seen.iter().all(|count| *count > 0), "{seen:?}");
+    }
+
     #[test]
     fn a_cluster_without_replicas_is_closed_and_no_other_is() {
         assert!(cluster(5, 1_000).is_closed());

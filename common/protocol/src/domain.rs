@@ -219,6 +219,8 @@ domains! {
     STATE_ENTRY = "PHALA/state/entry/v1";
     /// AEAD of older data keys inside the state.
     STATE_RING = "PHALA/state/ring/v1";
+    /// Tags of the blocks of a machine's store, under a key of the machine.
+    STATE_FILE = "PHALA/state/file/v1";
     /// A leaf of the state's commitment.
     STATE_LEAF = "PHALA/state/leaf/v1";
     /// An inner node of the state's commitment.
@@ -255,6 +257,7 @@ pub const DERIVING: &[Domain] = &[
     STATE_LOCATOR,
     STATE_ENTRY,
     STATE_RING,
+    STATE_FILE,
     ACCOUNT_KEEP,
     CEREMONY_RECEIVING_SEED,
     CEREMONY_SEED,

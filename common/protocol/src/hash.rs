@@ -4,7 +4,11 @@
 //! Anyone may control `data`. Callers hash one SCALE value ([`hash_value`]) wherever a value has more than one part.
 
 use crate::Domain;
-use blake2b_simd::{Params, State, BLOCKBYTES, OUTBYTES};
+use alloc::vec::Vec;
+use blake2b_simd::{
+    many::{hash_many, HashManyJob},
+    Params, State, BLOCKBYTES, OUTBYTES,
+};
 use codec::{Encode, Output};
 
 /// 32 bytes of BLAKE2b-256.
@@ -22,6 +26,32 @@ pub fn hash_value<T: Encode + ?Sized>(domain: Domain, value: &T) -> Hash {
     let mut input = Input::new(domain);
     value.encode_to(&mut input);
     input.finish()
+}
+
+/// [`hash()`] of each of `data`, in their order: as [`hash_values`].
+pub fn hash_each<'a>(domain: Domain, data: impl IntoIterator<Item = &'a [u8]>) -> Vec<Hash> {
+    hash_values(domain, data.into_iter().map(Bare))
+}
+
+/// [`hash_value`] of each of `values`, in their order. Where the processor has vectors for it, four take little longer than one, of which
+/// each step waits for the one before.
+pub fn hash_values<T: Encode>(domain: Domain, values: impl IntoIterator<Item = T>) -> Vec<Hash> {
+    let values = values.into_iter();
+    let mut hashes = Vec::with_capacity(values.size_hint().0);
+    let mut several = Several::new();
+    for value in values {
+        if value.size_hint() > LONG {
+            several.finish(&mut hashes);
+            hashes.push(hash_value(domain, &value));
+            continue;
+        }
+        several.add(domain, &value);
+        if several.count == SIDE_BY_SIDE {
+            several.finish(&mut hashes);
+        }
+    }
+    several.finish(&mut hashes);
+    hashes
 }
 
 /// Plain BLAKE2b-256 without a label: the hash of the chain's own headers and tries, and of nothing we define.
@@ -99,6 +129,84 @@ impl Output for Input {
     }
 }
 
+/// Inputs that are hashed side by side: twice as many as vectors have lanes, so that those of several lengths keep the lanes busy.
+const SIDE_BY_SIDE: usize = 8;
+/// Fewer inputs than this are hashed one after the other: no lane would have another one beside it for long.
+const FEW: usize = 4;
+/// Bytes over which a value is hashed where it is: gathered, it would be there twice.
+const LONG: usize = 8 << 10;
+
+/// Bytes that are hashed as they are.
+struct Bare<'a>(&'a [u8]);
+
+impl Encode for Bare<'_> {
+    fn size_hint(&self) -> usize {
+        self.0.len()
+    }
+
+    fn encode_to<T: Output + ?Sized>(&self, to: &mut T) {
+        to.write(self.0);
+    }
+}
+
+/// Inputs to be hashed side by side, one behind the other.
+struct Several {
+    bytes: Vec<u8>,
+    lengths: [usize; SIDE_BY_SIDE],
+    count: usize,
+}
+
+impl Several {
+    fn new() -> Self {
+        Self { bytes: Vec::with_capacity(SIDE_BY_SIDE * BLOCKBYTES), lengths: [0; SIDE_BY_SIDE], count: 0 }
+    }
+
+    /// There must be fewer than [`SIDE_BY_SIDE`] of them.
+    fn add(&mut self, domain: Domain, value: &impl Encode) {
+        let (label, from) = (domain.as_bytes(), self.bytes.len());
+        // As in [`Input::new`].
+        self.bytes.push(label.len() as u8);
+        self.bytes.extend_from_slice(label);
+        value.encode_to(self);
+        if let Some(length) = self.lengths.get_mut(self.count) {
+            *length = self.bytes.len() - from;
+            self.count += 1;
+        }
+    }
+
+    fn inputs(&self) -> impl Iterator<Item = &[u8]> {
+        let mut rest = self.bytes.as_slice();
+        self.lengths.iter().take(self.count).map(move |length| {
+            let (input, behind) = rest.split_at_checked(*length).unwrap_or_default();
+            rest = behind;
+            input
+        })
+    }
+
+    /// Appends the hashes of the inputs, and begins anew.
+    fn finish(&mut self, hashes: &mut Vec<Hash>) {
+        let params = params::<32>();
+        if self.count < FEW {
+            hashes.extend(self.inputs().map(|input| -> Hash { digest(&params.hash(input)) }));
+        } else {
+            let mut inputs = self.inputs();
+            let mut jobs: [HashManyJob<'_>; SIDE_BY_SIDE] =
+                core::array::from_fn(|_| HashManyJob::new(&params, inputs.next().unwrap_or_default()));
+            hash_many(jobs.iter_mut().take(self.count));
+            hashes.extend(jobs.iter().take(self.count).map(|job| -> Hash { digest(&job.to_hash()) }));
+        }
+        self.bytes.clear();
+        self.count = 0;
+    }
+}
+
+impl Output for Several {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,6 +239,29 @@ mod tests {
             input.write(one);
             other.iter().for_each(|byte| input.write(&[*byte]));
             assert_eq!(input.finish(), expected, "{length}");
+        }
+    }
+
+    /// Every number of them around those that fit side by side, of lengths that are alike, that are not, and that are too long to be gathered.
+    #[test]
+    fn hashes_of_several_are_those_of_each() {
+        let data: Vec<u8> = (0..3 * LONG).map(|index| (index * 11 + index / 256) as u8).collect();
+        let lengths: [fn(usize) -> usize; 5] = [
+            |_| 40,
+            |number: usize| number * 37 % 600,
+            |number: usize| if number.is_multiple_of(5) { 0 } else { 128 * (number % 4) + number % 3 },
+            |number: usize| if number % 6 == 4 { LONG + 1 } else { 1_500 - number },
+            |number: usize| if number.is_multiple_of(3) { 2 * LONG } else { LONG - number },
+        ];
+        for length in lengths {
+            for count in 0..3 * SIDE_BY_SIDE + 2 {
+                let several: Vec<&[u8]> = (0..count).map(|number| &data[number..number + length(number)]).collect();
+                let each: Vec<Hash> = several.iter().map(|data| hash(domain::CODE, data)).collect();
+                assert_eq!(hash_each(domain::CODE, several.iter().copied()), each, "{count}");
+                let values = || several.iter().map(|data| (7u8, *data, [9u8; 32]));
+                let each: Vec<Hash> = values().map(|value| hash_value(domain::CALL, &value)).collect();
+                assert_eq!(hash_values(domain::CALL, values()), each, "{count}");
+            }
         }
     }
 

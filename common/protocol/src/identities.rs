@@ -38,7 +38,7 @@
 //! | `key.rs` | the record of identities, and a contract's offset |
 //! | `message.rs` | what dealers and holders sign |
 //! | `record.rs` | what the chain keeps of a ceremony |
-//! | `rules.rs` | which statements are taken, and which record |
+//! | `rules.rs` | who speaks, and which record the ceremony ends with |
 //! | `signing.rs` | what holders say when they sign as a contract, and the signature |
 //! | `verdict.rs` | what a phase's end leads to, and who is at fault |
 //!

@@ -9,7 +9,7 @@
 use crate::{
     domain,
     gas::GasClass,
-    hash_value,
+    hash_each, hash_value, hash_values,
     ids::{AccountId, Balance, BlockNumber, ClusterId, CodeHash, ContractId},
     limits, Hash,
 };
@@ -189,6 +189,13 @@ pub fn link(previous: &Hash, header: &ItemHeader, message_hash: &Hash) -> Hash {
     hash_value(domain::INBOX_LINK, &(previous, header, message_hash))
 }
 
+/// [`Item::link`] of each of `items`, side by side. Each is of what its item says is before it: whether that is so is the caller's to see.
+pub fn links(items: &[Item]) -> Vec<Hash> {
+    let messages = hash_each(domain::INBOX_MESSAGE, items.iter().map(|item| item.message.as_slice()));
+    let linked = items.iter().zip(&messages).map(|(item, message)| (&item.previous, &item.header, message));
+    hash_values(domain::INBOX_LINK, linked)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -237,6 +244,20 @@ mod tests {
         let next = head.pushed(&header(0), b"m").map(|h| h.count);
         assert_eq!(next, Some(1));
         assert_ne!(Head::empty(ClusterId(1)).link, Head::empty(ClusterId(2)).link);
+    }
+
+    #[test]
+    fn links_of_many_items_are_those_of_each() {
+        let item = |number: u64| Item {
+            previous: [number as u8; 32],
+            header: header(number),
+            message: (0..number * 131 % 4_000).map(|index| (index * number) as u8).collect(),
+        };
+        for count in 0..40 {
+            let items: Vec<Item> = (0..count).map(item).collect();
+            let each: Vec<Hash> = items.iter().map(Item::link).collect();
+            assert_eq!(links(&items), each);
+        }
     }
 
     #[test]

@@ -125,9 +125,9 @@ pub struct KeyGrant {
     pub index: u16,
     /// Public shares of all indices, in order; hashes to the chain's record.
     pub shares: Vec<[u8; 32]>,
-    /// One evaluation a purpose.
+    /// One evaluation a purpose: of all purposes, or of an epoch that is only taken over from for [`KeyPurpose::Storage`] alone.
     pub evaluations: Vec<Evaluation>,
-    /// The gatekeeper's finalised head: `t` of them tell a worker how new the chain is.
+    /// The gatekeeper's finalised head. Evaluations are proved, and this is not: an answer is not signed, so nothing rests on it.
     pub head: (BlockNumber, Hash),
 }
 

@@ -37,5 +37,5 @@ pub mod snapshot;
 pub mod storage;
 
 pub use domain::Domain;
-pub use hash::{hash, hash_value, Hash};
+pub use hash::{hash, hash_each, hash_value, hash_values, Hash};
 pub use ids::{AccountId, ClusterId, CodeHash, ContractId, Epoch, WorkerId};

@@ -9,7 +9,7 @@
 use crate::{
     attestation::{Registration, Role},
     beacon::{BeaconPartial, BeaconRecord, Period},
-    ceremony::{Attachment, Introduction, Parcel, SignedStatement},
+    ceremony::{Attachment, Introduction, Parcel, SignedStatement, MAX_SEATS},
     chain_state::RootRecord,
     egress::{EgressItem, ProvedEgress},
     heartbeat::SignedHeartbeat,
@@ -38,6 +38,9 @@ pub const MAX_MAIL_BYTES: usize = 4 * 1024 * 1024;
 pub const MOST_INQUIRIES: usize = 64;
 /// Of them, those of one worker.
 pub const MOST_INQUIRIES_OF_ONE: usize = 8;
+/// Answers to requests for keys that a worker opens of one delivery: as many as a relayer lets wait for it - of every seat, for the open
+/// epoch and for the next - of TEEs that are served beside it, of relayers that the operator named, and of strangers, each by itself.
+pub const MOST_ANSWERS: usize = 3 * 2 * MAX_SEATS;
 
 /// What a TEE says to its relayer.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]

@@ -9,7 +9,7 @@
 use crate::{
     domain,
     egress::EgressItem,
-    hash_value,
+    hash_value, hash_values,
     ids::{AccountId, Balance, BlockNumber, ClusterId, ContractId, Epoch, WorkerId},
     Hash,
 };
@@ -240,6 +240,11 @@ pub fn reply_leaf(salt: &[u8; 32], reply: &Reply) -> Hash {
     hash_value(domain::REPLY, &(salt, reply))
 }
 
+/// [`reply_leaf`] of each salt and reply, in their order.
+pub fn reply_leaves<'a>(replies: impl IntoIterator<Item = (&'a [u8; 32], &'a Reply)>) -> Vec<Hash> {
+    hash_values(domain::REPLY, replies)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -285,5 +290,23 @@ mod tests {
             egress: Vec::new(),
         };
         assert_ne!(reply_leaf(&[0; 32], &reply), reply_leaf(&[1; 32], &reply));
+    }
+
+    #[test]
+    fn leaves_of_many_replies_are_those_of_each() {
+        let reply = |number: u8| Reply {
+            sequence: number.into(),
+            caller: Some((AccountId([number; 32]), 7)),
+            contract: Some(ContractId([1; 32])),
+            outcome: Outcome::Returned(alloc::vec![number; usize::from(number) * 90]),
+            gas_used: 3,
+            fee: 4,
+            events: Vec::new(),
+            egress: Vec::new(),
+        };
+        let replies: Vec<Reply> = (0..150).map(reply).collect();
+        let salts: Vec<[u8; 32]> = (0..150).map(|number| [number; 32]).collect();
+        let each: Vec<Hash> = salts.iter().zip(&replies).map(|(salt, reply)| reply_leaf(salt, reply)).collect();
+        assert_eq!(reply_leaves(salts.iter().zip(&replies)), each);
     }
 }

@@ -5,7 +5,7 @@
 //! holder's confirmation of that very hash. Whoever made a transcript controls the record.
 
 use super::{
-    kind::{are_distinct, are_timely, complaint, complaints_follow, kept, may_be_in_vain, Answers, CeremonyKind, Said},
+    kind::{are_distinct, are_timely, complaint, complaints_follow, kept, may_be_in_vain, CeremonyKind},
     Transcript,
 };
 use alloc::{
@@ -14,10 +14,7 @@ use alloc::{
 };
 use phala_protocol::{
     ceremony::{threshold_of, Complaint, Fault, Phase, Reason, MAX_SEATS},
-    identities::{
-        agreed, end_phase, is_complete, IdentityCeremonyRecord, IdentityNext, IdentityStatement,
-        SignedIdentityStatement,
-    },
+    identities::{agreed, end_phase, is_complete, IdentityCeremonyRecord, IdentityNext, SignedIdentityStatement},
     ids::BlockNumber,
     Hash, WorkerId,
 };
@@ -32,24 +29,6 @@ pub enum Part {
     Dealer(u16),
     /// It receives.
     Holder(u16),
-}
-
-impl Said for SignedIdentityStatement {
-    fn place(&self) -> (u32, u32) {
-        (self.era, self.attempt)
-    }
-
-    fn index(&self) -> u16 {
-        self.index
-    }
-
-    fn payload(&self, genesis: &Hash) -> Hash {
-        self.signing_payload(genesis)
-    }
-
-    fn signature(&self) -> &[u8; 64] {
-        &self.signature
-    }
 }
 
 /// Dealers by index, each with its gatekeeper.
@@ -213,57 +192,16 @@ impl CeremonyKind for IdentityCeremonyRecord {
         }
     }
 
-    fn differs(&self, signed: &SignedIdentityStatement, answers: &Answers) -> bool {
-        let index = signed.index;
-        match signed.statement {
-            IdentityStatement::Commit { package } => {
-                self.dealer(index).and_then(|dealer| dealer.package).is_some_and(|recorded| recorded != package)
-            }
-            IdentityStatement::Confirm { record } => {
-                self.holder(index).and_then(|holder| holder.confirmed).is_some_and(|recorded| recorded != record)
-            }
-            IdentityStatement::Answer { accuser, shares } => {
-                answers.get(&(accuser, index)).is_some_and(|recorded| *recorded != shares)
-            }
-            // A delivery is sealed anew after a crash.
-            IdentityStatement::Complain { .. }
-            | IdentityStatement::Deliver { .. }
-            | IdentityStatement::Dispute { .. }
-            | IdentityStatement::Reject { .. } => false,
-        }
+    fn package(&self, dealer: u16) -> Option<Hash> {
+        self.dealer(dealer)?.package
     }
 
-    fn has_taken(&self, signed: &SignedIdentityStatement) -> bool {
-        let index = signed.index;
-        let complaint = |accuser: u16, dealer: u16| complaint(&self.complaints, accuser, dealer);
-        match signed.statement {
-            IdentityStatement::Commit { package } => {
-                self.dealer(index).is_some_and(|dealer| dealer.package == Some(package))
-            }
-            IdentityStatement::Complain { dealer } => complaint(index, dealer).is_some(),
-            IdentityStatement::Deliver { accuser, parcel } => {
-                complaint(accuser, index).is_some_and(|known| known.delivered == Some(parcel))
-            }
-            IdentityStatement::Dispute { dealer, parcel } => {
-                complaint(index, dealer).is_some_and(|known| known.disputed && known.delivered == Some(parcel))
-            }
-            IdentityStatement::Answer { accuser, shares } => {
-                complaint(accuser, index).is_some_and(|known| known.answer == Some(shares))
-            }
-            IdentityStatement::Reject { dealer } => {
-                self.holder(index).is_some_and(|holder| holder.rejected.contains(&dealer))
-            }
-            IdentityStatement::Confirm { record } => {
-                self.holder(index).is_some_and(|holder| holder.confirmed == Some(record))
-            }
-        }
+    fn confirmation(&self, index: u16) -> Option<Hash> {
+        self.holder(index)?.confirmed
     }
 
-    fn confirms(signed: &SignedIdentityStatement) -> Option<Hash> {
-        match signed.statement {
-            IdentityStatement::Confirm { record } => Some(record),
-            _ => None,
-        }
+    fn has_rejected(&self, index: u16, dealer: u16) -> bool {
+        self.holder(index).is_some_and(|holder| holder.rejected.contains(&dealer))
     }
 }
 

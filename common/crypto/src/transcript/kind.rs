@@ -10,30 +10,78 @@ use alloc::{
 use codec::{DecodeWithMemTracking, Encode};
 use core::fmt::Debug;
 use phala_protocol::{
-    ceremony::{Complaint, Fault, Phase, Reason},
+    ceremony::{Complaint, Confirmed, Fault, Phase, Reason, Said, SignedStatement},
+    identities::SignedIdentityStatement,
     ids::BlockNumber,
     Hash, WorkerId,
 };
 
 /// Answers in public, by accuser and dealer.
-pub type Answers = BTreeMap<(u16, u16), [[u8; 32]; 2]>;
+pub(super) type Answers = BTreeMap<(u16, u16), [[u8; 32]; 2]>;
 
 /// A statement under a gatekeeper's identity.
-pub trait Said: Copy + Debug + Eq + Encode + DecodeWithMemTracking {
+pub trait Signed: Copy + Debug + Eq + Encode + DecodeWithMemTracking {
+    /// What seats or holders confirm.
+    type Keys;
+
     /// The era and the attempt that it is of.
     fn place(&self) -> (u32, u32);
     /// The index of whoever says it, from 1.
     fn index(&self) -> u16;
+    /// What it says.
+    fn said(&self) -> Said<Self::Keys>;
     /// The 32 bytes that are signed.
     fn payload(&self, genesis: &Hash) -> Hash;
     /// The signature over them.
     fn signature(&self) -> &[u8; 64];
+
+    /// What it confirms, if that is what it says.
+    fn confirms(&self) -> Option<Self::Keys> {
+        match self.said() {
+            Said::Confirm(keys) => Some(keys),
+            _ => None,
+        }
+    }
+}
+
+/// Both kinds of statement have the same fields beside what is said.
+macro_rules! signed {
+    ($($statement:ty: $keys:ty;)*) => {$(
+        impl Signed for $statement {
+            type Keys = $keys;
+
+            fn place(&self) -> (u32, u32) {
+                (self.era, self.attempt)
+            }
+
+            fn index(&self) -> u16 {
+                self.index
+            }
+
+            fn said(&self) -> Said<$keys> {
+                self.statement.said()
+            }
+
+            fn payload(&self, genesis: &Hash) -> Hash {
+                self.signing_payload(genesis)
+            }
+
+            fn signature(&self) -> &[u8; 64] {
+                &self.signature
+            }
+        }
+    )*};
+}
+
+signed! {
+    SignedStatement: Confirmed;
+    SignedIdentityStatement: Hash;
 }
 
 /// A kind of ceremony, as the chain's record of it.
 pub trait CeremonyKind: Clone + Debug + Eq + Encode + DecodeWithMemTracking {
     /// What is signed in it.
-    type Statement: Said;
+    type Statement: Signed<Keys = Self::Keys>;
     /// What seats or holders confirm.
     type Keys: Copy + Debug + Ord;
     /// Who may be left out of an attempt.
@@ -72,12 +120,46 @@ pub trait CeremonyKind: Clone + Debug + Eq + Encode + DecodeWithMemTracking {
     fn leads_to(&self, after: &Self) -> Option<BTreeMap<Self::Party, Reason>>;
     /// The gatekeeper that has to have signed this, if there is one.
     fn speaker(&self, signed: &Self::Statement) -> Option<WorkerId>;
-    /// Whether the record has something else in the place of this statement. `answers` are those of the record.
-    fn differs(&self, signed: &Self::Statement, answers: &Answers) -> bool;
-    /// Whether the record, which is of the statement's era and attempt, shows that it was taken.
-    fn has_taken(&self, signed: &Self::Statement) -> bool;
-    /// What this statement confirms, if that is what it says.
-    fn confirms(signed: &Self::Statement) -> Option<Self::Keys>;
+    /// The hash of the package that the dealer of this index committed to.
+    fn package(&self, dealer: u16) -> Option<Hash>;
+    /// What the seat or holder of this index confirmed.
+    fn confirmation(&self, index: u16) -> Option<Self::Keys>;
+    /// Whether the seat or holder of this index rejected the dealer.
+    fn has_rejected(&self, index: u16, dealer: u16) -> bool;
+}
+
+/// Whether the record has something else in the place of this statement. `answers` are those of the record.
+pub(super) fn differs<R: CeremonyKind>(record: &R, signed: &R::Statement, answers: &Answers) -> bool {
+    let index = signed.index();
+    match signed.said() {
+        Said::Commit { package } => record.package(index).is_some_and(|recorded| recorded != package),
+        Said::Confirm(keys) => record.confirmation(index).is_some_and(|recorded| recorded != keys),
+        Said::Answer { accuser, shares } => answers.get(&(accuser, index)).is_some_and(|recorded| *recorded != shares),
+        // A delivery is sealed anew after a crash.
+        Said::Complain { .. } | Said::Deliver { .. } | Said::Dispute { .. } | Said::Reject { .. } => false,
+    }
+}
+
+/// Whether the record, which is of the statement's era and attempt, shows that it was taken of whom it names.
+pub(super) fn has_taken<R: CeremonyKind>(record: &R, signed: &R::Statement) -> bool {
+    let index = signed.index();
+    let complaint = |accuser: u16, dealer: u16| complaint(record.complaints(), accuser, dealer);
+    record.speaker(signed).is_some()
+        && match signed.said() {
+            Said::Commit { package } => record.package(index) == Some(package),
+            Said::Complain { dealer } => complaint(index, dealer).is_some(),
+            Said::Deliver { accuser, parcel } => {
+                complaint(accuser, index).is_some_and(|known| known.delivered == Some(parcel))
+            }
+            Said::Dispute { dealer, parcel } => {
+                complaint(index, dealer).is_some_and(|known| known.disputed && known.delivered == Some(parcel))
+            }
+            Said::Answer { accuser, shares } => {
+                complaint(accuser, index).is_some_and(|known| known.answer == Some(shares))
+            }
+            Said::Reject { dealer } => record.has_rejected(index, dealer),
+            Said::Confirm(keys) => record.confirmation(index) == Some(keys),
+        }
 }
 
 /// What was answered in public.

@@ -2,9 +2,7 @@
 //!
 //! Guarantees: what [`CeremonyKind`] asks, by the rules of [`phala_protocol::ceremony`]. Whoever made a transcript controls the record.
 
-use super::kind::{
-    are_distinct, are_timely, complaint, complaints_follow, kept, may_be_in_vain, Answers, CeremonyKind, Said,
-};
+use super::kind::{are_distinct, are_timely, complaint, complaints_follow, kept, may_be_in_vain, CeremonyKind};
 use alloc::{
     collections::{BTreeMap, BTreeSet},
     vec::Vec,
@@ -12,29 +10,11 @@ use alloc::{
 use phala_protocol::{
     ceremony::{
         agreed, end_phase, is_complete, threshold_of, CeremonyRecord, Complaint, Confirmed, Fault, Next, Phase, Reason,
-        SignedStatement, Statement, MAX_SEATS,
+        SignedStatement, MAX_SEATS,
     },
     ids::BlockNumber,
     Hash, WorkerId,
 };
-
-impl Said for SignedStatement {
-    fn place(&self) -> (u32, u32) {
-        (self.era, self.attempt)
-    }
-
-    fn index(&self) -> u16 {
-        self.index
-    }
-
-    fn payload(&self, genesis: &Hash) -> Hash {
-        self.signing_payload(genesis)
-    }
-
-    fn signature(&self) -> &[u8; 64] {
-        &self.signature
-    }
-}
 
 impl CeremonyKind for CeremonyRecord {
     type Statement = SignedStatement;
@@ -137,47 +117,15 @@ impl CeremonyKind for CeremonyRecord {
         self.seat(signed.index).map(|seat| seat.gatekeeper)
     }
 
-    fn differs(&self, signed: &SignedStatement, answers: &Answers) -> bool {
-        let Some(seat) = self.seat(signed.index) else { return false };
-        match signed.statement {
-            Statement::Commit { package } => seat.package.is_some_and(|recorded| recorded != package),
-            Statement::Confirm(keys) => seat.confirmed.is_some_and(|recorded| recorded != keys),
-            Statement::Answer { accuser, shares } => {
-                answers.get(&(accuser, signed.index)).is_some_and(|recorded| *recorded != shares)
-            }
-            // A delivery is sealed anew after a crash.
-            Statement::Complain { .. }
-            | Statement::Deliver { .. }
-            | Statement::Dispute { .. }
-            | Statement::Reject { .. } => false,
-        }
+    fn package(&self, dealer: u16) -> Option<Hash> {
+        self.seat(dealer)?.package
     }
 
-    fn has_taken(&self, signed: &SignedStatement) -> bool {
-        let index = signed.index;
-        let Some(seat) = self.seat(index) else { return false };
-        let complaint = |accuser: u16, dealer: u16| complaint(&self.complaints, accuser, dealer);
-        match signed.statement {
-            Statement::Commit { package } => seat.package == Some(package),
-            Statement::Complain { dealer } => complaint(index, dealer).is_some(),
-            Statement::Answer { accuser, shares } => {
-                complaint(accuser, index).is_some_and(|known| known.answer == Some(shares))
-            }
-            Statement::Reject { dealer } => seat.rejected.contains(&dealer),
-            Statement::Confirm(keys) => seat.confirmed == Some(keys),
-            Statement::Deliver { accuser, parcel } => {
-                complaint(accuser, index).is_some_and(|known| known.delivered == Some(parcel))
-            }
-            Statement::Dispute { dealer, parcel } => {
-                complaint(index, dealer).is_some_and(|known| known.disputed && known.delivered == Some(parcel))
-            }
-        }
+    fn confirmation(&self, index: u16) -> Option<Confirmed> {
+        self.seat(index)?.confirmed
     }
 
-    fn confirms(signed: &SignedStatement) -> Option<Confirmed> {
-        match signed.statement {
-            Statement::Confirm(keys) => Some(keys),
-            _ => None,
-        }
+    fn has_rejected(&self, index: u16, dealer: u16) -> bool {
+        self.seat(index).is_some_and(|seat| seat.rejected.contains(&dealer))
     }
 }

@@ -4,10 +4,13 @@
 //! before. Seats control what is in a complaint, and through it only what the record says of themselves.
 
 use super::{
-    delivery_hash, Attachment, CeremonyAttempt, Complaint, ParcelHeader, Reason, Refused, MAX_ATTACHMENT_BYTES,
+    delivery_hash, Attachment, CeremonyAttempt, Complaint, ParcelHeader, Phase, Reason, Refused, MAX_ATTACHMENT_BYTES,
 };
 use crate::{attestation::encryption_key_hash, Hash};
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    vec::Vec,
+};
 
 impl Complaint {
     /// The one of (accuser, dealer) in `complaints`.
@@ -90,6 +93,24 @@ pub(crate) fn silent(complaints: &[Complaint], lacks: impl Fn(u16) -> bool) -> B
         }
     }
     silent
+}
+
+/// Accusers of dealers that are at fault: of those in `wrong`, who were convicted, and of those that are `silent`.
+pub(crate) fn owed(complaints: &[Complaint], wrong: &BTreeSet<u16>, silent: &BTreeMap<u16, Reason>) -> BTreeSet<u16> {
+    let failed = |dealer: &u16| wrong.contains(dealer) || silent.contains_key(dealer);
+    complaints.iter().filter(|complaint| failed(&complaint.dealer)).map(|complaint| complaint.accuser).collect()
+}
+
+/// What all that take part `confirmed`, if they did, and are as many as the threshold. Nobody confirms in `Commit`.
+pub(crate) fn agreed<T: Copy + PartialEq>(
+    phase: Phase,
+    threshold: u16,
+    confirmed: impl Iterator<Item = Option<T>>,
+) -> Option<T> {
+    let confirmed: Vec<Option<T>> = confirmed.collect();
+    let first = confirmed.first().copied().flatten()?;
+    let enough = phase != Phase::Commit && confirmed.len() >= usize::from(threshold);
+    (enough && confirmed.iter().all(|other| *other == Some(first))).then_some(first)
 }
 
 /// The one thing that more `confirmed` than may lie.

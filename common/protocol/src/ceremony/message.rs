@@ -3,7 +3,7 @@
 //! Guarantees: a signature's payload binds chain, era, attempt, seat and content. Verifies nothing, and bounds nothing that it decodes:
 //! whoever reads bytes bounds their number before. Seats and whoever carries their messages control every byte.
 
-use super::{AnnouncedKey, Confirmed};
+use super::{AnnouncedKey, Confirmed, Said};
 use crate::{attestation::Registration, domain, hash_value, Hash};
 use alloc::vec::Vec;
 use codec::{Decode, DecodeWithMemTracking, Encode};
@@ -101,16 +101,22 @@ pub struct SignedStatement {
 }
 
 impl Statement {
-    /// Whether one of the two cannot be true when the other is, both of one seat in one attempt.
-    pub fn contradicts(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Commit { package: one }, Self::Commit { package: other }) => one != other,
-            (Self::Confirm(one), Self::Confirm(other)) => one != other,
-            (Self::Answer { accuser: a, shares: one }, Self::Answer { accuser: b, shares: other }) => {
-                a == b && one != other
-            }
-            _ => false,
+    /// What it says.
+    pub const fn said(&self) -> Said<Confirmed> {
+        match *self {
+            Self::Commit { package } => Said::Commit { package },
+            Self::Complain { dealer } => Said::Complain { dealer },
+            Self::Answer { accuser, shares } => Said::Answer { accuser, shares },
+            Self::Reject { dealer } => Said::Reject { dealer },
+            Self::Confirm(keys) => Said::Confirm(keys),
+            Self::Deliver { accuser, parcel } => Said::Deliver { accuser, parcel },
+            Self::Dispute { dealer, parcel } => Said::Dispute { dealer, parcel },
         }
+    }
+
+    /// [`Said::contradicts`], both of one seat in one attempt.
+    pub fn contradicts(&self, other: &Self) -> bool {
+        self.said().contradicts(&other.said())
     }
 }
 

@@ -1,77 +1,18 @@
-//! Which statements the chain takes.
+//! Who speaks in a ceremony of the root, and of what its statements are taken.
 //!
 //! Guarantees: [`take`] is a function of record, statement, what stands beside it, and [`Circumstances`]. A statement counts when its
-//! seat takes part and it has its place in the phase; each is taken once, and what is refused changes nothing. What stands beside a
-//! statement is what the record has the hash of, and bounded. Does not verify signatures, nor that the seat's gatekeeper is active:
-//! whoever keeps the record does, before, and says whether a key beside a complaint is signed. Seats control what they state, and
-//! through it only what the record says of themselves.
+//! seat takes part and it has its place in the phase: for the rest see [`super::taking`]. Does not verify signatures, nor that the seat's
+//! gatekeeper is active: whoever keeps the record does, before. Seats control what they state, and through it only what the record says of
+//! themselves.
 
 use super::{
-    complaints::accusers_key, package_hash, Attachment, CeremonyAttempt, CeremonyRecord, Complaint, Confirmed,
-    ParcelHeader, ParcelKind, Phase, Statement, MAX_ATTACHMENT_BYTES,
+    package_hash,
+    taking::{self, Receiver, Refereed},
+    Attachment, CeremonyAttempt, CeremonyRecord, Circumstances, Complaint, Confirmed, ParcelKind, Phase, Refused,
+    Statement,
 };
 use crate::{ids::BlockNumber, Hash};
-
-/// What a statement is taken under, beside the record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Circumstances {
-    /// The chain's genesis hash.
-    pub genesis: Hash,
-    /// The block.
-    pub now: BlockNumber,
-    /// Whether the speaker's gatekeeper signed the announcement that stands beside the statement, if one does. Of which attempt that is,
-    /// the rules look at.
-    pub announced: bool,
-}
-
-/// Why a statement is not taken. Nothing of the record changed. The fault is the seat's, or of whoever carried it too late.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
-    /// There is no seat of this index.
-    #[error("there is no seat of this index")]
-    NoSuchSeat,
-    /// The seat takes no part in this phase.
-    #[error("the seat takes no part in this phase")]
-    TakesNoPart,
-    /// What is said has no place in this phase.
-    #[error("what is said has no place in this phase")]
-    WrongPhase,
-    /// The seat has said this, or the opposite, already. What it said first stands.
-    #[error("the seat has said this, or the opposite, already")]
-    AlreadyStated,
-    /// The dealer takes no part, or is the seat itself.
-    #[error("the dealer takes no part, or is the seat itself")]
-    NoSuchDealer,
-    /// There is no such complaint, or it is not disputed: what is not disputed is not answered in public.
-    #[error("there is no such complaint, or it is not disputed")]
-    NoSuchComplaint,
-    /// The dealer delivered nothing on this complaint, or something else.
-    #[error("the dealer delivered nothing on this complaint, or something else")]
-    NoSuchDelivery,
-    /// What stands beside the statement is missing, not what it says, too long, or not asked for.
-    #[error("what stands beside the statement is missing, not what it says, too long, or not asked for")]
-    WrongAttachment,
-    /// The phase's last call has begun: it could not be disputed or rejected in time any more.
-    #[error("the phase's last call has begun: it could not be disputed or rejected in time")]
-    TooLate,
-    /// The share is not the canonical encoding of a scalar.
-    #[error("the share is not the canonical encoding of a scalar")]
-    BadShare,
-    /// The dealer answered as many disputes as it may: with more, what it deals would be public. Of a ceremony of identities only.
-    #[error("the dealer answered as many disputes as it may; with more, what it deals would be public")]
-    TooManyAnswers,
-}
-
-/// The order of the Ristretto group, 2^252 + 27742317777372353535851937790883648493, little-endian (RFC 9496, section 4).
-const GROUP_ORDER: [u8; 32] = [
-    0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14, 0, 0, 0, 0, 0, 0,
-    0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
-];
-
-/// Whether these are the bytes of a scalar below the group's order.
-pub(crate) fn is_canonical(scalar: &[u8; 32]) -> bool {
-    scalar.iter().rev().lt(GROUP_ORDER.iter().rev())
-}
+use alloc::vec::Vec;
 
 /// Takes what the seat of `index` says, with what stands beside it, or leaves the record as it is.
 pub fn take(
@@ -85,162 +26,71 @@ pub fn take(
     if !record.takes_part(index) {
         return Err(Refused::TakesNoPart);
     }
-    let alone = match attachment {
-        None => Ok(()),
-        Some(_) => Err(Refused::WrongAttachment),
-    };
-    match (record.phase, *statement) {
-        (Phase::Commit, Statement::Commit { package }) => alone.and_then(|()| commit(record, index, package)),
-        (Phase::Share, Statement::Complain { dealer }) => complain(record, (index, dealer), attachment, circumstances),
-        (Phase::Deliver, Statement::Deliver { accuser, parcel }) => {
-            deliver(record, (accuser, index), parcel, attachment, circumstances)
-        }
-        (Phase::Deliver, Statement::Dispute { dealer, parcel }) => {
-            alone.and_then(|()| dispute(record, (index, dealer), parcel))
-        }
-        (Phase::Settle, Statement::Answer { accuser, shares }) => {
-            answer(record, (accuser, index), shares, attachment, circumstances)
-        }
-        (Phase::Settle, Statement::Reject { dealer }) => alone.and_then(|()| reject(record, index, dealer)),
-        (Phase::Share | Phase::Deliver | Phase::Settle, Statement::Confirm(keys)) => {
-            alone.and_then(|()| confirm(record, index, keys))
-        }
-        _ => Err(Refused::WrongPhase),
-    }
+    taking::take(record, index, statement.said(), attachment, circumstances)
 }
 
-fn commit(record: &mut CeremonyRecord, index: u16, package: Hash) -> Result<(), Refused> {
-    let seat = record.seat_mut(index).ok_or(Refused::NoSuchSeat)?;
-    if seat.package.is_some() {
-        return Err(Refused::AlreadyStated);
-    }
-    seat.package = Some(package);
-    Ok(())
-}
+/// Every seat deals and receives, under one index.
+impl Refereed for CeremonyRecord {
+    type Keys = Confirmed;
 
-/// Not of a seat that confirmed: it holds a share of every dealer. The first complaint of a seat brings its key of the attempt, so that
-/// whoever reads the chain can seal to it.
-fn complain(
-    record: &mut CeremonyRecord,
-    (accuser, dealer): (u16, u16),
-    key: Option<&Attachment>,
-    circumstances: &Circumstances,
-) -> Result<(), Refused> {
-    if dealer == accuser || !record.takes_part(dealer) {
-        return Err(Refused::NoSuchDealer);
-    }
-    let repeated = record.complaints.iter().any(|known| (known.accuser, known.dealer) == (accuser, dealer));
-    let of = CeremonyAttempt::root(record.era, record.attempt);
-    let seat = record.seat_mut(accuser).ok_or(Refused::NoSuchSeat)?;
-    if seat.confirmed.is_some() || repeated {
-        return Err(Refused::AlreadyStated);
-    }
-    seat.key = Some(accusers_key(&of, seat.key, key, circumstances.announced)?);
-    record.complaints.push(Complaint::new(accuser, dealer));
-    Ok(())
-}
+    const DELIVERY: ParcelKind = ParcelKind::Delivery;
 
-/// Before the last call only: the accuser needs it to dispute what is wrong.
-fn deliver(
-    record: &mut CeremonyRecord,
-    (accuser, dealer): (u16, u16),
-    hash: Hash,
-    sealed: Option<&Attachment>,
-    circumstances: &Circumstances,
-) -> Result<(), Refused> {
-    if record.is_last_call(circumstances.now) {
-        return Err(Refused::TooLate);
+    fn of(&self) -> CeremonyAttempt {
+        CeremonyAttempt::root(self.era, self.attempt)
     }
-    let key = record.seat(accuser).and_then(|seat| seat.key).ok_or(Refused::NoSuchComplaint)?;
-    let (era, attempt) = (record.era, record.attempt);
-    let header = ParcelHeader { era, attempt, from: dealer, to: accuser, kind: ParcelKind::Delivery };
-    Complaint::find(&mut record.complaints, (accuser, dealer))?.deliver(&header, &key, hash, sealed)
-}
 
-fn dispute(record: &mut CeremonyRecord, pair: (u16, u16), hash: Hash) -> Result<(), Refused> {
-    let confirmed = record.seat(pair.0).is_some_and(|seat| seat.confirmed.is_some());
-    Complaint::find(&mut record.complaints, pair)?.dispute(hash, confirmed)
-}
+    fn phase(&self) -> Phase {
+        self.phase
+    }
 
-/// Before the last call only: a wrong answer in the last block would go unrejected, and its accuser would be the one left out. The
-/// first answer of a dealer brings its package, without which nobody could say that he knows whether an answer is right.
-fn answer(
-    record: &mut CeremonyRecord,
-    (accuser, dealer): (u16, u16),
-    shares: [[u8; 32]; 2],
-    package: Option<&Attachment>,
-    circumstances: &Circumstances,
-) -> Result<(), Refused> {
-    if !shares.iter().all(is_canonical) {
-        return Err(Refused::BadShare);
+    fn is_over_soon(&self, now: BlockNumber) -> bool {
+        self.is_last_call(now)
     }
-    if record.is_last_call(circumstances.now) {
-        return Err(Refused::TooLate);
-    }
-    let answered = record.complaints.iter().any(|known| known.dealer == dealer && known.answer.is_some());
-    let committed = record.seat(dealer).and_then(|seat| seat.package).ok_or(Refused::NoSuchSeat)?;
-    let (era, attempt) = (record.era, record.attempt);
-    let complaint = Complaint::find(&mut record.complaints, (accuser, dealer))?;
-    if !complaint.disputed {
-        return Err(Refused::NoSuchComplaint);
-    }
-    if complaint.answer.is_some() {
-        return Err(Refused::AlreadyStated);
-    }
-    let shown = match package {
-        None => answered,
-        Some(Attachment::Package(bytes)) => {
-            bytes.len() <= MAX_ATTACHMENT_BYTES
-                && package_hash(&circumstances.genesis, era, attempt, dealer, bytes) == committed
-        }
-        Some(_) => false,
-    };
-    if !shown {
-        return Err(Refused::WrongAttachment);
-    }
-    complaint.answer = Some(shares);
-    Ok(())
-}
 
-/// Also of a seat that confirmed before: that its own share is good does not make an answer to another right. Also of a dealer that
-/// answered nobody: what it committed to may be no package, which no answer mends. The dealer loses nothing by fewer than a
-/// threshold of these, and no honest seat says it of an honest dealer.
-fn reject(record: &mut CeremonyRecord, index: u16, dealer: u16) -> Result<(), Refused> {
-    if dealer == index || !record.takes_part(dealer) {
-        return Err(Refused::NoSuchDealer);
+    fn is_of_another(&self, receiver: u16, dealer: u16) -> bool {
+        dealer != receiver && self.takes_part(dealer)
     }
-    let seat = record.seat_mut(index).ok_or(Refused::NoSuchSeat)?;
-    if seat.rejected.contains(&dealer) {
-        return Err(Refused::AlreadyStated);
-    }
-    seat.rejected.push(dealer);
-    Ok(())
-}
 
-fn confirm(record: &mut CeremonyRecord, index: u16, keys: Confirmed) -> Result<(), Refused> {
-    let seat = record.seat_mut(index).ok_or(Refused::NoSuchSeat)?;
-    if seat.confirmed.is_some() {
-        return Err(Refused::AlreadyStated);
+    /// As many as there are disputes. An honest dealer answers no more than may lie of itself.
+    fn most_answers(&self) -> usize {
+        usize::MAX
     }
-    seat.confirmed = Some(keys);
-    Ok(())
+
+    fn package_hash(genesis: &Hash, of: &CeremonyAttempt, dealer: u16, package: &[u8]) -> Hash {
+        package_hash(genesis, of.era, of.attempt, dealer, package)
+    }
+
+    fn package(&mut self, dealer: u16) -> Option<&mut Option<Hash>> {
+        self.seat_mut(dealer).map(|seat| &mut seat.package)
+    }
+
+    fn receiver(&mut self, index: u16) -> Option<Receiver<'_, Confirmed>> {
+        let seat = self.seat_mut(index)?;
+        Some(Receiver { confirmed: &mut seat.confirmed, key: &mut seat.key, rejected: &mut seat.rejected })
+    }
+
+    fn complaints(&mut self) -> &mut Vec<Complaint> {
+        &mut self.complaints
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
-        attestation::encryption_key_hash,
-        ceremony::{delivery_hash, AnnouncedKey, Parcel},
+        ceremony::{
+            delivery_hash,
+            testing::{announced, judged, key_hash, sealed, wrong_deliveries, GENESIS},
+            AnnouncedKey, Parcel, ParcelHeader,
+        },
         ids::WorkerId,
     };
-    use alloc::vec::Vec;
+
+    const OF: CeremonyAttempt = CeremonyAttempt::root(1, 0);
 
     const COMMIT: Statement = Statement::Commit { package: [1; 32] };
     const CONFIRM: Statement = Statement::Confirm(Confirmed { share_list: [5; 32], beacon: [6; 32] });
     const ANSWER: Statement = Statement::Answer { accuser: 1, shares: [[1; 32]; 2] };
-
-    const GENESIS: Hash = [7; 32];
 
     /// Five seats of which four committed, in this phase until block 100. The first complained of the second.
     fn record(phase: Phase) -> CeremonyRecord {
@@ -263,23 +113,12 @@ mod tests {
         record
     }
 
-    fn announced(index: u16) -> AnnouncedKey {
-        let mut key = Vec::from([0; 1_216]);
-        key[1_184..1_186].copy_from_slice(&index.to_le_bytes());
-        AnnouncedKey { of: CeremonyAttempt::root(1, 0), key, signature: [0; 64] }
-    }
-
     fn key(index: u16) -> Attachment {
-        Attachment::Key(announced(index))
-    }
-
-    fn key_hash(index: u16) -> Hash {
-        encryption_key_hash(&announced(index).key)
+        Attachment::Key(announced(OF, index))
     }
 
     fn parcel() -> Parcel {
-        let header = ParcelHeader { era: 1, attempt: 0, from: 2, to: 1, kind: ParcelKind::Delivery };
-        Parcel { header, encapsulated: Vec::from([1]), body: Vec::from([2]), signature: [0; 64] }
+        sealed(ParcelHeader { era: 1, attempt: 0, from: 2, to: 1, kind: ParcelKind::Delivery })
     }
 
     fn delivery(parcel: &Parcel) -> Statement {
@@ -307,25 +146,11 @@ mod tests {
         attachment: Option<&Attachment>,
         now: BlockNumber,
     ) -> Result<(), Refused> {
-        let before = record.clone();
-        let circumstances = Circumstances { genesis: GENESIS, now, announced: true };
-        let taken = take(record, index, &statement, attachment, &circumstances);
-        assert_eq!(taken.is_err(), before == *record, "taken is noted, and refused is not");
-        taken
+        judged(record, now, |record, circumstances| take(record, index, &statement, attachment, circumstances))
     }
 
     fn refused(record: &CeremonyRecord, index: u16, statement: Statement, now: BlockNumber) -> Option<Refused> {
         say(&mut record.clone(), index, statement, now).err()
-    }
-
-    #[test]
-    fn a_scalar_is_below_the_groups_order() {
-        let mut below = GROUP_ORDER;
-        below[0] -= 1;
-        assert!(is_canonical(&below) && is_canonical(&[0; 32]));
-        let mut above = GROUP_ORDER;
-        above[31] = 0x11;
-        assert!(!is_canonical(&GROUP_ORDER) && !is_canonical(&above) && !is_canonical(&[0xff; 32]));
     }
 
     #[test]
@@ -383,9 +208,9 @@ mod tests {
     fn a_first_complaint_brings_a_key_that_is_announced_for_the_attempt_and_a_later_one_no_other() {
         let mut record = record(Phase::Share);
         let complain = |dealer| Statement::Complain { dealer };
-        let of = |of| Some(Attachment::Key(AnnouncedKey { of, ..announced(1) }));
-        let long = AnnouncedKey { key: Vec::from([0; 1_217]), ..announced(1) };
-        let nobodys = AnnouncedKey { key: Vec::from([0xff; 1_216]), ..announced(1) };
+        let of = |of| Some(Attachment::Key(AnnouncedKey { of, ..announced(OF, 1) }));
+        let long = AnnouncedKey { key: Vec::from([0; 1_217]), ..announced(OF, 1) };
+        let nobodys = AnnouncedKey { key: Vec::from([0xff; 1_216]), ..announced(OF, 1) };
         for wrong in [
             None,
             of(CeremonyAttempt::root(1, 1)),
@@ -415,21 +240,9 @@ mod tests {
     fn a_delivery_is_the_parcel_beside_it_to_the_accuser_and_leaves_the_last_call_to_dispute_it() {
         let mut record = record(Phase::Deliver);
         let good = parcel();
-        for header in [
-            ParcelHeader { attempt: 1, ..good.header },
-            ParcelHeader { from: 3, ..good.header },
-            ParcelHeader { to: 3, ..good.header },
-            ParcelHeader { kind: ParcelKind::Share, ..good.header },
-        ] {
-            let parcel = Parcel { header, ..good.clone() };
-            let taken = say_with(&mut record, 2, delivery(&parcel), Some(&Attachment::Parcel(parcel)), 60);
-            assert_eq!(taken, Err(Refused::WrongAttachment));
-        }
-        let long = Parcel { body: Vec::from([0; MAX_ATTACHMENT_BYTES]), ..good.clone() };
-        let other = Parcel { body: Vec::from([0]), ..good.clone() };
-        for (said, beside) in [(delivery(&long), Some(long)), (delivery(&good), Some(other)), (delivery(&good), None)] {
+        for (stated, beside) in wrong_deliveries(&good, ParcelKind::Share) {
             let beside = beside.map(Attachment::Parcel);
-            assert_eq!(say_with(&mut record, 2, said, beside.as_ref(), 60), Err(Refused::WrongAttachment));
+            assert_eq!(say_with(&mut record, 2, delivery(&stated), beside.as_ref(), 60), Err(Refused::WrongAttachment));
         }
         assert_eq!(refused(&record, 3, delivery(&good), 60), Some(Refused::NoSuchComplaint));
         let dispute = |parcel| Statement::Dispute { dealer: 2, parcel };

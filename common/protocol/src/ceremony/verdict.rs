@@ -94,10 +94,7 @@ pub fn is_complete(record: &CeremonyRecord) -> bool {
 
 /// The keys that all that take part confirmed, if they did, and are a threshold.
 pub fn agreed(record: &CeremonyRecord) -> Option<Confirmed> {
-    let lists: Vec<Option<Confirmed>> = participants(record).map(|(_, seat)| seat.confirmed).collect();
-    let list = lists.first().copied().flatten()?;
-    let enough = record.phase != Phase::Commit && lists.len() >= usize::from(record.threshold);
-    (enough && lists.iter().all(|other| *other == Some(list))).then_some(list)
+    complaints::agreed(record.phase, record.threshold, participants(record).map(|(_, seat)| seat.confirmed))
 }
 
 /// Ends the phase of `record`, which afterwards is the one of what follows, but for the blocks of a phase that begins: see
@@ -141,15 +138,9 @@ pub fn faults(record: &CeremonyRecord) -> BTreeMap<u16, Reason> {
         return late.map(|(index, _)| (index, Reason::NotCommitted)).collect();
     }
     let (wrong, silent, list) = (convicted(record), silent(record), prevailing(record));
-    let failed = |dealer: &u16| wrong.contains(dealer) || silent.contains_key(dealer);
-    let accusers: BTreeSet<u16> = record
-        .complaints
-        .iter()
-        .filter(|complaint| failed(&complaint.dealer))
-        .map(|complaint| complaint.accuser)
-        .collect();
+    let owed = complaints::owed(&record.complaints, &wrong, &silent);
     let reason = |(index, seat): (u16, &SeatRecord)| {
-        let excused = || accusers.contains(&index) || seat.rejected.iter().any(|dealer| wrong.contains(dealer));
+        let excused = || owed.contains(&index) || seat.rejected.iter().any(|dealer| wrong.contains(dealer));
         let reason = match seat.confirmed {
             _ if wrong.contains(&index) => Reason::Rejected,
             _ if silent.contains_key(&index) => *silent.get(&index)?,

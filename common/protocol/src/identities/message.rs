@@ -4,7 +4,7 @@
 //! content. Verifies nothing, and bounds nothing that it decodes. Whoever speaks and whoever carries it control every byte.
 //! What stands beside a statement is a [`crate::ceremony::Attachment`], and what is sealed travels as a [`crate::ceremony::Parcel`].
 
-use crate::{domain, hash_value, Hash};
+use crate::{ceremony::Said, domain, hash_value, Hash};
 use codec::{Decode, DecodeWithMemTracking, Encode};
 
 /// What a dealer or a holder says on chain.
@@ -67,16 +67,22 @@ impl IdentityStatement {
         matches!(self, Self::Commit { .. } | Self::Deliver { .. } | Self::Answer { .. })
     }
 
-    /// Whether one of the two cannot be true when the other is, both of one dealer or holder in one attempt.
-    pub fn contradicts(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Commit { package: one }, Self::Commit { package: other }) => one != other,
-            (Self::Confirm { record: one }, Self::Confirm { record: other }) => one != other,
-            (Self::Answer { accuser: a, shares: one }, Self::Answer { accuser: b, shares: other }) => {
-                a == b && one != other
-            }
-            _ => false,
+    /// What it says.
+    pub const fn said(&self) -> Said<Hash> {
+        match *self {
+            Self::Commit { package } => Said::Commit { package },
+            Self::Complain { dealer } => Said::Complain { dealer },
+            Self::Deliver { accuser, parcel } => Said::Deliver { accuser, parcel },
+            Self::Dispute { dealer, parcel } => Said::Dispute { dealer, parcel },
+            Self::Answer { accuser, shares } => Said::Answer { accuser, shares },
+            Self::Reject { dealer } => Said::Reject { dealer },
+            Self::Confirm { record } => Said::Confirm(record),
         }
+    }
+
+    /// [`Said::contradicts`], both of one dealer or holder in one attempt.
+    pub fn contradicts(&self, other: &Self) -> bool {
+        self.said().contradicts(&other.said())
     }
 }
 

@@ -1,19 +1,20 @@
-//! Which statements the chain takes in a ceremony of identities, and which record.
+//! Who speaks in a ceremony of identities, of what its statements are taken, and with which record it ends.
 //!
 //! Guarantees: [`take`] is a function of record, statement, what stands beside it, and [`Circumstances`]; [`show`] of ceremony and records. A
-//! statement counts when its dealer deals or its holder takes part, and it has its place in the phase; each is taken once, and what
-//! is refused changes nothing. What stands beside a statement is what the record has the hash of, and bounded. Does not verify signatures,
-//! nor that a gatekeeper is active: whoever keeps the record does, before, and says whether a key beside a complaint is signed. Dealers and
-//! holders control what they state, and through it only what the record says of themselves.
+//! statement counts when its dealer deals or its holder takes part, and it has its place in the phase: for the rest see
+//! [`crate::ceremony::taking`]. Does not verify signatures, nor that a gatekeeper is active: whoever keeps the record does, before. Dealers
+//! and holders control what they state, and through it only what the record says of themselves.
 
 use super::{dealing_hash, IdentityCeremonyRecord, IdentityRecord, IdentityStatement};
 use crate::{
     ceremony::{
-        complaints::accusers_key, is_canonical, tolerated, Attachment, CeremonyAttempt, Circumstances, Complaint,
-        ParcelHeader, ParcelKind, Phase, Refused, MAX_ATTACHMENT_BYTES,
+        taking::{self, Receiver, Refereed},
+        tolerated, Attachment, CeremonyAttempt, Circumstances, Complaint, ParcelKind, Phase, Refused,
     },
+    ids::BlockNumber,
     Hash,
 };
+use alloc::vec::Vec;
 
 /// Takes what the dealer or holder of `index` says, with what stands beside it, or leaves the record as it is.
 pub fn take(
@@ -27,30 +28,7 @@ pub fn take(
     if record.agreed.is_some() {
         return Err(Refused::WrongPhase);
     }
-    let alone = match attachment {
-        None => Ok(()),
-        Some(_) => Err(Refused::WrongAttachment),
-    };
-    match (record.phase, *statement) {
-        (Phase::Commit, IdentityStatement::Commit { package }) => alone.and_then(|()| commit(record, index, package)),
-        (Phase::Share, IdentityStatement::Complain { dealer }) => {
-            complain(record, (index, dealer), attachment, circumstances)
-        }
-        (Phase::Deliver, IdentityStatement::Deliver { accuser, parcel }) => {
-            deliver(record, (accuser, index), parcel, attachment, circumstances)
-        }
-        (Phase::Deliver, IdentityStatement::Dispute { dealer, parcel }) => {
-            alone.and_then(|()| dispute(record, (index, dealer), parcel))
-        }
-        (Phase::Settle, IdentityStatement::Answer { accuser, shares }) => {
-            answer(record, (accuser, index), shares, attachment, circumstances)
-        }
-        (Phase::Settle, IdentityStatement::Reject { dealer }) => alone.and_then(|()| reject(record, index, dealer)),
-        (Phase::Share | Phase::Deliver | Phase::Settle, IdentityStatement::Confirm { record: held }) => {
-            alone.and_then(|()| confirm(record, index, held))
-        }
-        _ => Err(Refused::WrongPhase),
-    }
+    taking::take(record, index, statement.said(), attachment, circumstances)
 }
 
 /// Whether whoever speaks is there, and takes part in this phase as what it speaks as.
@@ -64,132 +42,50 @@ fn takes_part(record: &IdentityCeremonyRecord, index: u16, statement: &IdentityS
     part.then_some(()).ok_or(Refused::TakesNoPart)
 }
 
-/// Whether this holder says something of another gatekeeper that deals.
-fn is_of_another(record: &IdentityCeremonyRecord, holder: u16, dealer: u16) -> bool {
-    let dealing = record.dealing().find(|known| known.index == dealer);
-    dealing.zip(record.holder(holder)).is_some_and(|(dealer, holder)| dealer.gatekeeper != holder.gatekeeper)
-}
+/// Dealers deal and holders receive, each under indices of their own.
+impl Refereed for IdentityCeremonyRecord {
+    type Keys = Hash;
 
-fn commit(record: &mut IdentityCeremonyRecord, index: u16, package: Hash) -> Result<(), Refused> {
-    let dealer = record.dealer_mut(index).ok_or(Refused::NoSuchSeat)?;
-    if dealer.package.is_some() {
-        return Err(Refused::AlreadyStated);
-    }
-    dealer.package = Some(package);
-    Ok(())
-}
+    const DELIVERY: ParcelKind = ParcelKind::Identities;
 
-/// Not of a holder that confirmed: it has shares of every dealer. The first complaint of a holder brings its key of the attempt, so
-/// that whoever reads the chain can seal to it.
-fn complain(
-    record: &mut IdentityCeremonyRecord,
-    (accuser, dealer): (u16, u16),
-    key: Option<&Attachment>,
-    circumstances: &Circumstances,
-) -> Result<(), Refused> {
-    if !is_of_another(record, accuser, dealer) {
-        return Err(Refused::NoSuchDealer);
+    fn of(&self) -> CeremonyAttempt {
+        CeremonyAttempt::identities(self.era, self.attempt)
     }
-    let repeated = record.complaints.iter().any(|known| (known.accuser, known.dealer) == (accuser, dealer));
-    let of = CeremonyAttempt::identities(record.era, record.attempt);
-    let holder = record.holder_mut(accuser).ok_or(Refused::NoSuchSeat)?;
-    if holder.confirmed.is_some() || repeated {
-        return Err(Refused::AlreadyStated);
-    }
-    holder.key = Some(accusers_key(&of, holder.key, key, circumstances.announced)?);
-    record.complaints.push(Complaint::new(accuser, dealer));
-    Ok(())
-}
 
-/// Before the last call only: the accuser needs it to dispute what is wrong.
-fn deliver(
-    record: &mut IdentityCeremonyRecord,
-    (accuser, dealer): (u16, u16),
-    hash: Hash,
-    sealed: Option<&Attachment>,
-    circumstances: &Circumstances,
-) -> Result<(), Refused> {
-    if record.is_last_call(circumstances.now) {
-        return Err(Refused::TooLate);
+    fn phase(&self) -> Phase {
+        self.phase
     }
-    let key = record.holder(accuser).and_then(|holder| holder.key).ok_or(Refused::NoSuchComplaint)?;
-    let (era, attempt) = (record.era, record.attempt);
-    let header = ParcelHeader { era, attempt, from: dealer, to: accuser, kind: ParcelKind::Identities };
-    Complaint::find(&mut record.complaints, (accuser, dealer))?.deliver(&header, &key, hash, sealed)
-}
 
-fn dispute(record: &mut IdentityCeremonyRecord, pair: (u16, u16), hash: Hash) -> Result<(), Refused> {
-    let confirmed = record.holder(pair.0).is_some_and(|holder| holder.confirmed.is_some());
-    Complaint::find(&mut record.complaints, pair)?.dispute(hash, confirmed)
-}
+    fn is_over_soon(&self, now: BlockNumber) -> bool {
+        self.is_last_call(now)
+    }
 
-/// Before the last call only: a wrong answer in the last block would go unrejected, and its accuser would be the one left out. The
-/// first answer of a dealer brings its package, without which nobody could say that he knows whether an answer is right. So many
-/// answers as the threshold would be what the dealer deals, which is its share of a key that lives for ever.
-fn answer(
-    record: &mut IdentityCeremonyRecord,
-    (accuser, dealer): (u16, u16),
-    shares: [[u8; 32]; 2],
-    package: Option<&Attachment>,
-    circumstances: &Circumstances,
-) -> Result<(), Refused> {
-    if !shares.iter().all(is_canonical) {
-        return Err(Refused::BadShare);
+    fn is_of_another(&self, receiver: u16, dealer: u16) -> bool {
+        let dealing = self.dealing().find(|known| known.index == dealer);
+        dealing.zip(self.holder(receiver)).is_some_and(|(dealer, holder)| dealer.gatekeeper != holder.gatekeeper)
     }
-    if record.is_last_call(circumstances.now) {
-        return Err(Refused::TooLate);
-    }
-    let answered = record.complaints.iter().filter(|known| known.dealer == dealer && known.answer.is_some()).count();
-    let most = tolerated(record.holders.len());
-    let committed = record.dealer(dealer).and_then(|dealer| dealer.package).ok_or(Refused::NoSuchSeat)?;
-    let (era, attempt) = (record.era, record.attempt);
-    let complaint = Complaint::find(&mut record.complaints, (accuser, dealer))?;
-    if !complaint.disputed {
-        return Err(Refused::NoSuchComplaint);
-    }
-    if complaint.answer.is_some() {
-        return Err(Refused::AlreadyStated);
-    }
-    if answered >= most {
-        return Err(Refused::TooManyAnswers);
-    }
-    let shown = match package {
-        None => answered > 0,
-        Some(Attachment::Package(bytes)) => {
-            bytes.len() <= MAX_ATTACHMENT_BYTES
-                && dealing_hash(&circumstances.genesis, era, attempt, dealer, bytes) == committed
-        }
-        Some(_) => false,
-    };
-    if !shown {
-        return Err(Refused::WrongAttachment);
-    }
-    complaint.answer = Some(shares);
-    Ok(())
-}
 
-/// Also of a holder that confirmed before: that its own shares are good does not make an answer to another right. Also of a dealer that
-/// answered nobody: what it committed to may be no package. The dealer loses nothing by fewer than a threshold of these, and no
-/// honest holder says it of an honest dealer.
-fn reject(record: &mut IdentityCeremonyRecord, index: u16, dealer: u16) -> Result<(), Refused> {
-    if !is_of_another(record, index, dealer) {
-        return Err(Refused::NoSuchDealer);
+    /// So many answers as the threshold would be what the dealer deals, which is its share of a key that lives for ever.
+    fn most_answers(&self) -> usize {
+        tolerated(self.holders.len())
     }
-    let holder = record.holder_mut(index).ok_or(Refused::NoSuchSeat)?;
-    if holder.rejected.contains(&dealer) {
-        return Err(Refused::AlreadyStated);
-    }
-    holder.rejected.push(dealer);
-    Ok(())
-}
 
-fn confirm(record: &mut IdentityCeremonyRecord, index: u16, held: Hash) -> Result<(), Refused> {
-    let holder = record.holder_mut(index).ok_or(Refused::NoSuchSeat)?;
-    if holder.confirmed.is_some() {
-        return Err(Refused::AlreadyStated);
+    fn package_hash(genesis: &Hash, of: &CeremonyAttempt, dealer: u16, package: &[u8]) -> Hash {
+        dealing_hash(genesis, of.era, of.attempt, dealer, package)
     }
-    holder.confirmed = Some(held);
-    Ok(())
+
+    fn package(&mut self, dealer: u16) -> Option<&mut Option<Hash>> {
+        self.dealer_mut(dealer).map(|dealer| &mut dealer.package)
+    }
+
+    fn receiver(&mut self, index: u16) -> Option<Receiver<'_, Hash>> {
+        let holder = self.holder_mut(index)?;
+        Some(Receiver { confirmed: &mut holder.confirmed, key: &mut holder.key, rejected: &mut holder.rejected })
+    }
+
+    fn complaints(&mut self) -> &mut Vec<Complaint> {
+        &mut self.complaints
+    }
 }
 
 /// Why a record is not the one with which a ceremony ends; the fault is of whoever shows it, or of a threshold of holders.
@@ -241,14 +137,16 @@ pub fn show(
 mod tests {
     use super::*;
     use crate::{
-        attestation::encryption_key_hash,
-        ceremony::{delivery_hash, AnnouncedKey, Parcel, LAST_CALL_BLOCKS},
+        ceremony::{
+            delivery_hash,
+            testing::{announced, judged, key_hash, sealed, wrong_deliveries, GENESIS},
+            AnnouncedKey, Parcel, ParcelHeader, LAST_CALL_BLOCKS,
+        },
         identities::{IdentityHolder, IdentityPoints},
-        ids::{BlockNumber, WorkerId},
+        ids::WorkerId,
     };
-    use alloc::vec::Vec;
 
-    const GENESIS: Hash = [7; 32];
+    const OF: CeremonyAttempt = CeremonyAttempt::identities(2, 0);
     const CONFIRM: IdentityStatement = IdentityStatement::Confirm { record: [5; 32] };
     const COMMIT: IdentityStatement = IdentityStatement::Commit { package: [1; 32] };
     const ANSWER: IdentityStatement = IdentityStatement::Answer { accuser: 1, shares: [[1; 32]; 2] };
@@ -290,23 +188,12 @@ mod tests {
         record
     }
 
-    fn announced(index: u16) -> AnnouncedKey {
-        let mut key = Vec::from([0; 1_216]);
-        key[1_184..1_186].copy_from_slice(&index.to_le_bytes());
-        AnnouncedKey { of: CeremonyAttempt::identities(2, 0), key, signature: [0; 64] }
-    }
-
     fn key(index: u16) -> Attachment {
-        Attachment::Key(announced(index))
-    }
-
-    fn key_hash(index: u16) -> Hash {
-        encryption_key_hash(&announced(index).key)
+        Attachment::Key(announced(OF, index))
     }
 
     fn parcel() -> Parcel {
-        let header = ParcelHeader { era: 2, attempt: 0, from: 5, to: 1, kind: ParcelKind::Identities };
-        Parcel { header, encapsulated: Vec::from([1]), body: Vec::from([2]), signature: [0; 64] }
+        sealed(ParcelHeader { era: 2, attempt: 0, from: 5, to: 1, kind: ParcelKind::Identities })
     }
 
     fn delivery(parcel: &Parcel) -> IdentityStatement {
@@ -338,11 +225,7 @@ mod tests {
         attachment: Option<&Attachment>,
         now: BlockNumber,
     ) -> Result<(), Refused> {
-        let before = record.clone();
-        let circumstances = Circumstances { genesis: GENESIS, now, announced: true };
-        let taken = take(record, index, &statement, attachment, &circumstances);
-        assert_eq!(taken.is_err(), before == *record, "taken is noted, and refused is not");
-        taken
+        judged(record, now, |record, circumstances| take(record, index, &statement, attachment, circumstances))
     }
 
     fn refused(
@@ -431,8 +314,8 @@ mod tests {
     #[test]
     fn a_complaint_brings_a_key_of_the_attempt_and_a_delivery_is_the_parcel_beside_it_sealed_to_that() {
         let mut record = record(Phase::Share);
-        let roots = AnnouncedKey { of: CeremonyAttempt::root(2, 0), ..announced(1) };
-        let later = AnnouncedKey { of: CeremonyAttempt::identities(2, 1), ..announced(1) };
+        let roots = AnnouncedKey { of: CeremonyAttempt::root(2, 0), ..announced(OF, 1) };
+        let later = AnnouncedKey { of: CeremonyAttempt::identities(2, 1), ..announced(OF, 1) };
         for wrong in
             [None, Some(Attachment::Key(roots)), Some(Attachment::Key(later)), Some(Attachment::Package(Vec::new()))]
         {
@@ -443,21 +326,9 @@ mod tests {
         say_with(&mut record, 1, IdentityStatement::Complain { dealer: 4 }, None, 60).unwrap();
         record.begin(Phase::Deliver, 51, 50);
         let good = parcel();
-        for header in [
-            ParcelHeader { attempt: 1, ..good.header },
-            ParcelHeader { from: 4, ..good.header },
-            ParcelHeader { to: 3, ..good.header },
-            ParcelHeader { kind: ParcelKind::Delivery, ..good.header },
-        ] {
-            let parcel = Parcel { header, ..good.clone() };
-            let taken = say_with(&mut record, 5, delivery(&parcel), Some(&Attachment::Parcel(parcel)), 60);
-            assert_eq!(taken, Err(Refused::WrongAttachment));
-        }
-        let long = Parcel { body: Vec::from([0; MAX_ATTACHMENT_BYTES]), ..good.clone() };
-        let other = Parcel { body: Vec::from([0]), ..good.clone() };
-        for (said, beside) in [(delivery(&long), Some(long)), (delivery(&good), Some(other)), (delivery(&good), None)] {
+        for (stated, beside) in wrong_deliveries(&good, ParcelKind::Delivery) {
             let beside = beside.map(Attachment::Parcel);
-            assert_eq!(say_with(&mut record, 5, said, beside.as_ref(), 60), Err(Refused::WrongAttachment));
+            assert_eq!(say_with(&mut record, 5, delivery(&stated), beside.as_ref(), 60), Err(Refused::WrongAttachment));
         }
         assert_eq!(refused(&record, 5, delivery(&good), 101 - LAST_CALL_BLOCKS), Some(Refused::TooLate));
         let dispute = |parcel| IdentityStatement::Dispute { dealer: 5, parcel };

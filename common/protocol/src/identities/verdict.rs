@@ -72,10 +72,7 @@ pub fn is_complete(record: &IdentityCeremonyRecord) -> bool {
 
 /// The hash that all holders that take part confirmed, if they did, and are a threshold.
 pub fn agreed(record: &IdentityCeremonyRecord) -> Option<Hash> {
-    let confirmed: Vec<Option<Hash>> = record.receiving().map(|(_, holder)| holder.confirmed).collect();
-    let hash = confirmed.first().copied().flatten()?;
-    let enough = record.phase != Phase::Commit && confirmed.len() >= usize::from(record.threshold);
-    (enough && confirmed.iter().all(|other| *other == Some(hash))).then_some(hash)
+    complaints::agreed(record.phase, record.threshold, record.receiving().map(|(_, holder)| holder.confirmed))
 }
 
 /// Ends the phase of `record`, which afterwards is the one of what follows, but for the blocks of what begins: see
@@ -128,20 +125,14 @@ fn enter(record: &mut IdentityCeremonyRecord, phase: Phase) -> IdentityNext {
 /// Who is at fault if the attempt ends as it stands: see above. Nobody is before `Share`.
 pub fn faults(record: &IdentityCeremonyRecord) -> Faults {
     let (wrong, silent, list) = (convicted(record), silent(record), prevailing(record));
-    let failed = |dealer: &u16| wrong.contains(dealer) || silent.contains_key(dealer);
     let dealers = record.dealing().map(|dealer| dealer.index).filter_map(|index| {
         let rejected = wrong.contains(&index).then_some(Reason::Rejected);
         Some((index, rejected.or_else(|| silent.get(&index).copied())?))
     });
     let dealers = if record.phase == Phase::Commit { BTreeMap::new() } else { dealers.collect() };
-    let accusers: BTreeSet<u16> = record
-        .complaints
-        .iter()
-        .filter(|complaint| failed(&complaint.dealer))
-        .map(|complaint| complaint.accuser)
-        .collect();
+    let owed = complaints::owed(&record.complaints, &wrong, &silent);
     let reason = |(index, holder): (u16, &HolderRecord)| {
-        let excused = || accusers.contains(&index) || holder.rejected.iter().any(|dealer| wrong.contains(dealer));
+        let excused = || owed.contains(&index) || holder.rejected.iter().any(|dealer| wrong.contains(dealer));
         let reason = match holder.confirmed {
             Some(mine) if list.is_some_and(|list| list != mine) => Reason::OtherList,
             None if !excused() => Reason::NotConfirmed,

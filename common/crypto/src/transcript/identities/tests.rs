@@ -4,7 +4,7 @@ use super::*;
 use crate::{signature::ed25519::IdentityKey, Secret};
 use phala_protocol::{
     ceremony::{SignedStatement, Statement},
-    identities::{DealerRecord, IdentityHolder, IdentityPoints, IdentityRecord},
+    identities::{DealerRecord, IdentityHolder, IdentityPoints, IdentityRecord, IdentityStatement},
 };
 
 const GENESIS: Hash = [7; 32];
