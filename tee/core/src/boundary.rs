@@ -18,8 +18,8 @@ use phala_crypto::{kdf, merkle, Secret};
 use phala_protocol::{
     domain,
     egress::EgressItem,
-    inbox::{Head, Item},
-    result::{reply_leaf, Boundary, ClusterResult, SignedResult},
+    inbox::{links, Head, Item},
+    result::{reply_leaves, Boundary, ClusterResult, SignedResult},
     Epoch, Hash,
 };
 use phala_state::{ClusterStore, CommitError, ReadError};
@@ -79,13 +79,14 @@ pub(crate) struct Verified<'a> {
 
 /// Checks that `items` lead from `from` to `to`, all in `to.block`.
 pub(crate) fn verify_items<'a>(from: &Head, to: &Boundary, items: &'a [Item]) -> Result<Verified<'a>, BoundaryError> {
-    let (mut head, mut links) = (*from, Vec::with_capacity(items.len()));
-    for item in items {
-        if item.header.block != to.block || item.previous != head.link {
+    let links = links(items);
+    let mut head = *from;
+    for (item, link) in items.iter().zip(&links) {
+        // The link is of what the item says is before it, and so the next one only if that is so.
+        if item.header.block != to.block || item.previous != head.link || item.header.sequence != head.count {
             return Err(BoundaryError::NotTheInbox);
         }
-        head = head.pushed(&item.header, &item.message).ok_or(BoundaryError::NotTheInbox)?;
-        links.push(head.link);
+        head = Head { count: head.count.checked_add(1).ok_or(BoundaryError::NotTheInbox)?, link: *link };
     }
     if items.is_empty() || head.count != to.count || head.link != to.link {
         return Err(BoundaryError::NotTheInbox);
@@ -146,7 +147,7 @@ pub(crate) fn execute_boundary(
     let parent = kdf::Parent::new(commit_key);
     let salts: Vec<[u8; 32]> = replies.iter().map(|reply| salt(&parent, reply.sequence)).collect();
     drop(parent);
-    let leaves: Vec<Hash> = replies.iter().zip(&salts).map(|(reply, salt)| reply_leaf(salt, reply)).collect();
+    let leaves = reply_leaves(salts.iter().zip(&replies));
     let result = ClusterResult {
         cluster: context.cluster,
         epoch: context.epoch,

@@ -29,20 +29,22 @@ use phala_protocol::{
     egress::ProvedEgress,
     ids::BlockNumber,
     inbox::{Head, Item},
-    keys::{KeyAnswer, KeyPurpose},
+    keys::KeyPurpose,
     relay::InboxCursor,
     result::{Boundary, ClusterResult, SignedResult},
-    storage, ClusterId, CodeHash, Epoch, Hash,
+    storage, ClusterId, CodeHash, Epoch,
 };
 use phala_state::{ClusterStore, CommitError, OpenError, RekeyError, View};
 use std::{collections::VecDeque, sync::Arc};
 
+mod answers;
 mod outgoing;
 mod store;
 mod takeover;
 
+pub use answers::AnswersHealth;
 pub use takeover::Lack;
-use takeover::Taking;
+use takeover::{Taking, Unopened};
 
 /// Results that may wait to become final before the worker stops executing.
 const MAX_PENDING: usize = 16;
@@ -111,6 +113,8 @@ pub struct ClusterHealth {
     /// Whether governance has closed the cluster for good: nothing is executed or answered any more, and nothing of it is kept in memory
     /// but its store while the chain has yet to take what final results sent. The sealed file stays on the disk.
     pub closed: bool,
+    /// What became of gatekeepers' answers.
+    pub answers: AnswersHealth,
 }
 
 /// One cluster on this worker.
@@ -118,13 +122,12 @@ pub(crate) struct Cluster {
     id: ClusterId,
     record: Option<ClusterRecord>,
     epochs: Epochs,
+    answers: AnswersHealth,
     store: Option<ClusterStore>,
     /// The generation of a store that could not be opened with the open epoch's key.
     stored_generation: Option<Epoch>,
-    /// Why the store never opens again, if so.
-    unopened: Option<Lack>,
-    /// Whether it opened and was found damaged then: it is not opened again.
-    given_up: bool,
+    /// Why the store does not open, if no key that is given now would open it.
+    unopened: Option<Unopened>,
     /// Items executed when a proof showed that the next one is of an epoch older than those whose keys anybody gives.
     stalled_at: Option<u64>,
     /// Items executed when a proof showed that the chain keeps the next one's final result no longer: nothing confirms what it would come to.
@@ -174,10 +177,10 @@ impl Cluster {
             id,
             record: None,
             epochs: Epochs::default(),
+            answers: AnswersHealth::default(),
             store: None,
             stored_generation: None,
             unopened: None,
-            given_up: false,
             stalled_at: None,
             gone_at: None,
             lack_said: false,
@@ -248,6 +251,7 @@ impl Cluster {
             serving: self.final_state.is_some() && self.current_at.is_some() && self.query_key.is_some(),
             diverged_at: self.diverged_at,
             closed: self.closed,
+            answers: self.answers.clone(),
         }
     }
 
@@ -300,7 +304,8 @@ impl Cluster {
             return Ok(());
         }
         // Its keys and its state are no longer this worker's to hold.
-        *self = Self { diverged_at: self.diverged_at, closed, ..Self::new(self.id, self.codes.clone()) };
+        let answers = std::mem::take(&mut self.answers);
+        *self = Self { diverged_at: self.diverged_at, closed, answers, ..Self::new(self.id, self.codes.clone()) };
         Ok(())
     }
 
@@ -461,14 +466,6 @@ impl Cluster {
             }
         }
         Ok(())
-    }
-
-    /// Takes a gatekeeper's answer.
-    pub(crate) fn answered(&mut self, payload: &Hash, answer: &KeyAnswer, around: &mut Around<'_>) {
-        let (now, _) = around.chain.head();
-        if let Some(epoch) = self.epochs.answered(payload, answer, around.roots, now) {
-            around.notices.push(Notice::EpochKeys { cluster: self.id, epoch });
-        }
     }
 
     /// The keys of the open epoch or of the one before, if they are here.

@@ -219,7 +219,7 @@ impl Run<'_> {
         let execution = self.execute(&compiled, Entry::Deploy, account, call)?;
         let settled = self.settle(execution)?;
         if matches!(settled.outcome, Outcome::Returned(_)) {
-            let listed = self.world.source.list(&contract, &Deployed { code, deployer });
+            let listed = self.world.source.list(&contract, &Deployed { code, size: compiled.size(), deployer });
             listed.map_err(StateFault::Limit)?;
             self.new_code = Some(code);
         }
@@ -317,7 +317,7 @@ impl Run<'_> {
 
     fn execute(
         &self,
-        code: &CompiledContract,
+        code: &Arc<CompiledContract>,
         entry: Entry,
         caller: AccountId,
         call: Call,

@@ -6,8 +6,13 @@
 //! Guarantees: keys live in memory only and are wiped when their epoch is over, or is of another era after all; every answer is checked
 //! against the root that the chain records of the era that was asked, and against the request that this process made since it started, so
 //! an old answer is worth nothing. Each request has a key pair of its own that its answer is sealed to: drawn for it, never kept, and wiped
-//! with the answer, with the keys that others gave, soon after another request took its place, and with the process. Gatekeepers control whether
-//! they answer; hosts whether it arrives.
+//! with an answer that gives all, with the keys that others gave, soon after another request took its place, and with the process.
+//! Gatekeepers control whether they answer; hosts whether it arrives.
+//!
+//! An answer is not signed, and whoever saw a request can make one. So a request is answered when all that its seat has to give is proved,
+//! and by nothing less: what does not hold, or leaves something out, changes nothing that waits and takes nothing away that was given. Where `t`
+//! seats are honest, and their answers arrive, the keys do, whatever comes beside them. What is opened in vain is bounded for each delivery
+//! (`cluster/answers.rs`), counted, and told once for each request.
 //!
 //! Does not: help against whoever takes the machine while a request waits, who has its key, and is given that epoch's keys anyway.
 
@@ -17,11 +22,13 @@ use crate::{
     machine::{draw, draw_secret, Machine, MachineFault},
     roots::Roots,
 };
+use codec::Encode;
 use phala_crypto::{kdf, xwing::DecapsulationKey, Secret};
-use phala_gatekeeper::{open_grant, Grants};
+use phala_gatekeeper::{open_grant, GrantError, Grants};
 use phala_protocol::{
     chain_state::{ClusterRecord, RootRecord},
     domain,
+    hash::blake2_256,
     ids::BlockNumber,
     keys::{answer_key_hash, KeyAnswer, KeyPurpose, KeyRequest, SignedKeyRequest},
     limits::KEY_REQUEST_BLOCKS,
@@ -29,7 +36,7 @@ use phala_protocol::{
 };
 use std::{collections::BTreeMap, sync::Arc};
 
-/// Blocks after which an unanswered request is made anew, and a seat whose answer was not enough is asked again.
+/// Blocks after which a request that is not answered in full is made anew, and a seat is asked again whose answer was not enough with others'.
 const RETRY_BLOCKS: BlockNumber = 20;
 /// Blocks for which an answer to a request is taken: it may be on its way while another request has taken the place of its own.
 const ANSWER_BLOCKS: BlockNumber = 2 * RETRY_BLOCKS;
@@ -93,6 +100,10 @@ struct Asked {
     at: BlockNumber,
     /// Another one of the same seat has taken its place: it is not sent any more.
     superseded: bool,
+    /// Hash of the last answer that was taken and did not give all: its sender repeats it, and it is not opened again.
+    partial: Option<Hash>,
+    /// Whether an answer to it was refused.
+    refused: bool,
 }
 
 impl Asked {
@@ -101,11 +112,29 @@ impl Asked {
     }
 }
 
-/// Answers that are not enough yet, and when each seat gave its last.
+/// Answers that are not enough yet, and when each seat gave all it has.
 #[derive(Default)]
 struct Gathered {
     grants: Grants,
     answered: BTreeMap<WorkerId, BlockNumber>,
+}
+
+/// What became of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Heard {
+    /// It says nothing new: the same was taken before, or the root of its era is not known now.
+    Nothing,
+    /// It was taken. Names the epoch whose keys are here with it: all of them, or the storage key of one that is only taken over from.
+    Taken(Option<Epoch>),
+    /// It proves nothing, or not all that it says: the request waits as before.
+    Refused {
+        /// Of whose answer it was said to be.
+        gatekeeper: WorkerId,
+        of: EpochOf,
+        error: GrantError,
+        /// Whether it is the first that was refused to this request.
+        first: bool,
+    },
 }
 
 impl Epochs {
@@ -169,7 +198,8 @@ impl Epochs {
                 public_key: answers.public_key().to_vec(),
                 signature: identity.sign(&payload),
             };
-            self.asked.insert(payload, Asked { signed, answer_seed, at: now, superseded: false });
+            let asked = Asked { signed, answer_seed, at: now, superseded: false, partial: None, refused: false };
+            self.asked.insert(payload, asked);
         }
         Ok(())
     }
@@ -185,23 +215,42 @@ impl Epochs {
         self.asked.values().filter(|asked| !asked.superseded).map(|asked| &asked.signed)
     }
 
-    /// Takes an answer, seen from block `now`. Returns the epoch whose keys are here with it: all of them, or the storage key of one that
-    /// is only taken over from. Whatever is wrong with an answer is the sender's matter: the request stays open.
-    pub(crate) fn answered(
-        &mut self,
-        payload: &Hash,
-        answer: &KeyAnswer,
-        roots: &Roots,
-        now: BlockNumber,
-    ) -> Option<Epoch> {
-        let asked = self.asked.get(payload)?;
+    /// Whether an answer to this request is waited for.
+    pub(crate) fn waits_for(&self, payload: &Hash) -> bool {
+        self.asked.contains_key(payload)
+    }
+
+    /// Takes an answer to a request that waits, seen from block `now`. Whatever is wrong with it is the sender's matter, who may be anybody.
+    pub(crate) fn answered(&mut self, payload: &Hash, answer: &KeyAnswer, roots: &Roots, now: BlockNumber) -> Heard {
+        let Some(asked) = self.asked.get_mut(payload) else { return Heard::Nothing };
         let (request, of) = (asked.signed.request, asked.of());
-        let root = roots.of_era(of.era)?;
-        let grant = open_grant(&DecapsulationKey::from_seed(&asked.answer_seed), &request, root, answer).ok()?;
-        self.asked.remove(payload);
+        let Some(root) = roots.of_era(of.era) else { return Heard::Nothing };
+        let name = blake2_256(&answer.encode());
+        if asked.partial == Some(name) {
+            return Heard::Nothing;
+        }
+        let grant = match open_grant(&DecapsulationKey::from_seed(&asked.answer_seed), &request, root, answer) {
+            Ok(grant) => grant,
+            Err(error) => {
+                let first = !std::mem::replace(&mut asked.refused, true);
+                return Heard::Refused { gatekeeper: request.gatekeeper, of, error, first };
+            }
+        };
         let gathered = self.gathered.entry(of).or_default();
+        if grant.is_whole() {
+            self.asked.remove(payload);
+            gathered.answered.insert(request.gatekeeper, now);
+        } else {
+            // Its seat may have more to give, and somebody else may have left that out: only all of it is the last word.
+            asked.partial = Some(name);
+        }
         gathered.grants.add(grant);
-        gathered.answered.insert(request.gatekeeper, now);
+        Heard::Taken(self.combine(of, root))
+    }
+
+    /// Makes keys of what was gathered of an epoch. Returns it if that is more than was here.
+    fn combine(&mut self, of: EpochOf, root: &RootRecord) -> Option<Epoch> {
+        let gathered = self.gathered.get(&of)?;
         let keys = EpochKeys::derive(|purpose| gathered.grants.key(root.threshold, purpose))?;
         // Seats at different heads give different purposes: what some left out, others may still give.
         let full = keys.is_full();

@@ -408,3 +408,6 @@ impl Gate {
         all.map(introduction).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -37,11 +37,13 @@ mod serving;
 mod sessions;
 mod snapshot;
 mod tee;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod world;
 
 pub use boundary::BoundaryError;
 pub use chain::{Chain, ChainError};
-pub use cluster::{ClusterError, ClusterHealth, Lack};
+pub use cluster::{AnswersHealth, ClusterError, ClusterHealth, Lack};
 pub use command::ExecutionFault;
 pub use gate::{
     AttemptHealth, CustodyHealth, GateHealth, IdentityAttemptHealth, IdentityPart, KeysHealth, SeatHealth,

@@ -4,7 +4,7 @@
 //! deliveries does.
 
 use crate::{cluster::Lack, gate::IdentityPart};
-use phala_gatekeeper::{dkg::CeremonyError, identity, Refusal};
+use phala_gatekeeper::{dkg::CeremonyError, identity, GrantError, Refusal};
 use phala_protocol::{identities::Scheme, ids::BlockNumber, ClusterId, Epoch, Hash, WorkerId};
 
 /// What happened, for the log. Nothing secret.
@@ -18,6 +18,21 @@ pub enum Notice {
         cluster: ClusterId,
         /// The epoch.
         epoch: Epoch,
+    },
+    /// An answer to a request for keys was refused, and is the first that was to this request: others are counted. The request waits on.
+    AnswerRefused {
+        /// The cluster.
+        cluster: ClusterId,
+        /// The gatekeeper that was asked. Who made the answer nobody knows.
+        gatekeeper: WorkerId,
+        /// The era of which it was asked.
+        era: u32,
+        /// The epoch.
+        epoch: Epoch,
+        /// What the worker signed: `phala_protocol::keys::KeyRequest::signing_payload`.
+        request: Hash,
+        /// What is wrong with the answer.
+        error: GrantError,
     },
     /// A boundary was executed and committed.
     Executed {

@@ -18,8 +18,8 @@
 use crate::world::{ClusterWorld, Underway};
 use codec::Encode;
 use phala_crypto::{entropy::EntropyBuilder, Secret};
-use phala_protocol::{domain, ClusterId, ContractId, Hash};
-use phala_vm::{CompiledContract, Fault, World};
+use phala_protocol::{domain, ClusterId, CodeHash, ContractId, Hash};
+use phala_vm::{CompiledContract, Fault, Listing, World};
 use std::sync::Arc;
 
 /// What the contracts of one item draw from.
@@ -54,8 +54,12 @@ impl World for ItemWorld {
         Ok(())
     }
 
-    fn code(&self, contract: &ContractId) -> Result<Option<Arc<CompiledContract>>, Fault> {
-        self.world.code(contract)
+    fn listing(&self, contract: &ContractId) -> Result<Option<Listing>, Fault> {
+        self.world.listing(contract)
+    }
+
+    fn code(&self, code: &CodeHash) -> Result<Arc<CompiledContract>, Fault> {
+        self.world.code(code)
     }
 }
 

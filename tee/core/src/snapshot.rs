@@ -129,7 +129,18 @@ pub(crate) fn seal_part(
         let place = plaintext.get_mut(from..from.saturating_add(bytes.len())).ok_or(SealError::TooLong)?;
         place.copy_from_slice(bytes);
     }
-    let sealed = key.seal(&nonce(index, last), &associated_data(header, index, last), &plaintext)?;
+    seal_plaintext(key, header, index, last, &plaintext)
+}
+
+/// Seals a part's plaintext for its place: length, data and padding, which the caller vouches for.
+pub(crate) fn seal_plaintext(
+    key: &SivKey,
+    header: &SnapshotHeader,
+    index: u32,
+    last: bool,
+    plaintext: &[u8],
+) -> Result<SnapshotPart, SealError> {
+    let sealed = key.seal(&nonce(index, last), &associated_data(header, index, last), plaintext)?;
     Ok(SnapshotPart { header: *header, index, last, sealed })
 }
 

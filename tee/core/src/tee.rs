@@ -116,9 +116,7 @@ impl Brought {
     fn take(self, cluster: &mut Cluster, records: &Records<'_>, around: &mut Around<'_>) -> Result<(), DeliveryError> {
         let failed = |error| DeliveryError::Cluster(self.id, error);
         // Answers first: where the head has gone on by many blocks, what they answer is asked anew when those are observed.
-        for (payload, answer) in &self.answers {
-            cluster.answered(payload, answer, around);
-        }
+        cluster.answered(&self.answers, around);
         cluster.observe(records, around).map_err(failed)?;
         cluster.tend_store(around).map_err(failed)?;
         for code in self.codes {

@@ -7,7 +7,7 @@ use crate::{codes::Codes, nonces::NonceWindow};
 use codec::{Decode, DecodeAll, Encode};
 use phala_protocol::{AccountId, CodeHash, ContractId};
 use phala_state::{Batch, Checkpoint, LimitError, ReadError, View};
-use phala_vm::{CompiledContract, Fault, World, Writes};
+use phala_vm::{CodeSize, CompiledContract, Fault, Listing, World, Writes};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The id that the cluster's own entries stand under.
@@ -20,6 +20,8 @@ const EGRESS_KEY: &[u8] = b"egress";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub(crate) struct Deployed {
     pub code: CodeHash,
+    /// Of that code: here, so that a call which does not pay for its start has nothing read or compiled.
+    pub size: CodeSize,
     pub deployer: AccountId,
 }
 
@@ -173,11 +175,16 @@ impl<S: Source> ClusterWorld<S> {
     /// The compiled code of a deployed contract.
     pub(crate) fn compiled(&self, contract: &ContractId) -> Result<Option<Arc<CompiledContract>>, StateFault> {
         let Some(deployed) = self.deployed(contract)? else { return Ok(None) };
-        if let Some(found) = self.codes.cached(&deployed.code) {
-            return Ok(Some(found));
+        self.code_of(&deployed.code).map(Some)
+    }
+
+    /// The compiled code that a deployed contract has.
+    fn code_of(&self, code_hash: &CodeHash) -> Result<Arc<CompiledContract>, StateFault> {
+        if let Some(found) = self.codes.cached(code_hash) {
+            return Ok(found);
         }
-        let code = self.codes.bytes(&deployed.code, &self.source.view())?.ok_or(StateFault::Code)?;
-        self.codes.compiled(&deployed.code, &code).map(Some).map_err(|_| StateFault::Code)
+        let code = self.codes.bytes(code_hash, &self.source.view())?.ok_or(StateFault::Code)?;
+        self.codes.compiled(code_hash, &code).map_err(|_| StateFault::Code)
     }
 }
 
@@ -191,8 +198,13 @@ impl<S: Source> World for ClusterWorld<S> {
         Err(Fault::World("random bytes were asked for outside of an item".into()))
     }
 
-    fn code(&self, contract: &ContractId) -> Result<Option<Arc<CompiledContract>>, Fault> {
-        self.compiled(contract).map_err(|error| Fault::World(Box::new(error)))
+    fn listing(&self, contract: &ContractId) -> Result<Option<Listing>, Fault> {
+        let deployed = self.deployed(contract).map_err(|error| Fault::World(Box::new(error)))?;
+        Ok(deployed.map(|Deployed { code, size, .. }| Listing { code, size }))
+    }
+
+    fn code(&self, code: &CodeHash) -> Result<Arc<CompiledContract>, Fault> {
+        self.code_of(code).map_err(|error| Fault::World(Box::new(error)))
     }
 }
 

@@ -19,6 +19,7 @@ mod grant;
 pub mod identity;
 mod peer;
 mod policy;
+mod received;
 mod receiving;
 mod recent;
 mod seat;
@@ -26,6 +27,7 @@ mod sightings;
 #[cfg(test)]
 mod tests;
 mod verifier;
+mod view;
 
 pub use beacon::BeaconSeat;
 pub use grant::{open_grant, GrantError, Grants, OpenedGrant};
@@ -36,3 +38,4 @@ pub use receiving::ReceivingKey;
 pub use seat::{Seat, SeatError};
 pub use sightings::{Sightings, MOST_GAP_BLOCKS, MOST_SIGHTINGS};
 pub use verifier::{Verifications, Verifier, MOST_COLLATERALS, MOST_VERDICTS, MOST_VERDICT_BYTES};
+pub use view::View;

@@ -64,6 +64,24 @@ pub struct Facts {
     pub seen_since: Option<BlockNumber>,
 }
 
+impl Facts {
+    /// What the allow-list says of the registered measurement at this head: whether a machine of it may have keys in `role`.
+    ///
+    /// # Errors
+    /// [`Refusal::MeasurementNotAllowed`] where it is not listed, or not for long enough; [`Refusal::RoleNotAllowed`].
+    pub fn check_listed(&self, role: Role) -> Result<(), Refusal> {
+        let entry = self.measurement.as_ref().ok_or(Refusal::MeasurementNotAllowed)?;
+        if !is_allowed(entry, self.seen_since, self.head.0, self.development.is_some()) {
+            return Err(Refusal::MeasurementNotAllowed);
+        }
+        // An entry of which nothing more is known admits nobody.
+        if !self.listing.as_ref().is_some_and(|listing| listing.admits(role)) {
+            return Err(Refusal::RoleNotAllowed);
+        }
+        Ok(())
+    }
+}
+
 /// Why a gatekeeper gives no key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -315,15 +333,7 @@ fn judge_machine(
         return Err(Refusal::EvaluationTooEarly);
     }
     confidence_of(report, &facts.advisories).map_err(|_| Refusal::Advisory)?;
-    let entry = facts.measurement.as_ref().ok_or(Refusal::MeasurementNotAllowed)?;
-    if !is_allowed(entry, facts.seen_since, facts.head.0, facts.development.is_some()) {
-        return Err(Refusal::MeasurementNotAllowed);
-    }
-    // An entry of which nothing more is known admits nobody.
-    if !facts.listing.as_ref().is_some_and(|listing| listing.admits(machine.role)) {
-        return Err(Refusal::RoleNotAllowed);
-    }
-    Ok(())
+    facts.check_listed(machine.role)
 }
 
 /// Whether keys are given to a measurement at block `now`, whose entry was `seen` by this gatekeeper since some block. A development

@@ -30,7 +30,7 @@ use phala_protocol::{
     attestation::{encryption_key_hash, Assurance, Listing, Registration, Role, Version},
     chain_state::{AllowedMeasurement, ClusterRecord, RootRecord, WorkerRecord},
     ids::BlockNumber,
-    keys::{answer_key_hash, KeyAnswer, KeyGrant, KeyPurpose, KeyRequest, SignedKeyRequest},
+    keys::{answer_key_hash, Evaluation, KeyAnswer, KeyGrant, KeyPurpose, KeyRequest, SignedKeyRequest},
     relay::KeyInquiry,
     AccountId, ClusterId, Epoch, Hash, WorkerId,
 };
@@ -509,6 +509,16 @@ fn a_new_measurement_waits_except_on_a_development_network() {
     let never = AllowedMeasurement { listed_at: u32::MAX, ..entry };
     assert!(!is_allowed(&never, seen, u32::MAX, false), "an overflow is not an early date");
     assert!(!is_allowed(&entry, Some(u32::MAX), u32::MAX, false), "nor is one of the sight");
+    // And so is asked of a request, whose facts say what this gatekeeper has seen.
+    let facts = |seen_since, now| {
+        let known = Worker::new().facts(&lone_seat());
+        Facts { development: None, head: (now, [0x64; 32]), measurement: Some(entry), seen_since, ..known }
+    };
+    let refused = Err(Refusal::MeasurementNotAllowed);
+    assert_eq!(facts(Some(listed + 1), due).check_listed(Role::Worker), refused);
+    assert_eq!(facts(None, due).check_listed(Role::Worker), refused);
+    assert_eq!(facts(seen, due - 1).check_listed(Role::Worker), refused);
+    assert_eq!(facts(seen, due).check_listed(Role::Worker), Ok(()));
 }
 
 /// An answer to `request` with a plaintext that the test chose, sealed as a gatekeeper would.
@@ -577,12 +587,51 @@ fn a_worker_refuses_what_does_not_answer_it() {
     assert_eq!(forged(|grant| grant.evaluations[0].proof[0] ^= 1), wrong);
     assert_eq!(forged(|grant| grant.evaluations[0].point = [0; 32]), wrong);
     assert_eq!(forged(|grant| grant.evaluations.swap(0, 1)), None, "order means nothing");
-    assert_eq!(
-        forged(|grant| grant.evaluations[0].purpose = KeyPurpose::Commit),
-        wrong,
-        "each is proved for its purpose"
-    );
+    let exchanged = |grant: &mut KeyGrant| {
+        (grant.evaluations[0].purpose, grant.evaluations[2].purpose) = (KeyPurpose::Commit, KeyPurpose::Envelope);
+    };
+    assert_eq!(forged(exchanged), wrong, "each is proved for its purpose");
+    // Nobody proves anything by what it leaves out, and nobody makes the worker verify more than there is.
+    let purposes = Some(GrantError::WrongPurposes);
+    assert_eq!(forged(|grant| grant.evaluations.clear()), purposes);
+    assert_eq!(forged(|grant| grant.evaluations.truncate(3)), purposes);
+    assert_eq!(forged(|grant| grant.evaluations.truncate(2)), purposes);
+    assert_eq!(forged(|grant| grant.evaluations.truncate(1)), purposes, "another key than the storage key alone");
+    assert_eq!(forged(|grant| grant.evaluations.push(grant.evaluations[0])), purposes, "one twice beside the others");
+    assert_eq!(forged(|grant| grant.evaluations[0] = grant.evaluations[1]), purposes, "one twice in another's place");
+    assert_eq!(forged(|grant| grant.evaluations = vec![grant.evaluations[1]; 100]), purposes);
+    assert_eq!(forged(|grant| grant.evaluations = vec![grant.evaluations[1]]), None, "the storage key alone");
+    let storage_of_another = |grant: &mut KeyGrant| {
+        grant.evaluations = vec![Evaluation { purpose: KeyPurpose::Storage, ..grant.evaluations[0] }];
+    };
+    assert_eq!(forged(storage_of_another), wrong);
     let longer = [grant.encode(), vec![0]].concat();
     assert_eq!(open(&request, &root, &forge(&worker, &request, &longer)), Some(GrantError::Malformed));
     assert_eq!(open(&request, &root, &forge(&worker, &request, &[])), Some(GrantError::Malformed));
+}
+
+#[test]
+fn what_a_seat_gave_is_not_taken_away_by_an_answer_with_less() {
+    let worker = Worker::new();
+    let seat = lone_seat();
+    let (request, facts) = (worker.request(5), worker.facts(&seat));
+    let root = facts.root.clone().unwrap();
+    let whole = ask(&seat, &worker.inquiry(request), &facts).unwrap();
+    let mut grant = plaintext(&worker, &request, &whole);
+    grant.evaluations.retain(|evaluation| evaluation.purpose == KeyPurpose::Storage);
+    let less = forge(&worker, &request, &grant.encode());
+    let opened = |answer: &KeyAnswer| open_grant(&worker.answers, &request, &root, answer).unwrap();
+    assert!(opened(&whole).is_whole() && !opened(&less).is_whole());
+    let given = |answers: &[&KeyAnswer]| {
+        let mut grants = Grants::default();
+        answers.iter().for_each(|answer| grants.add(opened(answer)));
+        assert_eq!(grants.len(), 1);
+        KeyPurpose::ALL.map(|purpose| grants.key(1, purpose).map(|key| *key.expose()))
+    };
+    let keys = given(&[&whole]);
+    assert!(keys.iter().all(Option::is_some));
+    assert_eq!(given(&[&less]), [None, keys[1], None, None]);
+    for answers in [[&whole, &less], [&less, &whole]] {
+        assert_eq!(given(&answers), keys);
+    }
 }

@@ -7,7 +7,7 @@
 
 use crate::{
     error::{LimitError, ReadError},
-    tree::{self, Change, CommittedMap, EntryRow, Namespace, Path, RadixTree, Stamp, Update},
+    tree::{self, Change, CommittedMap, EntryRow, Namespace, Path, RadixTree, Stamp, Update, Written},
     view::View,
     MAX_KEY_BYTES, MAX_VALUE_BYTES,
 };
@@ -198,5 +198,11 @@ pub(crate) fn next_stamp(base: &View) -> Stamp {
 }
 
 pub(crate) fn changes(pending: &Writes) -> Vec<Change> {
-    pending.iter().map(|(path, row)| Change::new(*path, row.clone())).collect()
+    let written = pending.iter().filter_map(|(path, row)| Some((path, row.as_deref()?)));
+    let mut hashes = tree::leaf_hashes(written).into_iter();
+    let mut value = |path: &Path, row: &Arc<EntryRow>| {
+        let hash = hashes.next().unwrap_or_else(|| row.leaf_hash(path));
+        Written { hash, row: row.clone() }
+    };
+    pending.iter().map(|(path, row)| Change { path: *path, value: row.as_ref().map(|row| value(path, row)) }).collect()
 }

@@ -11,7 +11,10 @@
 //! Does not do: freshness. An older ciphertext of the same place opens; that it is not the latest is found by whoever
 //! compares it with the tree ([`crate::tree`]). The host controls every byte that is opened here.
 
-use crate::error::{EntropyError, IntegrityError, Row};
+use crate::{
+    error::{EntropyError, IntegrityError, Row},
+    wiped::Wiped,
+};
 use codec::{Decode, Encode};
 use phala_crypto::{
     aead::{SivKey, NONCE_BYTES},
@@ -19,7 +22,6 @@ use phala_crypto::{
 };
 use phala_protocol::{domain, hash_value, Epoch};
 use std::collections::BTreeMap;
-use zeroize::Zeroizing;
 
 /// Bytes of a row's key in the file: 4 for each of two neighbourhoods, and 12 of the row's own, at which nobody can aim
 /// without the key.
@@ -38,6 +40,8 @@ pub trait Entropy: Send + Sync {
 pub struct StorageKey {
     generation: Epoch,
     secret: Secret<[u8; 32]>,
+    /// Of the machine alone: the file has one over all epochs.
+    file: Secret<[u8; 32]>,
 }
 
 impl StorageKey {
@@ -46,14 +50,28 @@ impl StorageKey {
     /// `machine` separates replicas. Give it something that only this machine knows (a derivation of its sealed identity's
     /// secret) wherever it survives a restart: with a public identity, whoever broke *another* replica of the cluster
     /// and owns this machine's disk could write a consistent store of his own choice. (He could not make it match the
-    /// chain's commitment, which the caller compares; but until then it would be believed.)
+    /// chain's commitment, which the caller compares; but until then it would be believed.) And whoever knows it can make blocks of the
+    /// file that are authentic (`tagged.rs`), and so have the storage library parse what he made up.
     pub fn derive(epoch: Epoch, storage_key: &Secret<[u8; 32]>, machine: &[u8]) -> Self {
-        Self { generation: epoch, secret: kdf::derive_for(storage_key, domain::STATE_LOCAL, &(epoch, machine)) }
+        let secret = kdf::derive_for(storage_key, domain::STATE_LOCAL, &(epoch, machine));
+        let machine: Secret<[u8; 32]> = Secret::fill(|key| *key = phala_protocol::hash(domain::STATE_FILE, machine));
+        Self { generation: epoch, secret, file: kdf::derive(&machine, domain::STATE_FILE, b"") }
     }
 
     /// The epoch of the network's storage key.
     pub fn generation(&self) -> Epoch {
         self.generation
+    }
+
+    /// The key of the tags of the machine's file.
+    pub(crate) fn file_key(&self) -> &Secret<[u8; 32]> {
+        &self.file
+    }
+
+    /// That key by itself: what opens a store is gone with the store.
+    #[cfg(feature = "testing")]
+    pub(crate) fn file_secret(&self) -> Secret<[u8; 32]> {
+        Secret::fill(|key| *key = *self.file.expose())
     }
 }
 
@@ -224,17 +242,12 @@ impl KeyRing {
     }
 
     /// Opens a row that was sealed for `place` in `generation`; the plaintext is wiped when dropped.
-    pub(crate) fn open(
-        &self,
-        generation: Epoch,
-        place: &Place<'_>,
-        row: &[u8],
-    ) -> Result<Zeroizing<Vec<u8>>, IntegrityError> {
+    pub(crate) fn open(&self, generation: Epoch, place: &Place<'_>, row: &[u8]) -> Result<Wiped, IntegrityError> {
         let keys = self.generation(generation)?;
         let key = if matches!(place, Place::Head(_)) { &keys.head } else { &keys.rows };
         let unauthentic = IntegrityError::Unauthentic(place.row());
         let (nonce, ciphertext) = row.split_first_chunk::<NONCE_BYTES>().ok_or(unauthentic)?;
-        key.open(nonce, &associated_data(generation, place), ciphertext).map(Zeroizing::new).map_err(|_| unauthentic)
+        key.open(nonce, &associated_data(generation, place), ciphertext).map(Wiped::new).map_err(|_| unauthentic)
     }
 }
 
@@ -288,6 +301,7 @@ mod tests {
         };
         let key = StorageKey::derive(7, &of(domain::STATE_LOCAL, "secret"), b"machine");
         assert!(key.secret.equals(&of(domain::STATE_LOCAL, "output")));
+        assert!(key.file.equals(&of(domain::STATE_FILE, "output")));
         let keys = Generation::new(key.secret);
         assert!(keys.locator.equals(&of(domain::STATE_LOCATOR, "output")));
         for (own, label) in [(&keys.rows, domain::STATE_ENTRY), (&keys.head, domain::STATE_RING)] {

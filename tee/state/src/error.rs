@@ -25,7 +25,7 @@ pub enum StorageFault {
     /// An earlier failure left the driver unusable.
     #[error("an earlier failure stopped the store: drop it with all its views and open it again")]
     Reopen,
-    /// The driver panicked over what it found in the file. Only a file altered by the host does that.
+    /// The driver panicked. It reads only what this machine wrote, so this is a defect of its own, for which the file is taken as damaged.
     #[error("the store's driver gave up over a damaged file; restore it or start from a snapshot")]
     DriverPanicked,
 }

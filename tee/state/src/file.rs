@@ -9,13 +9,13 @@ use crate::{
     error::{IntegrityError, OpenError, ReadError, Row, StorageFault},
     store::Head,
     view::guarded,
+    wiped::Wiped,
 };
 use codec::{DecodeAll, Encode};
 use redb::{ReadOnlyTable, ReadableDatabase, ReadableTableMetadata, TableDefinition, TableError};
 use std::collections::BTreeMap;
-use zeroize::Zeroizing;
 
-const ROWS: TableDefinition<'static, &'static [u8; 20], &'static [u8]> = TableDefinition::new("rows");
+pub(crate) const ROWS: TableDefinition<'static, &'static [u8; 20], &'static [u8]> = TableDefinition::new("rows");
 const HEAD: TableDefinition<'static, (), &'static [u8]> = TableDefinition::new("head");
 /// The version of everything this crate writes, and of what its caller keeps in it: a file has one version.
 const FORMAT: u8 = 6;
@@ -24,7 +24,7 @@ const FORMAT: u8 = 6;
 pub(crate) type Rows = BTreeMap<Locator, Option<Vec<u8>>>;
 
 pub(crate) fn seal_head(keys: &KeyRing, head: &Head, nonces: &mut Nonces<'_>) -> Result<Vec<u8>, crate::EntropyError> {
-    let plaintext = Zeroizing::new((head, keys.older()).encode());
+    let plaintext = Wiped::new((head, keys.older()).encode());
     let sealed = keys.seal(&Place::Head(FORMAT), &plaintext, nonces)?;
     let mut row = vec![FORMAT];
     row.extend_from_slice(&keys.current().to_le_bytes());

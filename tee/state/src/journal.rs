@@ -16,10 +16,10 @@ use crate::{
     store::{Head, Trees},
     tree::{CommittedMap, EntryRow, Namespace, Path, RadixTree, Stale, Stamp, Subtree},
     view::View,
+    wiped::Wiped,
 };
 use codec::{Decode, Encode};
 use std::sync::Arc;
-use zeroize::Zeroizing;
 
 /// Boundaries of one journal: bounds the head, in which they are listed.
 pub(crate) const MAX_BOUNDARIES: usize = 1_024;
@@ -50,10 +50,10 @@ enum Entry {
 }
 
 /// A boundary's changes, before they are sealed.
-pub(crate) fn encode(state: &Writes, records: &Writes) -> Zeroizing<Vec<u8>> {
+pub(crate) fn encode(state: &Writes, records: &Writes) -> Wiped {
     let size = |row: &Option<Arc<EntryRow>>| row.as_ref().map_or(40, |row| row.key.len() + row.value.len() + 48);
     // The whole size at once: a vector that grew would leave copies behind.
-    let mut encoded = Zeroizing::new(Vec::with_capacity(state.values().chain(records.values()).map(size).sum()));
+    let mut encoded = Wiped::new(Vec::with_capacity(state.values().chain(records.values()).map(size).sum()));
     for (namespace, writes) in [(Namespace::State, state), (Namespace::Records, records)] {
         for (path, row) in writes {
             match row {
@@ -102,10 +102,10 @@ pub(crate) fn replay(base: &View, head: &Head) -> Result<Replayed, ReadError> {
     // All boundaries at once: what several of them wrote is hashed for the last one alone.
     let mut all = [Writes::new(), Writes::new()];
     for listed in &head.journal {
-        let mut bytes = Zeroizing::new(Vec::new());
+        // All room at once: a vector that grows leaves plaintext where it was. The count is of the authentic head.
+        let mut bytes = Wiped::new(Vec::with_capacity((listed.1 as usize).saturating_mul(PART_BYTES)));
         for place in places(*listed) {
             let part = base.open(base.generation(), &place)?;
-            bytes.reserve_exact(part.len());
             bytes.extend_from_slice(&part);
         }
         replayed.bytes = replayed.bytes.saturating_add(bytes.len());

@@ -12,9 +12,9 @@
 //! - **Before or after, never between.** A boundary's entries, tree, cursor and records are one storage transaction:
 //!   after a kill or power cut at any time all of it is there, or none.
 //! - **Writes never block queries.** A [`View`] is a whole, unchanging version; taking one copies a pointer.
-//! - Nothing found in the file panics past this crate, and a failing disk is a typed error after which the process goes on. The file is
-//!   compared with its checksums when it is opened; whoever alters those too, or the file while it is open, can have the storage library
-//!   panic twice, which ends the process.
+//! - **Nothing found in the file ends the process**, and a failing disk is a typed error after which it goes on. The storage library is
+//!   handed only what this machine wrote: every block of the file is authenticated when it is opened, and while it is open reads as it
+//!   was written last, or is an error. (`tagged.rs`)
 //!
 //! # Does not do
 //! - Detect that the host put back *the whole file* of an earlier time, or an empty one: the head is then an honest old
@@ -25,7 +25,7 @@
 //! Opening reads the whole file once. A read is log16(n / 32) pages, mostly cached, and one row more if the entry is large. A commit writes a list of its changes; every so
 //! often all pages and large entries that changed since are written, once each (`journal.rs`). What that costs a change is bounded by
 //! the size of a page, whatever the size of the state. A change of keys costs one more writing of the pages that no boundary has changed by
-//! the time that the sweep comes to them. Memory is bounded by [`Options`], beside what views hold. A view
+//! the time that the sweep comes to them. Memory is bounded by [`Options`], beside what views hold and a five hundredth of the file. A view
 //! that is kept while boundaries are committed keeps the pages that those replaced: the file grows by what was written
 //! since, and shrinks back in use (not in length) when the view is dropped. Keep two or three, not hundreds.
 #![forbid(unsafe_code)]
@@ -37,8 +37,12 @@ mod error;
 mod file;
 mod journal;
 mod store;
+mod tagged;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod tree;
 mod view;
+mod wiped;
 
 pub use batch::{Batch, Checkpoint};
 pub use cipher::{Entropy, StorageKey};
@@ -47,6 +51,7 @@ pub use error::{
 };
 pub use redb::StorageBackend;
 pub use store::{ClusterStore, Committed, Options, SweepProgress};
+pub use tagged::TaggedFile;
 pub use tree::EMPTY_ROOT;
 pub use view::{Entry, Record, View};
 

@@ -25,18 +25,22 @@ use crate::{
     error::{CommitError, LimitError, OpenError, ReadError, RekeyError, StorageFault},
     file::{self, Rows, WriteFailure},
     journal::{self, Replayed},
+    tagged::TaggedFile,
     tree::{
         self, unload, CommittedMap, EntryRow, Leaf, Namespace, NodeRef, Page, PageId, Part, Path, RadixTree, Resealed,
         Stale, Subtree, Unloaded,
     },
     view::{guarded, Database, Disk, View, NO_CONTRACT},
+    wiped::Wiped,
     MAX_KEY_BYTES, MAX_META_BYTES, MAX_RING_KEYS, MAX_VALUE_BYTES,
 };
 use codec::{Decode, Encode};
 use phala_protocol::{Epoch, Hash};
 use redb::StorageBackend;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use zeroize::Zeroizing;
+use std::sync::{
+    atomic::{AtomicBool, Ordering},
+    Arc, Mutex, PoisonError, RwLock,
+};
 
 /// The store of one cluster.
 pub struct ClusterStore {
@@ -153,12 +157,21 @@ impl Trees {
     }
 }
 
-/// Compares the whole file with the storage library's checksums, once, before anything is written to it. Where its bookkeeping was altered
-/// the library panics in a commit, and again while that panic unwinds, which ends the process. The checksums have no key: whoever alters
-/// them too ends a process that he can end anyway, and gets nothing for it.
-fn checked(mut database: redb::Database) -> Result<redb::Database, StorageFault> {
+/// Opens the file in the storage library, which compares all that it can reach with its checksums before it makes anything of it.
+fn compared(file: &TaggedFile, options: Options) -> Result<redb::Database, StorageFault> {
+    let compares = Arc::new(AtomicBool::new(false));
+    let seen = compares.clone();
+    let mut builder = redb::Builder::new();
+    builder.set_cache_size(options.file_cache_bytes);
+    // It tells when it does what it does after a kill, which a file that is found asks it for.
+    builder.set_repair_callback(move |_| seen.store(true, Ordering::Relaxed));
+    let mut database = builder.create_with_backend(file.clone())?;
+    if !compares.load(Ordering::Relaxed) {
+        // A new file, or one that was never written.
+        database.check_integrity()?;
+    }
     // What it can repair is an earlier commit, as an older disk is: the head decides whether that is one.
-    database.check_integrity()?;
+    file.end_comparing();
     Ok(database)
 }
 
@@ -172,7 +185,7 @@ impl ClusterStore {
         entropy: Box<dyn Entropy>,
         options: Options,
     ) -> Result<Self, OpenError> {
-        let database = guarded(|| checked(builder(options).create(path)?))?;
+        let database = guarded(|| compared(&TaggedFile::at(path, &key)?, options))?;
         Self::with_database(database, key, entropy, options)
     }
 
@@ -183,7 +196,7 @@ impl ClusterStore {
         entropy: Box<dyn Entropy>,
         options: Options,
     ) -> Result<Self, OpenError> {
-        let database = guarded(|| checked(builder(options).create_with_backend(backend)?))?;
+        let database = guarded(|| compared(&TaggedFile::new(backend, &key), options))?;
         Self::with_database(database, key, entropy, options)
     }
 
@@ -534,7 +547,7 @@ impl Unloaded for Sealing<'_, '_> {
     type Error = CommitError;
 
     fn page(&mut self, id: &PageId, subtree: &Subtree, page: &Arc<Page>) -> Result<(), CommitError> {
-        self.seal(&Place::Page(self.namespace, id), &Zeroizing::new(page.encode()))?;
+        self.seal(&Place::Page(self.namespace, id), &Wiped::new(page.encode()))?;
         // The next boundary reads most of them again. If this write fails, what was to be the next version names no such row; whoever
         // tries again under the same number puts his own pages here before anything asks for them.
         self.cache.put(self.namespace, id, &subtree.node, page.clone());
@@ -542,27 +555,23 @@ impl Unloaded for Sealing<'_, '_> {
     }
 
     fn entry(&mut self, leaf: &Leaf, row: &EntryRow) -> Result<(), CommitError> {
-        self.seal(&Place::Entry(self.namespace, &leaf.path), &Zeroizing::new(row.encode()))
+        self.seal(&Place::Entry(self.namespace, &leaf.path), &Wiped::new(row.encode()))
     }
-}
-
-fn builder(options: Options) -> redb::Builder {
-    let mut builder = redb::Builder::new();
-    builder.set_cache_size(options.file_cache_bytes);
-    builder
 }
 
 /// The records of a commit by their path; of two for one key the later one counts.
 fn pending_records(records: Vec<(Vec<u8>, Option<Vec<u8>>)>) -> Result<Writes, LimitError> {
-    let mut pending = Writes::new();
-    for (key, value) in records {
+    for (key, value) in &records {
         if key.len() > MAX_KEY_BYTES {
             return Err(LimitError::Key(key.len()));
         }
         if let Some(value) = value.as_ref().filter(|value| value.len() > MAX_VALUE_BYTES) {
             return Err(LimitError::Value(value.len()));
         }
-        let path = tree::path_of(Namespace::Records, &NO_CONTRACT, &key);
+    }
+    let paths = tree::paths_of(Namespace::Records, records.iter().map(|(key, _)| (&NO_CONTRACT, key.as_slice())));
+    let mut pending = Writes::new();
+    for (path, (key, value)) in paths.into_iter().zip(records) {
         pending.insert(path, value.map(|value| Arc::new(EntryRow { contract: NO_CONTRACT, key, value })));
     }
     Ok(pending)

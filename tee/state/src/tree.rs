@@ -42,7 +42,7 @@
 
 use crate::error::ReadError;
 use codec::{Decode, Encode};
-use phala_protocol::{domain, hash_value, Epoch, Hash};
+use phala_protocol::{domain, hash_value, hash_values, Epoch, Hash};
 use std::{borrow::Cow, sync::Arc};
 
 /// Leaves of a page before it becomes a branch.
@@ -74,18 +74,40 @@ pub(crate) fn path_of(namespace: Namespace, contract: &[u8; 32], key: &[u8]) -> 
     hash_value(domain::STATE_PATH, &(namespace, contract, key))
 }
 
+/// [`path_of`] of each contract and key, in their order: hashed side by side.
+pub(crate) fn paths_of<'a>(
+    namespace: Namespace,
+    keys: impl IntoIterator<Item = (&'a [u8; 32], &'a [u8])>,
+) -> Vec<Path> {
+    hash_values(domain::STATE_PATH, keys.into_iter().map(|(contract, key)| (namespace, contract, key)))
+}
+
 /// What a leaf commits of a value.
 pub(crate) fn value_hash(value: &[u8]) -> Hash {
     // Tags 0 and 1 keep the two uses of the label apart.
     hash_value(domain::STATE_LEAF, &(0u8, value))
 }
 
+/// [`EntryRow::leaf_hash`] of each entry at its path, in their order: hashed side by side.
+pub(crate) fn leaf_hashes<'a>(entries: impl Iterator<Item = (&'a Path, &'a EntryRow)> + Clone) -> Vec<Hash> {
+    // As `value_hash` and `leaf_hash`.
+    let values = hash_values(domain::STATE_LEAF, entries.clone().map(|(_, row)| (0u8, row.value.as_slice())));
+    hash_values(domain::STATE_LEAF, entries.zip(&values).map(|((path, _), value)| (1u8, path, value)))
+}
+
 fn leaf_hash(path: &Path, value: &Hash) -> Hash {
     hash_value(domain::STATE_LEAF, &(1u8, path, value))
 }
 
+/// One alone, for the definition that tests follow.
+#[cfg(test)]
 fn node_hash(bit: u8, left: &Hash, right: &Hash) -> Hash {
     hash_value(domain::STATE_NODE, &(bit, left, right))
+}
+
+/// The hash of a node of each bit and its two sides, in their order: hashed side by side.
+fn node_hashes(nodes: impl IntoIterator<Item = (u8, Hash, Hash)>) -> Vec<Hash> {
+    hash_values(domain::STATE_NODE, nodes)
 }
 
 /// A commitment to a map that is updated in batches and reads rows only where the batch touches it. The one
@@ -266,6 +288,7 @@ pub(crate) struct Written {
     pub row: Arc<EntryRow>,
 }
 
+#[cfg(test)]
 impl Change {
     pub(crate) fn new(path: Path, row: Option<Arc<EntryRow>>) -> Self {
         Self { path, value: row.map(|row| Written { hash: row.leaf_hash(&path), row }) }
@@ -494,7 +517,9 @@ fn walk(
 }
 
 mod bucket;
+mod nodes;
 mod page;
+mod plan;
 mod reseal;
 mod small;
 #[cfg(test)]

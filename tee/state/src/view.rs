@@ -15,6 +15,7 @@ use crate::{
         self, CommittedMap, EntryRow, Found, Leaf, LeafRow, Namespace, NodeRef, Page, PageId, PageSource, Path,
         RadixTree, Subtree,
     },
+    wiped::Wiped,
 };
 use codec::DecodeAll;
 use phala_protocol::{ContractId, Epoch, Hash};
@@ -23,7 +24,6 @@ use std::{
     panic::{catch_unwind, AssertUnwindSafe},
     sync::Arc,
 };
-use zeroize::Zeroizing;
 
 /// The file and what is known of it.
 pub(crate) struct Disk {
@@ -252,7 +252,7 @@ impl View {
         Ok(row)
     }
 
-    pub(crate) fn open(&self, generation: Epoch, place: &Place<'_>) -> Result<Zeroizing<Vec<u8>>, ReadError> {
+    pub(crate) fn open(&self, generation: Epoch, place: &Place<'_>) -> Result<Wiped, ReadError> {
         let locator = self.0.keys.locator(generation, place)?;
         let row = self.row(&locator)?.ok_or(IntegrityError::Missing(place.row()))?;
         Ok(self.0.keys.open(generation, place, &row)?)
@@ -293,8 +293,8 @@ impl PageSource for Pages<'_> {
     }
 }
 
-/// Runs a call of the storage library. Its file format is parsed from bytes that the host may have made up (its
-/// checksums are no defence against a person), and it asserts some of what it finds: such a panic becomes an error.
+/// Runs a call of the storage library. It asserts much of what it finds: such a panic becomes an error. What the host made up it does not
+/// find ([`crate::tagged`]), which matters: of a panic within a commit it can make two, and no guard stops the second.
 pub(crate) fn guarded<T>(call: impl FnOnce() -> Result<T, StorageFault>) -> Result<T, StorageFault> {
     catch_unwind(AssertUnwindSafe(call)).unwrap_or(Err(StorageFault::DriverPanicked))
 }

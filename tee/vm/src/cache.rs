@@ -6,9 +6,10 @@
 //! it before the compiler over and over costs a look-up. What is cached has no influence on outcome or gas: a contract is charged
 //! for its code whether or not it was here.
 //!
-//! Whoever chooses which contracts are called can make this miss, by going round more contracts than fit. That is bounded by the
-//! inbox alone (a miss an item), and a miss costs far more time than its gas says: `cargo run --release -p phala-vm --example
-//! measure` prints how much.
+//! Whoever chooses which contracts are called can make this miss, by going round more contracts than fit, and a miss costs far more time than
+//! gas pays for: `cargo run --release -p phala-vm --example measure` prints how much. An execution keeps what it was given here and asks for
+//! each code once, for [`crate::limits::MAX_CODES_BYTES`] of code at most, whatever it calls and however often ([`crate::codes`]). So misses are
+//! bounded by the number of executions - items of the inbox, which are paid for by their class, and queries, which are not - times that.
 
 use crate::engine::{CompileError, CompiledContract, Engine};
 use phala_protocol::ids::CodeHash;
@@ -223,9 +224,9 @@ mod tests {
         assert_eq!(cache.compilations(), 1);
     }
 
-    /// Going round more contracts than fit misses every time, and holds no more memory for it.
+    /// Whoever asks for more codes in turn than fit misses every time, and holds no more memory for it. An execution asks once for each.
     #[test]
-    fn contracts_that_do_not_fit_together_cost_a_compilation_a_call_and_no_memory() {
+    fn codes_that_do_not_fit_together_are_compiled_each_time_and_take_no_more_memory() {
         let engine = Engine::new().unwrap();
         let size = engine.compile(&code(0)).unwrap().memory_bytes();
         let cache = CodeCache::new(engine, size * 4 + size / 2);

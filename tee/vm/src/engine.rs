@@ -16,7 +16,7 @@ use crate::{
     execute::Frame,
     gas, imports,
     layout::Layout,
-    module::{verify_module, ModuleError, VerifiedModule},
+    module::{verify_module, CodeSize, ModuleError, VerifiedModule},
     rewrite::{self, NATIVE_STACK_BYTES},
     slots::{self, Turns},
 };
@@ -38,7 +38,7 @@ pub struct CompiledContract {
     instance: InstancePre<Frame>,
     turns: Arc<Turns>,
     code_hash: CodeHash,
-    start_gas: u64,
+    size: CodeSize,
     stack_export: String,
     bytes: usize,
 }
@@ -154,7 +154,7 @@ impl Engine {
             instance: self.linker.instantiate_pre(&compiled).map_err(compiler)?,
             turns: self.turns.clone(),
             code_hash: module.code_hash(),
-            start_gas: gas::start(module.code().len(), module.data_bytes(), module.table_elements()),
+            size: module.size(),
             stack_export: rewritten.stack_export,
             // The engine keeps about as much again beside the code: tables of functions, types and traps.
             bytes: bytes.saturating_add(module.code().len()),
@@ -166,6 +166,11 @@ impl CompiledContract {
     /// The hash of the code that was compiled.
     pub fn code_hash(&self) -> CodeHash {
         self.code_hash
+    }
+
+    /// What the price of its start depends on.
+    pub fn size(&self) -> CodeSize {
+        self.size
     }
 
     /// About how much memory it occupies, in bytes.
@@ -185,11 +190,6 @@ impl CompiledContract {
     /// The exported global that says what is left of the stack.
     pub(crate) fn stack_export(&self) -> &str {
         &self.stack_export
-    }
-
-    /// Gas of a fresh instance, its pages apart.
-    pub(crate) fn start_gas(&self) -> u64 {
-        self.start_gas
     }
 }
 

@@ -3,11 +3,12 @@
 //! Guarantees: outcome, gas, writes, events and egress are a function of the request, the world and this binary. A fresh
 //! instance for every call, so nothing of one call is left for the next. A contract that fails leaves no write, no
 //! event and no egress, and neither does whatever it called; its draws are made. Memory, native stack, call depth, writes, events, input and output are
-//! bounded; time is bounded by gas. A contract on the call stack cannot be entered again. Sans-IO: reads through the
-//! [`World`], applies nothing, logs nothing. Contracts control everything from input to pointers; nothing they do can
-//! make this panic or block.
+//! bounded, and so are the codes that it runs ([`crate::codes`]); time is bounded by gas, but for compiling those. A contract on the call
+//! stack cannot be entered again. Sans-IO: reads through the [`World`], applies nothing, logs nothing. Contracts control everything from
+//! input to pointers; nothing they do can make this panic or block.
 
 use crate::{
+    codes::Codes,
     engine::CompiledContract,
     gas,
     limits::{MAX_CALL_DEPTH, MAX_INPUT_BYTES, MAX_MEMORY_PAGES, MAX_TABLE_ELEMENTS},
@@ -66,7 +67,7 @@ pub fn on_contract_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, 
 ///
 /// It runs on a thread of its own, or that of [`on_contract_stack`] or [`crate::Executors`]: contracts need a stack of a known size, and a
 /// panic of the engine must end the execution, not the process.
-pub fn execute(contract: &CompiledContract, request: &Request, world: Arc<dyn World>) -> Result<Execution, Fault> {
+pub fn execute(contract: &Arc<CompiledContract>, request: &Request, world: Arc<dyn World>) -> Result<Execution, Fault> {
     if ON_STACK.get() {
         // Nothing that a panic may leave half changed outlives it: overlay and instance are the execution's own.
         return catch_unwind(AssertUnwindSafe(|| execute_here(contract, request, world)))
@@ -87,10 +88,15 @@ fn on_thread<T: Send>(stack_bytes: usize, work: impl FnOnce() -> T + Send) -> Re
     })
 }
 
-fn execute_here(contract: &CompiledContract, request: &Request, world: Arc<dyn World>) -> Result<Execution, Fault> {
+fn execute_here(
+    contract: &Arc<CompiledContract>,
+    request: &Request,
+    world: Arc<dyn World>,
+) -> Result<Execution, Fault> {
     // Outlives every instance of the execution: while it is held there is a slot for each of them.
     let _turn = contract.turns().take(request.entry);
-    let run = Shared(Arc::new(Mutex::new(Run { overlay: Overlay::default(), stack: Vec::new() })));
+    let codes = Codes::beginning_with(contract.clone());
+    let run = Shared(Arc::new(Mutex::new(Run { overlay: Overlay::default(), stack: Vec::new(), codes })));
     let frame = Frame {
         run: run.clone(),
         world,
@@ -115,6 +121,8 @@ pub(crate) struct Run {
     pub(crate) overlay: Overlay,
     /// The contracts that have been entered and have not returned, the first one first.
     pub(crate) stack: Vec<ContractId>,
+    /// What these run, and those that have returned ran.
+    pub(crate) codes: Codes,
 }
 
 /// The [`Run`], behind a lock that is never contended: an execution has one thread. It is there because instances own
@@ -156,7 +164,7 @@ pub(crate) fn run_frame(
     if frame.input.len() > MAX_INPUT_BYTES {
         return Ok((Outcome::Trapped(Trap::TooLarge), gas_limit));
     }
-    let Some(fuel) = gas_limit.checked_sub(contract.start_gas()) else {
+    let Some(fuel) = gas_limit.checked_sub(contract.size().start_gas()) else {
         return Ok((Outcome::OutOfGas, gas_limit));
     };
     let run = frame.run.clone();

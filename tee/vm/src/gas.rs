@@ -6,6 +6,7 @@
 //! command ran out of gas. Contracts control what is executed, never what it costs. Prices cover the worst case of work
 //! that a contract can cause: CPU, page faults, disk reads, bytes of published state.
 
+use crate::module::CodeSize;
 use wasmparser::Operator;
 use wasmtime::{OperatorCost, VariableOperatorCost};
 
@@ -47,11 +48,10 @@ pub const MEMORY_PAGE: u64 = 65_536;
 pub const DATA_BYTE: u64 = 1;
 /// An entry of the function table.
 pub const TABLE_ELEMENT: u64 = 16;
-/// Calling another contract, beside the callee's own gas: its code is looked up, and compiled if it was not in
-/// memory.
+/// Calling another contract, beside the callee's own gas: which code it has is looked up.
 pub const CONTRACT_CALL: u64 = 40_000;
-/// A byte of the callee's code, whether or not it was in memory: replicas have different caches and must charge the
-/// same.
+/// A byte of the code that starts, paid before the code is asked for, and whether or not it was in memory: replicas have different caches and
+/// must charge the same. To compile a byte takes a thousand times as long; what bounds that is [`crate::limits::MAX_CODES_BYTES`].
 pub const CODE_BYTE: u64 = 8;
 
 /// The share of the gas left that a caller always keeps in a nested call: one part in 64, so that it can handle a
@@ -229,13 +229,12 @@ pub(crate) fn carried(schedule: &OperatorCost, operator: &Operator<'_>) -> u8 {
     }
 }
 
-/// What calling into a module's fresh instance costs before its first operator runs. `code_bytes`, `data_bytes` and
-/// `table_elements` are those of the module; its pages are charged when the memory is made.
-pub(crate) fn start(code_bytes: usize, data_bytes: u64, table_elements: u64) -> u64 {
+/// What calling into a module's fresh instance costs before its first operator runs. Its pages are charged when the memory is made.
+pub(crate) fn start(size: &CodeSize) -> u64 {
     INSTANCE
-        .saturating_add((code_bytes as u64).saturating_mul(CODE_BYTE))
-        .saturating_add(data_bytes.saturating_mul(DATA_BYTE))
-        .saturating_add(table_elements.saturating_mul(TABLE_ELEMENT))
+        .saturating_add(u64::from(size.code_bytes).saturating_mul(CODE_BYTE))
+        .saturating_add(u64::from(size.data_bytes).saturating_mul(DATA_BYTE))
+        .saturating_add(u64::from(size.table_elements).saturating_mul(TABLE_ELEMENT))
 }
 
 /// A flat price and a price per byte, for `bytes` bytes. Saturates: whoever cannot pay `u64::MAX` runs out of gas.

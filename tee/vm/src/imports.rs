@@ -2,18 +2,20 @@
 //!
 //! Guarantees: whatever is not listed here does not exist for a contract. Every function is charged before it copies,
 //! allocates or reads anything, by what it was asked for; every pointer is checked; what changes state, or draws random
-//! bytes, traps in a query. A contract controls all arguments. The types below are the ABI (`docs/contract-abi.md`): changing one
-//! orphans deployed code.
+//! bytes, traps in a query; none gives a key that stays (`imports/tests.rs` says what each gives). A contract controls all
+//! arguments. The types below are the ABI (`docs/contract-abi.md`): changing one orphans deployed code.
 
 use crate::{
+    engine::CompiledContract,
     execute::{run_frame, Frame, Limiter},
     gas,
     limits::*,
     module::IMPORT_MODULE,
     outcome::{Fault, Outcome, Stop, Trap},
-    world::Entry,
+    world::{Entry, Listing},
 };
 use phala_protocol::{egress::EgressAction, hash::blake2_256, ids::ContractId, result::ContractEvent};
+use std::sync::Arc;
 use wasmparser::ValType;
 use wasmtime::{Caller, Engine, Linker, Result};
 
@@ -38,24 +40,41 @@ mod status {
     /// The contract is on the call stack already. Refused, so that no contract is entered while its state is half
     /// written.
     pub(super) const REENTRANT: u64 = 6;
+    /// The contract has code that the execution has not run yet, and there is no room for more.
+    pub(super) const TOO_MANY_CODES: u64 = 7;
 }
 
 const I32: ValType = ValType::I32;
 const I64: ValType = ValType::I64;
 
+/// Name, parameters and results of every host function, in the order of the page: a module that imports anything else is refused.
+pub(crate) static HOST_FUNCTIONS: [(&str, &[ValType], &[ValType]); 20] = [
+    ("input_len", &[], &[I32]),
+    ("input_read", &[I32], &[]),
+    ("output_write", &[I32, I32], &[]),
+    ("storage_get", &[I32, I32], &[I32]),
+    ("storage_set", &[I32, I32, I32, I32], &[]),
+    ("storage_remove", &[I32, I32], &[]),
+    ("result_read", &[I32], &[]),
+    ("caller", &[I32], &[]),
+    ("contract_id", &[I32], &[]),
+    ("value", &[I32], &[]),
+    ("cluster", &[], &[I32]),
+    ("block_number", &[], &[I32]),
+    ("block_time_ms", &[], &[I64]),
+    ("emit_event", &[I32, I32], &[]),
+    ("egress", &[I32, I32], &[]),
+    ("hash_blake2b_256", &[I32, I32, I32], &[]),
+    ("random", &[I32, I32], &[]),
+    ("call_contract", &[I32, I32, I32, I64], &[I64]),
+    ("query_contract", &[I32, I32, I32, I64], &[I64]),
+    ("log", &[I32, I32], &[]),
+];
+
 /// Parameters and results of the host function `name`, or `None` when there is none.
 pub(crate) fn signature(name: &str) -> Option<(&'static [ValType], &'static [ValType])> {
-    Some(match name {
-        "input_len" | "cluster" | "block_number" => (&[], &[I32]),
-        "block_time_ms" => (&[], &[I64]),
-        "input_read" | "result_read" | "caller" | "contract_id" | "value" => (&[I32], &[]),
-        "output_write" | "storage_remove" | "emit_event" | "egress" | "random" | "log" => (&[I32, I32], &[]),
-        "storage_get" => (&[I32, I32], &[I32]),
-        "storage_set" => (&[I32, I32, I32, I32], &[]),
-        "hash_blake2b_256" => (&[I32, I32, I32], &[]),
-        "call_contract" | "query_contract" => (&[I32, I32, I32, I64], &[I64]),
-        _ => return None,
-    })
+    let known = HOST_FUNCTIONS.iter().find(|(known, ..)| *known == name);
+    known.map(|(_, parameters, results)| (*parameters, *results))
 }
 
 /// All host functions.
@@ -245,7 +264,7 @@ fn link_calls(linker: &mut Linker<Frame>) -> Result<()> {
 }
 
 /// Enters another contract and leaves its output or error to be read. `limit` is the most gas it may use, 0 for all
-/// that the caller can give.
+/// that the caller can give. Its code is asked for when its start is known to be paid for, and not before.
 fn call(
     guest: &mut Caller<'_, Frame>,
     entry: Entry,
@@ -268,13 +287,29 @@ fn call(
             return Ok(status::TOO_DEEP);
         }
     }
-    let Some(code) = frame.world.code(&contract).map_err(Stop::Fault)? else {
+    let Some(listing) = frame.world.listing(&contract).map_err(Stop::Fault)? else {
         return Ok(status::NO_CONTRACT);
     };
-    // Its instance takes a slot of its own engine, and the turn is the caller's engine's.
-    if !Engine::same(guest.engine(), code.instance().module().engine()) {
-        return Err(Stop::Fault(Fault::Engine("a contract of another engine".into())).into());
+    let kept = {
+        let run = frame.run.lock();
+        let kept = run.codes.get(&listing.code);
+        if kept.is_none() && !run.codes.have_room_for(&listing.size) {
+            return Ok(status::TOO_MANY_CODES);
+        }
+        kept
+    };
+    let fuel = guest.get_fuel()?;
+    let available = fuel.saturating_sub((fuel / gas::CALLER_RESERVE).max(1));
+    let given = if limit == 0 { available } else { limit.min(available) };
+    if given < listing.size.start_gas() {
+        guest.set_fuel(fuel.saturating_sub(given))?;
+        return Ok(status::OUT_OF_GAS);
     }
+    let code = match kept {
+        Some(code) => code,
+        None => fetch(guest, &listing)?,
+    };
+    let frame = guest.data();
     let callee = Frame {
         run: frame.run.clone(),
         world: frame.world.clone(),
@@ -289,9 +324,6 @@ fn call(
         memory: None,
         limiter: Limiter::default(),
     };
-    let fuel = guest.get_fuel()?;
-    let available = fuel.saturating_sub((fuel / gas::CALLER_RESERVE).max(1));
-    let given = if limit == 0 { available } else { limit.min(available) };
     let (outcome, used) = run_frame(&code, callee, entry, given).map_err(Stop::Fault)?;
     guest.set_fuel(fuel.saturating_sub(used))?;
     let (status, result) = match outcome {
@@ -303,6 +335,21 @@ fn call(
     let bytes = result.as_ref().map_or(0, Vec::len);
     guest.data_mut().result = result;
     Ok(u64::from(length(bytes)) << 32 | status)
+}
+
+/// Asks for code that the execution has not run yet, and keeps it until the execution ends.
+fn fetch(guest: &Caller<'_, Frame>, listing: &Listing) -> Result<Arc<CompiledContract>> {
+    let frame = guest.data();
+    let code = frame.world.code(&listing.code).map_err(Stop::Fault)?;
+    if code.code_hash() != listing.code || code.size() != listing.size {
+        return Err(Stop::Fault(Fault::World("a contract's code is not the one that is listed".into())).into());
+    }
+    // Its instance takes a slot of its own engine, and the turn is the caller's engine's.
+    if !Engine::same(guest.engine(), code.instance().module().engine()) {
+        return Err(Stop::Fault(Fault::Engine("a contract of another engine".into())).into());
+    }
+    frame.run.lock().codes.keep(code.clone());
+    Ok(code)
 }
 
 /// Takes gas, with what is owed for pages, or ends the contract.
@@ -385,3 +432,6 @@ fn stop<T>(trap: Trap) -> Result<T> {
 fn length(bytes: usize) -> u32 {
     u32::try_from(bytes).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 mod cache;
+mod codes;
 mod engine;
 mod execute;
 mod executors;
@@ -33,7 +34,7 @@ pub use engine::{CompileError, CompiledContract, Engine, EngineError};
 pub use execute::{execute, on_contract_stack};
 pub use executors::Executors;
 pub use layout::Layout;
-pub use module::{verify_module, ModuleError, VerifiedModule, METADATA_SECTION};
+pub use module::{verify_module, CodeSize, ModuleError, VerifiedModule, METADATA_SECTION};
 pub use outcome::{Execution, Fault, Outcome, Trap, Writes};
 pub use slots::MAX_QUERIES_AT_ONCE;
-pub use world::{BlockContext, Entry, Request, World};
+pub use world::{BlockContext, Entry, Listing, Request, World};

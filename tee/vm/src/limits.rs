@@ -55,6 +55,10 @@ pub const MAX_STACK_BYTES: usize = 512 * 1024;
 pub const MAX_FRAME_BYTES: usize = 256 * 1024;
 /// Contracts on the call stack, the first included.
 pub const MAX_CALL_DEPTH: usize = 8;
+/// Different codes that one execution may run, the first included.
+pub const MAX_CODES: usize = 16;
+/// Bytes of all of them, before they are compiled: the compiler's work for one execution. A contract at the limit may call another.
+pub const MAX_CODES_BYTES: usize = 2 * MAX_CODE_BYTES;
 
 /// Bytes of the input of an entry point.
 pub const MAX_INPUT_BYTES: usize = 16 * 1024;

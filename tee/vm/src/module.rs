@@ -6,7 +6,8 @@
 //! compiling it is bounded work. A deployer controls every byte. Does not compile, and reads no custom section:
 //! metadata is for clients.
 
-use crate::{imports, limits::*, rewrite};
+use crate::{gas, imports, limits::*, rewrite};
+use codec::{Decode, Encode};
 use phala_protocol::ids::CodeHash;
 use wasmparser::{
     ExternalKind, FuncToValidate, FuncValidatorAllocations, FunctionBody, Operator, Parser, Payload, TypeRef, ValType,
@@ -25,12 +26,30 @@ pub const MEMORY_EXPORT: &str = "memory";
 /// What `wasm32v1-none` emits. Fewer features are less compiler to trust.
 pub(crate) const FEATURES: WasmFeatures = WasmFeatures::WASM1;
 
+/// What of a code the price of its start depends on: a function of the code alone. Whoever lists contracts keeps it beside the code's hash, so
+/// that a start is paid for before the code is read or compiled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct CodeSize {
+    /// Bytes of the code.
+    pub code_bytes: u32,
+    /// Bytes that data segments copy into a fresh instance.
+    pub data_bytes: u32,
+    /// Entries of the function table.
+    pub table_elements: u32,
+}
+
+impl CodeSize {
+    /// Gas of starting the code, its pages of memory apart.
+    pub fn start_gas(&self) -> u64 {
+        gas::start(self)
+    }
+}
+
 /// Code that passed every check of this module.
 #[derive(Clone, Copy, Debug)]
 pub struct VerifiedModule<'a> {
     code: &'a [u8],
-    data_bytes: u64,
-    table_elements: u64,
+    size: CodeSize,
 }
 
 impl<'a> VerifiedModule<'a> {
@@ -44,14 +63,9 @@ impl<'a> VerifiedModule<'a> {
         CodeHash::of(self.code)
     }
 
-    /// Bytes that data segments copy into a fresh instance.
-    pub(crate) fn data_bytes(&self) -> u64 {
-        self.data_bytes
-    }
-
-    /// Entries of the function table.
-    pub(crate) fn table_elements(&self) -> u64 {
-        self.table_elements
+    /// What the price of its start depends on.
+    pub fn size(&self) -> CodeSize {
+        self.size
     }
 }
 
@@ -121,7 +135,10 @@ pub fn verify_module(code: &[u8]) -> Result<VerifiedModule<'_>, ModuleError> {
         }
     }
     check.finish()?;
-    Ok(VerifiedModule { code, data_bytes: check.data_bytes, table_elements: check.table_elements })
+    // Data is part of the code, and the table is bounded: all are far below 2^32.
+    let [code_bytes, data_bytes, table_elements] = [code.len() as u64, check.data_bytes, check.table_elements]
+        .map(|number| u32::try_from(number).unwrap_or(u32::MAX));
+    Ok(VerifiedModule { code, size: CodeSize { code_bytes, data_bytes, table_elements } })
 }
 
 fn within(what: &'static str, found: impl Into<u64>, limit: impl Into<u64>) -> Result<(), ModuleError> {

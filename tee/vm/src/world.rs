@@ -4,8 +4,8 @@
 //! no random bytes but the [`World`]'s. The caller answers for the context's being final: block number and time are those
 //! that the command's inbox link commits, or of the last finalised block for a query.
 
-use crate::{engine::CompiledContract, outcome::Fault};
-use phala_protocol::ids::{AccountId, Balance, BlockNumber, ClusterId, ContractId};
+use crate::{engine::CompiledContract, module::CodeSize, outcome::Fault};
+use phala_protocol::ids::{AccountId, Balance, BlockNumber, ClusterId, CodeHash, ContractId};
 use std::sync::Arc;
 
 /// State as it was before the execution, and the code of the cluster's contracts.
@@ -20,8 +20,22 @@ pub trait World: Send + Sync {
     /// 0. The same on every replica, as often as it is asked. No number is asked twice in an execution. Never asked in a query.
     fn random(&self, contract: &ContractId, draw: u64, into: &mut [u8]) -> Result<(), Fault>;
 
-    /// The code of `contract`, when it is deployed in this cluster and can be called.
-    fn code(&self, contract: &ContractId) -> Result<Option<Arc<CompiledContract>>, Fault>;
+    /// Which code `contract` has, when it is deployed in this cluster and can be called. Costs a look-up: it is asked before the callee's start
+    /// is paid for, so the code is neither read nor compiled for it.
+    fn listing(&self, contract: &ContractId) -> Result<Option<Listing>, Fault>;
+
+    /// The code of a contract that is listed. Asked once in an execution for each code, when one start of it is paid for, and for no more codes
+    /// than [`crate::limits::MAX_CODES`] and [`crate::limits::MAX_CODES_BYTES`] say: it may be compiled for it.
+    fn code(&self, code: &CodeHash) -> Result<Arc<CompiledContract>, Fault>;
+}
+
+/// A contract's code, as its cluster lists it. The same on every replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listing {
+    /// Which code.
+    pub code: CodeHash,
+    /// What the price of its start depends on: [`CompiledContract::size`].
+    pub size: CodeSize,
 }
 
 /// Which entry point runs.

@@ -9,7 +9,7 @@ use crate::{
 };
 use codec::{DecodeAll, Encode};
 use phala_attest::Evidence;
-use phala_core::GateHealth;
+use phala_core::{ClusterHealth, GateHealth};
 use phala_protocol::{
     attestation::{Assurance, Role},
     ceremony::Phase,
@@ -74,8 +74,9 @@ pub(crate) fn info(service: &Service) -> Result<Value, Stopped> {
             "waiting_queries": MAX_WAITING_QUERIES,
             "requests_per_second": service.limits.per_second,
             "burst": service.limits.burst,
-            "connections": listener::PUBLIC.connections,
-            "connections_per_address": listener::PUBLIC.per_address,
+            "connections": listener::PUBLIC.room.connections,
+            "connections_per_address": listener::PUBLIC.room.per_address,
+            "connection_seconds": listener::PUBLIC.lifetime.as_secs(),
             "cors": { "origins": CORS.origins, "methods": CORS.methods, "credentials": false },
         },
     }))
@@ -95,17 +96,28 @@ pub(crate) fn health(service: &Service) -> Result<(bool, Value), Stopped> {
         "role": role(service.role),
         "height": present.head.0,
         "registered": present.registration.is_some(),
-        "cluster": cluster.map(|health| json!({
-            "cluster": health.cluster.0,
-            "epoch": health.epoch,
-            "executed": health.executed,
-            "pending": health.pending,
-            "serving": health.serving,
-            "diverged_at": health.diverged_at,
-            "closed": health.closed,
-        })),
+        "cluster": cluster.map(of_cluster),
     });
     Ok((healthy, detail))
+}
+
+/// How far a worker's cluster has come, and what became of gatekeepers' answers.
+fn of_cluster(health: &ClusterHealth) -> Value {
+    json!({
+        "cluster": health.cluster.0,
+        "epoch": health.epoch,
+        "executed": health.executed,
+        "pending": health.pending,
+        "serving": health.serving,
+        "diverged_at": health.diverged_at,
+        "closed": health.closed,
+        // Since the process started.
+        "answers": {
+            "taken": health.answers.taken,
+            "refused": health.answers.refused,
+            "left_out": health.answers.left_out,
+        },
+    })
 }
 
 /// Which seats a gatekeeper holds and the key ceremony that it takes part in; the same of identities, and how many messages it signs.
@@ -179,9 +191,36 @@ fn vote(replicas: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::gatekeeper;
-    use phala_core::{GateHealth, KeysHealth};
+    use super::{gatekeeper, of_cluster};
+    use phala_core::{AnswersHealth, ClusterHealth, GateHealth, KeysHealth};
+    use phala_protocol::ClusterId;
     use std::collections::BTreeMap;
+
+    #[test]
+    fn what_a_worker_took_and_refused_of_answers_is_shown_by_kind() {
+        let refused = BTreeMap::from([("unauthentic", 9), ("wrong_purposes", 2)]);
+        let health = ClusterHealth {
+            cluster: ClusterId(3),
+            epoch: 7,
+            executed: 5,
+            pending: 1,
+            serving: true,
+            diverged_at: None,
+            closed: false,
+            answers: AnswersHealth { taken: 4, refused, left_out: 1 },
+        };
+        let expected = serde_json::json!({
+            "cluster": 3,
+            "epoch": 7,
+            "executed": 5,
+            "pending": 1,
+            "serving": true,
+            "diverged_at": null,
+            "closed": false,
+            "answers": { "taken": 4, "refused": { "unauthentic": 9, "wrong_purposes": 2 }, "left_out": 1 },
+        });
+        assert_eq!(of_cluster(&health), expected);
+    }
 
     #[test]
     fn what_a_gatekeeper_gave_and_refused_is_shown_by_kind() {

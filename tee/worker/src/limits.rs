@@ -55,7 +55,7 @@ impl Buckets {
 }
 
 /// The address as far as one subscriber does not choose it: an IPv6 network gives every one of them 2^64.
-fn subscriber(address: IpAddr) -> IpAddr {
+pub(crate) fn subscriber(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
         address => address,

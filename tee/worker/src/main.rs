@@ -16,6 +16,8 @@ mod listener;
 mod machine;
 mod metrics;
 mod operator;
+mod patient;
+mod places;
 mod public;
 mod service;
 mod snapshot;

@@ -1,15 +1,17 @@
 //! The operator's listener: status out, deliveries in, snapshots of a cluster's state in sealed parts, and a gatekeeper's part of a
 //! suspension. For the relayer and the operator on the same host; it gives nobody any power over content.
 //!
-//! Guarantees: what arrives is bounded before it is decoded, and refused with whose fault it is. Whoever reaches this listener can
-//! make the TEE work in vain, never lie to it; and of a gatekeeper he has this seat's part of the brake, which counts with those of n-t others.
-//! That is the operator's to have, so that the listener belongs on loopback.
+//! Guarantees: what arrives is bounded before it is decoded, and refused with whose fault it is. It is decoded in its turn with the TEE
+//! alone, so that of whoever hangs up before nothing stays. Whoever reaches this listener can make the TEE work in vain, never lie to it;
+//! and of a gatekeeper he has this seat's part of the brake, which counts with those of n-t others. That is the operator's to have, so that
+//! the listener belongs on loopback.
 
 use crate::{
     bounds::refusal,
     failure::chain,
+    listener,
     public::{no_such_method, no_such_path, unread},
-    service::{blocking, Service, Stopped},
+    service::{blocking, in_turn, Service, Stopped},
 };
 use axum::{
     body::Bytes,
@@ -36,6 +38,9 @@ use tracing::warn;
 
 /// How long a delivery may take to arrive and to be executed; the relayer waits as long. What has begun to execute is executed.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(120);
+// A connection that is old ends after the delivery that is under way on it.
+const _: () =
+    assert!(listener::OPERATOR.last.as_secs() >= DELIVERY_TIMEOUT.as_secs() + listener::OPERATOR.write.as_secs());
 
 /// The routes.
 pub(crate) fn router(service: Arc<Service>) -> Router {
@@ -53,7 +58,7 @@ pub(crate) fn router(service: Arc<Service>) -> Router {
 }
 
 async fn status(State(service): State<Arc<Service>>) -> Response {
-    match blocking(service, Service::status).await {
+    match in_turn(service, Service::status).await {
         Ok(Ok(status)) => encoded(&status),
         Ok(Err(stopped)) | Err(stopped) => internal(&stopped),
     }
@@ -64,14 +69,23 @@ async fn deliver(State(service): State<Arc<Service>>, body: Result<Bytes, BytesR
         Ok(body) => body,
         Err(rejection) => return unread(&rejection),
     };
+    match in_turn(service, move |service| delivered(service, body)).await {
+        Ok(answer) => answer,
+        Err(stopped) => internal(&stopped),
+    }
+}
+
+/// Decodes a delivery and brings it to the TEE.
+fn delivered(service: &Service, body: Bytes) -> Response {
     let delivery = match Delivery::decode_bounded(&body) {
         Ok(delivery) => delivery,
         Err(error) => return refusal(StatusCode::BAD_REQUEST, "invalid", &error.to_string(), "upgrade the relayer"),
     };
-    match blocking(service, move |service| service.deliver(delivery)).await {
-        Ok(Ok(Ok(status))) => encoded(&status),
-        Ok(Ok(Err(error))) => refused(&error),
-        Ok(Err(stopped)) | Err(stopped) => internal(&stopped),
+    drop(body);
+    match service.deliver(delivery) {
+        Ok(Ok(status)) => encoded(&status),
+        Ok(Err(error)) => refused(&error),
+        Err(stopped) => internal(&stopped),
     }
 }
 
@@ -87,7 +101,7 @@ async fn suspension(State(service): State<Arc<Service>>, body: Result<Bytes, Byt
         let message = "the body is no request for a suspension";
         return refusal(StatusCode::BAD_REQUEST, "invalid", message, "make it with `phala gatekeeper suspend`");
     };
-    match blocking(service, move |service| service.sign_suspension(&request)).await {
+    match in_turn(service, move |service| service.sign_suspension(&request)).await {
         Ok(Ok(Ok(signed))) => encoded(&signed),
         Ok(Ok(Err(refused))) => not_signed(&refused),
         Ok(Err(stopped)) | Err(stopped) => internal(&stopped),
@@ -96,7 +110,7 @@ async fn suspension(State(service): State<Arc<Service>>, body: Result<Bytes, Byt
 
 /// Begins a snapshot. Whatever the body is, nothing is read of it.
 async fn begin_snapshot(State(service): State<Arc<Service>>) -> Response {
-    match blocking(service, Service::begin_snapshot).await {
+    match in_turn(service, Service::begin_snapshot).await {
         Ok(Ok(Ok(header))) => encoded(&header),
         Ok(Ok(Err(refused))) => not_snapped(&refused),
         Ok(Err(stopped)) | Err(stopped) => internal(&stopped),

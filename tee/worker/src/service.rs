@@ -1,8 +1,8 @@
 //! What the listeners share: the TEE behind one lock, and the snapshot that everybody else is answered from beside it.
 //!
 //! Guarantees: deliveries are taken one at a time and block nobody else: neither a query nor a question about the process ever waits
-//! for one. A panic while the lock is held (a defect of ours) stops the process's answers with an error instead of going on from a
-//! half-changed state.
+//! for one. Whoever waits for the TEE has a turn ([`in_turn`]), and nothing of him is here any more when he leaves before it. A panic while
+//! the lock is held (a defect of ours) stops the process's answers with an error instead of going on from a half-changed state.
 
 use crate::{limits::Limits, metrics::Metrics, snapshot::Snapshot};
 use phala_attest::Subject;
@@ -16,11 +16,16 @@ use phala_protocol::{
     AccountId, Hash,
 };
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::Semaphore;
 use tracing::{error, info, warn};
+
+/// Requests that have a turn with the TEE: it works for one, and another is decoded, and ready when it has done.
+pub(crate) const TURNS: usize = 2;
 
 /// The process's state.
 pub(crate) struct Service {
     tee: Mutex<Tee>,
+    turns: Arc<Semaphore>,
     /// Locked for as long as a pointer takes to copy.
     present: Mutex<Arc<Snapshot>>,
     pub seen: Seen,
@@ -41,7 +46,8 @@ impl Service {
     pub(crate) fn new(tee: Tee, operator: AccountId, role: Role, limits: Limits) -> Self {
         let present = Mutex::new(Arc::new(Snapshot::of(&tee)));
         let (seen, metrics, layout) = (Seen::default(), Metrics::default(), tee.layout());
-        Self { tee: Mutex::new(tee), present, seen, metrics, operator, role, layout, limits }
+        let turns = Arc::new(Semaphore::new(TURNS));
+        Self { tee: Mutex::new(tee), turns, present, seen, metrics, operator, role, layout, limits }
     }
 
     /// What the relayer should fetch and carry next. Waits for a delivery that is under way: it would be out of date.
@@ -126,6 +132,13 @@ impl Service {
         match notice {
             Notice::Registered => info!("registered on chain"),
             Notice::EpochKeys { cluster, epoch } => info!(%cluster, epoch, "received the keys of an epoch"),
+            Notice::AnswerRefused { cluster, gatekeeper, era, epoch, request, error } => {
+                let request = to_hex(request);
+                warn!(
+                    %cluster, %gatekeeper, era, epoch, request, %error,
+                    "refused what was said to be a gatekeeper's answer; waits for the true one. More of them are counted"
+                );
+            }
             Notice::Executed { cluster, block, items } => {
                 self.metrics.executed(*items);
                 info!(%cluster, block, items, "executed a boundary");
@@ -208,7 +221,22 @@ impl Service {
     }
 }
 
-/// Runs blocking work off the event loop.
+/// Runs work that needs the TEE, in its turn. Whoever gives up before that leaves nothing behind; what has begun holds its turn until it is
+/// done, whether or not anybody waits for it: so neither threads nor what they work on pile up behind a long execution.
+pub(crate) async fn in_turn<T: Send + 'static>(
+    service: Arc<Service>,
+    work: impl FnOnce(&Service) -> T + Send + 'static,
+) -> Result<T, Stopped> {
+    // An error would say that nobody has turns any more: they are never closed.
+    let turn = service.turns.clone().acquire_owned().await.map_err(|_| Stopped)?;
+    blocking(service, move |service| {
+        let _turn = turn;
+        work(service)
+    })
+    .await
+}
+
+/// Runs blocking work off the event loop: work that waits for nobody.
 pub(crate) async fn blocking<T: Send + 'static>(
     service: Arc<Service>,
     work: impl FnOnce(&Service) -> T + Send + 'static,

@@ -1,11 +1,12 @@
 //! The cluster's sealed file: opened when its key is here, moved to the open epoch's key, and re-sealed a little with each delivery.
 //!
-//! Guarantees: a store is opened only with a key of the open epoch or the one before, and none is replaced here; one whose rows are found
-//! damaged is not opened again by this process, unless a snapshot has taken its place; what it holds is served only once the chain has
-//! confirmed it since it was opened; as long as deliveries come, no entry is left under an old key when the next epoch is due. The host
-//! controls the file, and when deliveries come. Does not: execute anything.
+//! Guarantees: a store is opened only with a key of the open epoch or the one before, and none is replaced here; one that does not open for
+//! good is tried once an epoch, for to try it is to read the whole file, and one whose rows are found damaged later is not opened again by
+//! this process, unless a snapshot has taken its place; what it holds is served only once the chain has confirmed it since it was opened; as
+//! long as deliveries come, no entry is left under an old key when the next epoch is due. The host controls the file, and when deliveries
+//! come. Does not: execute anything.
 
-use super::{Around, Cluster, ClusterError, Lack};
+use super::{Around, Cluster, ClusterError, Lack, Unopened};
 use crate::{boundary::Meta, machine::draw_secret};
 use codec::DecodeAll;
 use phala_crypto::xwing::DecapsulationKey;
@@ -44,7 +45,7 @@ impl Cluster {
         let Some(record) = self.record.as_ref().filter(|record| record.epoch > 0) else { return Ok(()) };
         let (open_epoch, opened_count, next_due) = (record.epoch, record.opened_count, record.next_epoch_due());
         if self.store.is_none() {
-            if self.given_up {
+            if self.unopened.as_ref().is_some_and(|unopened| unopened.stands_in(open_epoch)) {
                 return Ok(());
             }
             // Of an epoch that is not the one before any more: the open one's key gives the error that says so.
@@ -57,21 +58,19 @@ impl Cluster {
                     if let Err(error) = self.opened(store) {
                         // It has no cursor of this program: it was never whole, or another program's.
                         self.close_store();
-                        self.unopened = Some(Lack::Unreadable(error.to_string()));
+                        self.unopened = Some(Unopened::in_epoch(open_epoch, Lack::Unreadable(error.to_string())));
                         return Ok(());
                     }
                     self.unopened = None;
                 }
-                // It was last written under the epoch before: ask for that one's key.
-                Err(OpenError::Generation { stored, .. }) if stored.checked_add(1) == Some(open_epoch) => {
-                    self.stored_generation = Some(stored);
-                    return Ok(());
-                }
                 Err(error) => {
-                    // The generation was the host's word.
-                    self.stored_generation = None;
+                    // The generation is the host's word: one that is no more than that is not asked for again.
+                    self.stored_generation = key_before(&error, open_epoch);
+                    if self.stored_generation.is_some() {
+                        return Ok(());
+                    }
                     // Anything older is gone for good, as is what the host has damaged: only a snapshot helps, which replaces it.
-                    self.unopened = Lack::of(&error, open_epoch);
+                    self.unopened = Lack::of(&error, open_epoch).map(|why| Unopened::in_epoch(open_epoch, why));
                     return if self.unopened.is_some() { Ok(()) } else { Err(error.into()) };
                 }
             }
@@ -99,7 +98,7 @@ impl Cluster {
     pub(crate) fn close_in_doubt(&mut self, error: &ClusterError) {
         self.close_store();
         if let Some(damage) = error.damage() {
-            (self.given_up, self.unopened) = (true, Some(Lack::Unreadable(damage)));
+            self.unopened = Some(Unopened::for_good(Lack::Unreadable(damage)));
         }
     }
 
@@ -138,6 +137,16 @@ impl Cluster {
     }
 }
 
+/// The epoch before the open one, if a store says that it was last written under its key. There is none before the first.
+fn key_before(error: &OpenError, open_epoch: Epoch) -> Option<Epoch> {
+    match error {
+        OpenError::Generation { stored, .. } if *stored > 0 && stored.checked_add(1) == Some(open_epoch) => {
+            Some(*stored)
+        }
+        _ => None,
+    }
+}
+
 /// How many of `unswept` entries to look at now, so that none is left when the next epoch is due: their share of the blocks that are
 /// left, for each block since the last time. Evenly rather than at once: what boundaries write in the meantime needs no sweep any more.
 fn sweep_share(unswept: u64, swept_at: BlockNumber, now: BlockNumber, next_due: BlockNumber) -> usize {
@@ -149,7 +158,9 @@ fn sweep_share(unswept: u64, swept_at: BlockNumber, now: BlockNumber, next_due: 
 
 #[cfg(test)]
 mod tests {
-    use super::{sweep_share, ClusterError, CommitError, ReadError, RekeyError, SWEEP_AT_ONCE};
+    use super::{
+        key_before, sweep_share, ClusterError, CommitError, Lack, OpenError, ReadError, RekeyError, SWEEP_AT_ONCE,
+    };
     use crate::{boundary::BoundaryError, command::ExecutionFault, world::StateFault};
     use phala_state::{IntegrityError, Row, StorageFault};
     use phala_vm::Fault;
@@ -187,6 +198,21 @@ mod tests {
             );
         }
         assert_eq!(ClusterError::Meta.damage(), None);
+    }
+
+    #[test]
+    fn a_file_that_says_it_is_of_the_epoch_before_the_first_is_damaged_and_its_key_is_not_waited_for() {
+        let generation = |stored, given| OpenError::Generation { stored, given };
+        assert_eq!(key_before(&generation(4, 5), 5), Some(4));
+        for stored in [0, 3, 6, u32::MAX] {
+            assert_eq!(key_before(&generation(stored, 5), 5), None, "of epoch {stored}");
+        }
+        for open in [1, 5] {
+            let error = generation(0, open);
+            assert_eq!(key_before(&error, open), None, "nobody ever gives it");
+            assert_eq!(Lack::of(&error, open), Some(Lack::Unreadable(error.to_string())));
+        }
+        assert_eq!(key_before(&OpenError::Format(0), 5), None);
     }
 
     #[test]

@@ -51,16 +51,43 @@ impl Lack {
     /// open one as far as is known here, of which a later head may bring the key.
     pub(super) fn of(error: &OpenError, open_epoch: Epoch) -> Option<Self> {
         match error {
-            OpenError::Generation { stored, .. } if stored.saturating_add(1) < open_epoch => {
+            OpenError::Generation { stored, .. } if *stored > 0 && stored.saturating_add(1) < open_epoch => {
                 Some(Self::Outdated { stored: *stored })
             }
-            OpenError::Integrity(_)
+            // There is no such epoch.
+            OpenError::Generation { stored: 0, .. }
+            | OpenError::Integrity(_)
             | OpenError::Format(_)
             | OpenError::Storage(StorageFault::Damaged(_) | StorageFault::DriverPanicked) => {
                 Some(Self::Unreadable(error.to_string()))
             }
             _ => None,
         }
+    }
+}
+
+/// A store that is not opened for now.
+pub(super) struct Unopened {
+    why: Lack,
+    /// The epoch that was open when its file was tried, for another try reads all of it: it has one when the next epoch is open, for a host
+    /// that has put the right file back meanwhile. None where it did open, and what was read of it then was damaged.
+    tried_in: Option<Epoch>,
+}
+
+impl Unopened {
+    /// Its file was tried in this epoch.
+    pub(super) fn in_epoch(open: Epoch, why: Lack) -> Self {
+        Self { why, tried_in: Some(open) }
+    }
+
+    /// Its file opens, and that helps nobody.
+    pub(super) fn for_good(why: Lack) -> Self {
+        Self { why, tried_in: None }
+    }
+
+    /// Whether its file need not be tried while this epoch is open: no key that is given in it opens what was found.
+    pub(super) fn stands_in(&self, open: Epoch) -> bool {
+        self.tried_in.is_none_or(|tried| tried == open)
     }
 }
 
@@ -176,7 +203,7 @@ impl Cluster {
             return None;
         }
         let why = match self.store.as_ref() {
-            None => self.unopened.clone()?,
+            None => self.unopened.as_ref().map(|unopened| unopened.why.clone())?,
             // While the epoch before closes gatekeepers may still give its keys, and nothing is final in the open one.
             Some(store) if !record.is_closing() && !self.goes_on(record, store) => Lack::Behind,
             Some(_) => return None,
@@ -259,7 +286,7 @@ impl Cluster {
             }
         };
         let Some(taking) = self.taking.as_mut() else { return Ok(()) };
-        let mut taken = taking.flow.take(&data);
+        let mut taken = taking.flow.decode_next(&data);
         (taking.next, taking.ended) = (taking.next.saturating_add(1), *last);
         if taken.is_ok() && *last && taking.flow.whole().is_none() {
             taken = Err(SnapshotFault::Malformed);
@@ -342,13 +369,14 @@ impl Cluster {
         self.close_store();
         around.machine.adopt_store(self.id)?;
         (self.unopened, self.stored_generation, self.stalled_at, self.late) = (None, None, None, None);
-        (self.gone_at, self.lack_said, self.given_up, self.swept_at) = (None, false, false, 0);
+        (self.gone_at, self.lack_said, self.swept_at) = (None, false, 0);
         let store = around.machine.open_store(self.id, stored)?;
         // The host has the file in between.
         let is_the_same = store.view().root() == root && self.opened(store).is_ok() && self.meta == meta;
         if !is_the_same {
             self.close_store();
-            self.unopened = Some(Lack::Unreadable("another file is in its place than was put there".into()));
+            let why = Lack::Unreadable("another file is in its place than was put there".into());
+            self.unopened = Some(Unopened::in_epoch(of.epoch, why));
             return Ok(());
         }
         self.confirm_taken_over(&result);
@@ -361,7 +389,7 @@ impl Cluster {
 
 #[cfg(test)]
 mod tests {
-    use super::{Lack, OpenError, StorageFault};
+    use super::{Lack, OpenError, StorageFault, Unopened};
     use phala_state::{EntropyError, IntegrityError, Row};
     use std::io::{Error, ErrorKind};
 
@@ -387,5 +415,13 @@ mod tests {
         for error in damaged {
             assert!(matches!(lack(error), Some(Lack::Unreadable(_))));
         }
+    }
+
+    #[test]
+    fn a_file_that_does_not_open_has_one_try_in_each_epoch_and_one_damaged_inside_has_none() {
+        let tried = Unopened::in_epoch(5, Lack::Outdated { stored: 3 });
+        assert!(tried.stands_in(5) && !tried.stands_in(6));
+        let damaged = Unopened::for_good(Lack::Unreadable("a page".into()));
+        assert!(damaged.stands_in(5) && damaged.stands_in(6));
     }
 }

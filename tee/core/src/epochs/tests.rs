@@ -5,7 +5,6 @@
 
 use super::*;
 use crate::{boundary::salt, random::ItemRandom};
-use codec::Encode;
 use phala_crypto::{
     hpke,
     prf::{Input, KeyShare},
@@ -118,6 +117,11 @@ impl Scene {
 
     /// The answer of the seat that is asked.
     fn answer(&self, signed: &SignedKeyRequest) -> KeyAnswer {
+        self.altered(signed, |_| {})
+    }
+
+    /// The same, as somebody makes it who saw the request and was given what the seat gives.
+    fn altered(&self, signed: &SignedKeyRequest, change: impl FnOnce(&mut KeyGrant)) -> KeyAnswer {
         let request = &signed.request;
         let position = self.root.seats.iter().position(|seat| *seat == request.gatekeeper).unwrap();
         let (share, payload) = (&self.shares[position], request.signing_payload());
@@ -127,7 +131,7 @@ impl Scene {
             let partial = share.partial(&input, &[0; 32]);
             Evaluation { purpose, point: partial.point, proof: partial.proof }
         };
-        let grant = KeyGrant {
+        let mut grant = KeyGrant {
             request: payload,
             era,
             index: share.index(),
@@ -135,6 +139,7 @@ impl Scene {
             evaluations: self.purposes.iter().copied().map(evaluation).collect(),
             head: self.chain.head(),
         };
+        change(&mut grant);
         let recipient = EncapsulationKey::from_bytes(&signed.public_key).unwrap();
         let info = [domain::KEY_ANSWER.as_bytes(), &genesis].concat();
         let (encapsulated, context) = hpke::setup_sender(&recipient, &info, &[9; 64]);
@@ -142,8 +147,15 @@ impl Scene {
         KeyAnswer { encapsulated: encapsulated.to_vec(), body }
     }
 
-    fn take(&mut self, payload: &Hash, answer: &KeyAnswer) -> Option<Epoch> {
+    fn hear(&mut self, payload: &Hash, answer: &KeyAnswer) -> Heard {
         self.epochs.answered(payload, answer, &self.roots, self.chain.head().0)
+    }
+
+    fn take(&mut self, payload: &Hash, answer: &KeyAnswer) -> Option<Epoch> {
+        match self.hear(payload, answer) {
+            Heard::Taken(here) => here,
+            Heard::Nothing | Heard::Refused { .. } => None,
+        }
     }
 
     /// Whether a recorded answer opens with a key.
@@ -243,6 +255,91 @@ fn requests_of_an_epoch_that_is_only_taken_over_from_go_when_it_is_settled() {
     scene.epochs.settle(OF);
     assert!(scene.epochs.asked.is_empty() && scene.epochs.gathered.is_empty());
     assert!(scene.epochs.get(OF).is_some());
+}
+
+/// What is done to an honest answer.
+type Forgery = fn(&mut KeyGrant);
+
+#[test]
+fn an_answer_that_proves_less_than_it_says_changes_nothing_that_waits() {
+    let mut scene = Scene::new(703);
+    let before = scene.ask();
+    let old: Vec<_> = before.iter().map(|signed| scene.answer(signed)).collect();
+    scene.epochs = Epochs::default();
+    let asked = scene.ask();
+    let forgeries: [(GrantError, Forgery); 9] = [
+        (GrantError::WrongPurposes, |grant| grant.evaluations.clear()),
+        (GrantError::WrongPurposes, |grant| grant.evaluations.truncate(3)),
+        (GrantError::WrongPurposes, |grant| grant.evaluations = vec![grant.evaluations[0]]),
+        (GrantError::WrongPurposes, |grant| grant.evaluations.push(grant.evaluations[1])),
+        (GrantError::WrongEvaluation, |grant| grant.evaluations[3].proof[40] ^= 1),
+        (GrantError::WrongEvaluation, |grant| grant.evaluations[0].point = grant.evaluations[1].point),
+        (GrantError::NoSuchSeat, |grant| grant.index = grant.index % 3 + 1),
+        (GrantError::WrongRoot, |grant| grant.shares.swap(0, 1)),
+        (GrantError::Malformed, |grant| grant.request[0] ^= 1),
+    ];
+    for (number, signed) in asked.iter().enumerate() {
+        let payload = signed.request.signing_payload();
+        let refused = |error, first| Heard::Refused { gatekeeper: signed.request.gatekeeper, of: OF, error, first };
+        // What the seat said to another request, brought as the answer to this one.
+        assert_eq!(scene.hear(&payload, &old[number]), refused(GrantError::Unauthentic, true));
+        for (error, change) in forgeries {
+            let forged = scene.altered(signed, change);
+            assert_eq!(scene.hear(&payload, &forged), refused(error, false));
+        }
+        // Evaluations of the one who lies, each proved.
+        let KeyRequest { genesis, cluster, era, epoch, gatekeeper, .. } = signed.request;
+        let position = scene.root.seats.iter().position(|seat| *seat == gatekeeper).unwrap();
+        let liar = &scene.shares[(position + 1) % 3];
+        let forged = scene.altered(signed, |grant| {
+            for evaluation in &mut grant.evaluations {
+                let input = PrfInput { genesis, era, cluster, epoch, purpose: evaluation.purpose };
+                let own = liar.partial(&Input::of(domain::PRF_INPUT, &input), &[0; 32]);
+                (evaluation.point, evaluation.proof) = (own.point, own.proof);
+            }
+        });
+        assert_eq!(scene.hear(&payload, &forged), refused(GrantError::WrongEvaluation, false));
+    }
+    assert_eq!(scene.ask(), asked, "all wait, and none is asked anew for it");
+    assert!(scene.epochs.gathered.is_empty() && scene.epochs.get(OF).is_none());
+    for signed in asked.iter().skip(1) {
+        let answer = scene.answer(signed);
+        scene.take(&signed.request.signing_payload(), &answer);
+    }
+    assert!(scene.epochs.get(OF).is_some_and(EpochKeys::is_full));
+}
+
+/// Evaluations of seats are known to workers that they answered. One that is broken, with a gatekeeper that lies, can repeat a part.
+#[test]
+fn an_answer_with_the_storage_key_alone_is_nobodys_last_word() {
+    let mut scene = Scene::new(704);
+    let storage_alone = |grant: &mut KeyGrant| grant.evaluations.retain(|one| one.purpose == KeyPurpose::Storage);
+    let asked = scene.ask();
+    for signed in &asked {
+        let (payload, less) = (signed.request.signing_payload(), scene.altered(signed, storage_alone));
+        assert!(matches!(scene.hear(&payload, &less), Heard::Taken(_)));
+        assert_eq!(scene.hear(&payload, &less), Heard::Nothing, "it is opened once");
+        assert!(scene.waiting(signed).is_some());
+    }
+    assert_eq!(scene.ask(), asked);
+    assert!(scene.epochs.get(OF).is_some_and(|keys| !keys.is_full()));
+    let whole = scene.answer(&asked[0]);
+    assert_eq!(scene.take(&asked[0].request.signing_payload(), &whole), None);
+    assert!(scene.waiting(&asked[0]).is_none(), "that is all there is");
+
+    // It is asked once more when the others have not answered for long: less than before takes nothing away.
+    scene.advance(RETRY_BLOCKS);
+    let again = scene.ask();
+    assert_eq!(again.len(), 3);
+    for signed in &again {
+        let less = scene.altered(signed, storage_alone);
+        scene.take(&signed.request.signing_payload(), &less);
+    }
+    let other = again.iter().find(|signed| signed.request.gatekeeper != asked[0].request.gatekeeper).unwrap();
+    let whole = scene.answer(other);
+    assert_eq!(scene.take(&other.request.signing_payload(), &whole), Some(OF.epoch));
+    assert!(scene.epochs.get(OF).is_some_and(EpochKeys::is_full));
+    assert!(scene.epochs.asked.is_empty() && scene.epochs.gathered.is_empty());
 }
 
 /// Bytes out of `testing/vectors/crypto/derivations.json`, which a second implementation computed.

@@ -124,7 +124,7 @@ impl Inquiries {
             if self.answered.contains_key(&payload) {
                 continue;
             }
-            match facts(signed.inquiry(), records, sight, rules, listed)? {
+            match facts(&request, records, sight, rules, listed)? {
                 Ok(facts) => {
                     let judged = match self.granted.permit(&request, &payload, now) {
                         Ok(()) => judge(&signed, &facts, sight, seats, &mut self.verifier),
@@ -161,15 +161,14 @@ impl Inquiries {
     }
 }
 
-/// The facts about an inquiry, or the measurement that has to be proved too; none when records are missing altogether.
-fn facts(
-    inquiry: &KeyInquiry,
+/// The facts about a request, or the measurement that has to be proved too; none when records are missing altogether.
+pub(super) fn facts(
+    request: &KeyRequest,
     records: &Records<'_>,
     sight: &Sight<'_>,
     rules: &Rules,
     listed: &Listed,
 ) -> Result<Result<Facts, Option<Hash>>, ChainError> {
-    let request = &inquiry.request.request;
     let cluster = records.get::<ClusterRecord>(&storage::cluster_key(request.cluster))?;
     if cluster == Shown::Nothing {
         return Ok(Err(None));

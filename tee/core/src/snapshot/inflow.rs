@@ -27,7 +27,7 @@ enum Next {
 
 /// A stream on its way into a store.
 pub(crate) struct Inflow {
-    pub(super) store: ClusterStore,
+    pub(crate) store: ClusterStore,
     next: Next,
     preamble: Option<Preamble>,
     /// What came of the next entry, or record.
@@ -40,8 +40,8 @@ impl Inflow {
         Self { store, next: Next::Preamble, preamble: None, buffer: Zeroizing::new(Vec::new()) }
     }
 
-    /// Takes the bytes that follow. After an error it takes no more.
-    pub(crate) fn take(&mut self, bytes: &[u8]) -> Result<(), SnapshotFault> {
+    /// Decodes the bytes that follow, and writes what is whole. After an error it takes no more.
+    pub(crate) fn decode_next(&mut self, bytes: &[u8]) -> Result<(), SnapshotFault> {
         self.buffer.extend_from_slice(bytes);
         let (mut batch, mut records) = (self.store.begin(), Vec::new());
         let mut rest = self.buffer.as_slice();

@@ -71,7 +71,7 @@ fn a_state_of_several_parts_arrives_as_it_was() {
     let key = part_key(&storage(1), &header(4));
     for part in &parts {
         assert!(inflow.whole().is_none());
-        inflow.take(&open_part(&key, part).unwrap()).unwrap();
+        inflow.decode_next(&open_part(&key, part).unwrap()).unwrap();
     }
     assert_eq!(inflow.root(), store.view().root());
     let preamble = inflow.whole().unwrap();
@@ -89,7 +89,7 @@ fn an_empty_state_is_one_part() {
     assert_eq!(parts.len(), 1);
     let (fresh, _beside) = insecure_store();
     let mut inflow = Inflow::new(fresh);
-    inflow.take(&open_part(&part_key(&storage(1), &header(4)), &parts[0]).unwrap()).unwrap();
+    inflow.decode_next(&open_part(&part_key(&storage(1), &header(4)), &parts[0]).unwrap()).unwrap();
     assert!(inflow.whole().is_some());
 }
 
@@ -164,7 +164,7 @@ fn contents_that_no_replica_writes_are_refused_wherever_they_are_cut() {
     let refused = |stream: &[u8]| {
         let (fresh, _folder) = insecure_store();
         let mut inflow = Inflow::new(fresh);
-        matches!(inflow.take(stream), Err(SnapshotFault::Malformed))
+        matches!(inflow.decode_next(stream), Err(SnapshotFault::Malformed))
     };
     let longer = |bytes: usize| codec::Compact(u32::try_from(bytes).unwrap() + 1).encode();
     let good =
@@ -185,7 +185,7 @@ fn contents_that_no_replica_writes_are_refused_wherever_they_are_cut() {
     let mut inflow = Inflow::new(fresh);
     for byte in &stream {
         assert!(inflow.whole().is_none());
-        inflow.take(&[*byte]).unwrap();
+        inflow.decode_next(&[*byte]).unwrap();
     }
     assert!(inflow.whole().is_some());
     assert_eq!(inflow.store.view().get(&ContractId([1; 32]), b"key").unwrap().as_deref(), Some(&b"value"[..]));
@@ -195,8 +195,7 @@ fn contents_that_no_replica_writes_are_refused_wherever_they_are_cut() {
 fn padding_that_is_not_zero_and_a_part_in_the_middle_that_is_not_full_are_refused() {
     let key = part_key(&storage(1), &header(4));
     let seal = |plaintext: Vec<u8>, last: bool| {
-        let sealed = key.seal(&nonce(0, last), &associated_data(&header(4), 0, last), &plaintext).unwrap();
-        open_part(&key, &SnapshotPart { header: header(4), index: 0, last, sealed })
+        open_part(&key, &seal_plaintext(&key, &header(4), 0, last, &plaintext).unwrap())
     };
     let with = |length: u32| [length.to_le_bytes().to_vec(), vec![0; PART_DATA_BYTES]].concat();
     assert!(seal(with(5), true).is_ok_and(|data| data.len() == 5));

@@ -29,7 +29,7 @@ use phala_protocol::{
     gas::GasClass,
     ids::BlockNumber,
     query::{self, Answer, AnswerContent, Query, QueryHeader, QueryRequest, SealedAnswer, SealedQuery, SignedQuery},
-    AccountId, ContractId, WorkerId,
+    AccountId, ContractId, Hash, WorkerId,
 };
 
 pub struct Account {
@@ -71,8 +71,13 @@ impl Account {
     }
 
     pub fn sign(&self, network: &Network, call: Call) -> SignedCall {
+        self.sign_over(&network.chain.genesis(), network, call)
+    }
+
+    /// The same on another chain, whose cluster has this cluster's number and envelope key.
+    pub fn sign_over(&self, genesis: &Hash, network: &Network, call: Call) -> SignedCall {
         let key_hash = public_key_hash(&network.chain.cluster.as_ref().unwrap().envelope_key);
-        let payload = signing_payload(&network.chain.genesis(), CLUSTER, &key_hash, &call);
+        let payload = signing_payload(genesis, CLUSTER, &key_hash, &call);
         SignedCall { account: self.id(), signature: self.key.sign(&payload, &[0; 32]), call }
     }
 

@@ -13,7 +13,7 @@ use std::{
     io::{Error, ErrorKind},
     path::{Path, PathBuf},
     sync::{
-        atomic::{AtomicBool, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
         Arc, Mutex,
     },
 };
@@ -57,6 +57,8 @@ pub struct MemoryMachine {
     pub swapped: Mutex<Option<PathBuf>>,
     /// Nothing can be kept or forgotten.
     pub disk_full: AtomicBool,
+    /// How often the file of its store was tried, which reads all of it.
+    pub tried: AtomicUsize,
 }
 
 impl MemoryMachine {
@@ -76,6 +78,7 @@ impl MemoryMachine {
             layout: if seed.is_multiple_of(2) { Layout::Compact } else { Layout::Wide },
             swapped: Mutex::default(),
             disk_full: AtomicBool::new(false),
+            tried: AtomicUsize::new(0),
         })
     }
 
@@ -146,6 +149,7 @@ impl Machine for MemoryMachine {
     }
 
     fn open_store(&self, cluster: ClusterId, key: StorageKey) -> Result<ClusterStore, OpenError> {
+        self.tried.fetch_add(1, SeqCst);
         let path = self.folder.path().join(format!("cluster-{cluster}.redb"));
         ClusterStore::open(path, key, Box::new(self.random.clone()), Options::default())
     }

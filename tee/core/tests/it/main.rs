@@ -11,6 +11,8 @@
     reason = "tests"
 )]
 
+mod at_rest;
+mod calls;
 mod cargo;
 mod ceremony;
 mod chain;
@@ -25,6 +27,7 @@ mod handover;
 mod heartbeats;
 mod inbox;
 mod isolation;
+mod liars;
 mod machine;
 mod network;
 mod poison;

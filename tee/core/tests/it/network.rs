@@ -4,7 +4,7 @@ use super::{
     chain::{MockChain, CLUSTER},
     client,
     machine::MemoryMachine,
-    root::{insecure_lone_key, insecure_lone_share, PlayedRoot},
+    root::{insecure_lone_key, insecure_lone_share, PlayedRoot, Word},
 };
 use codec::Encode;
 use phala_core::{DeliveryError, Notice, Seen, Settings, Tee};
@@ -58,6 +58,8 @@ pub struct Network {
     pub answers: BTreeMap<WorkerId, Vec<(Hash, KeyAnswer)>>,
     /// Requests for keys with their answers, each once, as whoever carries them can record.
     pub traffic: BTreeMap<Hash, (KeyRequest, Vec<KeyAnswer>)>,
+    /// Lies of played gatekeepers that were carried.
+    pub lies: usize,
     /// Codes that the relayer does not bring.
     pub withheld: BTreeSet<CodeHash>,
 }
@@ -90,6 +92,7 @@ impl Network {
             inquiries: Vec::new(),
             answers: BTreeMap::new(),
             traffic: BTreeMap::new(),
+            lies: 0,
             withheld: BTreeSet::new(),
         };
         for (index, machine) in machines.into_iter().enumerate() {
@@ -247,13 +250,12 @@ impl Network {
     /// Asks a gatekeeper of a played root, by the newest block's state.
     pub fn ask_played(&mut self, inquiry: &KeyInquiry) {
         let request = &inquiry.request.request;
-        let facts = self.chain.facts(&request.worker);
-        let answer = self.roots.iter().find_map(|root| root.answer(inquiry, &facts));
-        if let Some(answer) = &answer {
-            self.record(&request.signing_payload(), answer);
-        }
+        let (payload, facts) = (request.signing_payload(), self.chain.facts(&request.worker));
+        let said: Vec<_> = self.roots.iter_mut().flat_map(|root| root.answers(inquiry, &facts)).collect();
+        self.lies += said.iter().filter(|(word, _)| *word == Word::Lie).count();
+        said.iter().for_each(|(_, answer)| self.record(&payload, answer));
         let answers = self.answers.entry(request.worker).or_default();
-        answers.extend(answer.map(|answer| (request.signing_payload(), answer)));
+        answers.extend(said.into_iter().map(|(_, answer)| (payload, answer)));
     }
 
     /// One honest delivery.
@@ -286,14 +288,16 @@ impl Network {
         panic!("nothing came of it in 100 steps; worker: {:?}", self.worker().tee().cluster_health());
     }
 
-    /// Until everything in the inbox is final, and the first worker serves the state after it.
+    /// Whether everything in the inbox is final, and the first worker serves the state after it.
+    pub fn is_settled(&self) -> bool {
+        let (count, final_count) = (self.chain.head.count, self.chain.cluster.as_ref().unwrap().final_count);
+        let health = self.worker().tee().cluster_health().unwrap();
+        final_count == count && health.pending == 0 && health.executed == count && health.serving
+    }
+
+    /// Until that is so.
     pub fn settle(&mut self) {
-        let count = self.chain.head.count;
-        self.run_until(|network| {
-            let final_count = network.chain.cluster.as_ref().unwrap().final_count;
-            let health = network.worker().tee().cluster_health().unwrap();
-            final_count == count && health.pending == 0 && health.executed == count && health.serving
-        });
+        self.run_until(Self::is_settled);
     }
 
     /// The newest final result.

@@ -74,6 +74,7 @@ fn every_poisoned_item_gets_its_own_failure_and_the_next_item_executes() {
     let gas = GasClass::Small.gas();
     let genesis = scene.network.chain.genesis();
     let call = scene.alice.call(&scene.network, scene.contract, vec![KEEP]);
+    let of_another_chain = scene.alice.sign_over(&[9; 32], &scene.network, call.clone()).encode();
     let good = scene.alice.sign(&scene.network, call).encode();
     let used = scene.alice.next_nonce;
     let open = Destination { genesis, cluster: CLUSTER, epoch: 1 };
@@ -119,6 +120,9 @@ fn every_poisoned_item_gets_its_own_failure_and_the_next_item_executes() {
     forged.call.payload.push(67);
     let forged = seal_as(&scene.network, EnvelopeKind::Call, &forged.encode());
     scene.anonymous(forged, Failure::BadSignature);
+    // What it said on another chain, sealed again for this one by whoever opened it there. The nonce stays free, for what follows has it.
+    let resealed = seal_as(&scene.network, EnvelopeKind::Call, &of_another_chain);
+    scene.anonymous(resealed, Failure::BadSignature);
     let first = seal_as(&scene.network, EnvelopeKind::Call, &good);
     scene.network.chain.push(GasClass::Small, scene.alice.id(), first.clone());
     let outcome = Outcome::Returned(Vec::new());

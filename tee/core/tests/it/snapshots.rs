@@ -117,6 +117,19 @@ impl Scene {
         assert_eq!(self.taken_over().last(), Some(&parts[0].header.boundary.block));
     }
 
+    /// How often the new replica's own file was tried.
+    fn tried(&self) -> usize {
+        self.network.nodes[NEW].machine.tried.load(SeqCst)
+    }
+
+    /// Lets blocks pass in which the new replica lacks the state, and its own file is not read.
+    fn wait_without_its_file(&mut self) {
+        let (epoch, tried) = (self.epoch(), self.tried());
+        self.network.run(5);
+        assert_eq!((self.epoch(), self.tried()), (epoch, tried));
+        assert!(lacks(&self.network, NEW));
+    }
+
     /// Blocks of the boundaries whose state the new replica has taken over.
     fn taken_over(&self) -> Vec<u32> {
         let block = |notice: &Notice| match notice {
@@ -356,6 +369,7 @@ fn a_replica_that_was_down_over_two_epochs_takes_over() {
     let said = Notice::StateLacked { cluster: CLUSTER, epoch: 3, why: Lack::Outdated { stored: 1 } };
     assert_eq!(scene.network.nodes[NEW].notices.iter().filter(|notice| **notice == said).count(), 1);
     assert!(scene.network.nodes[NEW].tee().serving().is_none());
+    scene.wait_without_its_file();
     scene.check(OLD);
     let file = |name: &str| scene.network.nodes[NEW].machine.folder().join(name);
     let (own, fresh) = (file("cluster-0.redb"), file("cluster-0.fresh"));

@@ -37,11 +37,10 @@ use super::{
     package::{deal, finish, Dealt, KeyKind, Package, PackageError, Shares, SHARE_BYTES},
     parcel::{open_parcel, seal_parcel, verify_sender, ParcelError},
 };
-use crate::{beacon::BeaconSeat, peer::VerifiedPeer, receiving::ReceivingKey, seat::Seat};
+use crate::{beacon::BeaconSeat, peer::VerifiedPeer, received::Received, receiving::ReceivingKey, seat::Seat};
 use codec::Encode;
 use phala_crypto::{
     entropy::{EntropyBuilder, EntropyStream},
-    signature::ed25519::IdentityKey,
     Secret,
 };
 use phala_protocol::{
@@ -49,14 +48,9 @@ use phala_protocol::{
         delivery_hash, package_hash, threshold_of, tolerated, Attachment, CeremonyAttempt, CeremonyRecord, Confirmed,
         Fault, Parcel, ParcelHeader, ParcelKind, Phase, SignedStatement, MAX_SEATS,
     },
-    domain,
-    ids::BlockNumber,
-    Hash, WorkerId,
+    domain, Hash, WorkerId,
 };
 use std::collections::{BTreeMap, BTreeSet};
-
-/// Parcels of one kind that a dealer signed and that are wrong, after which no more of them are opened.
-const MOST_WRONG_PARCELS: u8 = 8;
 
 /// What was sealed, by recipient, its key and kind.
 pub(super) type Posted = BTreeMap<(u16, Hash, ParcelKind), Parcel>;
@@ -71,18 +65,8 @@ pub struct Ceremony {
     pub(super) seats: Vec<WorkerId>,
     pub(super) seed: Secret<[u8; 32]>,
     pub(super) dealt: Dealt,
-    /// Who takes part, with the hash of its package: empty until the hashes stand.
-    pub(super) roster: BTreeMap<u16, Hash>,
-    /// Packages of others.
-    pub(super) packages: BTreeMap<u16, Package>,
-    /// Dealers whose package is none, although the chain holds its hash.
-    pub(super) broken: BTreeSet<u16>,
-    /// This seat's shares of others' polynomials; each pair fits its package.
-    pub(super) shares: BTreeMap<u16, Shares>,
-    /// What dealers delivered to this seat on chain, by [`delivery_hash`]. Follows from the newest record.
-    pub(super) delivered: BTreeMap<u16, Hash>,
-    /// What was delivered and gives no share. Follows from what is on chain.
-    pub(super) useless: BTreeMap<u16, Hash>,
+    /// Of others; the roster is of all who take part.
+    pub(super) received: Received<Package, Shares>,
     /// Accusers whose shares this seat made public, or is about to: counts across forks.
     pub(super) answered: BTreeSet<u16>,
     /// The keys that this seat confirmed, or is about to.
@@ -91,42 +75,12 @@ pub struct Ceremony {
     pub(super) outcome: Option<Seat>,
     /// What was sealed, by recipient, its key and kind: sent again as it is.
     pub(super) posted: Posted,
-    /// How many parcels that a dealer signed were wrong. Begins anew after a restart.
-    pub(super) wrong: BTreeMap<(u16, ParcelKind), u8>,
-    /// Whether the answer to (accuser, dealer) fits. Follows from the rest.
-    pub(super) judged: BTreeMap<(u16, u16), bool>,
     /// Whether the roster, `answered` or `confirmed` is another than on disk: until [`Ceremony::mark_sealed`], whatever fails.
     pub(super) unsealed: bool,
 }
 
 /// What a seat sees at its finalised head, and what it works with.
-pub struct View<'a> {
-    /// The ceremony, out of a verified storage proof.
-    pub record: &'a CeremonyRecord,
-    /// The head's number.
-    pub head: BlockNumber,
-    /// Chain time at that head, in Unix seconds.
-    pub now: u64,
-    /// The number of the head at which this gatekeeper first saw the attempt: peers that were verified before are strangers again.
-    pub since: BlockNumber,
-    /// The gatekeeper's identity.
-    pub identity: &'a IdentityKey,
-    /// The gatekeeper's key of this attempt: [`Ceremony::receiving`].
-    pub receiving: &'a ReceivingKey,
-    /// The others, as far as they introduced themselves.
-    pub peers: &'a BTreeMap<WorkerId, VerifiedPeer>,
-    /// Fresh for each turn.
-    pub entropy: &'a Secret<[u8; 32]>,
-}
-
-impl<'a> View<'a> {
-    /// The gatekeeper of this identity, if its verification is good for this attempt.
-    pub(super) fn peer(&self, gatekeeper: &WorkerId) -> Option<&'a VerifiedPeer> {
-        let peer = self.peers.get(gatekeeper)?;
-        let of = CeremonyAttempt::root(self.record.era, self.record.attempt);
-        (peer.identity() == *gatekeeper && peer.is_good(of, self.since, self.now)).then_some(peer)
-    }
-}
+pub type View<'a> = crate::View<'a, CeremonyRecord>;
 
 /// What a seat says and sends after a look at the chain. Everything in it is repeated in the next turn until the record shows
 /// that it arrived.
@@ -266,18 +220,11 @@ impl Ceremony {
             seats,
             seed,
             dealt,
-            roster: BTreeMap::new(),
-            packages: BTreeMap::new(),
-            broken: BTreeSet::new(),
-            shares: BTreeMap::new(),
-            delivered: BTreeMap::new(),
-            useless: BTreeMap::new(),
+            received: Received::new(),
             answered: BTreeSet::new(),
             confirmed: None,
             outcome: None,
             posted: BTreeMap::new(),
-            wrong: BTreeMap::new(),
-            judged: BTreeMap::new(),
             unsealed: false,
         })
     }
@@ -294,7 +241,12 @@ impl Ceremony {
 
     /// The key pair under which the seat receives in this attempt. Follows from the seed, and goes with it.
     pub fn receiving(&self) -> ReceivingKey {
-        ReceivingKey::derive(&self.seed, &self.genesis, CeremonyAttempt::root(self.era, self.attempt))
+        ReceivingKey::derive(&self.seed, &self.genesis, self.of())
+    }
+
+    /// The attempt, as peers announce keys for it.
+    pub(super) fn of(&self) -> CeremonyAttempt {
+        CeremonyAttempt::root(self.era, self.attempt)
     }
 
     /// The seat in the keys that this attempt makes, once everything was received. It counts when the chain records its list.
@@ -312,7 +264,7 @@ impl Ceremony {
         self.check(view.record)?;
         if view.record.phase != Phase::Commit {
             self.fix_roster(view.record)?;
-            self.note_deliveries(view.record);
+            self.received.note_deliveries(self.index, &view.record.complaints);
             self.take_answers(view.record);
             self.conclude(view.record)?;
         }
@@ -335,31 +287,31 @@ impl Ceremony {
         self.committed(dealer)?;
         match header.kind {
             ParcelKind::Package => {
-                if self.packages.contains_key(&dealer) || self.broken.contains(&dealer) {
+                if self.received.knows_package(dealer) {
                     return Ok(());
                 }
                 self.accept_signed(receiving, parcel)
             }
             ParcelKind::Share => {
-                if self.shares.contains_key(&dealer) {
+                if self.received.shares.contains_key(&dealer) {
                     return Ok(());
                 }
-                if !self.packages.contains_key(&dealer) {
+                if !self.received.packages.contains_key(&dealer) {
                     return Err(ParcelRefusal::PackageMissing);
                 }
                 self.accept_signed(receiving, parcel)
             }
             ParcelKind::Delivery => {
-                if self.shares.contains_key(&dealer) {
+                if self.received.shares.contains_key(&dealer) {
                     return Ok(());
                 }
                 let hash = delivery_hash(&receiving.hash(), parcel);
-                if self.delivered.get(&dealer) != Some(&hash) {
+                if self.received.delivered.get(&dealer) != Some(&hash) {
                     return Err(ParcelRefusal::NotDelivered);
                 }
                 let taken = self.accept_delivery(receiving, parcel);
                 if taken.is_err() {
-                    self.useless.insert(dealer, hash);
+                    self.received.useless.insert(dealer, hash);
                 }
                 taken
             }
@@ -370,8 +322,7 @@ impl Ceremony {
     /// Opens what its dealer signed, and counts what is wrong. Whoever is no seat cannot have anything opened, and a seat only so often.
     fn accept_signed(&mut self, receiving: &ReceivingKey, parcel: &Parcel) -> Result<(), ParcelRefusal> {
         let ParcelHeader { from, kind, .. } = parcel.header;
-        let wrong = self.wrong.get(&(from, kind)).copied().unwrap_or_default();
-        if wrong >= MOST_WRONG_PARCELS {
+        if self.received.is_spent(from, kind) {
             return Err(ParcelRefusal::TooManyWrong);
         }
         let position = usize::from(from).checked_sub(1).ok_or(ParcelRefusal::NoParticipant)?;
@@ -384,7 +335,7 @@ impl Ceremony {
             ParcelKind::Delivery | ParcelKind::Identities => Err(ParcelRefusal::NotDelivered),
         });
         if taken.is_err() {
-            self.wrong.insert((from, kind), wrong.saturating_add(1));
+            self.received.note_wrong(from, kind);
         }
         taken
     }
@@ -392,31 +343,23 @@ impl Ceremony {
     /// Takes a dealer's package in clear, as its answer to a dispute brings it, or says why it changes nothing.
     pub fn accept_package(&mut self, dealer: u16, bytes: &[u8]) -> Result<(), ParcelRefusal> {
         let committed = self.committed(dealer)?;
-        if dealer == self.index || self.packages.contains_key(&dealer) || self.broken.contains(&dealer) {
+        if dealer == self.index || self.received.knows_package(dealer) {
             return Ok(());
         }
         if package_hash(&self.genesis, self.era, self.attempt, dealer, bytes) != committed {
             return Err(ParcelRefusal::WrongHash);
         }
-        match Package::decode(dealer, self.threshold, bytes) {
-            Ok(package) => {
-                self.packages.insert(dealer, package);
-                Ok(())
-            }
-            Err(error) => {
-                self.broken.insert(dealer);
-                Err(error.into())
-            }
-        }
+        let decoded = Package::decode(dealer, self.threshold, bytes);
+        self.received.note_package(dealer, decoded).map_err(ParcelRefusal::from)
     }
 
     fn accept_share(&mut self, dealer: u16, bytes: &[u8]) -> Result<(), ParcelRefusal> {
-        let package = self.packages.get(&dealer).ok_or(ParcelRefusal::PackageMissing)?;
+        let package = self.received.packages.get(&dealer).ok_or(ParcelRefusal::PackageMissing)?;
         let shares = Shares::from_slice(bytes).ok_or(ParcelRefusal::WrongShare)?;
         if !package.fits_secret(self.index, &shares) {
             return Err(ParcelRefusal::WrongShare);
         }
-        self.shares.insert(dealer, shares);
+        self.received.shares.insert(dealer, shares);
         Ok(())
     }
 
@@ -429,10 +372,10 @@ impl Ceremony {
 
     /// The hash of the package of a seat that takes part.
     fn committed(&self, dealer: u16) -> Result<Hash, ParcelRefusal> {
-        if self.roster.is_empty() {
+        if self.received.roster.is_empty() {
             return Err(ParcelRefusal::TooEarly);
         }
-        self.roster.get(&dealer).copied().ok_or(ParcelRefusal::NoParticipant)
+        self.received.roster.get(&dealer).copied().ok_or(ParcelRefusal::NoParticipant)
     }
 
     /// The hash of this seat's package.
@@ -442,7 +385,7 @@ impl Ceremony {
 
     /// The other participants.
     pub(super) fn others(&self) -> impl Iterator<Item = u16> + '_ {
-        self.roster.keys().copied().filter(|index| *index != self.index)
+        self.received.roster.keys().copied().filter(|index| *index != self.index)
     }
 
     /// Seats that may fail without stopping a ceremony.
@@ -487,40 +430,27 @@ impl Ceremony {
         if roster.len() < usize::from(self.threshold) {
             return Err(CeremonyError::TooFew);
         }
-        if !self.roster.is_empty() && self.roster != roster {
-            return Err(CeremonyError::Contradiction);
-        }
-        self.unsealed |= self.roster != roster;
-        self.roster = roster;
+        self.unsealed |= self.received.fix_roster(roster).ok_or(CeremonyError::Contradiction)?;
         Ok(())
-    }
-
-    /// Notes what the chain has as delivered to this seat.
-    fn note_deliveries(&mut self, record: &CeremonyRecord) {
-        let own = record.complaints.iter().filter(|complaint| complaint.accuser == self.index);
-        self.delivered = own.filter_map(|complaint| Some((complaint.dealer, complaint.delivered?))).collect();
     }
 
     /// Takes as this seat's shares the public answers that fit.
     fn take_answers(&mut self, record: &CeremonyRecord) {
-        for complaint in record.complaints.iter().filter(|complaint| complaint.accuser == self.index) {
-            let Some(answer) = complaint.answer else { continue };
-            let fits = self.packages.get(&complaint.dealer).is_some_and(|package| package.fits(self.index, &answer));
-            if fits && !self.shares.contains_key(&complaint.dealer) {
-                self.shares.insert(complaint.dealer, Shares::copied(&answer));
-            }
-        }
+        let own = self.index;
+        let fitting =
+            |package: &Package, answer: &[[u8; 32]; 2]| package.fits(own, answer).then(|| Shares::copied(answer));
+        self.received.take_answers(own, &record.complaints, fitting);
     }
 
     /// Adds everything up, once it is all there.
     fn conclude(&mut self, record: &CeremonyRecord) -> Result<(), CeremonyError> {
-        let complete =
-            self.others().all(|dealer| self.packages.contains_key(&dealer) && self.shares.contains_key(&dealer));
+        let Received { packages, shares, .. } = &self.received;
+        let complete = self.others().all(|dealer| packages.contains_key(&dealer) && shares.contains_key(&dealer));
         if self.outcome.is_none() && complete {
             let attempt = (self.era, self.attempt, self.threshold, self.index);
             let draw = |key| stream(key, &self.seed, &self.genesis, attempt, &self.seats);
-            let (root, beacon) = finish(draw, self.index, self.threshold, &self.packages, &self.shares)
-                .map_err(|_| CeremonyError::Failed)?;
+            let (root, beacon) =
+                finish(draw, self.index, self.threshold, packages, shares).map_err(|_| CeremonyError::Failed)?;
             let seats = u16::try_from(self.seats.len()).map_err(|_| CeremonyError::Unsound)?;
             let beacon = BeaconSeat::dealt(self.era, self.threshold, beacon.share, &beacon.points);
             self.outcome = Some(Seat::dealt(self.era, self.threshold, root.share, &root.points, seats, beacon));
@@ -539,10 +469,10 @@ impl Ceremony {
     /// Seals what the others lack: this seat's package and their shares, to all that have not confirmed.
     fn post(&mut self, view: &View<'_>, turn: &mut Turn) -> Result<(), CeremonyError> {
         for (to, seat) in (1..).zip(&view.record.seats) {
-            if to == self.index || !self.roster.contains_key(&to) || seat.confirmed.is_some() {
+            if to == self.index || !self.received.roster.contains_key(&to) || seat.confirmed.is_some() {
                 continue;
             }
-            let Some(peer) = view.peer(&seat.gatekeeper) else {
+            let Some(peer) = view.peer(self.of(), &seat.gatekeeper) else {
                 turn.strangers.push(seat.gatekeeper);
                 continue;
             };

@@ -5,9 +5,12 @@
 //! delivered on chain is disputed only if it is useless: what a host keeps from its seat is not. Shares are answered only in
 //! `Settle`, before its last call, to a dispute that stands: what the chain would not take must not be public either.
 
-use super::ceremony::{Ceremony, CeremonyError, Turn, View};
+use super::{
+    ceremony::{Ceremony, CeremonyError, Turn, View},
+    package::Package,
+};
 use phala_protocol::ceremony::{
-    delivery_hash, Attachment, CeremonyRecord, ParcelKind, Phase, SeatRecord, SignedStatement, Statement,
+    delivery_hash, Attachment, CeremonyRecord, Complaint, ParcelKind, Phase, SeatRecord, SignedStatement, Statement,
 };
 use std::collections::BTreeSet;
 
@@ -73,8 +76,8 @@ impl Ceremony {
         said: &mut Vec<Statement>,
         attached: &mut Vec<(Statement, Attachment)>,
     ) {
-        let missing = self.others().filter(|dealer| !self.shares.contains_key(dealer));
-        for dealer in missing.filter(|dealer| !self.has_complained(view.record, *dealer)) {
+        let missing = self.received.to_accuse(self.index, &view.record.complaints);
+        for dealer in missing.into_iter().filter(|dealer| *dealer != self.index) {
             let statement = Statement::Complain { dealer };
             match own.key {
                 Some(_) => said.push(statement),
@@ -95,8 +98,10 @@ impl Ceremony {
             let accuser = complaint.accuser;
             let Some(seat) = view.record.seat(accuser) else { continue };
             let lacks = accuser != own && seat.confirmed.is_none() && complaint.delivered.is_none();
-            let (true, true, Some(key)) = (lacks, self.roster.contains_key(&accuser), seat.key) else { continue };
-            let Some(peer) = view.peer(&seat.gatekeeper).filter(|peer| peer.key_hash() == key) else {
+            let (true, true, Some(key)) = (lacks, self.received.roster.contains_key(&accuser), seat.key) else {
+                continue;
+            };
+            let Some(peer) = view.peer(self.of(), &seat.gatekeeper).filter(|peer| peer.key_hash() == key) else {
                 turn.strangers.push(seat.gatekeeper);
                 continue;
             };
@@ -109,13 +114,8 @@ impl Ceremony {
 
     /// Disputes what was delivered and is useless, unless the share came otherwise.
     fn dispute(&self, record: &CeremonyRecord, said: &mut Vec<Statement>) {
-        for complaint in record.complaints.iter().filter(|complaint| complaint.accuser == self.index) {
-            let (Some(parcel), false) = (complaint.delivered, complaint.disputed) else { continue };
-            let dealer = complaint.dealer;
-            if self.useless.get(&dealer) == Some(&parcel) && !self.shares.contains_key(&dealer) {
-                said.push(Statement::Dispute { dealer, parcel });
-            }
-        }
+        let useless = self.received.to_dispute(self.index, &record.complaints);
+        said.extend(useless.into_iter().map(|(dealer, parcel)| Statement::Dispute { dealer, parcel }));
     }
 
     /// Answers the first disputes of this seat's deliveries, as many as seats may lie: honest seats dispute none. An accuser that has
@@ -132,7 +132,7 @@ impl Ceremony {
         for complaint in of_own().filter(|complaint| complaint.disputed) {
             let accuser = complaint.accuser;
             let confirmed = record.seat(accuser).is_none_or(|seat| seat.confirmed.is_some());
-            if accuser == own || confirmed || !self.roster.contains_key(&accuser) {
+            if accuser == own || confirmed || !self.received.roster.contains_key(&accuser) {
                 continue;
             }
             // Others than these were answered on a fork.
@@ -154,25 +154,11 @@ impl Ceremony {
 
     /// Dealers that this seat knows to have answered or committed wrongly.
     fn wrong_dealers(&mut self, record: &CeremonyRecord) -> BTreeSet<u16> {
-        let mut wrong = self.broken.clone();
-        for complaint in &record.complaints {
-            let case = (complaint.accuser, complaint.dealer);
-            let Some(answer) = complaint.answer else { continue };
-            let between_participants = self.roster.contains_key(&case.0) && self.roster.contains_key(&case.1);
-            if !between_participants || complaint.dealer == self.index {
-                continue;
-            }
-            if let Some(package) = self.packages.get(&complaint.dealer) {
-                let fits = *self.judged.entry(case).or_insert_with(|| package.fits(complaint.accuser, &answer));
-                if !fits {
-                    wrong.insert(complaint.dealer);
-                }
-            }
-        }
-        wrong
-    }
-
-    fn has_complained(&self, record: &CeremonyRecord, dealer: u16) -> bool {
-        record.complaints.iter().any(|complaint| complaint.accuser == self.index && complaint.dealer == dealer)
+        let own = self.index;
+        let judged = |complaint: &Complaint| {
+            let between_participants = record.takes_part(complaint.accuser) && record.takes_part(complaint.dealer);
+            between_participants && complaint.dealer != own
+        };
+        self.received.wrong_dealers(&record.complaints, judged, Package::fits)
     }
 }

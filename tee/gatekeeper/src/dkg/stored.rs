@@ -53,18 +53,19 @@ impl Drop for Stored {
 impl Ceremony {
     /// The bytes to seal.
     pub fn to_secret_bytes(&self) -> Secret<Vec<u8>> {
+        let received = &self.received;
         // With its full capacity, so that growing leaves no copy behind.
-        let mut shares = Vec::with_capacity(self.shares.len());
-        shares.extend(self.shares.iter().map(|(dealer, shares)| (*dealer, shares.to_scalars())));
+        let mut shares = Vec::with_capacity(received.shares.len());
+        shares.extend(received.shares.iter().map(|(dealer, shares)| (*dealer, shares.to_scalars())));
         let stored = Stored {
             form: FORM,
             genesis: self.genesis,
             attempt: (self.era, self.attempt, self.threshold, self.index),
             seats: self.seats.clone(),
             seed: *self.seed.expose(),
-            roster: self.roster.clone(),
-            packages: self.packages.iter().map(|(dealer, package)| (*dealer, package.bytes().to_vec())).collect(),
-            broken: self.broken.clone(),
+            roster: received.roster.clone(),
+            packages: received.packages.iter().map(|(dealer, package)| (*dealer, package.bytes().to_vec())).collect(),
+            broken: received.broken.clone(),
             shares,
             answered: self.answered.clone(),
             confirmed: self.confirmed,
@@ -84,18 +85,18 @@ impl Ceremony {
         let mut ceremony = Self::resume(stored.genesis, &seed, stored.attempt, take(&mut stored.seats))?;
         for (dealer, bytes) in &stored.packages {
             let package = Package::decode(*dealer, ceremony.threshold, bytes).map_err(|_| CeremonyError::Malformed)?;
-            ceremony.packages.insert(*dealer, package);
+            ceremony.received.packages.insert(*dealer, package);
         }
         for (dealer, shares) in &stored.shares {
             let shares = Shares::copied(shares);
-            let package = ceremony.packages.get(dealer).ok_or(CeremonyError::Malformed)?;
+            let package = ceremony.received.packages.get(dealer).ok_or(CeremonyError::Malformed)?;
             if !package.fits_secret(ceremony.index, &shares) {
                 return Err(CeremonyError::Malformed);
             }
-            ceremony.shares.insert(*dealer, shares);
+            ceremony.received.shares.insert(*dealer, shares);
         }
-        ceremony.roster = take(&mut stored.roster);
-        ceremony.broken = take(&mut stored.broken);
+        ceremony.received.roster = take(&mut stored.roster);
+        ceremony.received.broken = take(&mut stored.broken);
         ceremony.answered = take(&mut stored.answered);
         ceremony.confirmed = stored.confirmed;
         Ok(ceremony)

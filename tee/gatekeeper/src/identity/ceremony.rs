@@ -46,44 +46,15 @@ pub use dealer::Dealer;
 pub use holder::{Holder, Outcome};
 
 use super::DealerFault;
-use crate::{dkg::ParcelError, peer::VerifiedPeer, receiving::ReceivingKey};
-use phala_crypto::{signature::ed25519::IdentityKey, Secret};
+use crate::dkg::ParcelError;
 use phala_protocol::{
-    ceremony::{Attachment, CeremonyAttempt, Fault, Parcel},
+    ceremony::{Attachment, Fault, Parcel},
     identities::{IdentityCeremonyRecord, SignedIdentityStatement},
-    ids::BlockNumber,
     WorkerId,
 };
-use std::collections::BTreeMap;
 
 /// What a gatekeeper sees at its finalised head, and what it works with.
-pub struct View<'a> {
-    /// The ceremony, out of a verified storage proof.
-    pub record: &'a IdentityCeremonyRecord,
-    /// The head's number.
-    pub head: BlockNumber,
-    /// Chain time at that head, in Unix seconds.
-    pub now: u64,
-    /// The number of the head at which this gatekeeper first saw the attempt: peers that were verified before are strangers again.
-    pub since: BlockNumber,
-    /// The gatekeeper's identity.
-    pub identity: &'a IdentityKey,
-    /// The gatekeeper's key of this attempt.
-    pub receiving: &'a ReceivingKey,
-    /// The others, as far as they introduced themselves.
-    pub peers: &'a BTreeMap<WorkerId, VerifiedPeer>,
-    /// Fresh for each turn.
-    pub entropy: &'a Secret<[u8; 32]>,
-}
-
-impl<'a> View<'a> {
-    /// The gatekeeper of this identity, if its verification is good for this attempt.
-    fn peer(&self, gatekeeper: &WorkerId) -> Option<&'a VerifiedPeer> {
-        let peer = self.peers.get(gatekeeper)?;
-        let of = CeremonyAttempt::identities(self.record.era, self.record.attempt);
-        (peer.identity() == *gatekeeper && peer.is_good(of, self.since, self.now)).then_some(peer)
-    }
-}
+pub type View<'a> = crate::View<'a, IdentityCeremonyRecord>;
 
 /// What a dealer or holder says and sends after a look at the chain. Everything in it is repeated in the next turn until the record
 /// shows that it arrived.

@@ -13,14 +13,17 @@
 //! decoded; [`super::Page::verify`] judges them.
 
 use super::{
-    first_difference, node_hash, path_of,
+    first_difference,
+    nodes::Nodes,
+    paths_of,
+    plan::{bit_at, place_in, Dense, Held, Plan, Sparse},
     small::{bytes, room_of, Home, Small},
     Found, Leaf, LeafRow, Namespace, PageId, Path, Span, BUCKET_LEAVES, EMPTY_ROOT,
 };
 use crate::error::{IntegrityError, Row};
 use codec::{Compact, Decode, Encode, Input};
 use phala_protocol::{Epoch, Hash};
-use std::{borrow::Cow, ops::Range, sync::Arc};
+use std::{borrow::Cow, sync::Arc};
 
 /// Leaves, sorted by path, and the hashes above them.
 ///
@@ -36,6 +39,8 @@ pub(crate) struct Bucket {
 #[derive(Clone, Debug)]
 struct Base {
     leaves: Vec<Leaf>,
+    /// How the first and the last leaf's paths begin.
+    ends: (u64, u64),
     /// The small entries among them.
     small: Arc<Small>,
     /// For each leaf but the first, the first bit in which its path differs from the one before; empty until they have been computed.
@@ -61,8 +66,40 @@ impl Base {
             oldest = oldest.into_iter().chain(leaf.apart()).min();
         }
         let bytes = leaves.len() * leaf + small.bytes.len() + rows;
-        Self { leaves, small, bits, inner, bytes, oldest, exact: laid && rows == 0 }
+        let end = |leaf: Option<&Leaf>| leaf.map_or(0, |leaf| beginning(&leaf.path));
+        let ends = (end(leaves.first()), end(leaves.last()));
+        Self { leaves, ends, small, bits, inner, bytes, oldest, exact: laid && rows == 0 }
     }
+}
+
+impl Base {
+    /// The index of the leaf at `path`.
+    ///
+    /// Paths are hashes: a leaf is about as far along the list as its path is between those of the first and the last. From there it is a
+    /// few neighbours away, while halving the list looks at five places all over it, each of which decides where the next one is and is
+    /// somewhere else in memory. Whoever makes up keys until their paths lie together has it go through all of a bucket at most.
+    fn position(&self, path: &Path) -> Option<usize> {
+        let (first, last) = self.ends;
+        let behind = last.saturating_sub(first);
+        let at = beginning(path).saturating_sub(first).min(behind);
+        // As many bits as leave room for the number of leaves.
+        let unused = (u64::BITS - behind.leading_zeros()).saturating_sub(u64::BITS / 2);
+        let most = self.leaves.len().checked_sub(1)?;
+        let guess = (at >> unused).saturating_mul(most as u64) / (behind >> unused).max(1);
+        let guess = usize::try_from(guess).map_or(most, |guess| guess.min(most));
+        let (before, from) = self.leaves.split_at_checked(guess)?;
+        let found = if from.first()?.path <= *path {
+            guess + from.iter().position(|leaf| leaf.path >= *path)?
+        } else {
+            before.iter().rposition(|leaf| leaf.path <= *path)?
+        };
+        self.leaves.get(found).filter(|leaf| leaf.path == *path).map(|_| found)
+    }
+}
+
+/// The first bits of a path.
+fn beginning(path: &Path) -> u64 {
+    path.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
 }
 
 /// About how many bytes the entry of `leaf` takes by itself.
@@ -120,13 +157,13 @@ impl Overlay {
 }
 
 /// The leaf at an index among those of an overlay.
-fn leaf_of(leaves: &[(u8, Leaf)], at: usize) -> Option<&Leaf> {
+pub(super) fn leaf_of(leaves: &[(u8, Leaf)], at: usize) -> Option<&Leaf> {
     let found = leaves.binary_search_by_key(&index(at), |(at, _)| *at).ok()?;
     leaves.get(found).map(|(_, leaf)| leaf)
 }
 
 /// A leaf's index as an overlay has it. A bucket has fewer leaves than a byte has values.
-fn index(at: usize) -> u8 {
+pub(super) fn index(at: usize) -> u8 {
     u8::try_from(at).unwrap_or(u8::MAX)
 }
 
@@ -183,11 +220,24 @@ impl Bucket {
 
     /// This bucket with other values for the leaves at these indices, which are in order, and its root.
     pub(super) fn with_values(&self, values: &[(u8, Leaf)]) -> Result<(Self, Option<Hash>), IntegrityError> {
+        let mut nodes = Nodes::default();
+        let (mut bucket, plan) = self.planned_with(values, &mut nodes)?;
+        nodes.compute();
+        let root = plan.map(|plan| bucket.complete(&plan, &nodes));
+        Ok((bucket, root))
+    }
+
+    /// As [`Self::with_values`], with the nodes that are new taken down in `nodes` and not there yet.
+    pub(super) fn planned_with(
+        &self,
+        values: &[(u8, Leaf)],
+        nodes: &mut Nodes,
+    ) -> Result<(Self, Option<Plan>), IntegrityError> {
         let changed = values.iter().fold(0u64, |set, (index, _)| set | bit_at(usize::from(*index)));
         if self.over.leaves.len() + values.len() > OVERLAY_LEAVES {
             let mut bucket = self.laid_out_with(values)?;
-            let root = bucket.hash(changed);
-            return Ok((bucket, root));
+            let plan = bucket.plan(changed, nodes);
+            return Ok((bucket, plan));
         }
         let room = self.over.bytes.len() + values.iter().map(|(_, leaf)| room_of(leaf)).sum::<usize>();
         let mut over = Overlay {
@@ -206,10 +256,13 @@ impl Bucket {
         for (at, kept) in before {
             over.lay(*at, kept, home)?;
         }
-        let mut sparse = Sparse::new(&self.base, &over.leaves, &self.over.nodes);
-        let root = subtree_root(&mut sparse, &self.base.bits, 0..self.len(), changed);
-        over.nodes = sparse.nodes();
-        Ok((Self { base: self.base.clone(), over }, root))
+        let below = Dense { leaves: &self.base.leaves, inner: &self.base.inner };
+        let sparse = Sparse { below, leaves: &over.leaves, nodes: Held::new(&self.over.nodes) };
+        let plan = Plan::new(&sparse, &self.base.bits, self.len(), changed, nodes);
+        if let Some(plan) = &plan {
+            over.nodes = sparse.with_room_for(plan);
+        }
+        Ok((Self { base: self.base.clone(), over }, plan))
     }
 
     /// Bytes that its small entries take.
@@ -267,7 +320,7 @@ impl Bucket {
 
     /// The leaf at `path`: its index, and where its entry is if that is small.
     pub(super) fn leaf_at(&self, path: &Path) -> Option<(u8, &Leaf, Home<'_>)> {
-        let found = self.base.leaves.binary_search_by(|leaf| leaf.path.cmp(path)).ok()?;
+        let found = self.base.position(path)?;
         match self.over.leaf(found) {
             Some(leaf) => Some((index(found), leaf, self.home_of_overlay())),
             None => Some((index(found), self.base.leaves.get(found)?, self.base.small.home())),
@@ -304,13 +357,42 @@ impl Bucket {
 
     /// Computes the hashes above the leaves whose bit is set in `changed`, of a bucket without an overlay; all of them the first time.
     pub(super) fn hash(&mut self, changed: u64) -> Option<Hash> {
+        let mut nodes = Nodes::default();
+        let plan = self.plan(changed, &mut nodes)?;
+        nodes.compute();
+        Some(self.complete(&plan, &nodes))
+    }
+
+    /// As [`Self::hash`], with the nodes that are new taken down in `nodes` and not there yet.
+    pub(super) fn plan(&mut self, changed: u64, nodes: &mut Nodes) -> Option<Plan> {
         let Base { leaves, bits, inner, .. } = Arc::make_mut(&mut self.base);
         let changed = if inner.len() == leaves.len() { changed } else { u64::MAX };
         inner.resize(leaves.len(), EMPTY_ROOT);
         if bits.len() != leaves.len() {
             *bits = differences(leaves)?.into();
         }
-        subtree_root(&mut Dense { leaves, inner }, bits, 0..leaves.len(), changed)
+        Plan::new(&Dense { leaves, inner }, bits, leaves.len(), changed, nodes)
+    }
+
+    /// Puts the nodes of the plan that was made of this bucket where they belong, and returns its root.
+    pub(super) fn complete(&mut self, plan: &Plan, nodes: &Nodes) -> Hash {
+        let Self { base, over } = self;
+        if over.leaves.is_empty() {
+            let inner = &mut Arc::make_mut(base).inner;
+            for (at, side) in &plan.nodes {
+                if let Some(node) = inner.get_mut(usize::from(*at)) {
+                    *node = nodes.get(side);
+                }
+            }
+        } else {
+            let held = Held::new(&over.nodes).set;
+            for (at, side) in &plan.nodes {
+                if let Some((_, node)) = over.nodes.get_mut(place_in(held, usize::from(*at))) {
+                    *node = nodes.get(side);
+                }
+            }
+        }
+        nodes.get(&plan.root)
     }
 
     /// The bytes of a bucket that was unloaded, and so has no overlay.
@@ -347,7 +429,8 @@ impl Bucket {
         if count as usize > BUCKET_LEAVES {
             return Err("a bucket has fewer leaves".into());
         }
-        let mut small = Small { contracts: Decode::decode(input)?, bytes: Vec::with_capacity(input.len()) };
+        let contracts = Vec::<[u8; 32]>::decode(input)?;
+        let (mut entries, mut keys) = (Vec::with_capacity(input.len()), Vec::with_capacity(count as usize));
         let mut leaves = Vec::with_capacity(count as usize);
         for _ in 0..count {
             let hash = Hash::decode(input)?;
@@ -358,19 +441,24 @@ impl Bucket {
                 }
                 1 => {
                     let before = *input;
-                    let contract = small.contracts.get(usize::from(input.read_byte()?)).ok_or("no such contract")?;
-                    let path = path_of(namespace, contract, bytes(input)?);
+                    let contract = contracts.get(usize::from(input.read_byte()?)).ok_or("no such contract")?;
+                    keys.push((contract, bytes(input)?));
                     bytes(input)?;
-                    let from = small.bytes.len();
-                    small.bytes.extend_from_slice(before.get(..before.len() - input.len()).unwrap_or_default());
-                    (path, LeafRow::Within(Span(from as u32, small.bytes.len() as u32)))
+                    let from = entries.len();
+                    entries.extend_from_slice(before.get(..before.len() - input.len()).unwrap_or_default());
+                    // Its path is computed below, with the others'.
+                    (EMPTY_ROOT, LeafRow::Within(Span(from as u32, entries.len() as u32)))
                 }
                 _ => return Err("no such kind of entry".into()),
             };
             leaves.push(Leaf { path, hash, row });
         }
-        small.bytes.shrink_to_fit();
-        Ok(Self::laid(leaves, small))
+        let within = leaves.iter_mut().filter(|leaf| matches!(leaf.row, LeafRow::Within(_)));
+        for (leaf, path) in within.zip(paths_of(namespace, keys)) {
+            leaf.path = path;
+        }
+        entries.shrink_to_fit();
+        Ok(Self::laid(leaves, Small { contracts, bytes: entries }))
     }
 }
 
@@ -383,110 +471,4 @@ fn differences(leaves: &[Leaf]) -> Option<Vec<u8>> {
         bits.push(first_difference(&left.path, &right.path)?);
     }
     Some(bits)
-}
-
-/// A set of one leaf of a bucket, which has no more of them than bits fit here.
-pub(super) fn bit_at(index: usize) -> u64 {
-    u32::try_from(index).ok().and_then(|index| 1u64.checked_shl(index)).unwrap_or(0)
-}
-
-/// The set of the leaves in `range`.
-fn bits_in(range: &Range<usize>) -> u64 {
-    bit_at(range.end).wrapping_sub(1) & !bit_at(range.start).wrapping_sub(1)
-}
-
-/// Where the hashes of a bucket's leaves and nodes are, by index.
-trait Hashes {
-    fn leaf(&self, at: usize) -> Option<Hash>;
-    fn node(&self, at: usize) -> Option<Hash>;
-    fn put(&mut self, at: usize, hash: Hash);
-}
-
-/// Those of a bucket that is new.
-struct Dense<'a> {
-    leaves: &'a [Leaf],
-    inner: &'a mut [Hash],
-}
-
-impl Hashes for Dense<'_> {
-    fn leaf(&self, at: usize) -> Option<Hash> {
-        self.leaves.get(at).map(|leaf| leaf.hash)
-    }
-
-    fn node(&self, at: usize) -> Option<Hash> {
-        self.inner.get(at).copied()
-    }
-
-    fn put(&mut self, at: usize, hash: Hash) {
-        if let Some(node) = self.inner.get_mut(at) {
-            *node = hash;
-        }
-    }
-}
-
-/// Those of a bucket that shares its base with others. Nodes over the base's lie on the stack until all of them are known: a list of
-/// them would be grown, or have more room than it takes.
-struct Sparse<'a> {
-    base: &'a Base,
-    leaves: &'a [(u8, Leaf)],
-    nodes: [Hash; BUCKET_LEAVES],
-    /// Which of `nodes` there are.
-    held: u64,
-}
-
-impl<'a> Sparse<'a> {
-    fn new(base: &'a Base, leaves: &'a [(u8, Leaf)], nodes: &[(u8, Hash)]) -> Self {
-        let mut sparse = Self { base, leaves, nodes: [EMPTY_ROOT; BUCKET_LEAVES], held: 0 };
-        for (at, hash) in nodes {
-            sparse.put(usize::from(*at), *hash);
-        }
-        sparse
-    }
-
-    /// The nodes over the base's, in the order of their indices.
-    fn nodes(&self) -> Vec<(u8, Hash)> {
-        let count = self.held.count_ones() as usize;
-        // Of a few lengths only, so that the place of one that went fits another: up to 31 of 33 bytes, what the allocator keeps at hand.
-        let mut nodes = Vec::with_capacity(count | 7);
-        let held = (0u8..).zip(&self.nodes).filter(|(at, _)| self.held & bit_at(usize::from(*at)) != 0);
-        nodes.extend(held.map(|(at, hash)| (at, *hash)));
-        nodes
-    }
-}
-
-impl Hashes for Sparse<'_> {
-    fn leaf(&self, at: usize) -> Option<Hash> {
-        leaf_of(self.leaves, at).or_else(|| self.base.leaves.get(at)).map(|leaf| leaf.hash)
-    }
-
-    fn node(&self, at: usize) -> Option<Hash> {
-        let nodes = if self.held & bit_at(at) == 0 { &self.base.inner[..] } else { &self.nodes[..] };
-        nodes.get(at).copied()
-    }
-
-    fn put(&mut self, at: usize, hash: Hash) {
-        if let Some(node) = self.nodes.get_mut(at) {
-            *node = hash;
-            self.held |= bit_at(at);
-        }
-    }
-}
-
-/// The root of the sorted leaves in `range`, between which `bits` are. The hashes of nodes are valid but above leaves that are `changed`.
-fn subtree_root(hashes: &mut impl Hashes, bits: &[u8], range: Range<usize>, changed: u64) -> Option<Hash> {
-    if range.len() == 1 {
-        return hashes.leaf(range.start);
-    }
-    // All of them share the bits before the first in which any two neighbours differ, and in that one it is only these two that do:
-    // the node that branches there is above all, and its right side begins between them.
-    let behind_first = range.start.saturating_add(1)..range.end;
-    let (middle, bit) = behind_first.clone().zip(bits.get(behind_first)?).min_by_key(|(_, bit)| **bit)?;
-    if changed & bits_in(&range) == 0 {
-        return hashes.node(middle);
-    }
-    let left = subtree_root(hashes, bits, range.start..middle, changed)?;
-    let right = subtree_root(hashes, bits, middle..range.end, changed)?;
-    let hash = node_hash(*bit, &left, &right);
-    hashes.put(middle, hash);
-    Some(hash)
 }

@@ -8,7 +8,10 @@
 //! Guarantees: decoding takes no more memory than a few times the bytes, and judges nothing but form; [`Page::verify`] accepts only the
 //! page that its parent names. The host controls the bytes.
 
-use super::{node_hash, Bucket, Namespace, NodeRef, PageId, Subtree, PATH_NIBBLES};
+use super::{
+    nodes::{Nodes, Side},
+    Bucket, Namespace, NodeRef, PageId, Subtree, PATH_NIBBLES,
+};
 use crate::error::{IntegrityError, Row};
 use codec::{Decode, Encode, Input};
 use phala_protocol::{Epoch, Hash};
@@ -26,23 +29,27 @@ pub(crate) enum Page {
     Branch(Branch),
 }
 
-/// Sixteen subtrees by nibble, in groups that versions share: one that is set copies its group of four, and the other groups are
-/// counted rather than fifteen subtrees, each somewhere else in memory.
+/// Sixteen subtrees by nibble, in pairs that versions share: one that is set copies its pair, and the other pairs are counted rather
+/// than fourteen subtrees, each somewhere else in memory. In a large state the pairs of all branches still fit a processor's cache, and the
+/// pages of the subtrees do not: each that is counted beside the one that is set is fetched from memory for that, and again when it is given up.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Slots([Arc<[Option<Subtree>; 4]>; 4]);
+pub(crate) struct Slots([Arc<[Option<Subtree>; PAIR]>; 16 / PAIR]);
+
+/// Subtrees that are copied together.
+const PAIR: usize = 2;
 
 impl Slots {
     pub(super) fn iter(&self) -> impl Iterator<Item = &Option<Subtree>> {
-        self.0.iter().flat_map(|group| group.iter())
+        self.0.iter().flat_map(|pair| pair.iter())
     }
 
     fn get(&self, nibble: u8) -> Option<&Subtree> {
-        self.0.get(usize::from(nibble / 4))?.get(usize::from(nibble % 4))?.as_ref()
+        self.0.get(usize::from(nibble) / PAIR)?.get(usize::from(nibble) % PAIR)?.as_ref()
     }
 
     pub(super) fn set(&mut self, nibble: u8, subtree: Option<Subtree>) {
-        let group = self.0.get_mut(usize::from(nibble / 4)).map(Arc::make_mut);
-        if let Some(slot) = group.and_then(|group| group.get_mut(usize::from(nibble % 4))) {
+        let pair = self.0.get_mut(usize::from(nibble) / PAIR).map(Arc::make_mut);
+        if let Some(slot) = pair.and_then(|pair| pair.get_mut(usize::from(nibble) % PAIR)) {
             *slot = subtree;
         }
     }
@@ -68,31 +75,71 @@ impl Branch {
     /// The children's hashes folded pairwise, four times; a lone child passes unchanged. Computes anew what is above children whose
     /// bit is set in `changed`; all of it the first time.
     pub(super) fn hash(&mut self, id: &PageId, changed: u16) -> Option<Hash> {
+        let mut nodes = Nodes::default();
+        let plan = self.plan(id, changed, |nibble| self.root_of(nibble), &mut nodes);
+        nodes.compute();
+        self.complete(&plan, &nodes);
+        plan.root.map(|root| nodes.get(&root))
+    }
+
+    /// The root of a child as it is.
+    pub(super) fn root_of(&self, nibble: u8) -> Option<Side> {
+        self.slots.get(nibble).map(|slot| Side::Known(slot.node.hash))
+    }
+
+    /// As [`Self::hash`], of children whose roots are `roots`, with the nodes that are new taken down in `nodes` and not there yet.
+    pub(super) fn plan(
+        &self,
+        id: &PageId,
+        changed: u16,
+        roots: impl Fn(u8) -> Option<Side>,
+        nodes: &mut Nodes,
+    ) -> BranchPlan {
         let changed = if self.inner.is_some() { u32::from(changed) } else { u32::from(u16::MAX) };
-        let slots = &self.slots;
-        let inner = self.inner.get_or_insert_default();
+        let known = |node: usize| self.inner.as_ref().and_then(|inner| inner.get(node).copied().flatten());
+        // By their places in the heap; of those that stay nothing.
+        let mut made = [None::<Option<Side>>; 16];
         for level in (0..4u8).rev() {
-            let (nodes, children) = (1usize << level, 16usize >> level);
-            for index in 0..nodes {
+            let (count, children) = (1usize << level, 16usize >> level);
+            for index in 0..count {
                 if changed >> (index * children) & ((1 << children) - 1) == 0 {
                     continue;
                 }
-                let side = |side: usize| match 2 * (nodes + index) + side {
-                    slot @ 16.. => slots.get((slot - 16) as u8).map(|slot| slot.node.hash),
-                    node => inner.get(node).copied().flatten(),
+                let side = |side: usize| match 2 * (count + index) + side {
+                    slot @ 16.. => roots((slot - 16) as u8),
+                    node => made.get(node).copied().flatten().unwrap_or_else(|| known(node).map(Side::Known)),
                 };
                 let bit = id.depth().saturating_mul(4).saturating_add(level);
-                let hash = match (side(0), side(1)) {
-                    (Some(left), Some(right)) => Some(node_hash(bit, &left, &right)),
+                let root = match (side(0), side(1)) {
+                    (Some(left), Some(right)) => Some(nodes.add(bit, left, right)),
                     (one, other) => one.or(other),
                 };
-                if let Some(node) = inner.get_mut(nodes + index) {
-                    *node = hash;
+                if let Some(node) = made.get_mut(count + index) {
+                    *node = Some(root);
                 }
             }
         }
-        inner.get(1).copied().flatten()
+        let root = made.get(1).copied().flatten().unwrap_or_else(|| known(1).map(Side::Known));
+        let made = (0u8..).zip(made).filter_map(|(node, root)| Some((node, root?))).collect();
+        BranchPlan { root, nodes: made }
     }
+
+    /// Puts the nodes of a plan that was made of this branch where they belong.
+    pub(super) fn complete(&mut self, plan: &BranchPlan, nodes: &Nodes) {
+        let inner = self.inner.get_or_insert_default();
+        for (at, root) in &plan.nodes {
+            if let Some(node) = inner.get_mut(usize::from(*at)) {
+                *node = root.as_ref().map(|root| nodes.get(root));
+            }
+        }
+    }
+}
+
+/// What is to be computed of a branch: its root, and the nodes that are new, by their places in the heap; none where there is no child below.
+#[derive(Debug)]
+pub(super) struct BranchPlan {
+    pub(super) root: Option<Side>,
+    nodes: Vec<(u8, Option<Side>)>,
 }
 
 impl Page {
@@ -169,7 +216,7 @@ impl Page {
     pub(crate) fn memory(&self) -> usize {
         match self {
             Self::Bucket(bucket) => bucket.memory(),
-            Self::Branch(_) => 16 * (size_of::<Option<Subtree>>() + size_of::<Option<Hash>>()) + 192,
+            Self::Branch(_) => 16 * (size_of::<Option<Subtree>>() + size_of::<Option<Hash>>()) + 288,
         }
     }
 }

@@ -349,6 +349,38 @@ fn keys_of_contracts_and_records_have_different_paths() {
     assert_eq!(paths.iter().collect::<BTreeSet<_>>().len(), paths.len());
 }
 
+#[test]
+fn what_is_hashed_side_by_side_is_what_is_hashed_alone() {
+    let rows: Vec<(Path, EntryRow)> = (0u32..300)
+        .map(|number| {
+            // Some of several blocks, and one that is not gathered with others.
+            let value = vec![number as u8; if number == 77 { 20_000 } else { number as usize * 7 % 400 }];
+            let key = [number.to_le_bytes().to_vec(), vec![5; number as usize % 60]].concat();
+            let row = EntryRow { contract: [number as u8 % 3; 32], key, value };
+            (row.path(Namespace::Records), row)
+        })
+        .collect();
+    for count in [0, 1, 3, 4, 5, 8, 11, 300] {
+        let rows = &rows[..count];
+        let keys = rows.iter().map(|(_, row)| (&row.contract, row.key.as_slice()));
+        assert_eq!(paths_of(Namespace::Records, keys), rows.iter().map(|(path, _)| *path).collect::<Vec<_>>());
+        let each: Vec<Hash> = rows.iter().map(|(path, row)| row.leaf_hash(path)).collect();
+        assert_eq!(leaf_hashes(rows.iter().map(|(path, row)| (path, row))), each);
+    }
+    // As a batch hands changes over, removals among them.
+    let writes: crate::batch::Writes =
+        rows.into_iter().map(|(path, row)| (path, (!row.key.len().is_multiple_of(5)).then(|| Arc::new(row)))).collect();
+    let mut kinds = [0, 0];
+    for (change, (path, row)) in crate::batch::changes(&writes).iter().zip(&writes) {
+        let alone = Change::new(*path, row.clone());
+        assert_eq!(change.path, alone.path);
+        let hash = |change: &Change| change.value.as_ref().map(|written| written.hash);
+        assert_eq!(hash(change), hash(&alone));
+        kinds[usize::from(row.is_some())] += 1;
+    }
+    assert!(kinds[0] > 50 && kinds[1] > 200, "{kinds:?}");
+}
+
 /// An entry as the store would have it.
 fn entry(number: u32, value: Vec<u8>) -> (Path, Arc<EntryRow>) {
     let row = EntryRow { contract: [number as u8 % 3; 32], key: number.to_le_bytes().to_vec(), value };

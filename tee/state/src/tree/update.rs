@@ -1,12 +1,16 @@
 //! One batch of changes applied to a tree, in memory.
 //!
+//! The pages of a part of the tree that has no more than [`TOGETHER`] changes are made first and hashed then, their nodes side by side
+//! ([`Nodes`]).
+//!
 //! Guarantees: subtrees that no change touches keep their page; the shape follows from the set of entries alone. Contracts choose the
 //! keys, whose hashes are the paths: nobody aims at a depth. Rows come through the [`PageSource`], verified.
 
 use super::{
-    bucket::bit_at,
     first_difference,
-    page::Slots,
+    nodes::{Nodes, Side},
+    page::{BranchPlan, Slots},
+    plan::{bit_at, Plan},
     small::{gathered, Small},
     Branch, Bucket, Change, Leaf, LeafRow, Page, PageId, PageSource, Stamp, Subtree, Update, BUCKET_LEAVES,
     COLLAPSE_LEAVES, EMPTY_ROOT, PATH_NIBBLES,
@@ -14,6 +18,10 @@ use super::{
 use crate::error::ReadError;
 use phala_protocol::Hash;
 use std::sync::Arc;
+
+/// Changes of a part of the tree whose pages are hashed together: many more than vectors have lanes, and few enough that what was made of
+/// them is still at hand when it is hashed.
+const TOGETHER: usize = 512;
 
 /// The tree under `root` after `changes`.
 pub(super) fn apply(
@@ -32,6 +40,56 @@ struct Updating<'a, S> {
     source: &'a S,
     stamp: Stamp,
     update: Update,
+}
+
+/// What becomes of a subtree.
+enum Next {
+    /// It stays as it is.
+    Same,
+    /// It has no entry.
+    Gone,
+    /// It has other entries.
+    Made(Made),
+}
+
+/// A subtree some of whose nodes have no hash yet: it was made, and becomes one with [`Updating::complete`].
+enum Made {
+    Bucket(Bucket, Plan),
+    /// With how many entries it has, and what was made of its children, by nibble, in order: the others are in their slots.
+    Branch(Branch, BranchPlan, u64, Vec<(u8, Made)>),
+}
+
+impl Made {
+    fn root(&self) -> Side {
+        match self {
+            Self::Bucket(_, plan) => plan.root,
+            // One that has none is not made.
+            Self::Branch(_, plan, ..) => plan.root.unwrap_or(Side::Known(EMPTY_ROOT)),
+        }
+    }
+
+    /// Its entries.
+    fn count(&self) -> u64 {
+        match self {
+            Self::Bucket(bucket, _) => bucket.len() as u64,
+            Self::Branch(_, _, count, _) => *count,
+        }
+    }
+}
+
+/// The entries of a branch, some of whose children were `made` anew.
+fn count(branch: &Branch, made: &[(u8, Made)]) -> u64 {
+    let mut made = made.iter().peekable();
+    let slots = (0u8..).zip(branch.slots.iter());
+    let counts = slots.map(|(nibble, slot)| match made.next_if(|(at, _)| *at == nibble) {
+        Some((_, child)) => child.count(),
+        None => slot.as_ref().map_or(0, |slot| slot.node.count),
+    });
+    counts.fold(0, u64::saturating_add)
+}
+
+fn child_of(made: &[(u8, Made)], nibble: u8) -> Option<&Made> {
+    made.iter().find(|(at, _)| *at == nibble).map(|(_, made)| made)
 }
 
 /// What changes make of a bucket's leaves, and what they leave of the hashes above them.
@@ -102,34 +160,51 @@ impl<S: PageSource> Updating<'_, S> {
         subtree: Option<&Subtree>,
         changes: &[Change],
     ) -> Result<Option<Subtree>, ReadError> {
+        let mut nodes = Nodes::default();
+        let next = self.next(id, subtree, changes, &mut nodes)?;
+        Ok(match next {
+            Next::Same => subtree.cloned(),
+            Next::Gone => None,
+            Next::Made(made) => Some(self.hashed(made, nodes)),
+        })
+    }
+
+    /// As [`Self::node`], with the nodes that are new taken down in `nodes`.
+    fn next(
+        &mut self,
+        id: PageId,
+        subtree: Option<&Subtree>,
+        changes: &[Change],
+        nodes: &mut Nodes,
+    ) -> Result<Next, ReadError> {
         let Some(subtree) = subtree else {
-            let leaves = changes.iter().filter_map(|change| self.leaf(change)).collect();
-            return self.build(id, leaves, &Arc::default());
+            let leaves: Vec<Leaf> = changes.iter().filter_map(|change| self.leaf(change)).collect();
+            return if leaves.is_empty() { Ok(Next::Same) } else { self.build(id, leaves, &Arc::default(), nodes) };
         };
         match &**self.source.page_of(&id, subtree)? {
             Page::Bucket(bucket) => {
                 if let Some(values) = self.values(bucket, changes) {
                     if values.is_empty() {
-                        return Ok(Some(subtree.clone()));
+                        return Ok(Next::Same);
                     }
                     self.update.replaces(id, subtree);
-                    let (bucket, hash) = bucket.with_values(&values)?;
-                    return Ok(self.make(hash, Page::Bucket(bucket)));
+                    let (bucket, plan) = bucket.planned_with(&values, nodes)?;
+                    return Ok(of_bucket(bucket, plan));
                 }
                 self.update.replaces(id, subtree);
                 let bucket = bucket.laid_out()?;
                 let merged = self.merge(&bucket, changes);
                 if merged.leaves.is_empty() || merged.leaves.len() > BUCKET_LEAVES {
-                    return self.build(id, merged.leaves, bucket.small());
+                    return self.build(id, merged.leaves, bucket.small(), nodes);
                 }
                 let (leaves, small) = gathered(merged.leaves, bucket.small())?;
                 let mut bucket = Bucket::made_of(leaves, small, merged.bits.into(), merged.inner);
-                let hash = bucket.hash(merged.changed);
-                Ok(self.make(hash, Page::Bucket(bucket)))
+                let plan = bucket.plan(merged.changed, nodes);
+                Ok(of_bucket(bucket, plan))
             }
             Page::Branch(branch) => {
                 let mut branch = branch.clone();
-                let (mut rest, mut changed) = (changes, 0u16);
+                let (mut rest, mut changed, mut made) = (changes, 0u16, Vec::new());
                 for nibble in 0..16 {
                     let (inside, behind) =
                         rest.split_at(rest.partition_point(|change| id.choose(&change.path) <= nibble));
@@ -137,27 +212,59 @@ impl<S: PageSource> Updating<'_, S> {
                     if inside.is_empty() {
                         continue;
                     }
-                    let before = branch.slot(nibble);
-                    let next = self.node(id.child(nibble), before, inside)?;
-                    if next.as_ref().map(|next| next.node) != before.map(|before| before.node) {
-                        changed |= 1 << nibble;
+                    let (child, before) = (id.child(nibble), branch.slot(nibble));
+                    if changes.len() > TOGETHER {
+                        let next = self.node(child, before, inside)?;
+                        if next.as_ref().map(|next| next.node) == before.map(|before| before.node) {
+                            continue;
+                        }
                         branch.slots.set(nibble, next);
+                    } else {
+                        match self.next(child, before, inside, nodes)? {
+                            Next::Same => continue,
+                            Next::Gone => branch.slots.set(nibble, None),
+                            Next::Made(child) => made.push((nibble, child)),
+                        }
                     }
+                    changed |= 1 << nibble;
                 }
                 if changed == 0 {
-                    return Ok(Some(subtree.clone()));
+                    return Ok(Next::Same);
                 }
                 self.update.replaces(id, subtree);
-                let hash = branch.hash(&id, changed);
-                let page = Page::Branch(branch);
-                if page.count() > COLLAPSE_LEAVES {
-                    return Ok(self.make(hash, page));
+                if count(&branch, &made) > COLLAPSE_LEAVES {
+                    return Ok(of_branch(&id, branch, changed, made, nodes));
                 }
                 let mut leaves = Vec::new();
-                self.gather(id, &page, &mut leaves)?;
-                self.build(id, leaves, &Arc::default())
+                self.gather(id, &branch, made, &mut leaves)?;
+                self.build(id, leaves, &Arc::default(), nodes)
             }
         }
+    }
+
+    /// The subtree that was made, whose nodes were taken down in `nodes`.
+    fn hashed(&mut self, made: Made, mut nodes: Nodes) -> Subtree {
+        nodes.compute();
+        self.complete(made, &nodes)
+    }
+
+    /// As [`Self::hashed`], of nodes that were computed.
+    fn complete(&mut self, made: Made, nodes: &Nodes) -> Subtree {
+        let hash = nodes.get(&made.root());
+        let page = match made {
+            Made::Bucket(mut bucket, plan) => {
+                bucket.complete(&plan, nodes);
+                Page::Bucket(bucket)
+            }
+            Made::Branch(mut branch, plan, _, children) => {
+                for (nibble, child) in children {
+                    branch.slots.set(nibble, Some(self.complete(child, nodes)));
+                }
+                branch.complete(&plan, nodes);
+                Page::Branch(branch)
+            }
+        };
+        self.update.holds(hash, Arc::new(page), self.stamp)
     }
 
     fn leaf(&self, change: &Change) -> Option<Leaf> {
@@ -221,49 +328,88 @@ impl<S: PageSource> Updating<'_, S> {
     }
 
     /// Makes pages of the sorted `leaves` of a subtree, whose small entries may lie in `small`.
-    fn build(&mut self, id: PageId, leaves: Vec<Leaf>, small: &Arc<Small>) -> Result<Option<Subtree>, ReadError> {
+    fn build(
+        &mut self,
+        id: PageId,
+        leaves: Vec<Leaf>,
+        small: &Arc<Small>,
+        nodes: &mut Nodes,
+    ) -> Result<Next, ReadError> {
         if leaves.is_empty() {
-            return Ok(None);
+            return Ok(Next::Gone);
         }
         if leaves.len() <= BUCKET_LEAVES || id.nibbles >= PATH_NIBBLES {
             let (leaves, small) = gathered(leaves, small)?;
             let mut bucket = Bucket::new(leaves, small);
-            let hash = bucket.hash(u64::MAX);
-            return Ok(self.make(hash, Page::Bucket(bucket)));
+            let plan = bucket.plan(u64::MAX, nodes);
+            return Ok(of_bucket(bucket, plan));
         }
-        let mut branch = Branch::new(Slots::default());
+        let (mut branch, mut made) = (Branch::new(Slots::default()), Vec::new());
         let mut rest = leaves.as_slice();
         for nibble in 0..16 {
             let (inside, behind) = rest.split_at(rest.partition_point(|leaf| id.choose(&leaf.path) <= nibble));
             rest = behind;
-            branch.slots.set(nibble, self.build(id.child(nibble), inside.to_vec(), small)?);
-        }
-        let hash = branch.hash(&id, u16::MAX);
-        Ok(self.make(hash, Page::Branch(branch)))
-    }
-
-    fn make(&mut self, hash: Option<Hash>, page: Page) -> Option<Subtree> {
-        Some(self.update.holds(hash?, Arc::new(page), self.stamp))
-    }
-
-    /// Takes the leaves of a branch that shrank, and its pages out of the tree.
-    fn gather(&mut self, id: PageId, page: &Page, leaves: &mut Vec<Leaf>) -> Result<(), ReadError> {
-        let branch = match page {
-            Page::Bucket(bucket) => {
-                for (leaf, home) in bucket.leaves() {
-                    leaves.push(home.with_entry(leaf)?);
+            if leaves.len() > TOGETHER {
+                let mut nodes = Nodes::default();
+                if let Next::Made(child) = self.build(id.child(nibble), inside.to_vec(), small, &mut nodes)? {
+                    branch.slots.set(nibble, Some(self.hashed(child, nodes)));
                 }
-                return Ok(());
+            } else if let Next::Made(child) = self.build(id.child(nibble), inside.to_vec(), small, nodes)? {
+                made.push((nibble, child));
             }
-            Page::Branch(branch) => branch,
-        };
+        }
+        Ok(of_branch(&id, branch, u16::MAX, made, nodes))
+    }
+
+    /// Takes the leaves of a branch that shrank, some of whose children were `made` anew, and its pages out of the tree.
+    fn gather(
+        &mut self,
+        id: PageId,
+        branch: &Branch,
+        made: Vec<(u8, Made)>,
+        leaves: &mut Vec<Leaf>,
+    ) -> Result<(), ReadError> {
+        let mut made = made.into_iter().peekable();
         for (nibble, slot) in (0u8..).zip(branch.slots.iter()) {
-            let Some(subtree) = slot else { continue };
             let child = id.child(nibble);
-            let page = self.source.page_of(&child, subtree)?;
-            self.update.replaces(child, subtree);
-            self.gather(child, &page, leaves)?;
+            match made.next_if(|(at, _)| *at == nibble) {
+                Some((_, Made::Bucket(bucket, _))) => take(&bucket, leaves)?,
+                Some((_, Made::Branch(branch, _, _, made))) => self.gather(child, &branch, made, leaves)?,
+                None => {
+                    let Some(subtree) = slot else { continue };
+                    let page = self.source.page_of(&child, subtree)?;
+                    self.update.replaces(child, subtree);
+                    match &**page {
+                        Page::Bucket(bucket) => take(bucket, leaves)?,
+                        Page::Branch(branch) => self.gather(child, branch, Vec::new(), leaves)?,
+                    }
+                }
+            }
         }
         Ok(())
     }
+}
+
+/// A bucket with what is to be computed of it.
+fn of_bucket(bucket: Bucket, plan: Option<Plan>) -> Next {
+    plan.map_or(Next::Gone, |plan| Next::Made(Made::Bucket(bucket, plan)))
+}
+
+/// A branch of which the children in `changed` are others, some of them `made` anew.
+fn of_branch(id: &PageId, branch: Branch, changed: u16, made: Vec<(u8, Made)>, nodes: &mut Nodes) -> Next {
+    let root = |nibble: u8| child_of(&made, nibble).map(Made::root).or_else(|| branch.root_of(nibble));
+    let plan = branch.plan(id, changed, root, nodes);
+    let count = count(&branch, &made);
+    if plan.root.is_none() {
+        return Next::Gone;
+    }
+    Next::Made(Made::Branch(branch, plan, count, made))
+}
+
+/// Appends the leaves of a bucket, with their entries.
+fn take(bucket: &Bucket, leaves: &mut Vec<Leaf>) -> Result<(), ReadError> {
+    for (leaf, home) in bucket.leaves() {
+        leaves.push(home.with_entry(leaf)?);
+    }
+    Ok(())
 }

@@ -22,6 +22,8 @@ struct State {
     failing: Option<(u64, ErrorKind)>,
     operations: u64,
     bytes_written: u64,
+    /// Reads until one shows another byte than is there; as long as it is to come.
+    altering: Option<u64>,
     /// Keeps (synced image, operations since) at every sync and every few writes.
     history: Option<Vec<Moment>>,
 }
@@ -65,6 +67,21 @@ impl MemoryDisk {
         self.0.lock().unwrap().failing = Some((operations, kind));
     }
 
+    /// Of the reads to come, the one after `reads` shows another byte than is there.
+    pub fn alter_read_after(&self, reads: u64) {
+        self.0.lock().unwrap().altering = Some(reads);
+    }
+
+    /// Whether that read has been.
+    pub fn has_altered_a_read(&self) -> bool {
+        self.0.lock().unwrap().altering.is_none()
+    }
+
+    /// What a host does to the bytes, whoever has them open.
+    pub fn alter(&self, change: impl FnOnce(&mut Vec<u8>)) {
+        change(&mut self.0.lock().unwrap().bytes);
+    }
+
     pub fn record_history(&self) {
         self.0.lock().unwrap().history = Some(Vec::new());
     }
@@ -76,19 +93,45 @@ impl MemoryDisk {
 
 impl Moment {
     /// The disk after the cut: what was synced, and those of the later operations that `keep` lets through. A write may also be
-    /// torn: only its first half arrives.
+    /// torn: only a first part of it arrives.
     pub fn cut(&self, mut keep: impl FnMut() -> u64) -> MemoryDisk {
         let mut bytes = self.synced.clone();
         for operation in &self.unsynced {
             match (keep() % 4, operation) {
                 (0, _) => {}
                 (1, Operation::Write(offset, data)) => {
-                    apply(&mut bytes, &Operation::Write(*offset, data[..data.len() / 2].to_vec()))
+                    let length = keep() as usize % (data.len() + 1);
+                    apply(&mut bytes, &Operation::Write(*offset, data[..length].to_vec()))
                 }
                 _ => apply(&mut bytes, operation),
             }
         }
         MemoryDisk::of(bytes)
+    }
+
+    /// The disk after each cut in which one of the later writes loses one piece of so many bytes, and everything else arrives.
+    pub fn without_a_piece(&self, piece: usize) -> impl Iterator<Item = MemoryDisk> + '_ {
+        let pieces = move |operation: &Operation| match operation {
+            Operation::Write(_, data) => data.len().div_ceil(piece),
+            Operation::Length(_) => 0,
+        };
+        let lost = (0..self.unsynced.len()).flat_map(move |write| {
+            (0..self.unsynced.get(write).map_or(0, pieces)).map(move |lost| (write, lost * piece))
+        });
+        lost.map(move |(write, from)| {
+            let mut bytes = self.synced.clone();
+            for (index, operation) in self.unsynced.iter().enumerate() {
+                match operation {
+                    Operation::Write(offset, data) if index == write => {
+                        apply(&mut bytes, &Operation::Write(*offset, data[..from].to_vec()));
+                        let rest = (from + piece).min(data.len());
+                        apply(&mut bytes, &Operation::Write(*offset + rest as u64, data[rest..].to_vec()));
+                    }
+                    _ => apply(&mut bytes, operation),
+                }
+            }
+            MemoryDisk::of(bytes)
+        })
     }
 
     pub fn everything(&self) -> MemoryDisk {
@@ -152,10 +195,19 @@ impl StorageBackend for MemoryDisk {
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), Error> {
-        let state = self.0.lock().unwrap();
+        let mut state = self.0.lock().unwrap();
         let offset = usize::try_from(offset).map_err(|_| Error::from(ErrorKind::UnexpectedEof))?;
         let found = offset.checked_add(out.len()).and_then(|end| state.bytes.get(offset..end));
         out.copy_from_slice(found.ok_or(Error::from(ErrorKind::UnexpectedEof))?);
+        match state.altering {
+            Some(0) => {
+                let middle = out.len() / 2;
+                out[middle] ^= 1;
+                state.altering = None;
+            }
+            Some(reads) => state.altering = Some(reads - 1),
+            None => {}
+        }
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use phala_crypto::Secret;
 use phala_protocol::{domain, hash_value};
 use phala_state::{
     ClusterStore, CommitError, Entropy, EntropyError, IntegrityError, OpenError, Options, ReadError, RekeyError, Row,
-    StorageKey, SweepProgress, MAX_RING_KEYS,
+    StorageFault, StorageKey, SweepProgress, MAX_RING_KEYS,
 };
 use std::{
     collections::BTreeSet,
@@ -26,7 +26,7 @@ fn says_whose_key_opens_it_and_refuses_others() {
 
     let other_machine = StorageKey::derive(1, &Secret::new([1; 32]), b"another machine");
     let refused = ClusterStore::open_with_backend(disk.clone(), other_machine, Box::new(Seeded::new(1)), options());
-    assert!(matches!(refused, Err(OpenError::Integrity(IntegrityError::Unauthentic(Row::Head)))));
+    assert!(matches!(refused, Err(OpenError::Storage(StorageFault::Damaged(_)))));
     let other_secret = StorageKey::derive(1, &Secret::new([9; 32]), b"this machine");
     let refused = ClusterStore::open_with_backend(disk.clone(), other_secret, Box::new(Seeded::new(1)), options());
     assert!(matches!(refused, Err(OpenError::Integrity(IntegrityError::Unauthentic(Row::Head)))));

@@ -8,6 +8,7 @@
     reason = "tests"
 )]
 
+mod blocks;
 mod crash;
 mod disk;
 mod host;

@@ -336,7 +336,7 @@ fn gas_is_the_same_on_every_engine_and_every_run() {
         (drop (memory.grow (i32.const 1))) (br_if $l (i32.lt_u (local.get $i) (i32.const 17)))) i32.const 0";
     let code = wat::parse_str(calls(body)).unwrap();
     let run = |engine: &Engine| {
-        let contract = engine.compile(&code).unwrap();
+        let contract = Arc::new(engine.compile(&code).unwrap());
         execute(&contract, &request(Entry::Call), Arc::new(Memory::default())).unwrap()
     };
     let first = run(engine());

@@ -4,6 +4,7 @@
 mod calls;
 mod cargo;
 mod code;
+mod codes;
 mod execution;
 mod layouts;
 mod payout;

@@ -1,9 +1,9 @@
 //! Many executions at once: there is a place for each of them, and nothing in it of who had it before.
 
 use crate::support::*;
-use phala_protocol::ids::ContractId;
+use phala_protocol::ids::{CodeHash, ContractId};
 use phala_vm::{
-    execute, limits, CompiledContract, Engine, Entry, Execution, Executors, Fault, Outcome, Request, World,
+    execute, limits, CompiledContract, Engine, Entry, Execution, Executors, Fault, Listing, Outcome, Request, World,
     MAX_QUERIES_AT_ONCE,
 };
 use std::{
@@ -95,8 +95,12 @@ impl World for Gate {
         Err(Fault::World("nothing draws here".into()))
     }
 
-    fn code(&self, _: &ContractId) -> Result<Option<Arc<CompiledContract>>, Fault> {
+    fn listing(&self, _: &ContractId) -> Result<Option<Listing>, Fault> {
         Ok(None)
+    }
+
+    fn code(&self, _: &CodeHash) -> Result<Arc<CompiledContract>, Fault> {
+        Err(Fault::World("nothing is called here".into()))
     }
 }
 
@@ -210,13 +214,17 @@ fn a_contract_of_another_engine_is_a_fault_and_takes_no_place() {
             Err(Fault::World("nothing draws here".into()))
         }
 
-        fn code(&self, _: &ContractId) -> Result<Option<Arc<CompiledContract>>, Fault> {
-            Ok(Some(self.0.clone()))
+        fn listing(&self, _: &ContractId) -> Result<Option<Listing>, Fault> {
+            Ok(Some(Listing { code: self.0.code_hash(), size: self.0.size() }))
+        }
+
+        fn code(&self, _: &CodeHash) -> Result<Arc<CompiledContract>, Fault> {
+            Ok(self.0.clone())
         }
     }
     let body = "(drop (call $call_contract (i32.const 0) (i32.const 0) (i32.const 0) (i64.const 0))) i32.const 0";
-    let wasm = wat::parse_str(calls(body)).unwrap();
-    let foreign = Arc::new(engine_of_its_own().compile(&wasm).unwrap());
-    let own = engine().compile(&wasm).unwrap();
+    let [own, callee] = [body, "i32.const 0"].map(|body| wat::parse_str(calls(body)).unwrap());
+    let foreign = Arc::new(engine_of_its_own().compile(&callee).unwrap());
+    let own = Arc::new(engine().compile(&own).unwrap());
     assert!(matches!(execute(&own, &rich(Entry::Call), Arc::new(Foreign(foreign))), Err(Fault::Engine(_))));
 }

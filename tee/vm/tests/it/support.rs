@@ -3,10 +3,11 @@
 use codec::Encode;
 use phala_protocol::{
     hash::blake2_256,
-    ids::{AccountId, ClusterId, ContractId},
+    ids::{AccountId, ClusterId, CodeHash, ContractId},
 };
 use phala_vm::{
-    execute, BlockContext, CompiledContract, Engine, Entry, Execution, Fault, Layout, Outcome, Request, World, Writes,
+    execute, BlockContext, CompiledContract, Engine, Entry, Execution, Fault, Layout, Listing, Outcome, Request, World,
+    Writes,
 };
 use std::{
     collections::BTreeMap,
@@ -66,8 +67,15 @@ impl World for Memory {
         Ok(())
     }
 
-    fn code(&self, contract: &ContractId) -> Result<Option<Arc<CompiledContract>>, Fault> {
-        Ok(self.0.lock().unwrap().code.get(contract).cloned())
+    fn listing(&self, contract: &ContractId) -> Result<Option<Listing>, Fault> {
+        let contents = self.0.lock().unwrap();
+        Ok(contents.code.get(contract).map(|code| Listing { code: code.code_hash(), size: code.size() }))
+    }
+
+    fn code(&self, code: &CodeHash) -> Result<Arc<CompiledContract>, Fault> {
+        let contents = self.0.lock().unwrap();
+        let listed = contents.code.values().find(|contract| contract.code_hash() == *code);
+        listed.cloned().ok_or_else(|| Fault::World("no such code".into()))
     }
 }
 

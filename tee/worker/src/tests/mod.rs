@@ -20,6 +20,9 @@ mod machine;
 #[allow(dead_code, reason = "shared with the tests of phala-core, which use all of it")]
 #[path = "../../../core/tests/it/network.rs"]
 mod network;
+#[allow(dead_code, reason = "shared with the process's tests, which use all of it")]
+#[path = "../../tests/it/noise.rs"]
+mod noise;
 #[allow(dead_code, reason = "shared with the tests of phala-core, which use all of it")]
 #[path = "../../../core/tests/it/root.rs"]
 mod root;
@@ -29,8 +32,15 @@ use self::{
     contract::{code, KEEP, LOOP},
     http::{ask, refusal, Answer},
     network::{Network, WORKER},
+    noise::Random,
 };
-use crate::{limits::Limits, listener, public, service::Service};
+use crate::{
+    limits::Limits,
+    listener, operator, public,
+    service::{in_turn, Service, TURNS},
+};
+use codec::Encode as _;
+use phala_light_client::testing::TestRandom;
 use phala_protocol::{
     attestation::Role,
     call::Call,
@@ -40,23 +50,26 @@ use phala_protocol::{
     AccountId, ContractId,
 };
 use std::{
-    net::SocketAddr,
-    sync::Arc,
+    collections::BTreeMap,
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    sync::{mpsc, Arc},
     time::{Duration, Instant},
 };
 
 /// Commands that use up the largest class, one after the other in one block.
 const LONG: usize = 8;
 
-/// A worker behind its listener, a delivery for it that takes seconds, and what its answers are checked with.
+/// A worker behind its listeners, a delivery for it that takes seconds, and what its answers are checked with.
 struct Scene {
     network: Network,
     alice: Account,
     contract: ContractId,
     service: Arc<Service>,
     address: SocketAddr,
+    operator: SocketAddr,
     delivery: Delivery,
-    _runtime: tokio::runtime::Runtime,
+    runtime: tokio::runtime::Runtime,
 }
 
 fn scene(seed: u64) -> Scene {
@@ -77,11 +90,15 @@ fn scene(seed: u64) -> Scene {
     let limits = Limits { burst: 1e6, per_second: 1e6 };
     let service = Arc::new(Service::new(tee, AccountId([1; 32]), Role::Worker, limits));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    let listening = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
-    let address = listening.local_addr().unwrap();
-    let router = public::router(service.clone()).unwrap();
-    runtime.spawn(listener::serve(listening, router, listener::PUBLIC, std::future::pending()));
-    Scene { network, alice, contract, service, address, delivery, _runtime: runtime }
+    let listen = |router, bounds| {
+        let listening = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+        let address = listening.local_addr().unwrap();
+        runtime.spawn(listener::serve(listening, router, bounds, std::future::pending()));
+        address
+    };
+    let address = listen(public::router(service.clone()).unwrap(), listener::PUBLIC);
+    let operator = listen(operator::router(service.clone()), listener::OPERATOR);
+    Scene { network, alice, contract, service, address, operator, delivery, runtime }
 }
 
 impl Scene {
@@ -191,5 +208,102 @@ fn garbage_to_a_worker_that_serves_gets_typed_refusals() {
     }
     let (no_question, _) = client::seal_query(&scene.network, &serving, &[0xa5; 300]);
     assert_eq!(code_of(&no_question), typed(400, "invalid"));
-    assert_eq!(ask(scene.address, "POST", "/v1/query", &[], &good).status, 200, "and the good one is answered");
+    // At rate, from several sides.
+    let (address, good) = (scene.address, &good);
+    let told = std::thread::scope(|scope| {
+        let flood = |thread: u64| {
+            let mut random = Random(TestRandom::new(thread));
+            let mut told = BTreeMap::<_, usize>::new();
+            for round in 0..120 {
+                let mut bytes = random.body();
+                if round % 2 == 1 {
+                    bytes.clone_from(good);
+                    let position = random.below(bytes.len());
+                    bytes[position] ^= 1 << random.below(8);
+                }
+                let answer = ask(address, "POST", "/v1/query", &[], &bytes);
+                *told.entry((answer.status, refusal(&answer))).or_default() += 1;
+            }
+            told
+        };
+        let threads: Vec<_> = (0..4).map(|thread| scope.spawn(move || flood(thread))).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).fold(BTreeMap::new(), |mut all, (code, count)| {
+            *all.entry(code).or_insert(0) += count;
+            all
+        })
+    });
+    // Each was decoded: none was turned away before that, as by a worker that has nothing to answer from.
+    let decoded = [typed(400, "invalid"), typed(400, "refused"), typed(409, "stale")];
+    assert!(told.keys().all(|code| decoded.contains(code)), "{told:?}");
+    assert!(decoded[..2].iter().all(|code| told[code] > 100), "{told:?}");
+    assert_eq!(ask(scene.address, "POST", "/v1/query", &[], good).status, 200, "and the good one is answered");
+}
+
+/// As many connections as the operator's listener has places, each of which it answers; none when it refuses one.
+fn all_places(address: SocketAddr) -> Option<Vec<TcpStream>> {
+    let place = |_| {
+        let mut stream = TcpStream::connect(address).ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(20))).ok()?;
+        stream.write_all(b"GET /nothing HTTP/1.1\r\nhost: x\r\n\r\n").ok()?;
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).ok()?;
+        (&status == b"HTTP/1.1 404").then_some(stream)
+    };
+    (0..listener::OPERATOR.room.per_address).map(place).collect()
+}
+
+#[test]
+fn deliveries_whose_sender_hangs_up_before_their_turn_are_neither_kept_nor_executed() {
+    let scene = scene(203);
+    // As long executions do.
+    let (begin, begun) = mpsc::channel();
+    let turns: Vec<_> = (0..TURNS)
+        .map(|_| {
+            let (begin, (end, ended)) = (begin.clone(), mpsc::channel::<()>());
+            let work = move |_: &Service| {
+                begin.send(()).unwrap();
+                // Until the other end is dropped.
+                let _ = ended.recv();
+            };
+            scene.runtime.spawn(in_turn(scene.service.clone(), work));
+            end
+        })
+        .collect();
+    (0..TURNS).for_each(|_| begun.recv().unwrap());
+
+    let delivery = Delivery::default().encode();
+    let head = format!("POST /operator/v1/deliver HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", delivery.len());
+    let waiting: Vec<_> = (0..listener::OPERATOR.room.per_address)
+        .map(|_| {
+            let mut stream = TcpStream::connect(scene.operator).unwrap();
+            stream.write_all(&[head.as_bytes(), &delivery].concat()).unwrap();
+            stream
+        })
+        .collect();
+    std::thread::sleep(Duration::from_millis(300));
+    drop(waiting);
+    // Others get their places, so that what came with them is gone.
+    let start = Instant::now();
+    while all_places(scene.operator).is_none() {
+        assert!(start.elapsed() < Duration::from_secs(30), "whoever hung up keeps his place");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    drop(turns);
+    let counted = |expected: usize| {
+        let text = String::from_utf8(scene.get("/metrics").0.body).unwrap();
+        let is_there = |line: String| text.lines().any(|found| found == line);
+        is_there(format!("phala_deliveries_total {expected}")) && is_there("phala_deliveries_refused_total 0".into())
+    };
+    // In its turn, and so after whatever waits.
+    let start = Instant::now();
+    let mut status = ask(scene.operator, "GET", "/operator/v1/status", &[], b"");
+    while status.status == 503 && start.elapsed() < Duration::from_secs(30) {
+        // The last connections that were held to show that there is room are about to end.
+        std::thread::sleep(Duration::from_millis(50));
+        status = ask(scene.operator, "GET", "/operator/v1/status", &[], b"");
+    }
+    assert_eq!(status.status, 200);
+    assert!(counted(0), "a delivery was executed that nobody waits for");
+    assert_eq!(ask(scene.operator, "POST", "/operator/v1/deliver", &[], &delivery).status, 200);
+    assert!(counted(1));
 }

@@ -1,17 +1,15 @@
-//! Garbage, as fast as it comes, at every endpoint: each piece gets a typed refusal, and the process goes on.
+//! Garbage, as fast as it comes, at every endpoint: each piece gets a typed refusal, and the process goes on. It has no state, so that it
+//! decodes no query: what becomes of garbage there is shown on a worker that serves (`src/tests`).
 
 use crate::{
     http::{ask, exchange, parse, refusal},
+    noise::Random,
     process::Worker,
 };
 use codec::Encode;
 use phala_attest::{Subject, Vendor};
 use phala_light_client::testing::TestRandom;
-use phala_protocol::{
-    brake::SuspensionRequest,
-    relay::{Delivery, InboxItems, MAX_DELIVERY_BYTES},
-    ClusterId,
-};
+use phala_protocol::{brake::SuspensionRequest, relay::MAX_DELIVERY_BYTES};
 use std::net::SocketAddr;
 
 const THREADS: u64 = 4;
@@ -33,37 +31,6 @@ const PATHS: [&str; 14] = [
     "/v1/%00%ff?a=%zz&&==",
 ];
 const METHODS: [&str; 6] = ["GET", "POST", "PUT", "DELETE", "PATCH", "BREW"];
-
-struct Random(TestRandom);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0.below(bound)
-    }
-
-    fn garbage(&mut self, longest: usize) -> Vec<u8> {
-        let length = self.below(longest);
-        (0..length.div_ceil(32)).flat_map(|_| self.0.bytes()).take(length).collect()
-    }
-
-    /// Bytes that look like what the endpoints take, more or less.
-    fn body(&mut self) -> Vec<u8> {
-        match self.below(5) {
-            0 => Vec::new(),
-            1 => self.garbage(2_000),
-            // The form of a query.
-            2 => [&[1, 0, 0, 0, 0, 1, 0, 0, 0, 0][..], &[self.0.bytes()[0]; 1120 + 256 + 16]].concat(),
-            // The form of a delivery.
-            3 => {
-                let items = vec![InboxItems { cluster: ClusterId(0), items: vec![self.garbage(300), Vec::new()] }];
-                let (finality, proof) = (self.garbage(2_000), vec![self.garbage(500), self.garbage(500)]);
-                Delivery { finality, proof, items, codes: vec![self.garbage(100)], ..Delivery::default() }.encode()
-            }
-            // A length that no body has.
-            _ => [&[0xfe, 0xff, 0xff, 0xff][..], &self.garbage(100)].concat(),
-        }
-    }
-}
 
 fn is_typed(path: &str, address: SocketAddr, method: &str, body: &[u8]) {
     let answer = ask(address, method, path, &[], body);

@@ -21,6 +21,7 @@ fn limits_of_body_rate_and_origin_hold_and_are_stated() {
     let preflight = ask(worker.public, "OPTIONS", "/v1/query", &asking, b"");
     assert_eq!((preflight.status, preflight.header("access-control-allow-origin")), (200, Some("*")));
     assert_eq!(limits["cors"]["origins"], "*");
+    assert_eq!(limits["connection_seconds"], 60);
     assert_eq!(limits["cors"]["credentials"], false);
     let methods: Vec<_> =
         limits["cors"]["methods"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();

@@ -13,4 +13,5 @@ mod garbage;
 mod http;
 mod limits;
 mod machine;
+mod noise;
 mod process;

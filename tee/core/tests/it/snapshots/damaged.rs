@@ -33,6 +33,29 @@ fn a_file_that_its_host_damaged_is_replaced_by_a_snapshots_state_alone() {
 }
 
 #[test]
+fn a_file_that_does_not_open_is_read_once_an_epoch_and_gone_on_from_when_it_is_whole_again() {
+    let mut scene = Scene::assigned(225);
+    let parts = scene.snapshot(OLD);
+    scene.take_over(&parts);
+    scene.goes_on();
+    scene.network.nodes[NEW].tee = None;
+    let whole = scene.own_file().with_extension("whole");
+    std::fs::copy(scene.own_file(), &whole).unwrap();
+    std::fs::write(scene.own_file(), vec![0x5a; 100_000]).unwrap();
+    scene.network.start(NEW);
+    scene.network.run_until(|network| lacks(network, NEW));
+    scene.wait_without_its_file();
+    std::fs::copy(&whole, scene.own_file()).unwrap();
+    scene.wait_without_its_file();
+    let tried = scene.tried();
+    scene.next_epoch();
+    scene.network.run_until(|network| network.nodes[NEW].tee().serving().is_some());
+    assert!(scene.tried() > tried);
+    assert_eq!(scene.taken_over().len(), 1, "nobody brought a state");
+    scene.goes_on();
+}
+
+#[test]
 fn a_store_that_was_never_whole_is_replaced_when_it_is_put_in_place() {
     let mut scene = Scene::new(220);
     scene.next_epoch();

@@ -13,7 +13,7 @@ use crate::identity::{
 };
 use phala_crypto::{signature::ed25519::IdentityKey, Secret};
 use phala_protocol::{
-    ceremony::{threshold_of, ParcelHeader, ParcelKind, MAX_SEATS},
+    ceremony::{threshold_of, CeremonyAttempt, ParcelHeader, ParcelKind, MAX_SEATS},
     identities::{dealing_hash, IdentityCeremonyRecord, IdentityRecord, IdentityStatement, SignedIdentityStatement},
     Hash, WorkerId,
 };
@@ -221,6 +221,11 @@ impl Attempt {
             && dealers.eq(self.dealers.iter().map(|(index, gatekeeper)| (*index, *gatekeeper)))
             && (record.former, record.threshold, record.deals) == (self.former, self.threshold, self.deals);
         same.then_some(()).ok_or(CeremonyError::Contradiction)
+    }
+
+    /// The attempt, as peers announce keys for it.
+    pub(super) fn of(&self) -> CeremonyAttempt {
+        CeremonyAttempt::identities(self.era, self.attempt)
     }
 
     /// Dealers that it takes.

@@ -114,7 +114,7 @@ impl Dealer {
             if self.attempt.is_own(to, self.index) || holder.confirmed.is_some() {
                 continue;
             }
-            match view.peer(&holder.gatekeeper) {
+            match view.peer(self.attempt.of(), &holder.gatekeeper) {
                 Some(peer) => turn.parcels.push(self.sealed(view, peer, to)?),
                 None => turn.strangers.push(holder.gatekeeper),
             }
@@ -130,7 +130,8 @@ impl Dealer {
             let Some(holder) = view.record.holder(accuser) else { continue };
             let lacks = holder.left_out.is_none() && holder.confirmed.is_none() && complaint.delivered.is_none();
             let (true, false, Some(key)) = (lacks, self.attempt.is_own(accuser, own), holder.key) else { continue };
-            let Some(peer) = view.peer(&holder.gatekeeper).filter(|peer| peer.key_hash() == key) else {
+            let peer = view.peer(self.attempt.of(), &holder.gatekeeper);
+            let Some(peer) = peer.filter(|peer| peer.key_hash() == key) else {
                 turn.strangers.push(holder.gatekeeper);
                 continue;
             };

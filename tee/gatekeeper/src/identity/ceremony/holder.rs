@@ -12,43 +12,26 @@ use super::{
 use crate::{
     dkg::{open_parcel, verify_sender},
     identity::{pair::joined, verify_identities, IdentityShares, IDENTITY_SHARE_BYTES},
+    received::Received,
     receiving::ReceivingKey,
 };
 use phala_crypto::Secret;
 use phala_protocol::{
-    ceremony::{delivery_hash, Attachment, Parcel, Phase},
+    ceremony::{delivery_hash, Attachment, Complaint, Parcel, Phase},
     identities::{HolderRecord, IdentityCeremonyRecord, IdentityRecord, IdentityStatement},
     Hash, WorkerId,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Parcels that a dealer signed and that are wrong, after which no more of it are opened.
-const MOST_WRONG_PARCELS: u8 = 8;
-
 /// A holder in one attempt.
 pub struct Holder {
     pub(super) attempt: Attempt,
     pub(super) index: u16,
-    /// Who deals, with the hash of its package: empty until the hashes stand.
-    pub(super) roster: BTreeMap<u16, Hash>,
-    /// Packages of those who deal.
-    pub(super) packages: BTreeMap<u16, Verified>,
-    /// Dealers whose package is none, although the chain holds its hash.
-    pub(super) broken: BTreeSet<u16>,
-    /// This holder's shares; each pair fits its package.
-    pub(super) shares: BTreeMap<u16, ShareBytes>,
-    /// What dealers delivered to this holder on chain, by [`delivery_hash`]. Follows from the newest record.
-    delivered: BTreeMap<u16, Hash>,
-    /// What was delivered and gives no share. Follows from what is on chain.
-    useless: BTreeMap<u16, Hash>,
+    pub(super) received: Received<Verified, ShareBytes>,
     /// The hash of the record that this holder confirmed, or is about to.
     pub(super) confirmed: Option<Hash>,
     /// What it comes to, once everything is there. Follows from the rest.
     outcome: Option<Outcome>,
-    /// How many parcels that a dealer signed were wrong. Begins anew after a restart.
-    wrong: BTreeMap<u16, u8>,
-    /// Whether the answer to (accuser, dealer) fits. Follows from the rest.
-    judged: BTreeMap<(u16, u16), bool>,
     /// Whether the roster or `confirmed` is another than on disk: until [`Holder::mark_sealed`], whatever fails.
     unsealed: bool,
 }
@@ -71,21 +54,7 @@ impl Holder {
     ) -> Result<Self, CeremonyError> {
         let attempt = Attempt::new(genesis, record, former)?;
         let index = record.holder_index(gatekeeper).ok_or(CeremonyError::NoSeat)?;
-        Ok(Self {
-            attempt,
-            index,
-            roster: BTreeMap::new(),
-            packages: BTreeMap::new(),
-            broken: BTreeSet::new(),
-            shares: BTreeMap::new(),
-            delivered: BTreeMap::new(),
-            useless: BTreeMap::new(),
-            confirmed: None,
-            outcome: None,
-            wrong: BTreeMap::new(),
-            judged: BTreeMap::new(),
-            unsealed: false,
-        })
+        Ok(Self { attempt, index, received: Received::new(), confirmed: None, outcome: None, unsealed: false })
     }
 
     /// The era and the attempt.
@@ -129,7 +98,7 @@ impl Holder {
         if let Some(own) = own {
             self.take_own(own);
         }
-        self.note_deliveries(record);
+        self.received.note_deliveries(self.index, &record.complaints);
         self.take_answers(record);
         self.conclude(record, holder)?;
         if record.agreed.is_none() {
@@ -147,28 +116,27 @@ impl Holder {
             return Err(ParcelRefusal::WrongAddressee);
         }
         self.committed(dealer)?;
-        if self.shares.contains_key(&dealer) {
+        if self.received.shares.contains_key(&dealer) {
             return Ok(());
         }
-        if let Some(delivered) = self.delivered.get(&dealer).copied() {
+        if let Some(delivered) = self.received.delivered.get(&dealer).copied() {
             if delivery_hash(&receiving.hash(), parcel) == delivered {
                 let taken = self.open(receiving, parcel);
                 if taken.is_err() {
-                    self.useless.insert(dealer, delivered);
+                    self.received.useless.insert(dealer, delivered);
                 }
                 return taken;
             }
         }
         // Whoever is no dealer cannot have anything opened, and a dealer only so often.
-        let wrong = self.wrong.get(&dealer).copied().unwrap_or_default();
-        if wrong >= MOST_WRONG_PARCELS {
+        if self.received.is_spent(dealer, parcel.header.kind) {
             return Err(ParcelRefusal::TooManyWrong);
         }
         let sender = self.attempt.dealer(dealer).ok_or(ParcelRefusal::NoDealer)?;
         verify_sender(&self.attempt.genesis, sender, parcel)?;
         let taken = self.open(receiving, parcel);
         if taken.is_err() {
-            self.wrong.insert(dealer, wrong.saturating_add(1));
+            self.received.note_wrong(dealer, parcel.header.kind);
         }
         taken
     }
@@ -176,22 +144,14 @@ impl Holder {
     /// Takes a dealer's package in clear, as its answer to a dispute brings it, or says why it changes nothing.
     pub fn accept_package(&mut self, dealer: u16, bytes: &[u8]) -> Result<(), ParcelRefusal> {
         let committed = self.committed(dealer)?;
-        if self.packages.contains_key(&dealer) || self.broken.contains(&dealer) {
+        if self.received.knows_package(dealer) {
             return Ok(());
         }
         if self.attempt.package_hash(dealer, bytes) != committed {
             return Err(ParcelRefusal::WrongHash);
         }
-        match self.attempt.verify_package(dealer, bytes) {
-            Ok(package) => {
-                self.packages.insert(dealer, package);
-                Ok(())
-            }
-            Err(fault) => {
-                self.broken.insert(dealer);
-                Err(fault.into())
-            }
-        }
+        let verified = self.attempt.verify_package(dealer, bytes);
+        self.received.note_package(dealer, verified).map_err(ParcelRefusal::from)
     }
 
     fn open(&mut self, receiving: &ReceivingKey, parcel: &Parcel) -> Result<(), ParcelRefusal> {
@@ -205,17 +165,17 @@ impl Holder {
     /// Takes shares with their package.
     fn take(&mut self, dealer: u16, package: &[u8], shares: ShareBytes) -> Result<(), ParcelRefusal> {
         self.accept_package(dealer, package)?;
-        let package = self.packages.get(&dealer).ok_or(ParcelRefusal::WrongShare)?;
+        let package = self.received.packages.get(&dealer).ok_or(ParcelRefusal::WrongShare)?;
         if !self.attempt.fits(package, self.index, &shares) {
             return Err(ParcelRefusal::WrongShare);
         }
-        self.shares.insert(dealer, shares);
+        self.received.shares.insert(dealer, shares);
         Ok(())
     }
 
     fn take_own(&mut self, own: &Dealer) {
         let same = own.attempt() == self.attempt() && self.attempt.is_own(self.index, own.index);
-        if !same || self.shares.contains_key(&own.index) {
+        if !same || self.received.shares.contains_key(&own.index) {
             return;
         }
         if let Some((package, shares)) = own.own(self.index) {
@@ -226,10 +186,10 @@ impl Holder {
 
     /// The hash of the package of a dealer that deals.
     fn committed(&self, dealer: u16) -> Result<Hash, ParcelRefusal> {
-        if self.roster.is_empty() {
+        if self.received.roster.is_empty() {
             return Err(ParcelRefusal::TooEarly);
         }
-        self.roster.get(&dealer).copied().ok_or(ParcelRefusal::NoDealer)
+        self.received.roster.get(&dealer).copied().ok_or(ParcelRefusal::NoDealer)
     }
 
     /// Fixes who deals when the hashes stand; they never change in an attempt.
@@ -239,31 +199,18 @@ impl Holder {
         if roster.len() < self.attempt.deals() {
             return Err(CeremonyError::TooFew);
         }
-        if !self.roster.is_empty() && self.roster != roster {
-            return Err(CeremonyError::Contradiction);
-        }
-        self.unsealed |= self.roster != roster;
-        self.roster = roster;
+        self.unsealed |= self.received.fix_roster(roster).ok_or(CeremonyError::Contradiction)?;
         Ok(())
-    }
-
-    /// Notes what the chain has as delivered to this holder.
-    fn note_deliveries(&mut self, record: &IdentityCeremonyRecord) {
-        let own = record.complaints.iter().filter(|complaint| complaint.accuser == self.index);
-        self.delivered = own.filter_map(|complaint| Some((complaint.dealer, complaint.delivered?))).collect();
     }
 
     /// Takes as this holder's shares the public answers that fit.
     fn take_answers(&mut self, record: &IdentityCeremonyRecord) {
-        for complaint in record.complaints.iter().filter(|complaint| complaint.accuser == self.index) {
-            let Some(answer) = complaint.answer else { continue };
-            let shares = public(&answer);
-            let package = self.packages.get(&complaint.dealer);
-            let fits = package.is_some_and(|package| self.attempt.fits(package, self.index, &shares));
-            if fits && !self.shares.contains_key(&complaint.dealer) {
-                self.shares.insert(complaint.dealer, shares);
-            }
-        }
+        let (own, attempt) = (self.index, &self.attempt);
+        let fitting = |package: &Verified, answer: &[[u8; 32]; 2]| {
+            let shares = public(answer);
+            attempt.fits(package, own, &shares).then_some(shares)
+        };
+        self.received.take_answers(own, &record.complaints, fitting);
     }
 
     /// Adds everything up, once it is all there.
@@ -272,8 +219,8 @@ impl Holder {
             return Err(CeremonyError::Foreign);
         }
         if self.outcome.is_none() {
-            let of = |dealer: &u16| Some((self.packages.get(dealer)?, self.shares.get(dealer)?));
-            let Some(dealt) = self.roster.keys().map(of).collect::<Option<Vec<_>>>() else { return Ok(()) };
+            let of = |dealer: &u16| Some((self.received.packages.get(dealer)?, self.received.shares.get(dealer)?));
+            let Some(dealt) = self.received.roster.keys().map(of).collect::<Option<Vec<_>>>() else { return Ok(()) };
             let (keys, shares) = self.attempt.conclude(self.index, &dealt)?;
             let holders = record.receiving().map(|(index, holder)| (index, holder.gatekeeper));
             let made = keys.to_record(self.attempt.era, holders);
@@ -317,15 +264,8 @@ impl Holder {
 
     /// Complains of every dealer whose shares are missing, with this gatekeeper's key until a complaint of it stands.
     fn complain(&self, view: &View<'_>, own: &HolderRecord, said: &mut Vec<(IdentityStatement, Option<Attachment>)>) {
-        for dealer in self.roster.keys().copied() {
-            let known = view
-                .record
-                .complaints
-                .iter()
-                .any(|complaint| (complaint.accuser, complaint.dealer) == (self.index, dealer));
-            if known || self.shares.contains_key(&dealer) || self.attempt.is_own(self.index, dealer) {
-                continue;
-            }
+        let missing = self.received.to_accuse(self.index, &view.record.complaints);
+        for dealer in missing.into_iter().filter(|dealer| !self.attempt.is_own(self.index, *dealer)) {
             let beside = match own.key {
                 Some(_) => None,
                 None => Some(Attachment::Key(view.receiving.announce(view.identity))),
@@ -336,35 +276,17 @@ impl Holder {
 
     /// Disputes what was delivered and is useless, unless the shares came otherwise.
     fn dispute(&self, record: &IdentityCeremonyRecord, said: &mut Vec<(IdentityStatement, Option<Attachment>)>) {
-        for complaint in record.complaints.iter().filter(|complaint| complaint.accuser == self.index) {
-            let (Some(parcel), false) = (complaint.delivered, complaint.disputed) else { continue };
-            let dealer = complaint.dealer;
-            if self.useless.get(&dealer) == Some(&parcel) && !self.shares.contains_key(&dealer) {
-                said.push((IdentityStatement::Dispute { dealer, parcel }, None));
-            }
-        }
+        let useless = self.received.to_dispute(self.index, &record.complaints);
+        said.extend(useless.into_iter().map(|(dealer, parcel)| (IdentityStatement::Dispute { dealer, parcel }, None)));
     }
 
     /// Dealers that this holder knows to have answered or committed wrongly.
     fn wrong_dealers(&mut self, record: &IdentityCeremonyRecord) -> BTreeSet<u16> {
-        let mut wrong = self.broken.clone();
-        for complaint in &record.complaints {
-            let (accuser, dealer) = (complaint.accuser, complaint.dealer);
-            let Some(answer) = complaint.answer else { continue };
-            let Some(package) = self.packages.get(&dealer) else { continue };
-            if self.attempt.is_own(self.index, dealer) {
-                continue;
-            }
-            let attempt = &self.attempt;
-            let fits = self
-                .judged
-                .entry((accuser, dealer))
-                .or_insert_with(|| attempt.fits(package, accuser, &public(&answer)));
-            if !*fits {
-                wrong.insert(dealer);
-            }
-        }
-        wrong
+        let (own, attempt) = (self.index, &self.attempt);
+        let judged = |complaint: &Complaint| !attempt.is_own(own, complaint.dealer);
+        let fits =
+            |package: &Verified, accuser: u16, answer: &[[u8; 32]; 2]| attempt.fits(package, accuser, &public(answer));
+        self.received.wrong_dealers(&record.complaints, judged, fits)
     }
 }
 

@@ -108,16 +108,16 @@ impl Dealer {
 impl Holder {
     /// The bytes to seal.
     pub fn to_secret_bytes(&self) -> Secret<Vec<u8>> {
-        let (era, attempt) = self.attempt();
+        let ((era, attempt), received) = (self.attempt(), &self.received);
         // With its full capacity, so that growing leaves no copy behind.
-        let mut shares = Vec::with_capacity(self.shares.len());
-        shares.extend(self.shares.iter().map(|(dealer, shares)| (*dealer, *shares.expose())));
+        let mut shares = Vec::with_capacity(received.shares.len());
+        shares.extend(received.shares.iter().map(|(dealer, shares)| (*dealer, *shares.expose())));
         encoded(&StoredHolder {
             form: HOLDER,
             place: (era, attempt, self.index, self.attempt.former),
-            roster: self.roster.clone(),
-            packages: self.packages.iter().map(|(dealer, package)| (*dealer, package.bytes().to_vec())).collect(),
-            broken: self.broken.clone(),
+            roster: received.roster.clone(),
+            packages: received.packages.iter().map(|(dealer, package)| (*dealer, package.bytes().to_vec())).collect(),
+            broken: received.broken.clone(),
             shares,
             confirmed: self.confirmed,
         })
@@ -140,18 +140,18 @@ impl Holder {
         }
         for (dealer, bytes) in &stored.packages {
             let package = holder.attempt.verify_package(*dealer, bytes).map_err(|_| malformed)?;
-            holder.packages.insert(*dealer, package);
+            holder.received.packages.insert(*dealer, package);
         }
         for (dealer, shares) in &stored.shares {
             let shares = ShareBytes::fill(|bytes| bytes.copy_from_slice(shares));
-            let package = holder.packages.get(dealer).ok_or(malformed)?;
+            let package = holder.received.packages.get(dealer).ok_or(malformed)?;
             if !holder.attempt.fits(package, holder.index, &shares) {
                 return Err(malformed);
             }
-            holder.shares.insert(*dealer, shares);
+            holder.received.shares.insert(*dealer, shares);
         }
-        holder.roster = take(&mut stored.roster);
-        holder.broken = take(&mut stored.broken);
+        holder.received.roster = take(&mut stored.roster);
+        holder.received.broken = take(&mut stored.broken);
         holder.confirmed = stored.confirmed;
         Ok(holder)
     }

@@ -56,3 +56,60 @@ proptest! {
         }
     }
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Wherever paths lie: evenly, all but one together, or so that they differ in their last bits alone.
+    #[test]
+    fn a_leaf_is_found_where_halving_the_list_finds_it(
+        paths in proptest::collection::btree_set(path(), 1..=BUCKET_LEAVES), others in proptest::collection::vec(path(), 0..40),
+    ) {
+        let sorted: Vec<Path> = paths.iter().copied().collect();
+        let leaf = |path: &Path| Leaf { path: *path, hash: [1; 32], row: LeafRow::Apart(0) };
+        let bucket = Bucket::new(sorted.iter().map(leaf).collect(), Arc::default());
+        for path in sorted.iter().chain(&others).chain(&[[0; 32], [0xff; 32]]) {
+            let found = bucket.leaf_at(path).map(|(index, ..)| usize::from(index));
+            prop_assert_eq!(found, sorted.binary_search(path).ok());
+        }
+    }
+}
+
+/// As many changes at once as are hashed part by part: added, altered and removed, in a tree that grows and shrinks by it.
+#[test]
+fn root_is_the_definitions_of_thousands_of_changes_at_once() {
+    let (mut tree, mut model) = (Memory::default(), BTreeMap::new());
+    let mut state = 5u64;
+    let mut random = |bound: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % bound
+    };
+    for (count, of, removed) in
+        [(3_000, 4_000, 0), (1_500, 4_000, 30), (700, 5_000, 50), (4_000, 4_000, 97), (300, 900, 5)]
+    {
+        let mut changes = BTreeMap::new();
+        for _ in 0..count {
+            let (path, row) = entry(random(of) as u32, vec![random(256) as u8; 9]);
+            let is_removed = random(100) < removed;
+            changes.insert(path, (!is_removed).then_some(row));
+        }
+        for (path, row) in &changes {
+            match row {
+                Some(row) => model.insert(*path, value_hash(&row.value)),
+                None => model.remove(path),
+            };
+        }
+        assert!(changes.len() > 200);
+        tree.commit(changes.into_iter().map(|(path, row)| Change::new(path, row)).collect());
+        assert_eq!(root_hash(tree.root.as_ref()), naive(&model));
+        let root = tree.root.clone().unwrap();
+        assert_eq!(root.node.count, model.len() as u64);
+        compare(&tree, PageId::ROOT, &root);
+        tree.write();
+        assert_eq!(tree.reachable(PageId::ROOT, tree.root.as_ref()), tree.pages.len(), "no page is left behind");
+    }
+    tree.commit(model.keys().map(|path| Change::new(*path, None)).collect());
+    assert!(tree.root.is_none());
+    tree.write();
+    assert!(tree.pages.is_empty());
+}
