@@ -11,6 +11,7 @@ mod anchor;
 mod chain_spec;
 mod cli;
 mod disk;
+mod epochs;
 mod fault;
 #[cfg(test)]
 mod judgement;

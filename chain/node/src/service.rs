@@ -7,9 +7,10 @@
 //!   switched off for days find what they need; other chains use the default voting rule, which lags behind the best block,
 //!   and keep the states of the last 256 finalised blocks unless `--state-pruning` says otherwise;
 //! - a development chain goes on authoring without peers;
+//! - an import that fails leaves no epoch behind that would keep later blocks out ([`crate::epochs`]);
 //! - the disk is watched, and a node without room for its database ends ([`crate::disk`]).
 
-use crate::{chain_spec, disk::Watch, rpc};
+use crate::{chain_spec, disk::Watch, epochs::Guarded, rpc};
 use phala_runtime::{Hash, OpaqueBlock as Block, RuntimeApi};
 use sc_client_api::BlockBackend;
 use sc_consensus_babe::{BabeBlockImport, BabeLink, SlotProportion};
@@ -33,7 +34,8 @@ pub type Backend = sc_service::TFullBackend<Block>;
 pub type Pool = sc_transaction_pool::TransactionPoolHandle<Block, Client>;
 type SelectChain = sc_consensus::LongestChain<Backend, Block>;
 type GrandpaImport = grandpa::GrandpaBlockImport<Backend, Block, Client, SelectChain>;
-type BabeImport = BabeBlockImport<Block, Client, GrandpaImport, BabeCreateInherentDataProviders<Block>, SelectChain>;
+type BabeImport =
+    Guarded<BabeBlockImport<Block, Client, GrandpaImport, BabeCreateInherentDataProviders<Block>, SelectChain>>;
 
 /// GRANDPA keeps a justification at least every so many blocks: for each round it finalises.
 const JUSTIFICATION_PERIOD: u32 = 1;
@@ -153,6 +155,8 @@ pub(crate) fn parts(config: &Configuration) -> Result<Parts, ServiceError> {
         select_chain.clone(),
         OffchainTransactionPoolFactory::new(pool.clone()),
     )?;
+    // For the blocks of peers and our own alike.
+    let block_import = Guarded::new(block_import, client.clone(), babe_link.clone());
     let (import_queue, babe_worker) = sc_consensus_babe::import_queue(sc_consensus_babe::ImportQueueParams {
         link: babe_link.clone(),
         block_import: block_import.clone(),

@@ -40,10 +40,7 @@ use crate::{AccountId, Beacon, Extensions, Gatekeepers, Nonce, RuntimeCall, Syst
 use alloc::vec::Vec;
 use codec::{Decode, DecodeWithMemTracking, Encode};
 use frame_support::weights::Weight;
-use phala_protocol::{
-    ceremony::{Statement, MAX_SEATS},
-    identities::IdentityStatement,
-};
+use phala_protocol::ceremony::{Said, MAX_SEATS};
 use scale_info::TypeInfo;
 use sp_runtime::{
     traits::{
@@ -97,29 +94,16 @@ impl TypeInfo for TxExtension {
 /// is not in it: the chain takes one.
 type Subject = (u8, u16);
 
-/// The rank of what a seat says, and its subject.
-const fn of_statement(statement: &Statement) -> (TransactionPriority, Subject) {
-    match *statement {
-        Statement::Commit { .. } => (EACH_SEAT, (0, 0)),
-        Statement::Confirm(_) => (EACH_SEAT, (1, 0)),
-        Statement::Complain { dealer } => (EACH_PAIR, (2, dealer)),
-        Statement::Deliver { accuser, .. } => (EACH_PAIR, (3, accuser)),
-        Statement::Dispute { dealer, .. } => (EACH_PAIR, (4, dealer)),
-        Statement::Answer { accuser, .. } => (EACH_PAIR, (5, accuser)),
-        Statement::Reject { dealer } => (EACH_PAIR, (6, dealer)),
-    }
-}
-
-/// As [`of_statement`], of a dealer or holder of identities.
-const fn of_identity_statement(statement: &IdentityStatement) -> (TransactionPriority, Subject) {
-    match *statement {
-        IdentityStatement::Commit { .. } => (EACH_SEAT, (0, 0)),
-        IdentityStatement::Confirm { .. } => (EACH_SEAT, (1, 0)),
-        IdentityStatement::Complain { dealer } => (EACH_PAIR, (2, dealer)),
-        IdentityStatement::Deliver { accuser, .. } => (EACH_PAIR, (3, accuser)),
-        IdentityStatement::Dispute { dealer, .. } => (EACH_PAIR, (4, dealer)),
-        IdentityStatement::Answer { accuser, .. } => (EACH_PAIR, (5, accuser)),
-        IdentityStatement::Reject { dealer } => (EACH_PAIR, (6, dealer)),
+/// The rank of what is said in a ceremony, and its subject.
+fn of_said<K>(said: &Said<K>) -> (TransactionPriority, Subject) {
+    match *said {
+        Said::Commit { .. } => (EACH_SEAT, (0, 0)),
+        Said::Confirm(_) => (EACH_SEAT, (1, 0)),
+        Said::Complain { dealer } => (EACH_PAIR, (2, dealer)),
+        Said::Deliver { accuser, .. } => (EACH_PAIR, (3, accuser)),
+        Said::Dispute { dealer, .. } => (EACH_PAIR, (4, dealer)),
+        Said::Answer { accuser, .. } => (EACH_PAIR, (5, accuser)),
+        Said::Reject { dealer } => (EACH_PAIR, (6, dealer)),
     }
 }
 
@@ -131,7 +115,7 @@ fn rank(sender: &AccountId, call: &RuntimeCall) -> Option<(TransactionPriority, 
         RuntimeCall::Gatekeepers(OfGatekeepers::state { statement }) => (statement, None),
         RuntimeCall::Gatekeepers(OfGatekeepers::state_with { statement, attachment }) => (statement, Some(attachment)),
         RuntimeCall::Gatekeepers(OfGatekeepers::state_identities { statement, attachment }) => {
-            let (rank, subject) = of_identity_statement(&statement.statement);
+            let (rank, subject) = of_said(&statement.statement.said());
             let tag = (TAG, 1u8, sender, statement.era, statement.attempt, statement.index, subject);
             let awaited = Gatekeepers::is_identity_awaited(sender, statement, attachment.as_ref());
             return awaited.then(|| (rank, tag.encode()));
@@ -147,7 +131,7 @@ fn rank(sender: &AccountId, call: &RuntimeCall) -> Option<(TransactionPriority, 
         }
         _ => return None,
     };
-    let (rank, subject) = of_statement(&said.statement);
+    let (rank, subject) = of_said(&said.statement.said());
     let tag = (TAG, 0u8, sender, said.era, said.attempt, said.index, subject);
     Gatekeepers::is_awaited(sender, said, attachment).then(|| (rank, tag.encode()))
 }

@@ -35,7 +35,7 @@ pub struct Parts {
     pub voter_state: SharedVoterState,
     /// New justifications.
     pub justifications: GrandpaJustificationStream<Block>,
-    /// What walking the inboxes has found so far; shared by all connections.
+    /// Places that walks through the inboxes have found so far; shared by all connections.
     pub inbox_links: Arc<inbox::Links>,
 }
 

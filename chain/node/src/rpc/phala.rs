@@ -30,7 +30,8 @@ pub trait PhalaApi {
     fn justification(&self, block: NumberOrHash) -> Result<JustifiedBlock, PhalaRpcError>;
 
     /// Items of a cluster's inbox in ascending order from sequence `from` on, as of the newest finalised block: at most
-    /// `limit`, 256 and 1 MiB of them, but one at least where there is one.
+    /// `limit`, 256 and 1 MiB of them, but one at least where there is one. A node that has just started may have to look at very many
+    /// items to find old ones: it does so step by step, and answers with error 7008 until it has found them.
     #[method(name = "phala_inboxItems", blocking)]
     fn inbox_items(&self, cluster: u32, from: u64, limit: u32) -> Result<InboxItems, PhalaRpcError>;
 }
@@ -93,8 +94,19 @@ pub enum PhalaRpcError {
     /// The cluster has no inbox.
     #[error("cluster {0} has no inbox")]
     NoSuchCluster(u32),
+    /// The node has looked at as many items as it does for one call, and goes on at the next.
+    #[error(
+        "the items asked for of cluster {cluster} are {left} items behind what this node has looked at since it started: \
+         ask again, it goes on from there"
+    )]
+    Later {
+        /// The cluster.
+        cluster: u32,
+        /// Items that have yet to be looked at.
+        left: u64,
+    },
     /// The database contradicts itself.
-    #[error("the inbox index of cluster {0} does not lead to what is known: the database is damaged")]
+    #[error("the inbox index of cluster {0} has another item than its link names: the database is damaged")]
     IndexDisagrees(u32),
     /// The database failed.
     #[error("the database failed: {0}")]
@@ -111,6 +123,7 @@ impl From<PhalaRpcError> for ErrorObjectOwned {
             PhalaRpcError::NoSuchCluster(_) => 7005,
             PhalaRpcError::IndexDisagrees(_) => 7006,
             PhalaRpcError::Database(_) => 7007,
+            PhalaRpcError::Later { .. } => 7008,
         };
         ErrorObjectOwned::owned(code, error.to_string(), None::<()>)
     }

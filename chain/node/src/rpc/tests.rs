@@ -16,10 +16,12 @@ use sc_consensus_grandpa::SharedVoterState;
 use serde_json::{json, Value};
 use sp_core::offchain::{OffchainStorage, STORAGE_PREFIX};
 
-/// Clusters whose inboxes the genesis has: 600 small items, 80 of the greatest size, and three of which one is lost.
+/// Clusters whose inboxes the genesis has: 600 small items, 80 of the greatest size, three of which one is lost, and more than a call looks
+/// at.
 const MANY: ClusterId = ClusterId(3);
 const LARGE: ClusterId = ClusterId(4);
 const DAMAGED: ClusterId = ClusterId(5);
+const LONG: ClusterId = ClusterId(6);
 
 /// Ended in this order: the runtime waits for its tasks, which end when their manager does.
 struct Asked {
@@ -62,6 +64,7 @@ impl Asked {
             (MANY, inbox(MANY, 600, 300)),
             (LARGE, inbox(LARGE, 80, MAX_MESSAGE_BYTES as usize)),
             (DAMAGED, inbox(DAMAGED, 3, 9)),
+            (LONG, inbox(LONG, 2_700, 9)),
         ];
         let mut genesis = config.chain_spec.as_storage_builder().build_storage().unwrap();
         for (cluster, (head, _)) in &inboxes {
@@ -142,6 +145,15 @@ fn inbox_items_are_served_within_the_limits_and_all_of_them() {
         found.extend(items);
     }
     assert_eq!(found, expected);
+}
+
+#[test]
+fn items_far_behind_what_is_known_are_found_in_several_calls() {
+    let node = Asked::new();
+    assert_eq!(node.items(LONG, 2_690, u32::MAX).len(), 10, "near the head nothing has to be looked for");
+    assert_eq!(node.ask("phala_inboxItems", json!([LONG.0, 0, 9])), Err(7008));
+    assert_eq!(node.items(LONG, 0, 9).len(), 9);
+    assert_eq!(node.items(LONG, 1_300, 256).len(), 256, "what was looked at is known");
 }
 
 #[test]

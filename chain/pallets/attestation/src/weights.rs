@@ -1,8 +1,7 @@
 //! Weights of the attestation pallet's calls.
 //!
-//! A body that begins with `Measured` is of `cargo xtask bench weights`, which measures the runtime's WASM in the states it names, and is
-//! explained in `docs/bench/weights.md`. The others are estimates: P-256 in WASM costs about a millisecond a verification; the counts are
-//! those of `phala-attest`. The submitter controls only sizes, which are bounded.
+//! Each body is of `cargo xtask bench weights`, which measures the runtime's WASM in the states it names, and is explained in
+//! `docs/bench/weights.md`. The submitter controls only sizes, which are bounded.
 
 use frame_support::weights::{constants::ParityDbWeight, Weight};
 

@@ -34,7 +34,7 @@
 //! and before the value. Both are warnings first. Ceremonies decide who is absent, the beacon pallet who is silent; this counts. Root
 //! ceremonies have no upper end: they wait for n - t absent at most, ask five times, and stall the network as long.
 
-use crate::{pallet::*, Misdeed, Offence, OnSilence, Policy, Punish, SilenceRecord, WeightInfo};
+use crate::{pallet::*, Elected, Misdeed, Offence, OnSilence, Policy, Punish, SilenceRecord, WeightInfo};
 use alloc::{collections::BTreeMap, vec::Vec};
 use frame_support::weights::Weight;
 use phala_pallet_attestation::{self as attestation, Absence};
@@ -58,7 +58,8 @@ impl<T: Config> Pallet<T> {
     pub(crate) fn count_absences(record: &CeremonyRecord) {
         let CeremonyRecord { era, attempt, .. } = *record;
         let policy = CurrentPolicy::<T>::get();
-        for (seat, (_, validator)) in record.seats.iter().zip(Self::seats_in(era)) {
+        let Some(Elected { first_attempt: set, seats }) = Elections::<T>::get(era) else { return };
+        for (seat, (_, validator)) in record.seats.iter().zip(seats) {
             if seat.left_out != Some(Fault::Absent) {
                 Absences::<T>::remove(&validator);
                 continue;
@@ -70,7 +71,7 @@ impl<T: Config> Pallet<T> {
                 continue;
             }
             Absences::<T>::remove(&validator);
-            Self::fine(&policy, validator, Offence::Absence, (era, attempt));
+            Self::fine(&policy, validator, Offence::Absence, (era, set), attempt);
         }
     }
 
@@ -101,15 +102,17 @@ impl<T: Config> Pallet<T> {
                 (holder.gatekeeper, absent)
             })
             .collect();
-        // Of each validator the era of its seat, and whether it was missing in either part.
-        let mut counted = BTreeMap::<T::AccountId, (u32, bool)>::new();
+        // Of each validator the era and the set of its seat, and whether it was missing in either part.
+        let mut counted = BTreeMap::<T::AccountId, ((u32, u32), bool)>::new();
         let dealt_by = DealtBy::<T>::get(era).unwrap_or(era);
         for (asked, enough, seated_in) in [(dealers, record.deals, dealt_by), (holders, record.threshold, era)] {
             let missing = asked.iter().filter(|(_, absent)| *absent).count();
             if !is_counted(missing, enough.into()) {
                 continue;
             }
-            let validators: BTreeMap<WorkerId, T::AccountId> = Self::seats_in(seated_in).into_iter().collect();
+            let Some(Elected { first_attempt, seats }) = Elections::<T>::get(seated_in) else { continue };
+            let seated_in = (seated_in, first_attempt);
+            let validators: BTreeMap<WorkerId, T::AccountId> = seats.into_iter().collect();
             for (gatekeeper, absent) in asked {
                 let Some(validator) = validators.get(&gatekeeper) else { continue };
                 let known = counted.entry(validator.clone()).or_insert((seated_in, false));
@@ -131,12 +134,12 @@ impl<T: Config> Pallet<T> {
                 continue;
             }
             IdentityAbsences::<T>::remove(&validator);
-            Self::fine(&policy, validator, Offence::IdentityAbsence, (seated_in, attempt));
+            Self::fine(&policy, validator, Offence::IdentityAbsence, seated_in, attempt);
         }
     }
 
-    /// Counts a period of the beacon in which this validator's gatekeeper was silent.
-    fn count_silence(policy: &Policy, validator: T::AccountId, era: u32, period: u32) {
+    /// Counts a period of the beacon in which this validator's gatekeeper, which has a seat of this era and set, was silent.
+    fn count_silence(policy: &Policy, validator: T::AccountId, (era, set): (u32, u32), period: u32) {
         let recent = |known: &SilenceRecord| era.saturating_sub(known.era) <= SILENT_ERAS;
         let known = Silences::<T>::get(&validator).filter(recent).unwrap_or_default();
         if known.fined_in == Some(era) {
@@ -149,14 +152,15 @@ impl<T: Config> Pallet<T> {
             return;
         }
         Silences::<T>::insert(&validator, SilenceRecord { era, times: 0, fined_in: Some(era) });
-        Self::fine(policy, validator, Offence::Silence, (era, period));
+        Self::fine(policy, validator, Offence::Silence, (era, set), period);
     }
 
-    /// Takes the policy's fine, for what happened in this era and attempt, or period.
-    fn fine(policy: &Policy, offender: T::AccountId, offence: Offence, (era, attempt): (u32, u32)) {
+    /// Takes the policy's fine of whoever had a seat of this era and set, for what happened in this attempt, or period.
+    fn fine(policy: &Policy, offender: T::AccountId, offence: Offence, (era, set): (u32, u32), attempt: u32) {
         if !policy.fine.is_zero() {
             let fraction = policy.fine;
-            T::Punish::punish(Misdeed { offender, offence, era, attempt, fraction, reporters: Vec::new() });
+            let reporters = Vec::new();
+            T::Punish::punish(Misdeed { offender, offence, era, attempt, set, fraction, reporters });
         }
     }
 }
@@ -167,12 +171,12 @@ impl<T: Config> OnSilence for Pallet<T> {
             return Weight::zero();
         }
         let policy = CurrentPolicy::<T>::get();
-        let seats = Self::seats_in(era);
+        let Some(Elected { first_attempt, seats }) = Elections::<T>::get(era) else { return Weight::zero() };
         let holders = silent.iter().filter_map(|index| seats.get(usize::from(*index).checked_sub(1)?));
         for (gatekeeper, validator) in holders {
             let barred = attestation::Pallet::<T>::absence(gatekeeper, Role::Gatekeeper) == Some(Absence::Barred);
             if !barred {
-                Self::count_silence(&policy, validator.clone(), era, period);
+                Self::count_silence(&policy, validator.clone(), (era, first_attempt), period);
             }
         }
         <T as Config>::WeightInfo::silence().saturating_mul(silent.len() as u64)

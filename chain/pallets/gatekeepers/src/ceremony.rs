@@ -3,7 +3,7 @@
 //! Guarantees: a phase ends in the block after its last, or after all that take part said what it asks; what follows is what
 //! [`phala_protocol::ceremony::end_phase`] says, and dealers that it convicts are punished; a ceremony that took the absent back, or failed
 //! and left out nobody, [`MOST_READMISSIONS`] times is given up, which counts as an absence of whoever is absent; no attempt's number is used
-//! twice in an era.
+//! twice in an era; with a ceremony that ends without a root ends the wait of the set that was elected for it, in the same block.
 //! A block moves a ceremony by one phase at most. Governance and elections start, governance cancels, seats' statements and time move.
 
 use crate::{
@@ -45,6 +45,9 @@ impl<T: Config> Pallet<T> {
             (known, attempt) if known == era => attempt,
             _ => 0,
         };
+        // A plan waits for the root of its own ceremony alone. One of this era has none any more, whatever became of it.
+        Self::drop_plan(era);
+        Self::keep_former_set(era);
         Elections::<T>::insert(era, Elected { first_attempt: attempt, seats: elected });
         if let Some(forgotten) = era.checked_sub(REMEMBERED_ERAS) {
             Elections::<T>::remove(forgotten);
@@ -61,6 +64,7 @@ impl<T: Config> Pallet<T> {
         let CeremonyRecord { era, attempt, .. } = Ceremony::<T>::get().ok_or(Error::<T>::NothingToCancel)?;
         Self::end_ceremony(era, attempt);
         Self::deposit_event(Event::CeremonyCancelled { era, attempt });
+        Self::drop_plan(era);
         Ok(())
     }
 
@@ -92,7 +96,7 @@ impl<T: Config> Pallet<T> {
         let again = ended.next == Follows::Begin(Phase::Commit) && ended.left_out.is_empty();
         for dealer in ended.convicted {
             if let Some(seat) = record.seat(dealer) {
-                Self::convict(era, attempt, &seat.gatekeeper, Offence::WrongShare, Vec::new());
+                Self::convict_dealer(era, attempt, &seat.gatekeeper);
             }
         }
         for (index, reason) in ended.left_out {
@@ -183,31 +187,42 @@ impl<T: Config> Pallet<T> {
         NextAttempt::<T>::put((era, attempt.saturating_add(1)));
     }
 
+    /// Says that a ceremony ended without a root. The set that waited for it waits no longer.
     pub(crate) fn abandon(era: u32, attempt: u32) {
         Self::deposit_event(Event::CeremonyAbandoned { era, attempt });
+        Self::drop_plan(era);
     }
 
-    pub(crate) fn convict(
-        era: u32,
-        attempt: u32,
-        gatekeeper: &WorkerId,
-        offence: Offence,
-        reporters: Vec<T::AccountId>,
-    ) {
+    /// Convicts a dealer that has a seat of the present set of `era`, and that a threshold rejected.
+    pub(crate) fn convict_dealer(era: u32, attempt: u32, gatekeeper: &WorkerId) {
+        let Some(Elected { first_attempt, seats }) = Elections::<T>::get(era) else { return };
+        let Some((_, validator)) = seats.into_iter().find(|(seated, _)| seated == gatekeeper) else { return };
+        let misdeed = Misdeed {
+            offender: validator,
+            offence: Offence::WrongShare,
+            era,
+            attempt,
+            set: first_attempt,
+            fraction: CurrentPolicy::<T>::get().fault,
+            reporters: Vec::new(),
+        };
+        Self::convict(gatekeeper, misdeed);
+    }
+
+    /// Takes a gatekeeper out for good, and punishes the validator that had the seat. Once, whatever else it did.
+    pub(crate) fn convict(gatekeeper: &WorkerId, misdeed: Misdeed<T::AccountId>) {
         if Convictions::<T>::contains_key(gatekeeper) {
             return;
         }
-        let seated = Self::seats_in(era).into_iter().find(|(seated, _)| seated == gatekeeper);
-        let Some((_, validator)) = seated else { return };
-        Convictions::<T>::insert(gatekeeper, era);
+        Convictions::<T>::insert(gatekeeper, misdeed.era);
         // Whoever it is bound to by now: it may have moved to another validator, who did nothing, and has no seat with it either.
         if let Some(bound) = Validators::<T>::get(gatekeeper) {
             Self::unbind(&bound, gatekeeper);
         }
-        Self::deposit_event(Event::Convicted { validator: validator.clone(), gatekeeper: *gatekeeper, offence });
-        let fraction = CurrentPolicy::<T>::get().fault;
-        if !fraction.is_zero() {
-            T::Punish::punish(Misdeed { offender: validator, offence, era, attempt, fraction, reporters });
+        let (validator, offence) = (misdeed.offender.clone(), misdeed.offence);
+        Self::deposit_event(Event::Convicted { validator, gatekeeper: *gatekeeper, offence });
+        if !misdeed.fraction.is_zero() {
+            T::Punish::punish(misdeed);
         }
     }
 }

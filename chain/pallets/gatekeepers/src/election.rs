@@ -6,7 +6,8 @@
 //! present set keeps its seats, its exposure and its bonds, for as long as it takes; and no set is elected while identities are made or handed
 //! over.
 //! Whoever withdraws from a set that waits is fined, whoever's gatekeeper is convicted does not take over with it, whatever it binds
-//! since, and a set that is given up takes its root with it, unless clusters go over to that already. Staking asks through the runtime's
+//! since, and a set that is given up takes its root with it, unless clusters go over to that already; one whose ceremony ends without a
+//! root, or whose root is dropped, is given up at once, so that it takes over with no root that others make for its era. Staking asks through the runtime's
 //! election provider; who stands is the validators' own choice, who wins the nominators'.
 
 use crate::{pallet::*, Elected, Election, Misdeed, Offence, Plan, Punish, LEAST_SEATS};
@@ -22,7 +23,7 @@ impl<T: Config> Pallet<T> {
         !(lone && <T as attestation::Config>::InsecureDevelopment::get())
     }
 
-    /// What staking is to do now. Gives up a plan whose ceremony ended without a root.
+    /// What staking is to do now. Gives up a plan whose root is gone: another one has followed it before its set took over.
     pub fn election() -> Election<T::AccountId> {
         if !Self::is_asked_for() {
             return Election::Open;
@@ -35,13 +36,21 @@ impl<T: Config> Pallet<T> {
             if Roots::<T>::contains_key(era) {
                 return Election::Ready(validators);
             }
-            Planned::<T>::kill();
-            Self::deposit_event(Event::PlanDropped { era });
+            Self::drop_plan(era);
         }
         if under_way.is_some() || Next::<T>::exists() || IdentityCeremony::<T>::exists() {
             return Election::Withheld;
         }
         Election::Candidates
+    }
+
+    /// Gives up the plan of `era`, if there is one: its ceremony ended without a root, or its root is dropped. A root that others make for the
+    /// same era afterwards is none that it waits for.
+    pub(crate) fn drop_plan(era: u32) {
+        if Planned::<T>::get().is_some_and(|plan| plan.era == era) {
+            Planned::<T>::kill();
+            Self::deposit_event(Event::PlanDropped { era });
+        }
     }
 
     /// Those of `targets` who may be elected now.
@@ -142,6 +151,7 @@ impl<T: Config> Pallet<T> {
                     offence: Offence::Withdrawal,
                     era,
                     attempt: first_attempt,
+                    set: first_attempt,
                     fraction,
                     reporters: Vec::new(),
                 });
@@ -155,11 +165,13 @@ impl<T: Config> Pallet<T> {
     pub fn take_plan(elected: &[T::AccountId], least: usize) -> bool {
         let Some(Plan { era, validators }) = Planned::<T>::take() else { return false };
         let threshold = Roots::<T>::get(era).map(|root| usize::from(root.threshold));
-        let ready = threshold.is_some_and(|threshold| {
+        let enough = threshold.is_some_and(|threshold| {
             elected.len() >= threshold.max(least) && elected.iter().all(|winner| validators.contains(winner))
         });
-        if ready {
-            Acting::<T>::put(era);
+        // A plan ends when another set begins its era: the seats are this set's.
+        let ready = Elections::<T>::get(era).filter(|_| enough);
+        if let Some(Elected { first_attempt, .. }) = ready {
+            Acting::<T>::put((era, first_attempt));
             Self::deposit_event(Event::SetReady { era });
         } else {
             Self::deposit_event(Event::PlanDropped { era });
@@ -167,6 +179,6 @@ impl<T: Config> Pallet<T> {
             // hand-over has begun, which ends by itself.
             Self::drop_next(era);
         }
-        ready
+        ready.is_some()
     }
 }

@@ -179,7 +179,8 @@ mod events {
             /// The root's era.
             era: u32,
         },
-        /// The set that waited was given up: its ceremony ended without a root, or too few of it still stand for election.
+        /// The set that waited was given up: its ceremony ended without a root, its root was dropped, or too few of it still stand for
+        /// election.
         PlanDropped {
             /// The era.
             era: u32,

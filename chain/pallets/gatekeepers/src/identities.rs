@@ -11,8 +11,8 @@
 //! and absences cost what [`crate::absences`] says. Gatekeepers' TEEs control what is signed, whoever pays carries it. Does not: see a
 //! share of an honest dealer that nobody disputes, or that a former holder forgets its shares.
 
-use crate::{pallet::*, Offence, WeightInfo, LEAST_SEATS};
-use alloc::{vec, vec::Vec};
+use crate::{former::Seated, pallet::*, Misdeed, Offence, WeightInfo, LEAST_SEATS};
+use alloc::vec;
 use frame_support::{
     dispatch::{DispatchResultWithPostInfo, Pays, PostDispatchInfo},
     ensure,
@@ -192,11 +192,21 @@ impl<T: Config> Pallet<T> {
         ensure!(same && statement.contradicts(&second.statement), Error::<T>::NotEquivocation);
         let dealt_by = DealtBy::<T>::get(era).ok_or(Error::<T>::NoSuchSeat)?;
         let seated_in = if statement.is_of_dealer() { dealt_by } else { era };
-        let (gatekeeper, _) = Self::seat_in(seated_in, index).ok_or(Error::<T>::NoSuchSeat)?;
+        // Whose root answered: no other set has the seats of such an era any more.
+        let Seated { gatekeeper, validator, set } = Self::seat_in(seated_in, index).ok_or(Error::<T>::NoSuchSeat)?;
         ensure!(!Convictions::<T>::contains_key(gatekeeper), Error::<T>::Convicted);
         let signed = Self::is_identity_signed(first, &gatekeeper) && Self::is_identity_signed(second, &gatekeeper);
         ensure!(signed, Error::<T>::BadSignature);
-        Self::convict(seated_in, attempt, &gatekeeper, Offence::Equivocation, vec![reporter]);
+        let misdeed = Misdeed {
+            offender: validator,
+            offence: Offence::Equivocation,
+            era: seated_in,
+            attempt,
+            set,
+            fraction: CurrentPolicy::<T>::get().fault,
+            reporters: vec![reporter],
+        };
+        Self::convict(&gatekeeper, misdeed);
         Ok(Pays::No.into())
     }
 
@@ -243,7 +253,7 @@ impl<T: Config> Pallet<T> {
         let dealt_by = Identity::<T>::get().map_or(era, |former| former.era);
         for index in ended.convicted {
             if let Some(dealer) = record.dealer(index) {
-                Self::convict(dealt_by, attempt, &dealer.gatekeeper, Offence::WrongShare, Vec::new());
+                Self::convict_dealer(dealt_by, attempt, &dealer.gatekeeper);
             }
         }
         let dealers = ended

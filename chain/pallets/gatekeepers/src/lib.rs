@@ -6,7 +6,7 @@
 //! root is recorded only when every seat that takes part, a threshold at least, confirmed the same share list and the same beacon key; the
 //! threshold counts all elected seats; the root that answers is replaced only by the next era's, and not before governance's delay is over and no
 //! cluster needs a former one; once clusters go over to a root nothing takes it away; no set is elected whose gatekeepers have not made
-//! their root (where that is asked for: see [`Pallet::election`]); the keys that contracts' identities follow from change hands by a record
+//! their root (where that is asked for: see [`Pallet::election`]); whoever had a seat answers for it also when its era was begun again; the keys that contracts' identities follow from change hands by a record
 //! that those who receive them confirmed, and stay the same; who is missing time after time pays a small fine, and not where so many are
 //! missing that the network is the likelier cause (see [`absences`]).
 //!
@@ -23,6 +23,7 @@ mod ceremony;
 mod committee;
 mod election;
 mod events;
+mod former;
 mod identities;
 mod roots;
 mod seats;
@@ -49,6 +50,10 @@ pub const MOST_READMISSIONS: u32 = 5;
 
 /// Eras for which it is remembered who had which seat, and equivocation can be reported: as long as stakes stay bonded.
 pub const REMEMBERED_ERAS: u32 = 28;
+
+/// Sets that are remembered beside those, the newest: of eras that were begun again. More than there are sessions in the eras for which stakes
+/// stay bonded; elections begin one a session at most.
+pub const MOST_FORMER_SETS: u32 = 256;
 
 #[allow(clippy::expect_used, reason = "FRAME's macros expand to it")]
 #[import_section(events::events)]
@@ -140,17 +145,27 @@ pub mod pallet {
     #[pallet::storage]
     pub type Validators<T: Config> = StorageMap<_, Blake2_128Concat, WorkerId, T::AccountId>;
 
-    /// Who had which seat, by era: those are held to account, whatever they are bound to later.
+    /// Who had which seat, by era: those are held to account, whatever they are bound to later. Of an era that was begun again it is the newest
+    /// set; those before are in [`FormerElections`].
     #[pallet::storage]
     pub type Elections<T: Config> = StorageMap<_, Twox64Concat, u32, Elected<T::AccountId>>;
+
+    /// Who had which seat of an era that another set began again - there was no root, or it was cancelled - by era and first attempt.
+    #[pallet::storage]
+    pub type FormerElections<T: Config> = StorageMap<_, Twox64Concat, (u32, u32), Vec<(WorkerId, T::AccountId)>>;
+
+    /// The keys of [`FormerElections`], oldest first: [`MOST_FORMER_SETS`](crate::MOST_FORMER_SETS) at most.
+    #[pallet::storage]
+    pub type FormerSets<T> = StorageValue<_, Vec<(u32, u32)>, ValueQuery>;
 
     /// The set that is elected and waits for its gatekeepers' root.
     #[pallet::storage]
     pub type Planned<T: Config> = StorageValue<_, Plan<T::AccountId>>;
 
-    /// The era of the root whose set took over last. What was done for eras before was done before that set was elected.
+    /// The set that took over last: the era of its root, and its first attempt. What sets before it did was done before it was elected. It acts
+    /// on when its root is cancelled, and when another set begins the era again.
     #[pallet::storage]
-    pub type Acting<T> = StorageValue<_, u32>;
+    pub type Acting<T> = StorageValue<_, (u32, u32)>;
 
     /// How often the ceremony under way took the absent back.
     #[pallet::storage]

@@ -58,6 +58,7 @@ impl<T: Config> Pallet<T> {
         Roots::<T>::remove(era);
         T::Beacon::dropped(era);
         Self::deposit_event(Event::NextCancelled { era });
+        Self::drop_plan(era);
         Ok(())
     }
 
@@ -68,6 +69,7 @@ impl<T: Config> Pallet<T> {
             Roots::<T>::remove(era);
             T::Beacon::dropped(era);
             Self::deposit_event(Event::NextDropped { era });
+            Self::drop_plan(era);
         }
     }
 

@@ -4,7 +4,7 @@
 //! gatekeeper that it was given to; a binding counts only while the registry holds the gatekeeper active in its role and
 //! names the validator as its operator; who was convicted is bound to nobody again. Validators control the calls.
 
-use crate::pallet::*;
+use crate::{former::Seated, pallet::*, Elected};
 use alloc::{collections::BTreeSet, vec::Vec};
 use frame_support::{ensure, pallet_prelude::DispatchResult};
 use phala_attest::Vendor;
@@ -89,14 +89,17 @@ impl<T: Config> Pallet<T> {
         Elections::<T>::get(era).map(|elected| elected.seats).unwrap_or_default()
     }
 
-    /// The gatekeeper that had the seat of `index` (from 1) in an era, and its validator.
-    pub(crate) fn seat_in(era: u32, index: u16) -> Option<(WorkerId, T::AccountId)> {
-        Self::seats_in(era).into_iter().nth(usize::from(index).checked_sub(1)?)
+    /// The seat of `index` (from 1) in an era, of the newest set that was asked for its root.
+    pub(crate) fn seat_in(era: u32, index: u16) -> Option<Seated<T::AccountId>> {
+        let position = usize::from(index).checked_sub(1)?;
+        let Elected { first_attempt: set, seats } = Elections::<T>::get(era)?;
+        let (gatekeeper, validator) = seats.into_iter().nth(position)?;
+        Some(Seated { gatekeeper, validator, set })
     }
 
     /// Whether the registry has `who` as the operator of the gatekeeper that had the seat of `index` (from 1) in an era.
     pub fn operates(who: &T::AccountId, era: u32, index: u16) -> bool {
-        Self::seat_in(era, index).is_some_and(|(gatekeeper, _)| Self::is_operator(who, &gatekeeper))
+        Self::seat_in(era, index).is_some_and(|seated| Self::is_operator(who, &seated.gatekeeper))
     }
 
     pub(crate) fn is_operator(who: &T::AccountId, gatekeeper: &WorkerId) -> bool {

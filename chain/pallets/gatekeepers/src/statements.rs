@@ -3,11 +3,12 @@
 //! Guarantees: a statement counts when its seat is an active gatekeeper, signed it for this chain, era and attempt, and
 //! [`phala_protocol::ceremony::take`] takes it, and a key beside it when the gatekeeper announced that one under its identity; what is
 //! refused changes nothing. What stands beside a statement is kept as a hash in the
-//! record; its bytes are in the block and in its events, and cost no state. Gatekeepers' TEEs control what is signed, whoever pays
+//! record; its bytes are in the block and in its events, and cost no state. Two statements that contradict each other convict whoever had the
+//! seat in their attempt, whether taken or not, and whichever set has the era's seats since (`former.rs`). Gatekeepers' TEEs control what is signed, whoever pays
 //! carries it. Which transactions come first in a block because they carry one that is awaited is the runtime's to say, by
 //! [`Pallet::is_awaited`].
 
-use crate::{pallet::*, Offence, WeightInfo};
+use crate::{former::Seated, pallet::*, Misdeed, Offence, WeightInfo};
 use alloc::vec;
 use frame_support::{
     dispatch::{DispatchResultWithPostInfo, Pays, PostDispatchInfo},
@@ -107,15 +108,21 @@ impl<T: Config> Pallet<T> {
         let SignedStatement { era, attempt, index, .. } = *first;
         let same = (second.era, second.attempt, second.index) == (era, attempt, index);
         ensure!(same && first.statement.contradicts(&second.statement), Error::<T>::NotEquivocation);
-        let elected = Elections::<T>::get(era).ok_or(Error::<T>::NoSuchSeat)?;
-        // Attempts before are of another set: governance cancelled its ceremony.
-        ensure!(attempt >= elected.first_attempt, Error::<T>::NoSuchSeat);
-        let position = usize::from(index).checked_sub(1).ok_or(Error::<T>::NoSuchSeat)?;
-        let (gatekeeper, _) = elected.seats.get(position).ok_or(Error::<T>::NoSuchSeat)?;
+        let seated = Self::seat_in_attempt(era, attempt, index).ok_or(Error::<T>::NoSuchSeat)?;
+        let Seated { gatekeeper, validator, set } = seated;
         ensure!(!Convictions::<T>::contains_key(gatekeeper), Error::<T>::Convicted);
-        let signed = Self::is_signed(first, gatekeeper) && Self::is_signed(second, gatekeeper);
+        let signed = Self::is_signed(first, &gatekeeper) && Self::is_signed(second, &gatekeeper);
         ensure!(signed, Error::<T>::BadSignature);
-        Self::convict(era, attempt, gatekeeper, Offence::Equivocation, vec![reporter]);
+        let misdeed = Misdeed {
+            offender: validator,
+            offence: Offence::Equivocation,
+            era,
+            attempt,
+            set,
+            fraction: CurrentPolicy::<T>::get().fault,
+            reporters: vec![reporter],
+        };
+        Self::convict(&gatekeeper, misdeed);
         Ok(Pays::No.into())
     }
 }

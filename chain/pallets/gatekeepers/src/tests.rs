@@ -5,6 +5,7 @@ mod committee;
 mod course;
 mod election;
 mod faults;
+mod former;
 mod hostile;
 mod identities;
 mod roots;

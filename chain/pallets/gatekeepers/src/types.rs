@@ -147,6 +147,8 @@ pub struct Misdeed<Account> {
     pub era: u32,
     /// In which attempt; of [`Offence::Silence`], in which period.
     pub attempt: u32,
+    /// The first attempt of the set that had the seat. With the era it names the set, and orders the sets that were asked for one era's root.
+    pub set: u32,
     /// The part of the stake that it costs; never zero.
     pub fraction: Perbill,
     /// Who reported it, if anybody did.

@@ -1,8 +1,8 @@
 //! Weights of the heartbeats pallet's calls and hooks.
 //!
 //! A body that begins with `Measured` is of `cargo xtask bench weights`, which measures the runtime's WASM in the states it names, and is
-//! explained in `docs/bench/weights.md`. The others are estimates from the operations each does, at the reference costs of the runtime's
-//! database, deliberately on the high side. Nobody controls the inputs: an answer has one length.
+//! explained in `docs/bench/weights.md`. What has another is an estimate from the operations that it does, at the reference costs of the
+//! runtime's database, deliberately on the high side. Nobody controls the inputs: an answer has one length.
 
 use frame_support::weights::{constants::ParityDbWeight, Weight};
 

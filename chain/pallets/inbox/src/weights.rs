@@ -1,8 +1,7 @@
 //! Weights of the inbox's calls.
 //!
-//! A body that begins with `Measured` is of `cargo xtask bench weights`, which measures the runtime's WASM in the states it names, and is
-//! explained in `docs/bench/weights.md`. The others are estimates from the operations each call does, at the reference costs of the
-//! runtime's database, deliberately on the high side. Nobody controls the inputs but the caller, by their number and size.
+//! Each body is of `cargo xtask bench weights`, which measures the runtime's WASM in the states it names, and is explained in
+//! `docs/bench/weights.md`. Nobody controls the inputs but the caller, by their number and size.
 
 use frame_support::weights::{constants::ParityDbWeight, Weight};
 

@@ -10,7 +10,10 @@
 use crate::{
     configs::{
         governance::GovernanceOrigin,
-        staking::{ElectionLimits, MaxBackersPerWinner, MaxValidatorSet, OnChainElection, SlashDeferDuration},
+        staking::{
+            BondingDuration, ElectionLimits, MaxBackersPerWinner, MaxValidatorSet, OnChainElection, SessionsPerEra,
+            SlashDeferDuration,
+        },
     },
     AccountId, BlockNumber, Contracts, Gatekeepers, Offences, Runtime, Session, Staking,
 };
@@ -25,12 +28,16 @@ use frame_support::{
     weights::Weight,
 };
 use pallet_session::historical::IdentificationTuple;
-use phala_pallet_gatekeepers::{Clusters, Election, Misdeed, Offence as Fault, Punish, WeightInfo};
+use phala_pallet_gatekeepers::{Clusters, Election, Misdeed, Offence as Fault, Punish, WeightInfo, MOST_FORMER_SETS};
 use sp_runtime::Perbill;
 use sp_staking::{
     offence::{Kind, Offence, ReportOffence},
     SessionIndex, StakingAccount,
 };
+
+// An election is held at the end of a session, and may begin an era again each time: whoever had a seat of it is known for as many sessions as
+// a stake stays bonded while eras pass.
+const _: () = assert!(BondingDuration::get() * SessionsPerEra::get() <= MOST_FORMER_SETS);
 
 impl phala_pallet_gatekeepers::Config for Runtime {
     type GovernanceOrigin = GovernanceOrigin;
@@ -217,15 +224,18 @@ impl Offence<IdentificationTuple<Runtime>> for CeremonyOffence {
 ///
 /// Whoever acts in this era is reported as an offender: nominators lose with it, and it may author no more. Its own stake alone is
 /// slashed, with what it is unbonding, of whoever waits or has left, and so has no exposure that an offence could take from; of whoever
-/// did it before the acting set was elected, because those who nominate it now did not then; and of whoever was only absent or
-/// withdrew, for which nobody is kept from authoring blocks. Either way governance has [`SlashDeferDuration`] eras to cancel it.
+/// did it before the acting set was elected - for an era before, or with a set that began the acting one's era before it - because those
+/// who nominate it now did not then; and of whoever was only absent or withdrew, for which nobody is kept from authoring blocks. The acting
+/// set is that which took over last, also when its root is cancelled and another set begins its era again. Either way governance has
+/// [`SlashDeferDuration`] eras to cancel it.
 pub struct Slash;
 
 impl Punish<AccountId> for Slash {
     fn punish(misdeed: Misdeed<AccountId>) {
         let era = pallet_staking::ActiveEra::<Runtime>::get().map_or(0, |active| active.index);
         let acting = Staking::eras_stakers(era, &misdeed.offender).total > 0;
-        let now = phala_pallet_gatekeepers::Acting::<Runtime>::get().is_none_or(|first| misdeed.era >= first);
+        let now = phala_pallet_gatekeepers::Acting::<Runtime>::get()
+            .is_none_or(|acting| (misdeed.era, misdeed.set) >= acting);
         if acting && now && matches!(misdeed.offence, Fault::WrongShare | Fault::Equivocation) {
             let validators = Session::validators().len() as u32;
             let reporters = misdeed.reporters.clone();

@@ -176,7 +176,7 @@ fn the_elected_take_over_when_their_root_is_made_and_not_before() {
         assert_eq!(Gatekeepers::electable(accounts(1..=5)), accounts(1..=4));
         assert!(takes_over(accounts(1..=4)));
         assert!(happened(Event::SetReady { era: 0 }));
-        assert_eq!(Acting::<Test>::get(), Some(0));
+        assert_eq!(Acting::<Test>::get(), Some((0, 0)));
         assert!(!takes_over(accounts(1..=4)), "once");
         assert_eq!(Gatekeepers::election(), Election::Candidates);
     });
@@ -210,6 +210,107 @@ fn a_plan_ends_with_its_ceremony_or_its_root() {
         make_root(1..=4);
         assert_ok!(Gatekeepers::cancel_next(RuntimeOrigin::root()));
         assert_eq!(Gatekeepers::election(), Election::Candidates);
+    });
+}
+
+#[test]
+fn a_plan_that_lost_its_ceremony_or_root_takes_over_with_no_root_that_others_make_for_its_era() {
+    let ends: [fn(); 3] = [
+        || {
+            assert_ok!(Gatekeepers::cancel(RuntimeOrigin::root()));
+        },
+        || {
+            CurrentPolicy::<Test>::mutate(|policy| policy.delay = 10);
+            make_root(1..=4);
+            assert_ok!(Gatekeepers::cancel_next(RuntimeOrigin::root()));
+        },
+        || {
+            while Ceremony::<Test>::exists() {
+                run_out();
+            }
+        },
+    ];
+    for end in ends {
+        asking(5).execute_with(|| {
+            assert_ok!(Gatekeepers::plan(accounts(1..=4)));
+            end();
+            // At once, whatever staking asks in between.
+            assert!(!Planned::<Test>::exists() && happened(Event::PlanDropped { era: 0 }));
+            assert_ok!(start([1, 2, 3, 5]));
+            assert_eq!((record().era, Gatekeepers::election()), (0, Election::Withheld));
+            make_root(1..=3);
+            assert!(Roots::<Test>::contains_key(0));
+            assert!(!matches!(Gatekeepers::election(), Election::Ready(_)));
+            // Nobody is fined for a candidacy that he never had, and nobody takes over.
+            Gatekeepers::fine_withdrawn(|validator| *validator != account(5));
+            assert!(Punished::get().is_empty());
+            assert!(!takes_over(accounts(1..=3)));
+        });
+    }
+}
+
+#[test]
+fn the_acting_set_is_told_from_those_that_begin_its_era_before_and_after_it() {
+    asking(5).execute_with(|| {
+        CurrentPolicy::<Test>::mutate(|policy| policy.delay = 10);
+        assert_ok!(Gatekeepers::plan(accounts(2..=5)));
+        assert_ok!(Gatekeepers::cancel(RuntimeOrigin::root()));
+        assert_ok!(Gatekeepers::plan(accounts(1..=4)));
+        // What made the root is an attempt of the set, and not its first.
+        run_out();
+        make_root(1..=4);
+        assert!(takes_over(accounts(1..=4)));
+        assert_eq!((Acting::<Test>::get(), NextAttempt::<Test>::get()), (Some((0, 1)), (0, 3)));
+        // It acts on while its root is cancelled and another one waits.
+        assert_ok!(Gatekeepers::cancel_next(RuntimeOrigin::root()));
+        assert_ok!(Gatekeepers::plan(accounts([1, 2, 3, 5])));
+        assert_eq!((record().era, record().attempt, Acting::<Test>::get()), (0, 3, Some((0, 1))));
+        make_root(1..=3);
+        assert_eq!(Acting::<Test>::get(), Some((0, 1)));
+        assert!(takes_over(accounts(1..=3)));
+        assert_eq!(Acting::<Test>::get(), Some((0, 3)));
+    });
+}
+
+#[test]
+fn a_plan_is_given_up_when_a_root_that_was_recorded_by_hand_takes_its_place() {
+    asking(4).execute_with(|| {
+        CurrentPolicy::<Test>::mutate(|policy| policy.delay = 10);
+        let by_hand = |era| RootRecord { era, threshold: 3, seats: ids(1..=4), share_list: [8; 32] };
+        assert_ok!(Gatekeepers::plan(accounts(1..=4)));
+        Root::<Test>::put(by_hand(0));
+        make_root(1..=4);
+        assert!(happened(Event::CeremonyAbandoned { era: 0, attempt: 0 }));
+        assert!(!Planned::<Test>::exists() && happened(Event::PlanDropped { era: 0 }));
+        assert_ok!(Gatekeepers::plan(accounts(1..=4)));
+        make_root(1..=4);
+        assert_eq!(Gatekeepers::election(), Election::Ready(accounts(1..=4)));
+        Root::<Test>::put(by_hand(1));
+        at(System::block_number() + 10);
+        assert!(happened(Event::NextDropped { era: 1 }));
+        assert!(!Planned::<Test>::exists() && happened(Event::PlanDropped { era: 1 }));
+    });
+}
+
+#[test]
+fn a_ceremony_that_begins_ends_a_plan_of_its_own_era_and_no_other() {
+    asking(5).execute_with(|| {
+        // Whatever left it.
+        Planned::<Test>::put(Plan { era: 0, validators: accounts(1..=4) });
+        assert_ok!(start(1..=4));
+        assert!(!Planned::<Test>::exists() && happened(Event::PlanDropped { era: 0 }));
+        assert_ok!(Gatekeepers::cancel(RuntimeOrigin::root()));
+        // A set whose root answers waits for the end of the session, and governance begins the next era meanwhile.
+        assert_ok!(Gatekeepers::plan(accounts(1..=4)));
+        make_root(1..=4);
+        assert_ok!(start([1, 2, 3, 5]));
+        assert_eq!((record().era, Gatekeepers::election()), (1, Election::Ready(accounts(1..=4))));
+        System::reset_events();
+        // The root that comes of it answers before that end: there is none that the set could take over with.
+        make_root(1..=3);
+        assert_eq!(Root::<Test>::get().map(|root| root.era), Some(1));
+        assert_eq!(Gatekeepers::election(), Election::Candidates);
+        assert!(!Planned::<Test>::exists() && happened(Event::PlanDropped { era: 0 }));
     });
 }
 

@@ -1,6 +1,7 @@
 //! The real staking pallet, whose elections wait for a ceremony, and whose stakes pay for faults.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+mod begun_again;
 mod early_era;
 mod hand_over;
 mod precedence;
@@ -13,7 +14,7 @@ use crate::{
     SessionConfig, SessionKeys, StakingConfig, System,
 };
 use frame_support::traits::Hooks;
-use pallet_session::SessionManager;
+use pallet_session::{DisabledValidators, SessionManager};
 use pallet_staking::{CurrentEra, ErasStartSessionIndex, RewardDestination, StakerStatus, UnappliedSlashes};
 use phala_pallet_attestation::{EvaluationCap, Listings, Measurements, Root, Workers};
 use phala_pallet_gatekeepers::{Ceremony, Planned};
@@ -114,6 +115,12 @@ fn attest_and_bind(number: u8) {
     Gatekeepers::register_seat(RuntimeOrigin::signed(account(number)), gatekeeper(number)).unwrap();
 }
 
+/// Who authors no more.
+fn disabled() -> Vec<AccountId> {
+    let validators = Session::validators();
+    DisabledValidators::<Runtime>::get().into_iter().map(|(index, _)| validators[index as usize].clone()).collect()
+}
+
 fn at(block: BlockNumber) {
     System::set_block_number(block);
     <Gatekeepers as Hooks<BlockNumber>>::on_initialize(block);
@@ -191,6 +198,7 @@ fn a_fault_costs_acting_and_waiting_validators_a_part_of_their_stake() {
             offence,
             era: 0,
             attempt: 0,
+            set: 0,
             fraction: Perbill::from_percent(percent),
             reporters: vec![account(6)],
         };
@@ -200,14 +208,14 @@ fn a_fault_costs_acting_and_waiting_validators_a_part_of_their_stake() {
         };
         Slash::punish(misdeed(1, Fault::WrongShare, 10));
         assert_eq!(slashes(), [(account(1), STAKE / 10)]);
-        assert_eq!(pallet_session::DisabledValidators::<Runtime>::get().len(), 1);
+        assert_eq!(disabled(), [account(1)]);
         // Not twice for one attempt.
         Slash::punish(misdeed(1, Fault::WrongShare, 10));
         assert_eq!(slashes().len(), 1);
         // Whoever was only absent authors on.
         Slash::punish(misdeed(2, Fault::Absence, 1));
         assert_eq!(slashes()[1..], [(account(2), STAKE / 100)]);
-        assert_eq!(pallet_session::DisabledValidators::<Runtime>::get().len(), 1);
+        assert_eq!(disabled(), [account(1)]);
         // Whoever does not act yet has no exposure, and a stake.
         Slash::punish(misdeed(6, Fault::Equivocation, 10));
         assert_eq!(slashes().len(), 2, "nothing is bonded");
