@@ -175,6 +175,9 @@ pub enum CallError {
     TooDeep,
     /// It is waiting for a call already: contracts are not re-entered.
     Reentrant,
+    /// It has other code than the contracts that were called so far, and they have as much code together as one message may run: 16 codes, and
+    /// 1 MiB of them, the first contract's included.
+    TooManyCodes,
     /// Its reply is of another type.
     BadReply,
 }
@@ -194,6 +197,7 @@ fn finish<R: Decode>((status, reply): (u32, Vec<u8>)) -> Result<R, CallError> {
         3 => CallError::OutOfGas,
         4 => CallError::NoContract,
         5 => CallError::TooDeep,
-        _ => CallError::Reentrant,
+        6 => CallError::Reentrant,
+        _ => CallError::TooManyCodes,
     })
 }

@@ -2,7 +2,7 @@
 //!
 //! Guarantees: storage, events, egress, random bytes, rollback, queries and calls between contracts behave as they do in a worker, and the
 //! limits of keys, values, events and egress hold. Random bytes follow a seed ([`Env::set_seed`]), and are as a worker's only in what
-//! they differ by. Does not do: gas, memory, stack; those only exist for the compiled contract.
+//! they differ by. Does not do: gas, memory, stack, the bound of codes; those only exist for the compiled contract.
 //!
 //! ```
 //! use phala_sdk::{prelude::*, testing::*};

@@ -22,7 +22,7 @@ use phala_protocol::{
     identities::signing::{SigningLetter, SigningMessage, MOST_SIGNED_AT_ONCE},
     keys::KeyAnswer,
     limits::{MAX_COLLATERAL_BYTES, MAX_EVIDENCE_BYTES},
-    relay::{Delivery, KeyInquiry, MAX_MAIL_BYTES, MOST_INQUIRIES, MOST_INQUIRIES_OF_ONE},
+    relay::{Delivery, KeyInquiry, MAX_MAIL_BYTES, MOST_ANSWERS, MOST_INQUIRIES, MOST_INQUIRIES_OF_ONE},
     Hash, WorkerId,
 };
 use std::{
@@ -44,6 +44,10 @@ pub(crate) const MAX_PLAIN_BYTES: usize = 16 * 1024;
 const HEARD_WITHIN: Duration = Duration::from_secs(60);
 /// Signatures that are made at once: of as many messages as a gatekeeper signs at a time, in two schemes.
 const MOST_SIGNED: usize = 2 * MOST_SIGNED_AT_ONCE;
+/// Answers of each way - of TEEs that are served here, of named relayers, of strangers - that wait in one mailbox.
+const MOST_ANSWERS_OF_A_WAY: usize = 2 * MAX_SEATS;
+// A worker opens all that one delivery brings: whoever sends it forgeries keeps from it no true answer that comes another way.
+const _: () = assert!(3 * MOST_ANSWERS_OF_A_WAY <= MOST_ANSWERS);
 /// Commitments of strangers that wait in one mailbox, and parts: a relayer that the operator did not name brings those of few TEEs.
 const MOST_OF_STRANGERS: usize = 1_024;
 
@@ -153,7 +157,7 @@ impl Letter {
             // What a gatekeeper lets wait, of all workers and of one.
             Self::Inquiry(_) => Room::new(MOST_INQUIRIES, MOST_INQUIRIES_OF_ONE),
             // Every seat of a root answers a worker, for the open epoch and for the next.
-            Self::Answer(..) => Room::new(2 * MAX_SEATS, 8),
+            Self::Answer(..) => Room::new(MOST_ANSWERS_OF_A_WAY, 8),
             // The newest of each seat.
             Self::Introduction(_) => Room::new(MAX_SEATS, 1),
             // A package and a share of each seat, of an attempt and of the one before.

@@ -1,9 +1,13 @@
 //! One value of one type, from JSON to SCALE and back.
+//!
+//! Guarantees: the values that are decoded from one [`Budget`] take at most [`MAX_DECODED_BYTES`] together, whatever their types and however
+//! few their bytes are; what an error says of a value that is refused is as long as the type's text. A contract's author controls types, a contract the bytes, a user the JSON.
 
 use super::{AbiError, AccountNames, Type};
 use crate::account::ss58;
 use codec::{Compact, Decode, Encode};
 use serde_json::{Map, Value};
+use std::{collections::BTreeMap, fmt};
 
 /// Appends the encoding of `json` as a value of `kind`.
 pub(super) fn encode(
@@ -134,75 +138,113 @@ fn encode_integer(bits: u32, signed: bool, json: &Value, out: &mut Vec<u8>) -> O
     Some(())
 }
 
-/// Bytes of memory that one result may take, about. A type's author can make them many however few bytes arrive: values without bytes,
-/// long names that are repeated, objects of one small field.
-const MAX_DECODED: usize = 14 << 20;
-/// What a value takes, in a list that grows by doubling.
-const VALUE: usize = 96;
-/// What a node of an object takes, which holds five fields at least where there are so many.
-const NODE: usize = 640;
+/// Bytes of memory that the values of one reply may take when they are decoded, all together: what it returns and what it emitted. A type's
+/// author can make them many however few bytes arrive: values without bytes, long names that are repeated, objects of one small field.
+///
+/// What is counted is no less than what is allocated: every list and object has its room when it is begun, so that none grows, and that room is
+/// paid for before it is taken; so are texts. Not counted are what an error says, and a few hundred bytes that no value keeps.
+pub const MAX_DECODED_BYTES: usize = 16 << 20;
 
-/// Takes a value of `kind` from the front of `input`.
-pub(super) fn decode(kind: &Type, input: &mut &[u8], place: &str) -> Result<Value, AbiError> {
-    let mut left = MAX_DECODED;
-    decode_within(kind, input, place, &mut left)
+/// What is left of [`MAX_DECODED_BYTES`] for the values of one reply, of which each takes its part. What a value took that was refused stays
+/// spent, so that it bounds work as well; a part that does not fit any more takes nothing, and smaller ones may come after it.
+#[derive(Debug)]
+pub struct Budget(usize);
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self(MAX_DECODED_BYTES)
+    }
 }
 
-fn decode_within(kind: &Type, input: &mut &[u8], place: &str, left: &mut usize) -> Result<Value, AbiError> {
-    let malformed = || AbiError::Malformed { place: place.to_owned(), expected: kind.to_string() };
-    let object = match kind {
-        Type::Struct(fields) => {
-            NODE * (1 + fields.len() / 5) + fields.iter().map(|(name, _)| name.len()).sum::<usize>()
+/// Integers of more bits are texts.
+const NUMBER_BITS: u32 = 32;
+/// What an address or an integer takes as a text: room for 53 and 40 letters at most.
+const SHORT_TEXT: usize = 64;
+
+/// Where a value is. It is written down when there is something to say of it.
+enum Place<'a> {
+    Whole(&'a str),
+    Field(&'a Place<'a>, &'a str),
+    Item(&'a Place<'a>, usize),
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Whole(name) => f.write_str(name),
+            Self::Field(outer, name) => write!(f, "{outer}.{name}"),
+            Self::Item(outer, index) => write!(f, "{outer}[{index}]"),
         }
-        Type::Enum(variants) => NODE + variants.iter().map(|(name, _)| name.len()).max().unwrap_or(0),
-        Type::Result(..) => NODE,
-        _ => 0,
-    };
-    *left = left.checked_sub(VALUE + object).ok_or_else(malformed)?;
+    }
+}
+
+/// Takes a value of `kind` from the front of `input`, and what it takes of memory from `budget`.
+pub(super) fn decode(kind: &Type, input: &mut &[u8], place: &str, budget: &mut Budget) -> Result<Value, AbiError> {
+    decode_within(kind, input, &Place::Whole(place), &mut budget.0)
+}
+
+/// As [`decode`], with how many bytes of memory were counted.
+#[cfg(test)]
+pub(super) fn counted(kind: &Type, input: &mut &[u8]) -> Result<(Value, usize), AbiError> {
+    let mut budget = Budget::default();
+    let value = decode(kind, input, "value", &mut budget)?;
+    Ok((value, MAX_DECODED_BYTES - budget.0))
+}
+
+fn decode_within(kind: &Type, input: &mut &[u8], place: &Place<'_>, left: &mut usize) -> Result<Value, AbiError> {
+    let malformed = || AbiError::Malformed { place: place.to_string(), expected: kind.to_string() };
     Ok(match kind {
         Type::Unit => Value::Null,
         Type::Bool => Value::Bool(bool::decode(input).map_err(|_| malformed())?),
-        Type::Integer { bits, signed } => decode_integer(*bits, *signed, input).ok_or_else(malformed)?,
-        Type::String => Value::String(String::decode(input).map_err(|_| malformed())?),
-        Type::Bytes => Value::String(hex(&Vec::<u8>::decode(input).map_err(|_| malformed())?)),
+        Type::Integer { bits, signed } => {
+            if *bits > NUMBER_BITS {
+                spend(left, SHORT_TEXT, place)?;
+            }
+            decode_integer(*bits, *signed, input).ok_or_else(malformed)?
+        }
+        Type::String => {
+            let bytes = prefixed(input).ok_or_else(malformed)?;
+            let text = std::str::from_utf8(bytes).map_err(|_| malformed())?;
+            Value::String(copied(text, place, left)?)
+        }
+        Type::Bytes => hex(prefixed(input).ok_or_else(malformed)?, place, left)?,
         Type::Account => {
+            spend(left, SHORT_TEXT, place)?;
             let account = <[u8; 32]>::decode(input).map_err(|_| malformed())?;
             Value::String(ss58::format_account(&account.into()))
         }
-        Type::Contract => Value::String(hex(&<[u8; 32]>::decode(input).map_err(|_| malformed())?)),
+        Type::Contract => hex(&<[u8; 32]>::decode(input).map_err(|_| malformed())?, place, left)?,
         Type::Option(item) => match u8::decode(input) {
             Ok(0) => Value::Null,
             Ok(1) => decode_within(item, input, place, left)?,
             _ => return Err(malformed()),
         },
-        Type::Vec(item) => {
-            let count = Compact::<u32>::decode(input).map_err(|_| malformed())?.0 as usize;
-            decode_each(std::iter::repeat_n(&**item, count), count, input, place, left, &malformed)?
-        }
         Type::Array(item, count) if matches!(&**item, Type::Integer { bits: 8, signed: false }) => {
             let (bytes, rest) = input.split_at_checked(*count).ok_or_else(malformed)?;
             *input = rest;
-            Value::String(hex(bytes))
+            hex(bytes, place, left)?
         }
-        Type::Array(item, count) => {
-            decode_each(std::iter::repeat_n(&**item, *count), *count, input, place, left, &malformed)?
+        Type::Vec(item) => {
+            let count = Compact::<u32>::decode(input).map_err(|_| malformed())?.0 as usize;
+            alike(item, count, input, place, left, &malformed)?
         }
-        Type::Tuple(kinds) => {
-            let mut items = Vec::with_capacity(kinds.len());
-            for (index, kind) in kinds.iter().enumerate() {
-                items.push(decode_within(kind, input, &format!("{place}[{index}]"), left)?);
-            }
-            Value::Array(items)
+        Type::Array(item, count) => alike(item, *count, input, place, left, &malformed)?,
+        Type::Tuple(kinds) => decode_each(kinds.iter(), kinds.len(), input, place, left)?,
+        Type::Result(value, error) => {
+            let (name, kind) = match u8::decode(input) {
+                Ok(0) => ("Ok", value),
+                Ok(1) => ("Err", error),
+                _ => return Err(malformed()),
+            };
+            let mut object = object(1, place, left)?;
+            object.insert(copied(name, place, left)?, decode_within(kind, input, place, left)?);
+            Value::Object(object)
         }
-        Type::Result(value, error) => match u8::decode(input) {
-            Ok(0) => tagged("Ok", decode_within(value, input, place, left)?),
-            Ok(1) => tagged("Err", decode_within(error, input, place, left)?),
-            _ => return Err(malformed()),
-        },
         Type::Struct(fields) => {
-            let mut object = Map::new();
+            let mut object = object(fields.len(), place, left)?;
             for (name, field) in fields {
-                object.insert(name.clone(), decode_within(field, input, &format!("{place}.{name}"), left)?);
+                let value = decode_within(field, input, &Place::Field(place, name), left)?;
+                object.insert(copied(name, place, left)?, value);
             }
             Value::Object(object)
         }
@@ -210,31 +252,98 @@ fn decode_within(kind: &Type, input: &mut &[u8], place: &str, left: &mut usize) 
             let index = u8::decode(input).map_err(|_| malformed())?;
             let (name, payload) = variants.get(usize::from(index)).ok_or_else(malformed)?;
             match payload {
-                None => Value::String(name.clone()),
-                Some(payload) => tagged(name, decode_within(payload, input, &format!("{place}.{name}"), left)?),
+                None => Value::String(copied(name, place, left)?),
+                Some(payload) => {
+                    let mut object = object(1, place, left)?;
+                    let value = decode_within(payload, input, &Place::Field(place, name), left)?;
+                    object.insert(copied(name, place, left)?, value);
+                    Value::Object(object)
+                }
             }
         }
     })
 }
 
+/// A list of `count` values of the type `item`. Every value but an empty one takes a byte, so that a number alone fills no memory; empty ones end
+/// with what is left of it.
+fn alike(
+    item: &Type,
+    count: usize,
+    input: &mut &[u8],
+    place: &Place<'_>,
+    left: &mut usize,
+    malformed: &dyn Fn() -> AbiError,
+) -> Result<Value, AbiError> {
+    if count > input.len() && !item.is_empty() {
+        return Err(malformed());
+    }
+    decode_each(std::iter::repeat_n(item, count), count, input, place, left)
+}
+
+/// A list of `count` values, of which `kinds` are the types.
 fn decode_each<'a>(
     kinds: impl Iterator<Item = &'a Type>,
     count: usize,
     input: &mut &[u8],
-    place: &str,
+    place: &Place<'_>,
     left: &mut usize,
-    malformed: &dyn Fn() -> AbiError,
 ) -> Result<Value, AbiError> {
-    let mut items = Vec::new();
+    spend(left, count.saturating_mul(size_of::<Value>()), place)?;
+    let mut items = Vec::with_capacity(count);
     for (index, kind) in kinds.enumerate() {
-        // Every value but an empty one takes a byte: a length alone must not make us loop four billion times. Empty ones end with
-        // what is left.
-        if count - index > input.len() && !kind.is_empty() {
-            return Err(malformed());
-        }
-        items.push(decode_within(kind, input, &format!("{place}[{index}]"), left)?);
+        items.push(decode_within(kind, input, &Place::Item(place, index), left)?);
     }
     Ok(Value::Array(items))
+}
+
+/// Counts `bytes` that are about to be allocated.
+fn spend(left: &mut usize, bytes: usize, place: &Place<'_>) -> Result<(), AbiError> {
+    *left = left.checked_sub(bytes).ok_or_else(|| AbiError::TooLarge { place: place.to_string() })?;
+    Ok(())
+}
+
+/// An object that takes `entries` without growing.
+fn object(entries: usize, place: &Place<'_>, left: &mut usize) -> Result<Map<String, Value>, AbiError> {
+    spend(left, object_bytes(entries), place)?;
+    Ok(Map::with_capacity(entries))
+}
+
+/// What an object of `entries` allocates at most, the texts of its keys and what its values allocate aside. Its map is one of two, as
+/// whoever else is in the build has it: a search tree, or a hash table over a list (`preserve_order` of serde_json), in which a value has
+/// twice the size as well.
+fn object_bytes(entries: usize) -> usize {
+    let entry = size_of::<String>() + size_of::<Value>();
+    if entries == 0 {
+        0
+    } else if size_of::<Map<String, Value>>() == size_of::<BTreeMap<String, Value>>() {
+        // A node has room for 11 entries, and 12 children, a parent and two counts; all but the root hold five entries or more.
+        let node = 11 * entry + 14 * size_of::<usize>();
+        (1 + entries / 5).saturating_mul(node)
+    } else {
+        // The list has a hash beside each entry. The table is a power of two that is filled to seven eighths at most, or a small one, with an
+        // index and a byte a place, and a group of bytes behind them.
+        let places = entries.saturating_mul(16) / 7 + 16;
+        let table = places.saturating_mul(size_of::<usize>() + 1) + 32;
+        entries.saturating_mul(size_of::<usize>() + entry).saturating_add(table)
+    }
+}
+
+/// The bytes behind their number.
+fn prefixed<'a>(input: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let count = usize::try_from(Compact::<u32>::decode(input).ok()?.0).ok()?;
+    let (bytes, rest) = input.split_at_checked(count)?;
+    *input = rest;
+    Some(bytes)
+}
+
+fn copied(text: &str, place: &Place<'_>, left: &mut usize) -> Result<String, AbiError> {
+    spend(left, text.len(), place)?;
+    Ok(text.to_owned())
+}
+
+fn hex(bytes: &[u8], place: &Place<'_>, left: &mut usize) -> Result<Value, AbiError> {
+    spend(left, bytes.len().saturating_mul(2).saturating_add(2), place)?;
+    Ok(Value::String(phala_protocol::ids::to_hex(bytes)))
 }
 
 /// Up to 32 bits a number, above a string: JSON readers round large numbers.
@@ -246,14 +355,10 @@ fn decode_integer(bits: u32, signed: bool, input: &mut &[u8]) -> Option<Value> {
     extended.get_mut(..bytes.len())?.copy_from_slice(bytes);
     let text =
         if signed { i128::from_le_bytes(extended).to_string() } else { u128::from_le_bytes(extended).to_string() };
-    if bits <= 32 {
+    if bits <= NUMBER_BITS {
         return text.parse::<i64>().ok().map(Value::from);
     }
     Some(Value::String(text))
-}
-
-fn tagged(name: &str, value: Value) -> Value {
-    Value::Object(Map::from_iter([(name.to_owned(), value)]))
 }
 
 fn single(json: &Value) -> Option<(&str, &Value)> {
@@ -263,10 +368,6 @@ fn single(json: &Value) -> Option<(&str, &Value)> {
 
 fn bytes_of(json: &Value) -> Option<Vec<u8>> {
     ::hex::decode(json.as_str()?.strip_prefix("0x")?).ok()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    phala_protocol::ids::to_hex(bytes)
 }
 
 fn expectation(kind: &Type) -> String {

@@ -2,7 +2,7 @@
 
 use super::{
     convert::{decode, encode},
-    AbiError, AccountNames, Type, TypeError,
+    AbiError, AccountNames, Budget, Type, TypeError,
 };
 use codec::{Decode, Encode};
 use serde_json::Value;
@@ -152,13 +152,13 @@ impl Metadata {
         })
     }
 
-    /// Reads an event that the contract emitted: its name, and its fields as an object.
-    pub fn decode_event(&self, mut bytes: &[u8]) -> Result<(String, Value), AbiError> {
+    /// Reads an event that the contract emitted: its name, and its fields as an object, within what `budget` has left for its reply.
+    pub fn decode_event(&self, mut bytes: &[u8], budget: &mut Budget) -> Result<(String, Value), AbiError> {
         let malformed = || AbiError::Malformed { place: "event".to_owned(), expected: "an event".to_owned() };
         let name = String::decode(&mut bytes).map_err(|_| malformed())?;
         let event = self.events.iter().find(|event| event.name == name).ok_or_else(malformed)?;
         let fields = Type::Struct(event.fields.clone());
-        Ok((name.clone(), decode_all(&fields, bytes, &name)?))
+        Ok((name.clone(), decode_all(&fields, bytes, &name, budget)?))
     }
 }
 
@@ -192,16 +192,16 @@ impl Method {
         Ok(input)
     }
 
-    /// What the method returned.
-    pub fn decode_output(&self, output: &[u8]) -> Result<Value, AbiError> {
-        decode_all(&self.returns, output, &format!("result of `{}`", self.name))
+    /// What the method returned, within what `budget` has left for its reply.
+    pub fn decode_output(&self, output: &[u8], budget: &mut Budget) -> Result<Value, AbiError> {
+        decode_all(&self.returns, output, &format!("result of `{}`", self.name), budget)
     }
 
-    /// The error with which the method refused.
+    /// The error with which the method refused: all that there is to decode of its reply, with a budget of its own.
     pub fn decode_error(&self, error: &[u8]) -> Result<Value, AbiError> {
         let place = format!("error of `{}`", self.name);
         match (error, &self.error) {
-            ([0, rest @ ..], Some(kind)) => decode_all(kind, rest, &place),
+            ([0, rest @ ..], Some(kind)) => decode_all(kind, rest, &place, &mut Budget::default()),
             ([1], _) => Ok(Value::String("the contract has no such method".to_owned())),
             ([2], _) => Ok(Value::String("the contract expects other arguments".to_owned())),
             ([3], _) => Ok(Value::String("the contract has nothing that this account may see".to_owned())),
@@ -210,8 +210,8 @@ impl Method {
     }
 }
 
-fn decode_all(kind: &Type, mut bytes: &[u8], place: &str) -> Result<Value, AbiError> {
-    let value = decode(kind, &mut bytes, place)?;
+fn decode_all(kind: &Type, mut bytes: &[u8], place: &str, budget: &mut Budget) -> Result<Value, AbiError> {
+    let value = decode(kind, &mut bytes, place, budget)?;
     if bytes.is_empty() {
         Ok(value)
     } else {

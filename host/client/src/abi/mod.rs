@@ -1,7 +1,7 @@
 //! Contract values: JSON on a user's side, SCALE on the contract's, converted by the metadata inside the contract's code.
 //!
-//! The grammar is `docs/contract-abi.md`. Guarantees: decoding allocates in proportion to its input, types nest at most
-//! [`MAX_DEPTH`] deep, and nothing panics. A contract's author controls the metadata, a contract the bytes, a user the JSON.
+//! The grammar is `docs/contract-abi.md`. Guarantees: what is decoded from one [`Budget`], as one reply is, takes at most
+//! [`MAX_DECODED_BYTES`], types nest at most [`MAX_DEPTH`] deep, and nothing panics. A contract's author controls the metadata, a contract the bytes, a user the JSON.
 //! An error names the argument and the place inside it.
 
 mod convert;
@@ -10,6 +10,7 @@ mod metadata;
 mod tests;
 mod types;
 
+pub use convert::{Budget, MAX_DECODED_BYTES};
 pub use metadata::{Event, Kind, Metadata, MetadataError, Method};
 pub use types::{Type, TypeError, MAX_DEPTH};
 
@@ -39,6 +40,12 @@ pub enum AbiError {
         place: String,
         /// What the type is.
         expected: String,
+    },
+    /// The values of a reply take too much memory as their types make them; the contract's author's fault.
+    #[error("{place}: as their types make them, the values of this reply take more than {MAX_DECODED_BYTES} bytes of memory")]
+    TooLarge {
+        /// Where the memory ended.
+        place: String,
     },
     /// Bytes after the value.
     #[error("{place}: {count} bytes follow the value")]
@@ -73,7 +80,9 @@ pub enum AbiError {
 impl From<AbiError> for ClientError {
     fn from(error: AbiError) -> Self {
         let code = match error {
-            AbiError::Malformed { .. } | AbiError::TrailingBytes { .. } => ErrorCode::Unverified,
+            AbiError::Malformed { .. } | AbiError::TooLarge { .. } | AbiError::TrailingBytes { .. } => {
+                ErrorCode::Unverified
+            }
             AbiError::NoSuchMethod { .. } => ErrorCode::NotFound,
             _ => ErrorCode::Invalid,
         };
@@ -84,6 +93,7 @@ impl From<AbiError> for ClientError {
             AbiError::Malformed { .. } | AbiError::TrailingBytes { .. } => {
                 Some("the contract's metadata does not describe what the contract returns")
             }
+            AbiError::TooLarge { .. } => Some("ask the contract for less at once, if it has a method for that"),
             AbiError::NoSuchMethod { .. } => None,
         };
         let error = Self::new(code, error.to_string());

@@ -30,7 +30,7 @@ fn convert_back(kind: Value, value: Value, expected: impl Encode) {
     convert::encode(&kind, &value, "value", &names, &mut bytes).unwrap();
     assert_eq!(bytes, expected.encode(), "{kind}");
     let mut input = &bytes[..];
-    assert_eq!(convert::decode(&kind, &mut input, "value").unwrap(), value, "{kind}");
+    assert_eq!(convert::decode(&kind, &mut input, "value", &mut Budget::default()).unwrap(), value, "{kind}");
     assert!(input.is_empty());
 }
 
@@ -108,16 +108,129 @@ fn hostile_bytes_are_refused_without_looping() {
         [json!({"vec": "unit"}), json!({"vec": "u8"}), json!({"vec": {"tuple": []}}), json!("string"), json!("bytes")]
     {
         let kind = Type::parse(&kind).unwrap();
-        assert!(convert::decode(&kind, &mut &huge[..], "value").is_err(), "{kind}");
+        assert!(convert::decode(&kind, &mut &huge[..], "value", &mut Budget::default()).is_err(), "{kind}");
     }
     let option = Type::parse(&json!({"option": "bool"})).unwrap();
-    assert!(convert::decode(&option, &mut &[2][..], "value").is_err());
+    assert!(convert::decode(&option, &mut &[2][..], "value", &mut Budget::default()).is_err());
     let mut deep = json!("u8");
     for _ in 0..MAX_DEPTH {
         deep = json!({"option": deep});
     }
     assert_eq!(Type::parse(&deep), Err(TypeError::TooDeep));
     assert!(matches!(Type::parse(&json!("u24")), Err(TypeError::Unknown(_))));
+}
+
+/// What a value has allocated, as far as it says so itself: of an object, at least its entries.
+fn taken(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.capacity(),
+        Value::Array(items) => items.capacity() * size_of::<Value>() + items.iter().map(taken).sum::<usize>(),
+        Value::Object(entries) => {
+            let each = size_of::<String>() + size_of::<Value>();
+            entries.iter().map(|(name, value)| each + name.capacity() + taken(value)).sum()
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+    }
+}
+
+#[test]
+fn what_is_counted_of_a_value_is_no_less_than_what_it_takes() {
+    let fields = |count: usize| (0..count).map(|index| json!([format!("field{index}"), "u8"])).collect::<Vec<_>>();
+    let long = "x".repeat(300);
+    let widest = [0xff_u8; 4_000];
+    let cases: &[(Value, &[u8])] = &[
+        (json!("unit"), &[]),
+        (json!({"vec": "unit"}), &[0xfd, 0xff]),
+        (json!({"array": ["unit", 5_000]}), &[]),
+        (json!({"array": ["i8", 4_000]}), &widest),
+        (json!({"array": ["u8", 4_000]}), &widest),
+        (json!({"array": ["u64", 500]}), &widest),
+        (json!({"array": ["i64", 500]}), &widest),
+        (json!({"array": ["i128", 250]}), &[0x80; 4_000]),
+        (json!({"array": ["u128", 250]}), &widest),
+        (json!({"array": ["account", 125]}), &widest),
+        (json!({"array": ["contract", 125]}), &widest),
+        (json!({"array": ["string", 4_000]}), &[0; 4_000]),
+        (json!({"array": ["bytes", 4_000]}), &[0; 4_000]),
+        (json!({"array": [{"option": {"tuple": ["unit", "unit", "i8"]}}, 2_000]}), &[1; 4_000]),
+        (json!({"array": [{"result": ["unit", "bool"]}, 2_000]}), &[1; 4_000]),
+        (json!({"array": [{"enum": [[long, null], [long, "unit"]]}, 4_000]}), &[1; 4_000]),
+        (json!({"array": [{"enum": [[long, null], [long, "unit"]]}, 4_000]}), &[0; 4_000]),
+        (json!({"array": [{"struct": [[long, "unit"]]}, 4_000]}), &[]),
+        (json!({"array": [{"struct": []}, 4_000]}), &[]),
+        (json!({"array": [{"struct": fields(1)}, 4_000]}), &widest),
+        (json!({"array": [{"struct": fields(12)}, 300]}), &widest[..3_600]),
+        (json!({"array": [{"struct": fields(100)}, 40]}), &widest),
+    ];
+    for (kind, bytes) in cases {
+        let kind = Type::parse(kind).unwrap();
+        let mut input = *bytes;
+        let (value, counted) = convert::counted(&kind, &mut input).unwrap_or_else(|error| panic!("{kind}: {error}"));
+        assert!(input.is_empty(), "{kind}");
+        assert!(counted >= taken(&value), "{kind}: {counted} counted, {} taken", taken(&value));
+    }
+}
+
+#[test]
+fn the_largest_replies_are_decoded_and_what_would_fill_the_memory_is_refused() {
+    // A reply has 12 KiB at most: the smallest values that a program would return, as many as fit.
+    let reply = vec![1; 12 * 1024];
+    for (item, bytes) in [
+        (json!("i8"), 1),
+        (json!({"option": "bool"}), 2),
+        (json!({"struct": [["number", "u8"]]}), 1),
+        (json!({"struct": [["sender", "contract"], ["amount", "u128"], ["open", "bool"]]}), 49),
+        (json!({"enum": [["Open", null], ["Closed", "u8"]]}), 2),
+    ] {
+        let kind = Type::parse(&json!({"array": [item, reply.len() / bytes]})).unwrap();
+        convert::decode(&kind, &mut &reply[..], "value", &mut Budget::default())
+            .unwrap_or_else(|error| panic!("{kind}: {error}"));
+    }
+    let bomb = Type::parse(&json!({"struct": [["a", {"array": ["unit", 3_000_000_000_u64]}]]})).unwrap();
+    let refused = convert::decode(&bomb, &mut &[][..], "value", &mut Budget::default()).unwrap_err();
+    assert_eq!(refused, AbiError::TooLarge { place: "value.a".to_owned() });
+    // Each part is small.
+    let mut bomb = json!({"struct": [["a", "unit"]]});
+    for _ in 0..4 {
+        bomb = json!({"array": [bomb, 100]});
+    }
+    let bomb = Type::parse(&bomb).unwrap();
+    let refused = convert::decode(&bomb, &mut &[][..], "value", &mut Budget::default()).unwrap_err();
+    assert!(matches!(&refused, AbiError::TooLarge { place } if place.starts_with("value[0][")), "{refused}");
+    assert!(crate::ClientError::from(refused).message.contains("value["));
+}
+
+#[test]
+fn the_output_and_the_events_of_a_reply_share_one_budget() {
+    // Values without a byte, so many that the budget is enough for two such lists at most.
+    let nothings = r#"{"array": ["unit", 230000]}"#;
+    let metadata = format!(
+        r#"{{"abi": 1, "name": "bombs", "version": "0.1.0", "constructor": {{"name": "create", "args": [], "error": null}},
+            "messages": [{{"name": "burst", "kind": "call", "args": [], "returns": {nothings}, "error": null}}],
+            "events": [{{"name": "Burst", "fields": [["a", {nothings}]]}}, {{"name": "Said", "fields": [["b", "u8"]]}}]}}"#
+    );
+    let metadata = Metadata::from_json(metadata.as_bytes()).unwrap();
+    let mut budget = Budget::default();
+    let output = metadata.method(Kind::Call, "burst").unwrap().decode_output(&[], &mut budget).unwrap();
+    let burst = "Burst".encode();
+    let events: Vec<_> = (0..64).map(|_| metadata.decode_event(&burst, &mut budget)).collect();
+    let decoded: Vec<_> = events.iter().flatten().map(|(_, fields)| fields).collect();
+    let together = taken(&output) + decoded.iter().map(|fields| taken(fields)).sum::<usize>();
+    assert!(together > MAX_DECODED_BYTES / 4 && together <= MAX_DECODED_BYTES, "{together} bytes");
+    let refused = events.iter().filter_map(|event| event.as_ref().err());
+    assert_eq!(refused.clone().count(), 64 - decoded.len());
+    for error in refused {
+        assert_eq!(*error, AbiError::TooLarge { place: "Burst.a".to_owned() });
+    }
+    // What did not fit took nothing: what is small is still read.
+    let (_, fields) = metadata.decode_event(&("Said", 7_u8).encode(), &mut budget).unwrap();
+    assert_eq!(fields["b"], json!(7));
+    // What is refused for another reason has taken what it has taken.
+    let trailing = [&burst[..], &[0]].concat();
+    let mut budget = Budget::default();
+    let refused: Vec<_> = (0..64).map(|_| metadata.decode_event(&trailing, &mut budget).unwrap_err()).collect();
+    assert!(matches!(refused[0], AbiError::TrailingBytes { count: 1, .. }), "{}", refused[0]);
+    assert!(matches!(refused[63], AbiError::TooLarge { .. }), "{}", refused[63]);
 }
 
 #[test]
@@ -143,15 +256,19 @@ fn methods_encode_their_name_and_arguments() {
 fn outputs_errors_and_events_are_read_whole() {
     let token = token();
     let balance = token.method(Kind::Query, "balance").unwrap();
-    assert_eq!(balance.decode_output(&7u128.encode()).unwrap(), json!("7"));
-    assert!(balance.decode_output(&[0; 17]).unwrap_err().to_string().contains("1 bytes follow"));
+    assert_eq!(balance.decode_output(&7u128.encode(), &mut Budget::default()).unwrap(), json!("7"));
+    assert!(balance
+        .decode_output(&[0; 17], &mut Budget::default())
+        .unwrap_err()
+        .to_string()
+        .contains("1 bytes follow"));
     let transfer = token.method(Kind::Call, "transfer").unwrap();
     assert_eq!(transfer.decode_error(&[0, 0]).unwrap(), json!("InsufficientBalance"));
     assert_eq!(transfer.decode_error(&[2]).unwrap(), json!("the contract expects other arguments"));
     assert_eq!(transfer.decode_error(&[3]).unwrap(), json!("the contract has nothing that this account may see"));
     assert!(transfer.decode_error(&[]).is_err());
     let event = ("Transfer", names("alice").unwrap(), 9u128).encode();
-    let (name, fields) = token.decode_event(&event).unwrap();
+    let (name, fields) = token.decode_event(&event, &mut Budget::default()).unwrap();
     assert_eq!((name.as_str(), &fields["amount"]), ("Transfer", &json!("9")));
 }
 

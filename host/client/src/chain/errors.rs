@@ -104,6 +104,7 @@ pub(super) fn rpc_error(method: &str, error: &subxt::rpcs::Error) -> ClientError
             let code = match user.code {
                 7001 => ErrorCode::Stale,
                 7003..=7005 => ErrorCode::NotFound,
+                7008 => ErrorCode::Busy,
                 _ => ErrorCode::Refused,
             };
             ClientError::new(code, format!("the node refuses {method}: {}", user_text(user)))
@@ -212,5 +213,8 @@ mod tests {
         let error = subxt::rpcs::UserError { code: 7005, message: "cluster 9 has no inbox".into(), data: None };
         let error = rpc_error("phala_inboxItems", &subxt::rpcs::Error::User(error));
         assert_eq!((error.code, error.message.contains("cluster 9")), (ErrorCode::NotFound, true));
+        let later = subxt::rpcs::UserError { code: 7008, message: "ask again".into(), data: None };
+        let later = rpc_error("phala_inboxItems", &subxt::rpcs::Error::User(later));
+        assert_eq!((later.code, later.message.contains("ask again")), (ErrorCode::Busy, true));
     }
 }

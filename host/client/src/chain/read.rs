@@ -11,7 +11,10 @@ use phala_protocol::{
     AccountId, ClusterId, Hash,
 };
 use serde::Deserialize;
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 use subxt::{
     config::substrate::{SubstrateHeader, H256},
     rpcs::client::RpcSubscription,
@@ -21,6 +24,11 @@ use subxt::{
 const PAGE: u32 = 256;
 /// Entries that a listing stops at.
 const MAX_ENTRIES: usize = 4096;
+
+/// How long a node is asked again that looks for old items of an inbox step by step.
+const SEARCHING: Duration = Duration::from_secs(10);
+/// Pause between two steps.
+const STEP_PAUSE: Duration = Duration::from_millis(10);
 
 /// A block by number and hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -234,7 +242,11 @@ impl Chain {
         })
     }
 
-    /// Items of a cluster's inbox from sequence `from` on, at most `limit`; as few as the node likes, but one if there is one.
+    /// Items of a cluster's inbox from sequence `from` on, at most `limit`; as few as the node likes, but one if there is one. A node that has
+    /// just started looks for old ones step by step: it is asked again for some seconds.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Busy`] when it has not found them by then: whoever asks later gets them, for it goes on from where it is.
     pub async fn inbox_items(&self, cluster: ClusterId, from: u64, limit: u32) -> Result<InboxAnswer, ClientError> {
         #[derive(Deserialize)]
         struct Answer {
@@ -242,7 +254,15 @@ impl Chain {
             count: u64,
             items: Vec<HexBytes>,
         }
-        let answer: Answer = self.request("phala_inboxItems", params![cluster.0, from, limit]).await?;
+        let begun = Instant::now();
+        let answer: Answer = loop {
+            match self.request("phala_inboxItems", params![cluster.0, from, limit]).await {
+                Err(ClientError { code: ErrorCode::Busy, .. }) if begun.elapsed() < SEARCHING => {
+                    tokio::time::sleep(STEP_PAUSE).await;
+                }
+                answered => break answered?,
+            }
+        };
         Ok(InboxAnswer { block: answer.block, count: answer.count, items: bytes(answer.items) })
     }
 

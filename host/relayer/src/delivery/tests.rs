@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 use super::*;
 use codec::Encode;
+use jsonrpsee::{server::Server, types::ErrorObjectOwned, RpcModule};
 use phala_protocol::{
     ceremony::Attachment,
     egress::{EgressAction, EgressItem},
@@ -13,7 +14,14 @@ use phala_protocol::{
     snapshot::{SnapshotHeader, SnapshotPart},
     AccountId, ContractId, WorkerId,
 };
-use std::sync::Mutex;
+use serde_json::{json, Value};
+use std::{
+    net::Ipv4Addr,
+    sync::{
+        atomic::{AtomicUsize, Ordering::SeqCst},
+        Arc, Mutex,
+    },
+};
 
 const CLUSTER: ClusterId = ClusterId(1);
 
@@ -246,6 +254,36 @@ fn cuts_at_the_limits_but_never_inside_a_block() {
     assert_eq!(cut(&single, true, 500).numbers.len(), MAX_BLOCKS);
     assert_eq!(cut(&single, true, 3).numbers, [0, 1, 2, 3]);
     assert_eq!(cut(&fetched(&[(1, 2, 1)]), false, 9), Blocks { more: true, ..Blocks::default() });
+}
+
+/// What comes of asking a node for items that answers `code` so many times before it has some, and how often it was asked.
+async fn items_after(refusals: usize, code: i32) -> (Result<(u64, Vec<Vec<u8>>), ClientError>, usize) {
+    let server = Server::builder().build((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let url = format!("ws://{}", server.local_addr().unwrap());
+    let (asked, mut module) = (Arc::new(AtomicUsize::new(0)), RpcModule::new(()));
+    let counted = asked.clone();
+    let genesis = format!("0x{}", "09".repeat(32));
+    module.register_method("chain_getBlockHash", move |_, _, _| Ok::<_, ErrorObjectOwned>(genesis.clone())).unwrap();
+    module
+        .register_method("phala_inboxItems", move |_, _, _| -> Result<Value, ErrorObjectOwned> {
+            match counted.fetch_add(1, SeqCst) {
+                before if before < refusals => Err(ErrorObjectOwned::owned(code, "ask again", None::<()>)),
+                _ => Ok(json!({"block": 1, "count": 1, "items": ["0x07"]})),
+            }
+        })
+        .unwrap();
+    let _running = server.start(module);
+    let chain = Chain::connect(&url).await.unwrap();
+    let items = Node::items(&chain, CLUSTER, 0, 9).await;
+    (items, asked.load(SeqCst))
+}
+
+#[tokio::test]
+async fn a_node_that_looks_for_old_items_is_asked_until_it_has_them_and_another_refusal_stands() {
+    let (items, asked) = items_after(3, 7008).await;
+    assert_eq!((items.unwrap(), asked), ((1, vec![vec![7]]), 4));
+    let (items, asked) = items_after(3, 7006).await;
+    assert_eq!((items.unwrap_err().code, asked), (ErrorCode::Refused, 1));
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! What a completed command is shown by: its value and events, what vouches for it, and the receipt that proves it to others.
 //!
-//! Guarantees: a receipt is written, whole and for its owner alone, before anything is shown. Contracts control values and events;
-//! workers decide whether they show evidence, and a receipt proves without it.
+//! Guarantees: a receipt is written, whole and for its owner alone, before anything is shown; a reply's value and events are decoded
+//! from one budget of memory. Contracts control values and events; workers decide whether they show evidence, and a receipt proves without it.
 
 use super::{
     egress::{self, Known},
@@ -15,7 +15,7 @@ use crate::{
     output::{assurance, assurance_line, Output},
 };
 use phala_client::{
-    abi::Kind,
+    abi::{Budget, Kind},
     command::{failure_error, Completed, Failed},
     receipt::EvidenceOf,
     worker::WorkerEndpoint,
@@ -28,7 +28,7 @@ use phala_protocol::{
     result::{ContractEvent, Outcome},
     storage, ContractId,
 };
-use serde_json::{json, Map, Value};
+use serde_json::{Map, Value};
 use std::path::Path;
 
 /// Writes the receipt, where one is wanted, and says what vouches for the reply. Whatever fails here, the command has been executed:
@@ -75,8 +75,11 @@ pub fn show(
     output: Output,
 ) -> Result<(), CliError> {
     let method = method(metadata, Kind::Call, name)?;
+    let mut budget = Budget::default();
     let value = match completed.output() {
-        Ok(bytes) => method.decode_output(bytes).map_err(|error| executed(ClientError::from(error).into(), command))?,
+        Ok(bytes) => method
+            .decode_output(bytes, &mut budget)
+            .map_err(|error| executed(ClientError::from(error).into(), command))?,
         Err(failed) => {
             let refusal = match &failed {
                 Failed::Reverted(bytes) => method.decode_error(bytes).ok().map(|error| error.to_string()),
@@ -85,21 +88,25 @@ pub fn show(
             return Err(failure_error(&failed, refusal.as_deref()).into());
         }
     };
-    let events = events(metadata, &command.contract, &completed.reply.events);
+    let events = events(metadata, &command.contract, &completed.reply.events, &mut budget);
     let sent: Vec<_> = completed.reply.egress.iter().zip(fates).collect();
-    let json = json!({
-        "value": value,
-        "events": events,
-        "egress": sent.iter().map(|(item, known)| egress::json(item, known)).collect::<Vec<_>>(),
-        "block": command.block,
-        "fee": command.fee.to_string(),
-        "transaction_fee": command.transaction_fee.map(|fee| fee.to_string()),
-        "assurance": assurance(vouched),
-    });
+    // `json!` would copy the value and the events, which may be large.
+    let parts: [(&str, Value); 7] = [
+        ("value", value),
+        ("events", Value::Array(events)),
+        ("egress", sent.iter().map(|(item, known)| egress::json(item, known)).collect()),
+        ("block", command.block.into()),
+        ("fee", command.fee.to_string().into()),
+        ("transaction_fee", command.transaction_fee.map(|fee| fee.to_string()).into()),
+        ("assurance", assurance(vouched).into()),
+    ];
+    let json: Value = parts.into_iter().collect();
     output.data(&json, || {
         let where_ = format!("in block {}, {}", command.block, fees(command));
-        let said = shown(method, &value).map_or_else(|| format!("done {where_}"), |value| format!("{value}\n{where_}"));
-        let events: String = events.iter().map(|event| format!("\nevent {event}")).collect();
+        let said = shown(method, &json["value"])
+            .map_or_else(|| format!("done {where_}"), |value| format!("{value}\n{where_}"));
+        let events: String =
+            json["events"].as_array().into_iter().flatten().map(|event| format!("\nevent {event}")).collect();
         let sent: String = sent.iter().map(|(item, known)| format!("\n{}", egress::line(item, known))).collect();
         format!("{said}{events}{sent}\n{}", assurance_line(vouched))
     });
@@ -111,14 +118,14 @@ fn executed(error: CliError, command: &Command) -> CliError {
 }
 
 /// What a command emitted, in order: name and fields where the metadata of `contract` describes them, bytes where it does not, and
-/// bytes for what other contracts emitted that it called.
-fn events(metadata: &Metadata, contract: &ContractId, emitted: &[ContractEvent]) -> Vec<Value> {
-    let one = |event: &ContractEvent| {
-        let known = if event.contract == *contract { metadata.decode_event(&event.data).ok() } else { None };
-        let by = event.contract.to_string();
+/// bytes for what other contracts emitted that it called, and for what takes more than `budget` has left for the reply.
+fn events(metadata: &Metadata, contract: &ContractId, emitted: &[ContractEvent], budget: &mut Budget) -> Vec<Value> {
+    let one = |event: &ContractEvent| -> Value {
+        let known = if event.contract == *contract { metadata.decode_event(&event.data, budget).ok() } else { None };
+        let by = Value::from(event.contract.to_string());
         match known {
-            Some((name, fields)) => json!({"contract": by, "name": name, "fields": fields}),
-            None => json!({"contract": by, "data": to_hex(&event.data)}),
+            Some((name, fields)) => [("contract", by), ("name", name.into()), ("fields", fields)].into_iter().collect(),
+            None => [("contract", by), ("data", to_hex(&event.data).into())].into_iter().collect(),
         }
     };
     emitted.iter().map(one).collect()
@@ -181,6 +188,8 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
     use codec::Encode;
+    use phala_client::abi::MAX_DECODED_BYTES;
+    use serde_json::json;
 
     #[test]
     fn events_have_names_and_fields_where_the_contract_describes_them_and_bytes_otherwise() {
@@ -197,12 +206,39 @@ mod tests {
         ];
         let by = ours.to_string();
         assert_eq!(
-            events(&metadata, &ours, &emitted),
+            events(&metadata, &ours, &emitted, &mut Budget::default()),
             [
                 json!({"contract": by, "name": "Minted", "fields": {"amount": "9"}}),
                 json!({"contract": other.to_string(), "data": "0x184d696e74656409000000000000000000000000000000"}),
                 json!({"contract": by, "data": "0xfeff"}),
             ]
         );
+    }
+
+    #[test]
+    fn events_that_grow_when_they_are_decoded_share_one_budget_and_are_bytes_beyond_it() {
+        const NOTHINGS: usize = 230_000;
+        let metadata = format!(
+            r#"{{"abi": 1, "name": "bombs", "version": "0.1.0",
+            "constructor": {{"name": "create", "args": [], "error": null}}, "messages": [],
+            "events": [{{"name": "Burst", "fields": [["a", {{"array": ["unit", {NOTHINGS}]}}]]}},
+                {{"name": "Said", "fields": [["b", "u8"]]}}]}}"#
+        );
+        let metadata = Metadata::from_json(metadata.as_bytes()).unwrap();
+        let ours = ContractId([1; 32]);
+        let burst = "Burst".encode();
+        // As many as a reply has at most, and the last of them is small.
+        let mut emitted = vec![ContractEvent { contract: ours, data: burst.clone() }; 63];
+        emitted.push(ContractEvent { contract: ours, data: ("Said", 7_u8).encode() });
+        let events = events(&metadata, &ours, &emitted, &mut Budget::default());
+        assert_eq!(events.len(), 64);
+        let (bursts, said) = events.split_at(63);
+        let decoded = bursts.iter().filter(|event| event["fields"]["a"].as_array().map(Vec::len) == Some(NOTHINGS));
+        let decoded = decoded.count();
+        assert!(decoded > 0 && decoded * NOTHINGS * size_of::<Value>() <= MAX_DECODED_BYTES, "{decoded} are decoded");
+        for event in bursts.iter().skip(decoded) {
+            assert_eq!(*event, json!({"contract": ours.to_string(), "data": to_hex(&burst)}));
+        }
+        assert_eq!(said, [json!({"contract": ours.to_string(), "name": "Said", "fields": {"b": 7}})]);
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     output::{assurance, assurance_line, note, Output},
 };
 use phala_client::{
-    abi::Kind,
+    abi::{Budget, Kind},
     query::{refusal_error, AttestedWorker, VerifiedAnswer},
     worker::WorkerEndpoint,
     ClientError, ErrorCode, Metadata, Network,
@@ -22,7 +22,7 @@ use phala_protocol::{
     query::{AnswerContent, QueryRefusal, QueryRequest},
     ContractId,
 };
-use serde_json::json;
+use serde_json::Value;
 use std::future::Future;
 
 /// Runs `phala contract query`.
@@ -90,7 +90,7 @@ fn can_be_another_workers(code: ErrorCode) -> bool {
 fn show(answer: &VerifiedAnswer, method: &phala_client::abi::Method, output: Output) -> Result<(), CliError> {
     match &answer.answer.content {
         AnswerContent::Output(bytes) => {
-            let value = method.decode_output(bytes).map_err(ClientError::from)?;
+            let value = method.decode_output(bytes, &mut Budget::default()).map_err(ClientError::from)?;
             if !output.is_json() {
                 note(&format!(
                     "one attested worker says, at block {}; {}",
@@ -98,8 +98,11 @@ fn show(answer: &VerifiedAnswer, method: &phala_client::abi::Method, output: Out
                     assurance_line(answer.assurance)
                 ));
             }
-            let json = json!({"value": value, "assurance": assurance(answer.assurance)});
-            output.data(&json, || shown(method, &value).unwrap_or_else(|| "nothing, and no refusal".to_owned()));
+            // `json!` would copy the value, which may be large.
+            let parts = [("value", value), ("assurance", assurance(answer.assurance).into())];
+            let json: Value = parts.into_iter().collect();
+            output
+                .data(&json, || shown(method, &json["value"]).unwrap_or_else(|| "nothing, and no refusal".to_owned()));
             Ok(())
         }
         AnswerContent::Reverted(bytes) => {

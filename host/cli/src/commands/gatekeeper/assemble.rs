@@ -22,7 +22,7 @@ use phala_client::{
 };
 use phala_crypto::{
     signature::ed25519,
-    transcript::{is_taken, Said, Transcript, MAX_TRANSCRIPT_RECORDS},
+    transcript::{is_taken, Signed, Transcript, MAX_TRANSCRIPT_RECORDS},
 };
 use phala_protocol::{ceremony::CeremonyRecord, identities::IdentityCeremonyRecord, ids::BlockNumber, Hash};
 
@@ -244,8 +244,8 @@ fn statements<K: FileKind>(extrinsic: &[u8], record: &K, genesis: &Hash) -> Vec<
         let mut rest = extrinsic.get(position..)?;
         let signed = K::Statement::decode(&mut rest).ok()?;
         let speaker = record.speaker(&signed).filter(|_| is_taken(record, &signed))?;
-        let payload = Said::payload(&signed, genesis);
-        ed25519::verify(&speaker.0, &payload, Said::signature(&signed)).is_ok().then_some(signed)
+        let payload = Signed::payload(&signed, genesis);
+        ed25519::verify(&speaker.0, &payload, Signed::signature(&signed)).is_ok().then_some(signed)
     };
     positions.filter_map(statement).collect()
 }

@@ -21,7 +21,7 @@ use crate::{
 use phala_client::transcript::{
     verify_now, Basis, FileError, Gap, ProvedTranscript, TranscriptFile, Verified, MAX_FILE_BYTES,
 };
-use phala_crypto::transcript::Said;
+use phala_crypto::transcript::Signed;
 use phala_protocol::{
     ceremony::{Fault, Reason},
     ids::{to_hex, BlockNumber},
@@ -88,8 +88,8 @@ pub fn check<'a, K: Told>(genesis: &Hash, file: &'a ProvedTranscript<K>) -> Resu
     let verified = verify_now(file, genesis)?.map_err(|error| refused(&error.to_text()))?;
     let transcript = &file.transcript;
     let signed = transcript.statements.iter().filter_map(|signed| {
-        let (_, attempt) = Said::place(signed);
-        Some((attempt, Said::index(signed), K::confirms(signed)?))
+        let (_, attempt) = Signed::place(signed);
+        Some((attempt, Signed::index(signed), Signed::confirms(signed)?))
     });
     let proved = transcript.records.iter().zip(&verified.records).filter(|(_, basis)| **basis == Basis::Proved);
     let proved = proved.flat_map(|((_, record), _)| {

@@ -6,7 +6,7 @@ use jsonrpsee::{server::Server, types::ErrorObjectOwned, RpcModule};
 use phala_client::network::Pin;
 use phala_light_client::testing::TestChain;
 use phala_protocol::{ids::to_hex, storage, AccountId, ClusterId, CodeHash};
-use serde_json::Value;
+use serde_json::json;
 use std::net::Ipv4Addr;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
