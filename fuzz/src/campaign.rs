@@ -1,8 +1,8 @@
 //! A long search: one process a target, so that what ends a process is a finding like any other.
 //!
-//! Guided by what the checks say: an input whose [`Verdict`] is new joins the pool that further inputs are made from. Seeded: the same
-//! seed tries the same inputs in the same order, as long as the machine's speed lets it. A finding is made smaller, written into
-//! `findings/TARGET/`, and replayed by the tests from then on.
+//! Guided by what the checks say: an input whose [`Verdict`] is new joins the pool that further inputs are made from, beside the samples that
+//! are accepted, which half of them are made from. Seeded: the same seed tries the same inputs in the same order, as long as the machine's
+//! speed lets it. A finding is made smaller, written into `findings/TARGET/`, and replayed by the tests from then on.
 
 use crate::{engine, targets::TARGETS, Target, Verdict};
 use std::{
@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Inputs in the pool; more of them are tried less often each.
+/// Inputs in the pool beside samples and findings; more of them are tried less often each.
 const POOL: usize = 4096;
 /// Findings after which a target has said enough.
 const ENOUGH: usize = 20;
@@ -89,14 +89,25 @@ pub fn search(target: &Target, seed: u64, duration: Duration, current: &Path) ->
         catch_unwind(AssertUnwindSafe(|| (target.check)(input))).map_err(|_| MESSAGE.lock().unwrap().clone())
     };
 
-    let begun = Instant::now();
     let mut random = Random(seed);
-    let mut pool: Vec<Vec<u8>> = target.samples.clone();
-    pool.extend(committed(target).into_iter().map(|(_, input)| input));
     let (mut kinds, mut places, mut report) = (BTreeSet::new(), BTreeSet::new(), Report::default());
+    let mut pool: Vec<Vec<u8>> = target.samples.clone();
+    // What samples say is no news.
+    let mut is_valid = |sample: &Vec<u8>| {
+        let _ = fs::write(current, sample);
+        check(sample).is_ok_and(|verdict| {
+            kinds.insert(verdict);
+            verdict.accepted
+        })
+    };
+    let valid: Vec<Vec<u8>> = pool.iter().filter(|sample| is_valid(sample)).cloned().collect();
+    pool.extend(committed(target).into_iter().map(|(_, input)| input));
+    let own = pool.len();
+    // Of the search: samples may take long.
+    let begun = Instant::now();
     while begun.elapsed() < duration && report.findings.len() < ENOUGH {
         let length = 4 + random.next() as usize % 120;
-        let input = engine::build(&pool, &random.bytes(length));
+        let input = engine::build(&valid, &pool, &random.bytes(length));
         let _ = fs::write(current, &input);
         let started = Instant::now();
         let seen = check(&input);
@@ -105,8 +116,8 @@ pub fn search(target: &Target, seed: u64, duration: Duration, current: &Path) ->
         match seen {
             Ok(verdict) => {
                 report.accepted += u64::from(verdict.accepted);
-                if kinds.insert(verdict) && pool.len() < POOL {
-                    pool.push(input);
+                if kinds.insert(verdict) {
+                    join(&mut pool, own, input, &mut random);
                 }
             }
             Err(message) => {
@@ -122,6 +133,15 @@ pub fn search(target: &Target, seed: u64, duration: Duration, current: &Path) ->
     report.kinds = kinds.len();
     report.core_seconds = core_seconds();
     report
+}
+
+/// Adds an input to a pool. When that is full, it takes the place of another that joined, not of the first `own`.
+fn join(pool: &mut Vec<Vec<u8>>, own: usize, input: Vec<u8>, random: &mut Random) {
+    if pool.len() < own + POOL {
+        pool.push(input);
+    } else {
+        pool[own + random.next() as usize % POOL] = input;
+    }
 }
 
 /// Seconds that this process's first thread, which searches, has run on a core, as Linux counts them; 0 elsewhere.
@@ -157,4 +177,25 @@ pub fn keep(target: &Target, input: &[u8]) -> PathBuf {
     let path = findings_of(target).join(format!("{name}.bin"));
     let _ = fs::create_dir_all(findings_of(target)).and_then(|()| fs::write(&path, input));
     path
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_pool_takes_what_is_new_and_keeps_the_samples() {
+        let samples = vec![vec![1], vec![2]];
+        let (mut pool, mut random) = (samples.clone(), Random(1));
+        for number in 0..POOL {
+            join(&mut pool, samples.len(), number.to_le_bytes().to_vec(), &mut random);
+        }
+        assert_eq!(pool.len(), samples.len() + POOL);
+        for number in 0..100 {
+            let newest = vec![3, number];
+            join(&mut pool, samples.len(), newest.clone(), &mut random);
+            assert!(pool.contains(&newest));
+        }
+        assert_eq!((pool.len(), &pool[..samples.len()]), (samples.len() + POOL, &samples[..]));
+    }
 }

@@ -60,13 +60,16 @@ impl<'a> Choices<'a> {
     }
 }
 
-/// The input that `bytes` build: for one in eight the bytes themselves, otherwise an altered sample.
-pub fn build(pool: &[Vec<u8>], bytes: &[u8]) -> Vec<u8> {
+/// The input that `bytes` build: for one in eight the bytes themselves, for half of them one of `valid`, altered, and for the others one of
+/// `pool`, altered. What joins the pool is mostly refused: without the half, samples would be chosen ever less often the more there is.
+pub fn build(valid: &[Vec<u8>], pool: &[Vec<u8>], bytes: &[u8]) -> Vec<u8> {
     let mut choices = Choices::new(bytes);
-    if choices.byte().is_multiple_of(8) || pool.is_empty() {
-        return choices.0.to_vec();
-    }
-    let mut input = pool[choices.below(pool.len())].clone();
+    let base = match choices.byte() % 8 {
+        1..=4 if !valid.is_empty() => valid,
+        1..=7 if !pool.is_empty() => pool,
+        _ => return choices.0.to_vec(),
+    };
+    let mut input = base[choices.below(base.len())].clone();
     for _ in 0..1 + choices.below(4) {
         alter(&mut input, pool, &mut choices);
     }
@@ -76,9 +79,10 @@ pub fn build(pool: &[Vec<u8>], bytes: &[u8]) -> Vec<u8> {
 
 /// Builds the input and checks it.
 pub fn run(target: &Target, bytes: &[u8]) -> Verdict {
-    (target.check)(&build(&target.samples, bytes))
+    (target.check)(&build(&target.samples, &target.samples, bytes))
 }
 
+/// Alters an input in one way; `pool` has pieces of others.
 fn alter(input: &mut Vec<u8>, pool: &[Vec<u8>], choices: &mut Choices<'_>) {
     if input.is_empty() {
         let length = choices.below(64);
@@ -112,7 +116,7 @@ fn alter(input: &mut Vec<u8>, pool: &[Vec<u8>], choices: &mut Choices<'_>) {
             let end = (at + promise.len()).min(input.len());
             input.splice(at..end, promise.iter().copied());
         }
-        10 => {
+        10 if !pool.is_empty() => {
             let donor = &pool[choices.below(pool.len())];
             if !donor.is_empty() {
                 let from = choices.below(donor.len());
@@ -129,5 +133,34 @@ fn alter(input: &mut Vec<u8>, pool: &[Vec<u8>], choices: &mut Choices<'_>) {
                 input.swap(at + offset, other + offset);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_of_the_inputs_are_altered_samples_however_much_is_in_the_pool() {
+        let (valid, pool) = (vec![vec![7; 8]], vec![vec![1; 8]; 4096]);
+        // The first byte chooses a base. What follows chooses the first of it and one alteration, of its first byte.
+        let built = (0..=u8::MAX).map(|first| build(&valid, &pool, &[&[first][..], &[0; 16]].concat()));
+        let bases: Vec<u8> = built.map(|input| input[7]).collect();
+        let count = |base: u8| bases.iter().filter(|found| **found == base).count();
+        assert_eq!((count(7), count(1), count(0)), (128, 96, 32));
+    }
+
+    #[test]
+    fn without_a_sample_or_a_pool_any_bytes_build_an_input() {
+        let (none, some): (&[Vec<u8>], &[Vec<u8>]) = (&[], &[vec![7; 8]]);
+        for first in 0..=u8::MAX {
+            let bytes: Vec<u8> = (0..40).map(|at: u8| first.wrapping_add(at.wrapping_mul(29))).collect();
+            for (valid, pool) in [(some, some), (some, none), (none, some)] {
+                let once = build(valid, pool, &bytes);
+                assert_eq!(build(valid, pool, &bytes), once);
+            }
+            assert_eq!(build(none, none, &bytes), bytes[1..]);
+        }
+        assert!(build(some, some, &[]).is_empty());
     }
 }

@@ -1,12 +1,16 @@
 //! What a hostile host leaves on the disk: the store's file, altered or cut, and sealed blobs.
 //!
-//! Holds: what is read was committed once, whole; everything else is a typed error, and the process goes on.
+//! Holds: what is read was committed once, whole; everything else is a typed error, and the process goes on. The storage library sees nothing
+//! that the host made up, and so panics nowhere.
 
 use crate::{engine::Choices, Target, Verdict};
 use phala_crypto::Secret;
 use phala_platform::{Entropy as PlatformEntropy, EntropyError as PlatformEntropyError, KeyFileSeal, Seal};
 use phala_protocol::{ContractId, Hash};
-use phala_state::{ClusterStore, CommitError, Entropy, EntropyError, OpenError, Options, StorageBackend, StorageKey};
+use phala_state::{
+    ClusterStore, CommitError, Entropy, EntropyError, OpenError, Options, ReadError, StorageBackend, StorageFault,
+    StorageKey,
+};
 use std::{
     io::{Error, ErrorKind},
     sync::{Arc, LazyLock, Mutex},
@@ -63,7 +67,7 @@ impl Entropy for Counter {
     }
 }
 
-fn open(disk: &Disk) -> Result<ClusterStore, OpenError> {
+pub(super) fn open(disk: &Disk) -> Result<ClusterStore, OpenError> {
     let key = StorageKey::derive(1, &Secret::new([1; 32]), b"this machine");
     let options = Options { file_cache_bytes: 1 << 20, tree_cache_bytes: 16 << 10, ..Options::default() };
     ClusterStore::open_with_backend(disk.clone(), key, Box::new(Counter(Mutex::new(0))), options)
@@ -108,8 +112,8 @@ pub static STORES: Target = Target {
         let cut = choices.byte();
         while !choices.is_empty() {
             let at = match choices.byte() % 4 {
-                // The file's own header, and its bookkeeping at the end of it.
-                0 => choices.below(512),
+                // One of the two places of the file's header.
+                0 => choices.below(540),
                 1 => choices.below(image.len()),
                 _ => WORLD.used[choices.below(WORLD.used.len())],
             };
@@ -127,6 +131,7 @@ pub static STORES: Target = Target {
 fn stored(disk: Disk) -> Verdict {
     let store = match open(&disk) {
         Ok(store) => store,
+        Err(OpenError::Storage(StorageFault::DriverPanicked)) => panic!("the library was shown what the host made up"),
         Err(error) => return Verdict::refused(error),
     };
     let view = store.view();
@@ -144,6 +149,7 @@ fn stored(disk: Disk) -> Verdict {
                 };
                 assert_eq!(value.as_deref(), expected, "the host chose a value");
             }
+            Err(ReadError::Storage(StorageFault::DriverPanicked)) => panic!("the library read what the host made up"),
             Err(_) => errors += 1,
         }
     }
@@ -152,6 +158,12 @@ fn stored(disk: Disk) -> Verdict {
     batch.set(&CONTRACT, b"after", vec![1; 100]).unwrap();
     let written = match store.commit(batch, b"after".to_vec(), Vec::new()) {
         Ok(_) => "written",
+        Err(
+            CommitError::Storage(StorageFault::DriverPanicked)
+            | CommitError::OutcomeUnknown(StorageFault::DriverPanicked),
+        ) => {
+            panic!("the library met with what the host made up in a commit")
+        }
         Err(CommitError::Storage(_) | CommitError::Read(_) | CommitError::OutcomeUnknown(_)) => "not written",
         Err(error) => panic!("{error}"),
     };

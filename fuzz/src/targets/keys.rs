@@ -165,8 +165,9 @@ pub static GRANTS: Target = Target {
         match WORLD.keys_of(&answer) {
             Ok(keys) => {
                 assert!(lying || answer == WORLD.answer, "an altered answer opened");
-                // A gatekeeper may withhold an evaluation, and cannot make a key another one.
+                // A gatekeeper may give the storage key alone, and cannot make a key another one.
                 assert!(keys.iter().all(|key| WORLD.keys.contains(key)), "a key that the share does not give");
+                assert!([1, KeyPurpose::ALL.len()].contains(&keys.len()), "an answer that leaves something out");
                 Verdict::accepted("x".repeat(keys.len()))
             }
             Err(error) => Verdict::refused(error),

@@ -24,6 +24,7 @@ pub mod receipts;
 pub mod scale;
 pub mod sdk;
 pub mod signing;
+pub mod snapshots;
 pub mod tee;
 pub mod values;
 pub mod wasm;
@@ -31,7 +32,7 @@ pub mod wasm;
 use crate::Target;
 
 /// All of them.
-pub static TARGETS: [&Target; 56] = [
+pub static TARGETS: [&Target; 57] = [
     &scale::RECORDS,
     &protocol::CALLS,
     &protocol::ENVELOPES,
@@ -81,6 +82,7 @@ pub static TARGETS: [&Target; 56] = [
     &wasm::PROGRAMS,
     &disk::STORES,
     &disk::SEALED_BLOBS,
+    &snapshots::SNAPSHOTS,
     &tee::DELIVERED,
     &values::METADATA,
     &values::VALUES,

@@ -64,7 +64,8 @@ pub static VALUES_OF_CONTRACTS: Target = Target {
         assert_eq!(length, theirs.map(|length| length.0 as usize), "a length");
         let text = decode_str(&mut &bytes[..]).ok().map(str::to_owned);
         assert_eq!(text, <String as codec::Decode>::decode(&mut &bytes[..]).ok(), "a text");
-        TYPES[usize::from(*which) % TYPES.len()](bytes).of(&which.to_string())
+        let which = usize::from(*which) % TYPES.len();
+        TYPES[which](bytes).of(&which.to_string())
     },
     iterations: 8_000,
 };

@@ -21,7 +21,10 @@ use phala_protocol::{
         signing::{PartialSignature, SigningLetter, SigningMessage, SigningSession},
         IdentityCeremonyRecord, Scheme,
     },
+    keys::KeyAnswer,
     relay::{Delivery, InboxItems, PlacedAttachment},
+    result::Boundary,
+    snapshot::{SnapshotHeader, SnapshotPart},
     storage, AccountId, ClusterId, ContractId, WorkerId,
 };
 use phala_state::{ClusterStore, Entropy, EntropyError, OpenError, Options, StorageKey};
@@ -151,6 +154,13 @@ fn from_others(delivery: Delivery) -> Delivery {
     }
 }
 
+/// What a worker drops, as it lacks no state here: what becomes of parts, `snapshots` looks at.
+fn snapshot_part() -> SnapshotPart {
+    let boundary = Boundary { block: 1, count: 1, link: [1; 32] };
+    let header = SnapshotHeader { cluster: CLUSTER, era: 0, epoch: 0, boundary, salt: [2; 32] };
+    SnapshotPart { header, index: 0, last: true, sealed: vec![3; 40] }
+}
+
 fn start(chain: &TestChain, role: Role) -> Tee {
     let mut anchor = chain.anchor();
     anchor.authorities_proof = chain.read_proof(0, &[&storage::GRANDPA_AUTHORITIES, &storage::DEVELOPMENT]);
@@ -185,7 +195,12 @@ pub static DELIVERED: Target = Target {
                     codes: vec![vec![1; 8]],
                     ..known.clone()
                 };
-                [known.clone(), more, from_others(known)]
+                let brought = Delivery {
+                    answers: vec![([9; 32], KeyAnswer { encapsulated: vec![1; 8], body: vec![2; 8] })],
+                    snapshot: vec![snapshot_part()],
+                    ..known.clone()
+                };
+                [known.clone(), more, brought, from_others(known)]
                     .map(|delivery| [vec![which as u8], delivery.encode()].concat())
             });
             samples.collect()

@@ -6,10 +6,10 @@
 
 use crate::{engine::Choices, Target, Verdict};
 use phala_client::Metadata;
-use phala_protocol::{AccountId, ClusterId, ContractId};
+use phala_protocol::{AccountId, ClusterId, CodeHash, ContractId};
 use phala_vm::{
     execute, verify_module, BlockContext, CodeCache, CompileError, CompiledContract, Engine, Entry, Execution, Fault,
-    Layout, Outcome, Request, World,
+    Layout, Listing, Outcome, Request, World,
 };
 use std::{
     fmt::Write,
@@ -39,8 +39,12 @@ impl World for Small {
         Ok(())
     }
 
-    fn code(&self, contract: &ContractId) -> Result<Option<Arc<CompiledContract>>, Fault> {
-        Ok((*contract == OTHER).then(|| self.0.clone()))
+    fn listing(&self, contract: &ContractId) -> Result<Option<Listing>, Fault> {
+        Ok((*contract == OTHER).then(|| Listing { code: self.0.code_hash(), size: self.0.size() }))
+    }
+
+    fn code(&self, _: &CodeHash) -> Result<Arc<CompiledContract>, Fault> {
+        Err(Fault::World("the other contract's code is the first one's".into()))
     }
 }
 

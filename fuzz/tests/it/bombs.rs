@@ -2,7 +2,7 @@
 
 use codec::{Compact, Encode};
 use phala_client::{
-    abi::Metadata,
+    abi::{AbiError, Budget, Kind, Metadata, Method, Type, MAX_DECODED_BYTES},
     beacon::{BeaconProof, BeaconProofError},
     transcript::{self, FileError, FileKind, ProvedTranscript, TranscriptFile},
 };
@@ -14,6 +14,7 @@ use phala_protocol::{
     limits::{MAX_FINALITY_FRAGMENTS, MAX_FINALITY_PROOF_BYTES},
     relay::{Delivery, DeliveryDecodeError, MAX_DELIVERY_BYTES},
 };
+use serde_json::json;
 
 /// `count` as SCALE has it, before as many zeros as reach `length` bytes.
 fn many(before: &[u8], count: u32, length: usize) -> Vec<u8> {
@@ -135,7 +136,95 @@ fn a_contracts_types_do_not_multiply_its_bytes() {
     let output = many(&[], 16_000, 16_384);
     for kind in [nested, each, named, wide] {
         let metadata = returning(&kind);
-        let (_, peak) = measured(|| metadata.messages[0].decode_output(&output).is_ok());
+        let (_, peak) = measured(|| metadata.messages[0].decode_output(&output, &mut Budget::default()).is_ok());
         assert!(peak <= 64 << 20, "{peak} bytes for a value of 16 KiB");
     }
+}
+
+#[test]
+fn what_a_decoded_value_takes_is_no_more_than_what_is_counted() {
+    let fields = |count: usize, kind: &str| {
+        let fields = (0..count).map(|index| json!([format!("field{index}"), kind])).collect::<Vec<_>>();
+        json!({ "struct": fields })
+    };
+    let long = "x".repeat(400);
+    let shapes = [
+        (json!("unit"), vec![]),
+        (json!("i8"), vec![7]),
+        (json!("u64"), vec![0xff; 8]),
+        (json!("i128"), vec![0x80; 16]),
+        (json!("account"), vec![7; 32]),
+        (json!("contract"), vec![7; 32]),
+        (json!("string"), vec![0]),
+        (json!("bytes"), [&[160_u8][..], &[7; 40]].concat()),
+        (json!({"array": ["u8", 0]}), vec![]),
+        (json!({"tuple": []}), vec![]),
+        (json!({"tuple": ["unit", "i8", "unit"]}), vec![7]),
+        (json!({"array": ["unit", 1]}), vec![]),
+        (json!({"vec": "bool"}), [&[20_u8][..], &[1; 5]].concat()),
+        (json!({"result": ["unit", "bool"]}), vec![0]),
+        (json!({"enum": [[long, null]]}), vec![0]),
+        (json!({"enum": [["A", "unit"]]}), vec![0]),
+        (json!({"struct": [[long, "unit"]]}), vec![]),
+        (json!({"struct": [["a", {"struct": [["b", {"struct": [["c", "unit"]]}]]}]]}), vec![]),
+        (fields(1, "unit"), vec![]),
+        (fields(3, "unit"), vec![]),
+        (fields(4, "unit"), vec![]),
+        (fields(11, "i8"), vec![7; 11]),
+        (fields(12, "i8"), vec![7; 12]),
+        (fields(29, "unit"), vec![]),
+        (fields(1_000, "unit"), vec![]),
+    ];
+    let most = (MAX_DECODED_BYTES + (64 << 10)) as u64;
+    for (item, one) in shapes {
+        // As many as are taken, and what that took.
+        let taken = |count: usize| {
+            let kind = Type::parse(&json!({"array": [item, count]})).unwrap();
+            let method =
+                Method { name: "m".to_owned(), kind: Kind::Query, arguments: Vec::new(), returns: kind, error: None };
+            let bytes = one.repeat(count);
+            let (decoded, peak) = measured(|| method.decode_output(&bytes, &mut Budget::default()).map(drop));
+            assert!(peak <= most, "{count} of {item}: {peak} bytes");
+            match decoded {
+                Ok(()) => Some(peak),
+                Err(AbiError::TooLarge { .. }) => None,
+                Err(other) => panic!("{count} of {item}: {other}"),
+            }
+        };
+        let (mut low, mut peak) = (1, taken(1).unwrap());
+        let mut high = 2;
+        while let Some(more) = taken(high) {
+            (low, peak, high) = (high, more, high * 2);
+        }
+        while high - low > low / 4 + 1 {
+            let middle = low + (high - low) / 2;
+            match taken(middle) {
+                Some(more) => (low, peak) = (middle, more),
+                None => high = middle,
+            }
+        }
+        println!("{item}: {low} take {peak} bytes");
+        // And what is counted is not many times what is taken, or legitimate values would be refused.
+        assert!(peak * 3 >= MAX_DECODED_BYTES as u64, "{low} of {item} take {peak} bytes only");
+    }
+}
+
+#[test]
+fn what_a_reply_returns_and_emits_takes_no_more_than_one_value_may() {
+    let nothings = r#"{"array":["unit",230000]}"#;
+    let json = format!(
+        r#"{{"abi":1,"name":"n","version":"1","constructor":{{"name":"c","args":[]}},"messages":[{{"name":"q","kind":"query","args":[],"returns":{nothings}}}],"events":[{{"name":"e","fields":[["f",{nothings}]]}}]}}"#
+    );
+    let metadata = Metadata::from_json(json.as_bytes()).unwrap();
+    let event = "e".encode();
+    let (decoded, peak) = measured(|| {
+        let mut budget = Budget::default();
+        let output = metadata.messages[0].decode_output(&[], &mut budget);
+        // All are kept, as whoever shows them keeps them.
+        let events: Vec<_> = (0..64).map(|_| metadata.decode_event(&event, &mut budget)).collect();
+        usize::from(output.is_ok()) + events.iter().filter(|event| event.is_ok()).count()
+    });
+    println!("{decoded} of 65 values take {peak} bytes");
+    assert!((1..65).contains(&decoded), "{decoded} values");
+    assert!(peak <= (MAX_DECODED_BYTES + (64 << 10)) as u64, "{decoded} values of a reply take {peak} bytes");
 }

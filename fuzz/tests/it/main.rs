@@ -82,6 +82,7 @@ targets! {
     programs => targets::wasm::PROGRAMS;
     stores => targets::disk::STORES;
     sealed_blobs => targets::disk::SEALED_BLOBS;
+    snapshots => targets::snapshots::SNAPSHOTS;
     delivered => targets::tee::DELIVERED;
     metadata => targets::values::METADATA;
     values => targets::values::VALUES;

@@ -263,15 +263,29 @@ impl Tapped {
     }
 }
 
-/// The bodies, events and inbox items of blocks `from` on, as the node gives them: decoded, and the JSON beside.
-pub fn chain(node: &str, from: u64) -> std::io::Result<Vec<Vec<u8>>> {
-    let mut pieces = Vec::new();
+/// The hashes of final blocks `from` on, as the node gives them.
+fn final_blocks(node: &str, from: u64) -> std::io::Result<Vec<Value>> {
     let finalised = rpc(node, "chain_getFinalizedHead", json!([]))?["result"].clone();
     let head = rpc(node, "chain_getHeader", json!([finalised]))?;
     let number = head["result"]["number"].as_str().unwrap_or("0x0");
     let number = u64::from_str_radix(number.trim_start_matches("0x"), 16).unwrap_or(0);
-    for block in from..=number {
-        let hash = rpc(node, "chain_getBlockHash", json!([block]))?["result"].clone();
+    (from..=number).map(|block| Ok(rpc(node, "chain_getBlockHash", json!([block]))?["result"].clone())).collect()
+}
+
+/// The extrinsics of final blocks `from` on, as the node gives them.
+pub fn extrinsics(node: &str, from: u64) -> std::io::Result<Vec<Vec<u8>>> {
+    let mut extrinsics = Vec::new();
+    for hash in final_blocks(node, from)? {
+        let answer = rpc(node, "chain_getBlock", json!([hash]))?;
+        decoded(&answer["result"]["block"]["extrinsics"], &mut extrinsics);
+    }
+    Ok(extrinsics)
+}
+
+/// The bodies and events of final blocks `from` on, as the node gives them: decoded, and the JSON beside.
+pub fn chain(node: &str, from: u64) -> std::io::Result<Vec<Vec<u8>>> {
+    let mut pieces = Vec::new();
+    for hash in final_blocks(node, from)? {
         for answer in
             [rpc(node, "chain_getBlock", json!([hash]))?, rpc(node, "state_getStorage", json!([EVENTS, hash]))?]
         {

@@ -171,7 +171,7 @@ impl Load {
         let mut senders = JoinSet::new();
         for from in 0..self.accounts.len() - 1 {
             let load = self.clone();
-            let mut random = Random::new(seed ^ (from as u64 + 1) << 32);
+            let mut random = stream(seed, from);
             senders.spawn(async move {
                 while !load.stopping.load(Ordering::Relaxed) {
                     let token = random.below(load.tokens.len() as u64) as usize;
@@ -221,7 +221,9 @@ impl Load {
         loop {
             let (record, _) = self.link.answer(|network| async move { network.cluster(cluster).await }).await?;
             let network = self.link.network().await;
-            let envelope = seal(network.genesis(), cluster, &record, &self.accounts[from], &call)?;
+            let (genesis, account) = (network.genesis(), &self.accounts[from]);
+            let signed = sign(genesis, cluster, &record, account, &call)?;
+            let envelope = seal(genesis, cluster, &record, &signed)?;
             self.ledger.sending(intent, &envelope);
             let push = ChainCall::push(cluster, class, vec![envelope], Balance::MAX);
             let sent =
@@ -250,6 +252,11 @@ impl Load {
     }
 }
 
+/// What decides the transfers of account number `from` in a load of `seed`.
+pub fn stream(seed: u64, from: usize) -> Random {
+    Random::of([seed, from as u64])
+}
+
 /// Where the item went, by the event of its inclusion.
 fn sequence(included: &Included) -> Result<u64> {
     let mut fields = included.event("Inbox", "Pushed").context("an included push has no event")?;
@@ -258,12 +265,28 @@ fn sequence(included: &Included) -> Result<u64> {
     Ok(sequence)
 }
 
-/// Signs and seals `call` under the open epoch's key, freshly every time.
-fn seal(genesis: &Hash, cluster: ClusterId, record: &ClusterRecord, account: &Account, call: &Call) -> Result<Vec<u8>> {
+/// `call`, as `account` signs it for the open epoch's key of a cluster on the chain of `genesis`.
+///
+/// # Errors
+/// When the system has no entropy.
+pub fn sign(
+    genesis: &Hash,
+    cluster: ClusterId,
+    record: &ClusterRecord,
+    account: &Account,
+    call: &Call,
+) -> Result<SignedCall> {
     let payload = signing_payload(genesis, cluster, &public_key_hash(&record.envelope_key), call);
-    let signed = SignedCall { account: account.id(), call: call.clone(), signature: account.sign(&payload)? };
+    Ok(SignedCall { account: account.id(), call: call.clone(), signature: account.sign(&payload)? })
+}
+
+/// Seals a signed call under the open epoch's key of a cluster on the chain of `genesis`, freshly every time.
+///
+/// # Errors
+/// When the call is longer than any envelope, the record holds no key, or the system has no entropy.
+pub fn seal(genesis: &Hash, cluster: ClusterId, record: &ClusterRecord, signed: &SignedCall) -> Result<Vec<u8>> {
     let plain = signed.encode();
-    let size = SizeClass::holding(plain.len()).context("a transfer fits the smallest envelopes")?;
+    let size = SizeClass::holding(plain.len()).context("a call fits the largest envelopes")?;
     let key = EncapsulationKey::from_bytes(&record.envelope_key)?;
     let mut entropy = [0; 64];
     getrandom::fill(&mut entropy).map_err(|error| anyhow::anyhow!("the system has no entropy: {error}"))?;

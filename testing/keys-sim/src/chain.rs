@@ -3,10 +3,10 @@
 //! Guarantees: a statement is taken only under its seat's signature, for the attempt under way, and by [`take`], with what stands
 //! beside it, which everybody can read from then on; a phase ends after its
 //! last block, or after all that take part said what it asks, and what follows is what [`end_phase`] says; whoever contradicted itself is
-//! convicted once somebody shows both statements. A conviction takes nobody out of the ceremony under way. A statement of whose registration
-//! has lapsed is refused, and its complaint dropped at the end of `Deliver` if nothing was delivered on it. A ceremony that governance
-//! cancels is followed by one of another set, of the same era, whose attempts are numbered on; only who is registered and not convicted has
-//! a seat of it. Does not: verify evidence, punish, charge, elect by stake, or give up after readmissions.
+//! convicted once somebody shows both statements, also when another set has its seat since. A conviction takes nobody out of the ceremony under
+//! way. A statement of whose registration has lapsed is refused, and its complaint dropped at the end of `Deliver` if nothing was delivered on
+//! it. A ceremony that governance cancels is followed by one of another set, of the same era, whose attempts are numbered on; only who is
+//! registered and not convicted has a seat of it. Does not: verify evidence, punish, charge, elect by stake, or give up after readmissions.
 
 use crate::members::GENESIS;
 use phala_crypto::signature::ed25519;
@@ -32,6 +32,8 @@ pub struct Chain {
     pub record: CeremonyRecord,
     /// The first attempt of this ceremony.
     pub first_attempt: u32,
+    /// Who had the seats of ceremonies that governance cancelled, each with its first attempt, oldest first.
+    pub former: Vec<(u32, Vec<WorkerId>)>,
     /// Who is registered as a gatekeeper, and since which block.
     pub registered: BTreeMap<WorkerId, BlockNumber>,
     /// The root, once it is made.
@@ -59,6 +61,7 @@ impl Chain {
             block: 0,
             record,
             first_attempt: 0,
+            former: Vec::new(),
             registered: seats.iter().map(|seat| (*seat, 0)).collect(),
             root: None,
             confirmed: None,
@@ -101,18 +104,28 @@ impl Chain {
         if place(first) != place(second) || !first.statement.contradicts(&second.statement) {
             return Err("no contradiction".to_owned());
         }
-        // Attempts before are of another set: governance cancelled its ceremony.
-        let of_this_set = first.era == self.record.era && first.attempt >= self.first_attempt;
-        let seat = self.record.seat(first.index).filter(|_| of_this_set).ok_or("no such seat")?;
-        if self.convicted.contains(&seat.gatekeeper) {
+        let gatekeeper = self.seated(first).ok_or("no such seat")?;
+        if self.convicted.contains(&gatekeeper) {
             return Err("convicted already".to_owned());
         }
         for signed in [first, second] {
-            ed25519::verify(&seat.gatekeeper.0, &signed.signing_payload(&GENESIS), &signed.signature)
+            ed25519::verify(&gatekeeper.0, &signed.signing_payload(&GENESIS), &signed.signature)
                 .map_err(|_| "not signed by the seat")?;
         }
-        self.convicted.insert(seat.gatekeeper);
+        self.convicted.insert(gatekeeper);
         Ok(())
+    }
+
+    /// Who had the seat that this statement names in the attempt that it names, of whichever set.
+    pub fn seated(&self, said: &SignedStatement) -> Option<WorkerId> {
+        if said.era != self.record.era {
+            return None;
+        }
+        if said.attempt >= self.first_attempt {
+            return self.record.seat(said.index).map(|seat| seat.gatekeeper);
+        }
+        let (_, seats) = self.former.iter().rev().find(|(first, _)| *first <= said.attempt)?;
+        seats.get(usize::from(said.index).checked_sub(1)?).copied()
     }
 
     /// Registers a gatekeeper, for the first time or again.
@@ -144,6 +157,8 @@ impl Chain {
             return Err("one has two seats".to_owned());
         }
         let attempt = self.record.attempt.checked_add(1).ok_or("no attempt is left")?;
+        let former = self.record.seats.iter().map(|seat| seat.gatekeeper).collect();
+        self.former.push((self.first_attempt, former));
         self.first_attempt = attempt;
         self.record = CeremonyRecord::new(self.record.era, attempt, seats);
         self.record.begin(Phase::Commit, self.block, PHASE_BLOCKS);

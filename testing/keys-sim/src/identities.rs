@@ -7,7 +7,7 @@
 //!             --> after each record, now and then, a signing session of those who hold the keys
 //! ```
 //! For the first attempts of each set the network is a storm, as in ceremonies of roots: machines crash and start from what they sealed, sometimes long
-//! ago; governance cancels, and another set is elected; hosts of former holders put old shares back. Then it is calm, and the liars are not. Of
+//! ago; of one set in three the network is cut in two; governance cancels, and another set is elected; hosts of former holders put old shares back. Then it is calm, and the liars are not. Of
 //! those who deal and those who receive as many lie as may; in some ceremonies more do, fewer than a threshold of either.
 //!
 //! | file | what |
@@ -15,7 +15,7 @@
 //! | `chain.rs` | the chain's part |
 //! | `machine.rs` | a gatekeeper: custody, dealer, holder, disk |
 //! | `lies.rs` | what a liar says and sends |
-//! | `life.rs` | the network, block by block; `life/judge.rs` what is looked at |
+//! | `life.rs` | the network, block by block; `life/cut.rs` where it is cut in two, `life/judge.rs` what is looked at |
 //! | `checks.rs` | what must hold after each block, by name |
 //! | `signing.rs` | signing sessions, and which nonces were used for what |
 //!

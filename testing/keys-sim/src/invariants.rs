@@ -12,11 +12,13 @@ use phala_crypto::{
 };
 use phala_protocol::{
     beacon::BeaconRecord,
-    ceremony::{tolerated, CeremonyRecord, Next, Phase, SignedStatement, Statement},
+    ceremony::{
+        package_hash, tolerated, CeremonyRecord, Confirmed, Next, ParcelHeader, Phase, SignedStatement, Statement,
+    },
     chain_state::RootRecord,
     domain,
     keys::{share_list_hash, KeyPurpose, PrfInput},
-    ClusterId,
+    ClusterId, Epoch, Hash, WorkerId,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -91,7 +93,8 @@ impl Holder {
     }
 }
 
-fn input(era: u32, epoch: u32) -> Input {
+/// Where a share is evaluated: the storage key of one cluster, in an epoch.
+pub(crate) fn input(era: u32, epoch: Epoch) -> Input {
     let named = PrfInput { genesis: GENESIS, era, cluster: ClusterId(1), epoch, purpose: KeyPurpose::Storage };
     Input::of(domain::PRF_INPUT, &named)
 }
@@ -198,6 +201,30 @@ pub fn no_dispute_among_the_honest(said: &SignedStatement, liars: &BTreeSet<u16>
     Err(Violation::new(NAMES[0], format!("seat {} said of seat {other}: {:?}", said.index, said.statement)))
 }
 
+/// What an honest seat said of what it owes once, by attempt and index: the hash of its package, and the keys that it confirmed.
+pub type Owed = BTreeMap<(u32, u16), (Option<Hash>, Option<Confirmed>)>;
+
+/// An honest seat makes one package in an attempt, and confirms once, whatever disk it comes back from; it may repeat both.
+pub fn what_is_owed_once_is_said_once(said: &SignedStatement, owed: &mut Owed) -> Result<(), Violation> {
+    let (package, confirmed) = owed.entry((said.attempt, said.index)).or_default();
+    let what = match said.statement {
+        Statement::Commit { package: now } if *package.get_or_insert(now) != now => "a second package",
+        Statement::Confirm(now) if *confirmed.get_or_insert(now) != now => "a second confirmation",
+        _ => return Ok(()),
+    };
+    Err(Violation::new(NAMES[5], format!("seat {} made {what} in attempt {}", said.index, said.attempt)))
+}
+
+/// An honest seat sends the package that it committed to.
+pub fn package_is_what_was_committed_to(header: &ParcelHeader, package: &[u8], owed: &Owed) -> Result<(), Violation> {
+    let hash = package_hash(&GENESIS, header.era, header.attempt, header.from, package);
+    if owed.get(&(header.attempt, header.from)).is_some_and(|(committed, _)| *committed == Some(hash)) {
+        return Ok(());
+    }
+    let what = format!("seat {} sent another package than it committed to in attempt {}", header.from, header.attempt);
+    Err(Violation::new(NAMES[5], what))
+}
+
 /// No part of a package and no public share is in anything that went on chain, but for packages that a liar disputed.
 pub fn no_commitment_in_public(
     statements: &[Vec<u8>],
@@ -218,6 +245,15 @@ pub fn attempts_at_most(seats: usize, storm: u32) -> u32 {
     storm + 2 * (tolerated(seats) as u32 + 1)
 }
 
+/// Seats that were cut off from the chain, by attempt: what they had to say in time the chain may not have, through no fault of theirs.
+pub type CutOff = BTreeMap<u32, BTreeSet<u16>>;
+
+/// The first attempt after those in which more were cut off or lied than may be missing. These show no more than a storm does.
+pub fn first_after_cut(cut_off: &CutOff, liars: &BTreeSet<u16>, seats: usize) -> u32 {
+    let too_many = cut_off.iter().filter(|(_, cut)| liars.union(cut).count() > tolerated(seats));
+    too_many.map(|(attempt, _)| attempt + 1).max().unwrap_or(0)
+}
+
 /// No honest seat is convicted, of a wrong share or of a contradiction, also not where a root is made.
 pub fn no_honest_seat_is_convicted(chain: &Chain, liars: &BTreeSet<u16>) -> Result<(), Violation> {
     for (attempt, ended) in &chain.ended {
@@ -225,37 +261,50 @@ pub fn no_honest_seat_is_convicted(chain: &Chain, liars: &BTreeSet<u16>) -> Resu
             return Err(Violation::new(NAMES[4], format!("seat {index} in attempt {attempt}")));
         }
     }
-    let mut honest = (1..).zip(&chain.record.seats).filter(|(index, _)| !liars.contains(index));
-    if let Some((index, _)) = honest.find(|(_, seat)| chain.convicted.contains(&seat.gatekeeper)) {
-        return Err(Violation::new(NAMES[4], format!("seat {index}, by what it was shown to have said")));
+    let present: Vec<WorkerId> = chain.record.seats.iter().map(|seat| seat.gatekeeper).collect();
+    for set in chain.former.iter().map(|(_, seats)| seats).chain([&present]) {
+        let mut honest = (1..).zip(set).filter(|(index, _)| !liars.contains(index));
+        if let Some((index, _)) = honest.find(|(_, gatekeeper)| chain.convicted.contains(*gatekeeper)) {
+            return Err(Violation::new(NAMES[4], format!("seat {index}, by what it was shown to have said")));
+        }
     }
     Ok(())
 }
 
-/// Whoever said what contradicts what it `said` before is convicted as soon as both are shown, whatever they are of: of the set under way.
+/// Whoever said what contradicts what it `said` before is convicted as soon as both are shown, whatever they are of, and whichever set has the
+/// seat since.
 pub fn whoever_contradicts_itself_is_convicted(chain: &Chain, said: &SignedStatement) -> Result<(), Violation> {
-    let of_this_set = said.attempt >= chain.first_attempt;
-    let seat = chain.record.seat(said.index).filter(|_| of_this_set);
-    if seat.is_some_and(|seat| !chain.convicted.contains(&seat.gatekeeper)) {
+    if chain.seated(said).is_some_and(|gatekeeper| !chain.convicted.contains(&gatekeeper)) {
         return Err(Violation::new(NAMES[9], format!("seat {} is not: {:?}", said.index, said.statement)));
     }
     Ok(())
 }
 
 /// Once the network is calm and all honest seats take part, none is at fault, and an attempt that fails shows somebody who is. Of the ceremony
-/// under way.
-pub fn faults_are_the_liars(chain: &Chain, liars: &BTreeSet<u16>, storm: u32) -> Result<(), Violation> {
+/// under way. Whoever was cut off in an attempt may be at fault in it, if no more are than may be missing; if more are, anybody may.
+pub fn faults_are_the_liars(
+    chain: &Chain,
+    liars: &BTreeSet<u16>,
+    cut_off: &CutOff,
+    storm: u32,
+) -> Result<(), Violation> {
+    let (seats, nobody) = (chain.record.seats.len(), BTreeSet::new());
     let mut absent = BTreeSet::new();
     for (attempt, ended) in chain.ended.iter().filter(|(attempt, _)| *attempt >= chain.first_attempt) {
         let was_absent = !absent.is_empty();
-        absent.extend(ended.left_out.keys().copied().filter(|index| !liars.contains(index)));
+        let cut = cut_off.get(attempt).unwrap_or(&nobody);
+        let may_fail: BTreeSet<u16> = liars.union(cut).copied().collect();
+        let too_many = !cut.is_empty() && may_fail.len() > tolerated(seats);
+        // Where no more are than may be missing, an attempt can do without them.
+        let missed = |index: &u16| !liars.contains(index) && (too_many || !cut.contains(index));
+        absent.extend(ended.left_out.keys().copied().filter(missed));
         if ended.readmitted > 0 {
             absent.clear();
         }
-        if *attempt < storm || was_absent {
+        if *attempt < storm || was_absent || too_many {
             continue;
         }
-        if let Some((index, reason)) = ended.left_out.iter().find(|(index, _)| !liars.contains(*index)) {
+        if let Some((index, reason)) = ended.left_out.iter().find(|(index, _)| !may_fail.contains(*index)) {
             return Err(Violation::new(NAMES[6], format!("seat {index} in attempt {attempt}: {reason:?}")));
         }
         if ended.next == Next::Begin(Phase::Commit) && ended.left_out.is_empty() {

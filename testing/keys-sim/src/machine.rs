@@ -14,6 +14,24 @@ use phala_protocol::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
+/// What is on a disk of what was sealed once. INSECURE: in clear.
+struct State {
+    head: BlockNumber,
+    attempt: u32,
+    /// Whether what the seat confirmed in that attempt is in it, and so its share.
+    confirmed: bool,
+    bytes: Vec<u8>,
+}
+
+/// From what a machine started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Start {
+    /// From another state than the newest.
+    pub(crate) old: bool,
+    /// From one without the confirmation that went out in the attempt under way, and without the share.
+    pub(crate) forgot: bool,
+}
+
 /// A machine.
 pub(crate) struct Machine {
     pub(crate) index: u16,
@@ -29,10 +47,14 @@ pub(crate) struct Machine {
     pub(crate) behind: bool,
     /// Attempts in which a confirmation of it went out.
     pub(crate) confirmed: BTreeSet<u32>,
+    /// Attempts of which it started once, after that, from a state without the confirmation.
+    pub(crate) forgot: BTreeSet<u32>,
     id: WorkerId,
     seed: [u8; 32],
-    /// INSECURE: in clear. Everything that it ever sealed, newest last.
-    disk: Vec<(BlockNumber, Vec<u8>)>,
+    /// Whether a confirmation of the present attempt was in the state that it started from.
+    had_confirmed: bool,
+    /// Everything that it ever sealed, newest last.
+    disk: Vec<State>,
 }
 
 impl Machine {
@@ -46,8 +68,10 @@ impl Machine {
             head: 0,
             behind: false,
             confirmed: BTreeSet::new(),
+            forgot: BTreeSet::new(),
             id,
             seed,
+            had_confirmed: false,
             disk: Vec::new(),
         }
     }
@@ -77,6 +101,7 @@ impl Machine {
         let current = (record.era, record.attempt);
         if self.ceremony.as_ref().is_none_or(|ceremony| ceremony.attempt() != current) {
             self.ceremony = Some(Ceremony::begin(&GENESIS, &self.id, &Secret::new(self.seed), record)?);
+            self.had_confirmed = false;
             self.seal();
         }
         let of = CeremonyAttempt::root(record.era, record.attempt);
@@ -164,14 +189,20 @@ impl Machine {
 
     pub(crate) fn seal(&mut self) {
         if let Some(ceremony) = &mut self.ceremony {
-            self.disk.push((self.head, ceremony.to_secret_bytes().expose().clone()));
+            self.disk.push(State {
+                head: self.head,
+                attempt: ceremony.attempt().1,
+                // Whoever has its seat in the keys confirmed them in the same step.
+                confirmed: self.had_confirmed || ceremony.seat().is_some(),
+                bytes: ceremony.to_secret_bytes().expose().clone(),
+            });
             ceremony.mark_sealed();
         }
     }
 
     /// INSECURE: in clear, everything that it sealed at any time, and what it has in memory.
     pub(crate) fn kept(&self) -> Vec<Vec<u8>> {
-        let sealed = self.disk.iter().map(|(_, bytes)| bytes.clone());
+        let sealed = self.disk.iter().map(|state| state.bytes.clone());
         let in_memory = self.ceremony.iter().flat_map(|ceremony| {
             let seat = ceremony.seat().map(|seat| seat.to_secret_bytes().expose().clone());
             seat.into_iter().chain([ceremony.to_secret_bytes().expose().clone()])
@@ -190,15 +221,74 @@ impl Machine {
         self.lost = true;
     }
 
-    /// Starts from what was sealed `back` times before the last, or from nothing but its seed.
-    pub(crate) fn start(&mut self, back: usize) {
+    /// Starts from what was sealed `back` times before the last, or from nothing but its seed. Where its confirmation in `attempt` went out and
+    /// is not in that, the share is lost: unless this `may_forget`, it starts from the newest state with the confirmation.
+    pub(crate) fn start(&mut self, back: usize, attempt: u32, may_forget: bool) -> Start {
+        let has_confirmed = |state: &State| state.attempt == attempt && state.confirmed;
+        let mut from = self.disk.len().checked_sub(back + 1);
+        let mut forgot = self.confirmed.contains(&attempt) && !from.is_some_and(|from| has_confirmed(&self.disk[from]));
+        if forgot && !may_forget {
+            // It was sealed before it went out.
+            from = Some(self.disk.iter().rposition(has_confirmed).unwrap());
+            forgot = false;
+        }
+        let state = from.map(|from| &self.disk[from]);
+        let old = from.map_or(back > 0, |from| from + 1 < self.disk.len());
         self.up = true;
-        let state = self.disk.len().checked_sub(back + 1).and_then(|position| self.disk.get(position)).cloned();
-        if back > 0 {
+        if old {
             self.behind = true;
-            self.head = state.as_ref().map_or(0, |(head, _)| *head);
+            self.head = state.map_or(0, |state| state.head);
             self.transcript = Transcript::default();
         }
-        self.ceremony = state.map(|(_, bytes)| Ceremony::from_secret_bytes(&Secret::new(bytes)).unwrap());
+        self.had_confirmed = state.is_some_and(|state| state.confirmed);
+        self.ceremony = state.map(|state| Ceremony::from_secret_bytes(&Secret::new(state.bytes.clone())).unwrap());
+        if forgot {
+            self.forgot.insert(attempt);
+        }
+        Start { old, forgot }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::members::Members;
+
+    #[test]
+    fn a_machine_starts_from_before_its_confirmation_only_where_its_share_may_be_lost() {
+        let members = Members::new(4);
+        let seating = Seating::new(&members, 4);
+        let mut record = CeremonyRecord::new(1, 0, &seating.ids(0));
+        record.begin(Phase::Commit, 1, 24);
+        let mut machine = Machine::new(seating.ids(0)[0], 1, [7; 32]);
+        let turn = machine.look(&seating, 1, &record, &BTreeSet::new(), [1; 32]).unwrap();
+        assert_eq!(turn.statements.len(), 1);
+        machine.confirmed.insert(0);
+        for head in [2, 3] {
+            machine.head = head;
+            machine.had_confirmed = true;
+            machine.seal();
+        }
+        assert_eq!(machine.disk.iter().map(|state| state.confirmed).collect::<Vec<_>>(), [false, true, true]);
+
+        let start = |old, forgot| Start { old, forgot };
+        assert_eq!(machine.start(1, 0, false), start(true, false));
+        assert_eq!((machine.head, machine.had_confirmed), (2, true));
+        // What is older, or nothing, is refused, and the newest with the confirmation taken.
+        assert_eq!(
+            (machine.start(2, 0, false), machine.start(9, 0, false)),
+            (start(false, false), start(false, false))
+        );
+        assert!(machine.had_confirmed && machine.forgot.is_empty());
+        // Of another attempt it confirmed nothing that could be lost.
+        assert_eq!((machine.start(2, 1, false), machine.head), (start(true, false), 1));
+
+        assert_eq!((machine.start(2, 0, true), machine.start(9, 0, true)), (start(true, true), start(true, true)));
+        assert_eq!((machine.head, &machine.forgot, machine.ceremony.is_none()), (0, &BTreeSet::from([0]), true));
+        // What it seals since is newer, and not with the confirmation.
+        assert_eq!(machine.start(2, 0, true), start(true, true));
+        machine.seal();
+        assert_eq!(machine.disk.iter().filter(|state| state.confirmed).count(), 2);
+        assert_eq!((machine.start(0, 0, true), machine.start(0, 0, false)), (start(false, true), start(true, false)));
     }
 }

@@ -13,7 +13,7 @@ use clap::Parser;
 use phala_keys_sim::{
     identities::{self, Lived},
     invariants::{self, Holder},
-    rotation, run, Members, Ran,
+    rotation, run, run_next, Counts, Members, Ran,
 };
 use phala_protocol::{chain_state::RootRecord, domain, hash_value, ids::to_hex, Hash};
 use record::{Campaign, Piece, Record};
@@ -34,11 +34,12 @@ const ROTATED: u64 = 4;
 /// The era whose root is made.
 const ERA: u32 = 1;
 /// What happens in any [`ENOUGH`] seeds: without it the invariants had nothing to look at.
-const NEEDED: [&str; 30] = [
+const NEEDED: [&str; 45] = [
     "answer taken",
     "reject taken",
     "complain taken",
     "started from an old disk",
+    "started from before its confirmation",
     "parcel refused",
     "malice BadBeaconPackage",
     "malice BadBeaconShare",
@@ -53,6 +54,19 @@ const NEEDED: [&str; 30] = [
     "gatekeeper replaced",
     "ceremony cancelled",
     "parcel that a replaced gatekeeper does not open",
+    "network cut in two",
+    "network cut in two, with no more cut off than may be missing",
+    "network cut in two, with more cut off than may be missing",
+    "network cut in two at the end of a phase",
+    "network cut in two for longer than a phase",
+    "statement held at a cut",
+    "statement lost at a cut",
+    "parcel held at a cut",
+    "parcel lost at a cut",
+    "root made after the network was cut in two",
+    "sets of shares of an old era tried on the next",
+    "mixtures of shares of two eras tried",
+    "epochs of the next era on which shares of an old one were tried",
     "seeds with a ceremony of identities",
     "identities made",
     "identities handed over",
@@ -60,6 +74,7 @@ const NEEDED: [&str; 30] = [
     "ceremony of identities cancelled",
     "ceremony of identities in which more lie than may",
     "former shares put back",
+    "identities: network cut in two for longer than a phase",
     "identities: started from an old disk",
     "sets of shares of identities tried",
     "signing sessions",
@@ -69,12 +84,14 @@ const NEEDED: [&str; 30] = [
 
 const ENOUGH: u64 = 200;
 /// What happens in any [`MANY`] seeds: one liar's attempt in twenty contradicts itself, each time in one of three ways, and about as many about
-/// identities end in a dispute.
-const RARE: [&str; 6] = [
+/// identities end in a dispute; a cut is rarely late, and an old disk is rarely one that leaves no time to come to hold the share again.
+const RARE: [&str; 8] = [
     "report of two commitments taken",
     "report of two answers taken",
     "report of two confirmations taken",
     "share of an honest dealer made public",
+    "network cut in two in the calm",
+    "root made without the share of a restored machine",
     "identities: dispute taken",
     "identities: answer taken",
 ];
@@ -166,11 +183,10 @@ fn piece(members: &Members, seeds: Range<u64>, seats: u8, commit: &str) -> Piece
         if seed == seeds.start && ceremony(members, seed, seats).trace != first.trace {
             failed.push("the same seed ended in another trace".to_owned());
         }
-        let mut tried = None;
+        let mut tried = Counts::new();
         if let Some((root, holders)) = first.made.as_ref().filter(|_| seed.is_multiple_of(ROTATED)) {
             match rotated(members, seed, seats, (root, holders.as_slice())) {
-                Ok(true) => tried = Some(("seeds in which shares of an old era were tried on the next".to_owned(), 1)),
-                Ok(false) => {}
+                Ok(counts) => tried = counts,
                 Err(failure) => failed.push(failure),
             }
         }
@@ -225,20 +241,27 @@ fn ceremony(members: &Members, seed: u64, seats: u8) -> Ceremony {
     }
 }
 
-/// Makes the root of the next era on the same machines, and tries the `old` one's shares on what clusters do then. Says whether there was
-/// one.
-fn rotated(members: &Members, seed: u64, seats: u8, old: (&RootRecord, &[Holder])) -> Result<bool, String> {
-    let next = catch_unwind(AssertUnwindSafe(|| run(members, seed, ERA + 1, seats.into())));
+/// Makes the root of the next era on the same machines, and tries the `old` one's shares on it after each block, and on what clusters do
+/// then. Says what was tried how often.
+fn rotated(members: &Members, seed: u64, seats: u8, old: (&RootRecord, &[Holder])) -> Result<Counts, String> {
+    let next = catch_unwind(AssertUnwindSafe(|| run_next(members, seed, ERA + 1, seats.into(), old)));
     let new = next.map_err(|surprise| format!("the code stopped: {}", said(surprise.as_ref())))?;
     let told = |violation: &invariants::Violation| format!("{}: {}", violation.invariant, violation.what);
     if let Some(violation) = &new.violation {
         return Err(format!("in the next era, {}", told(violation)));
     }
-    let Some(root) = &new.root else {
-        return if new.beyond { Ok(false) } else { Err("the next era ended without a root".to_owned()) };
-    };
-    let tried = rotation::old_era_opens_nothing_newer(old, (root, new.holders.as_slice()));
-    tried.map(|()| true).map_err(|violation| told(&violation))
+    let counted = rotation::COUNTED.iter().filter_map(|what| Some(((*what).to_owned(), *new.counts.get(*what)?)));
+    let mut tried: Counts = counted.collect();
+    match &new.root {
+        None if !new.beyond => return Err("the next era ended without a root".to_owned()),
+        None => {}
+        Some(root) => {
+            let whole = rotation::old_era_opens_nothing_newer(old, (root, new.holders.as_slice()));
+            whole.map_err(|violation| told(&violation))?;
+            tried.insert("seeds in which shares of an old era were tried on the next".to_owned(), 1);
+        }
+    }
+    Ok(tried)
 }
 
 /// What happened in a ceremony, and in those of identities after it, how often, with its attempts and liars.

@@ -10,6 +10,7 @@ use crate::invariants::{interpolate, subsets, Holder, Violation, NAMES};
 use phala_crypto::{
     kdf,
     prf::{combine, CombineError, VerifiedPartial},
+    Secret,
 };
 use phala_protocol::{domain, Epoch};
 use std::collections::BTreeSet;
@@ -18,7 +19,7 @@ use std::collections::BTreeSet;
 pub const ONE_KEY_PER_EPOCH: &str = NAMES[15];
 
 /// The epochs at whose inputs shares are evaluated: one, and the next.
-const EPOCHS: [Epoch; 2] = [3, 4];
+pub(crate) const EPOCHS: [Epoch; 2] = [3, 4];
 /// Sets of either size that [`Shares::try_all`] tries: all of four seats. Of more seats a third, if that is more.
 const MOST: usize = 12;
 
@@ -76,6 +77,21 @@ impl Shares {
     /// Those that were seen to hold one, whether they have it still or lost it in a crash.
     pub fn holders(&self) -> impl Iterator<Item = &Holder> {
         self.held.iter().map(|(holder, _)| holder)
+    }
+
+    /// The shares with their evaluations at the epochs, of those that were seen to hold one.
+    pub(crate) fn held(&self) -> &[(Holder, [VerifiedPartial; 2])] {
+        &self.held
+    }
+
+    /// Whether as many hold one as give the keys.
+    pub(crate) fn are_enough(&self) -> bool {
+        self.found.is_some()
+    }
+
+    /// Whether this is one of the keys that they give: the root's, or the storage key of an epoch.
+    pub(crate) fn give_key(&self, key: &[u8; 32]) -> bool {
+        self.found.is_some_and(|found| found.key == *key || found.epochs.contains(key))
     }
 
     /// Looks at all that hold a share `now`: whoever held one before holds the same, of the same list, with the same one of the beacon. Says
@@ -179,9 +195,7 @@ impl Shares {
             return Err(violated("fewer partials than the threshold were combined"));
         }
         let given = self.give(set, set.len()).map_err(|_| violated("nothing comes of these"))?;
-        let gives_any =
-            |found: Given| given.key == found.key || given.epochs.iter().any(|key| found.epochs.contains(key));
-        if self.found.is_some_and(gives_any) {
+        if [given.key].iter().chain(&given.epochs).any(|key| self.give_key(key)) {
             return Err(violated("fewer shares than the threshold give the key"));
         }
         Ok(())
@@ -192,7 +206,7 @@ impl Shares {
         let of = |epoch: usize| -> Result<[u8; 32], CombineError> {
             let partials = set.iter().map(|position| self.held[*position].1[epoch].clone());
             let output = combine(threshold, &partials.collect::<Vec<VerifiedPartial>>())?;
-            Ok(*kdf::derive::<32>(&output, domain::EPOCH_STORAGE, &[]).expose())
+            Ok(storage_key(&output))
         };
         let epochs = [of(0)?, of(1)?];
         let holders: Vec<&Holder> = set.iter().map(|position| &self.held[*position].0).collect();
@@ -202,6 +216,11 @@ impl Shares {
     fn indices(&self, set: &[usize]) -> Vec<u16> {
         set.iter().map(|position| self.held[*position].0.index).collect()
     }
+}
+
+/// The storage key that a worker derives of what partials combine to.
+pub(crate) fn storage_key(output: &Secret<[u8; 32]>) -> [u8; 32] {
+    *kdf::derive::<32>(output, domain::EPOCH_STORAGE, &[]).expose()
 }
 
 /// An epoch that has no key, or more than one.

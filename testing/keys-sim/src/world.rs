@@ -1,16 +1,20 @@
-//! One era's ceremony in a hostile network, block by block. What happens to the set of its seats meanwhile is in `world/changes.rs`.
+//! One era's ceremony in a hostile network, block by block. What happens to the set of its seats meanwhile is in `world/changes.rs`, what to a
+//! network that is cut in two in `world/cut.rs`, and what hosts do to machines in `world/hosts.rs`.
 
 mod changes;
+mod cut;
+mod hosts;
 
 use self::changes::Changes;
 use crate::{
     beacon::one_beacon_key_per_era,
     chain::Chain,
-    invariants::{self, Answered, Holder, Violation, NAMES},
+    invariants::{self, Answered, Holder, Owed, Violation, NAMES},
     machine::Machine,
     malice::{Liar, Malice, Twice},
     members::{Members, GENESIS},
     random::Random,
+    rotation::Former,
     seating::Seating,
     shares::Shares,
 };
@@ -36,6 +40,8 @@ pub const BEYOND: u32 = 8;
 const STORM_ATTEMPTS: u32 = 2;
 /// Blocks after which an attempt that never ends is a violation.
 const MAX_BLOCKS: BlockNumber = 2_000;
+/// Tells a stream of chance apart from that of the network.
+const APART: u64 = 0x6170_6172_745f_6f66;
 
 /// What happened how often.
 pub type Counts = BTreeMap<String, u64>;
@@ -68,12 +74,17 @@ pub struct Ran {
     pub parcels: Vec<Parcel>,
     /// Everything that was submitted to the chain, taken or not.
     pub public: Vec<(SignedStatement, Option<Attachment>)>,
+    /// The seats that were restored, in the last attempt, to before a confirmation that went out.
+    pub forgot: BTreeSet<u16>,
 }
 
 struct World<'a> {
     seating: Seating<'a>,
     changes: Changes,
     random: Random,
+    /// What is drawn of it changes nothing of what `random` gives: of cuts of the network, and of old disks after a confirmation. A seed in
+    /// which nothing comes of that goes as it would without.
+    apart: Random,
     chain: Chain,
     machines: Vec<Machine>,
     liars: Vec<Liar>,
@@ -85,15 +96,16 @@ struct World<'a> {
     posted: BTreeMap<[u8; 64], Parcel>,
     /// From whom to whom no parcel ever arrives, calm or not.
     severed: BTreeSet<(u16, u16)>,
-    /// Hash of the package that each honest seat committed to, by attempt.
-    committed: BTreeMap<(u32, u16), Hash>,
+    /// What each honest seat said of what it owes once.
+    owed: Owed,
     /// The keys that honest seats confirmed, by attempt.
     confirmed: BTreeMap<u32, Confirmed>,
     /// What must not be public: parts of honest packages, and public shares.
     hidden: BTreeSet<[u8; 32]>,
     /// What of it an honest dealer published because a liar disputed its delivery.
     published: BTreeSet<[u8; 32]>,
-    opened: BTreeSet<(u32, u16)>,
+    /// Honest dealers of whose packages one was opened, by attempt; once more of whoever was restored to before its confirmation.
+    opened: BTreeSet<(u32, u16, bool)>,
     shown: Vec<Vec<u8>>,
     /// What each seat was heard to say in an attempt of what it owes once, by attempt and index: somebody compares.
     heard: BTreeMap<(u32, u16), Vec<SignedStatement>>,
@@ -103,6 +115,8 @@ struct World<'a> {
     shares: (u32, Shares),
     /// What every liar says twice in every attempt, unless chance decides.
     twice: Option<Twice>,
+    /// The era before, if its shares are tried on this one.
+    former: Option<Former>,
     trace: Hash,
     counts: Counts,
 }
@@ -112,21 +126,37 @@ struct World<'a> {
 ///
 /// The machines' sealed seeds follow from `seed` alone: two eras under one seed are two ceremonies of the same machines.
 pub fn run(members: &Members, seed: u64, era: u32, seats: u16) -> Ran {
-    run_in(members, seed, era, seats, (false, None))
+    run_in(members, seed, era, seats, Terms::default())
+}
+
+/// The same of the era after one whose root and shares are known: these are tried on what machines come to hold, after each block.
+pub fn run_next(members: &Members, seed: u64, era: u32, seats: u16, former: (&RootRecord, &[Holder])) -> Ran {
+    let former = Some(Former::new(former, era));
+    run_in(members, seed, era, seats, Terms { former, ..Terms::default() })
 }
 
 /// The same with more liars than a ceremony tolerates, whatever the seed says of that.
 pub fn run_beyond(members: &Members, seed: u64, era: u32, seats: u16) -> Ran {
-    run_in(members, seed, era, seats, (true, None))
+    run_in(members, seed, era, seats, Terms { beyond: true, ..Terms::default() })
 }
 
 /// The same, and all of them contradict themselves in every attempt, by what they say `twice`.
 pub fn run_contradicting(members: &Members, seed: u64, era: u32, seats: u16, twice: Twice) -> Ran {
-    run_in(members, seed, era, seats, (true, Some(twice)))
+    run_in(members, seed, era, seats, Terms { beyond: true, twice: Some(twice), ..Terms::default() })
 }
 
-/// The last are whether more lie than may, whatever the seed says, and what they all say twice, unless chance decides.
-fn run_in(members: &Members, seed: u64, era: u32, seats: u16, (beyond, twice): (bool, Option<Twice>)) -> Ran {
+/// What is not left to chance.
+#[derive(Default)]
+struct Terms {
+    /// Whether more lie than may, whatever the seed says.
+    beyond: bool,
+    /// What all of them say twice, unless chance decides.
+    twice: Option<Twice>,
+    /// The era before, if its shares are tried on this one.
+    former: Option<Former>,
+}
+
+fn run_in(members: &Members, seed: u64, era: u32, seats: u16, Terms { beyond, twice, former }: Terms) -> Ran {
     let mut random = Random::new(seed);
     let seating = Seating::new(members, seats);
     let seated = (1..).zip(seating.ids(0));
@@ -145,18 +175,20 @@ fn run_in(members: &Members, seed: u64, era: u32, seats: u16, (beyond, twice): (
         sent: Vec::new(),
         dealt: None,
     };
-    let liars = liars.iter().map(liar).collect();
+    let liars: Vec<Liar> = liars.iter().map(liar).collect();
     // Another network for another era.
     let mut random = Random::new(random.number() ^ u64::from(era));
     let cut = if random.percent(50) { random.below(101) } else { 0 };
     let pairs = (1..=seats).flat_map(|from| (1..=seats).map(move |to| (from, to)));
     let severed = pairs.filter(|_| random.percent(cut)).collect();
-    let changes = Changes::draw(&mut random, honest);
+    let mut apart = Random::new(random.clone().number() ^ APART);
+    let changes = Changes::draw(&mut random, &mut apart, honest, (most as usize).saturating_sub(liars.len()));
     let mut world = World {
         chain: Chain::new(era, seating.ids(0)),
         seating,
         changes,
         random,
+        apart,
         machines,
         liars,
         history: Vec::new(),
@@ -164,7 +196,7 @@ fn run_in(members: &Members, seed: u64, era: u32, seats: u16, (beyond, twice): (
         parcels: Vec::new(),
         posted: BTreeMap::new(),
         severed,
-        committed: BTreeMap::new(),
+        owed: Owed::new(),
         confirmed: BTreeMap::new(),
         hidden: BTreeSet::new(),
         published: BTreeSet::new(),
@@ -174,6 +206,7 @@ fn run_in(members: &Members, seed: u64, era: u32, seats: u16, (beyond, twice): (
         answered: BTreeMap::new(),
         shares: (0, Shares::new(needed as usize)),
         twice,
+        former,
         trace: [0; 32],
         counts: Counts::new(),
     };
@@ -185,7 +218,10 @@ fn run_in(members: &Members, seed: u64, era: u32, seats: u16, (beyond, twice): (
     for machine in machines() {
         kept.entry(machine.index).or_default().extend(machine.kept());
     }
+    let attempt = world.chain.record.attempt;
+    let forgot = world.machines.iter().filter(|machine| machine.forgot.contains(&attempt));
     Ran {
+        forgot: forgot.map(|machine| machine.index).collect(),
         trace: world.trace,
         root: world.chain.root.clone(),
         violation,
@@ -245,7 +281,9 @@ impl World<'_> {
     }
 
     fn attempts_at_most(&self) -> u32 {
-        invariants::attempts_at_most(self.machines.len(), STORM_ATTEMPTS.max(self.chain.first_attempt))
+        let (seats, liars) = (self.machines.len(), self.liar_indices());
+        let cut = invariants::first_after_cut(&self.changes.cut_off, &liars, seats);
+        invariants::attempts_at_most(seats, STORM_ATTEMPTS.max(self.chain.first_attempt).max(cut))
     }
 
     fn calm(&self) -> bool {
@@ -323,32 +361,6 @@ impl World<'_> {
         }
     }
 
-    /// Crashes and restarts of machines.
-    fn disturb(&mut self) {
-        let calm = self.calm();
-        let liars = self.liar_indices();
-        for position in 0..self.machines.len() {
-            let machine = &mut self.machines[position];
-            let may_rewind = !liars.contains(&machine.index) && !machine.confirmed.contains(&self.chain.record.attempt);
-            if !machine.up && !machine.lost && (calm || self.random.percent(30)) {
-                // Sometimes the host restores an old disk; not after a confirmation, which would only cost it its own share.
-                let back = if may_rewind && self.random.percent(30) { self.random.below(6) as usize } else { 0 };
-                machine.start(back);
-                *self.counts.entry("started".to_owned()).or_default() += 1;
-                if back > 0 {
-                    *self.counts.entry("started from an old disk".to_owned()).or_default() += 1;
-                }
-            } else if machine.up && !calm {
-                if self.random.percent(10) {
-                    machine.seal();
-                }
-                if self.random.percent(3) {
-                    machine.crash();
-                }
-            }
-        }
-    }
-
     /// One machine's turn, every second block.
     fn act(&mut self, position: usize) -> Result<(), Violation> {
         let block = self.chain.block;
@@ -359,6 +371,8 @@ impl World<'_> {
         }
         machine.behind &= !calm && machine.head < block;
         let newest = block.saturating_sub(self.random.below(if calm { 2 } else { 5 }));
+        let cut_off = self.changes.newest_head(machine.index, block);
+        let newest = cut_off.map_or(newest, |head| head.min(newest));
         let step = self.random.below(8);
         let shown = if machine.behind { newest.min(machine.head + step) } else { newest };
         let head = shown.max(machine.head).max(1);
@@ -370,7 +384,7 @@ impl World<'_> {
         let looked = machine.look(&self.seating, head, &record, &away, self.random.bytes());
         // Its host shows it what stands on chain: when it is calm, all of it.
         for (attempt, from, beside) in &self.chain.attached {
-            if *attempt == record.attempt && (calm || self.random.percent(70)) {
+            if *attempt == record.attempt && cut_off.is_none() && (calm || self.random.percent(70)) {
                 machine.read(&self.seating, *from, beside);
             }
         }
@@ -402,12 +416,13 @@ impl World<'_> {
                     machine.confirmed.insert(said.attempt);
                 }
             }
-            self.inspect(&turn)?;
+            let forgot = machine.forgot.contains(&record.attempt);
+            self.inspect(&turn, forgot)?;
         }
         let bare = turn.statements.into_iter().map(|said| (said, None));
         let attached = turn.attached.into_iter().map(|(said, beside)| (said, Some(beside)));
         for statement in bare.chain(attached) {
-            for due in self.arrivals(calm) {
+            for due in self.statement_arrivals(&statement.0, calm) {
                 self.statements.push((due, statement.clone()));
             }
         }
@@ -417,7 +432,7 @@ impl World<'_> {
                 *self.counts.entry("parcel severed".to_owned()).or_default() += 1;
                 continue;
             }
-            for due in self.arrivals(calm) {
+            for due in self.parcel_arrivals(&parcel, calm) {
                 self.parcels.push((due, parcel.clone()));
             }
         }
@@ -437,15 +452,11 @@ impl World<'_> {
         (0..times).map(|_| block + 1 + self.random.below(8)).collect()
     }
 
-    /// An honest seat's turn: one package an attempt, the same keys as all other honest seats, and what must stay hidden is noted.
-    fn inspect(&mut self, turn: &Turn) -> Result<(), Violation> {
+    /// An honest seat's turn: one package an attempt, the same keys as all other honest seats, and what must stay hidden is noted. Whether it
+    /// was restored to before its confirmation changes nothing of that.
+    fn inspect(&mut self, turn: &Turn, forgot: bool) -> Result<(), Violation> {
         for said in &turn.statements {
-            if let Statement::Commit { package } = said.statement {
-                let first = *self.committed.entry((said.attempt, said.index)).or_insert(package);
-                if first != package {
-                    return Err(Violation::new(NAMES[5], format!("seat {} made a second package", said.index)));
-                }
-            }
+            invariants::what_is_owed_once_is_said_once(said, &mut self.owed)?;
             if let Statement::Confirm(keys) = said.statement {
                 let first = *self.confirmed.entry(said.attempt).or_insert(keys);
                 if first != keys {
@@ -457,11 +468,12 @@ impl World<'_> {
         for parcel in &turn.parcels {
             let header = parcel.header;
             let liars = self.liar_indices();
-            let known = (header.attempt, header.from);
+            let known = (header.attempt, header.from, forgot);
             if header.kind != ParcelKind::Package || liars.contains(&header.from) || !self.opened.insert(known) {
                 continue;
             }
             let content = open_parcel(&GENESIS, self.seating.opener(parcel).secret(), parcel).unwrap();
+            invariants::package_is_what_was_committed_to(&header, content.expose(), &self.owed)?;
             self.hidden.extend(parts(content.expose()));
         }
         Ok(())
@@ -472,6 +484,7 @@ impl World<'_> {
         let shown = std::mem::take(&mut self.shown);
         invariants::no_commitment_in_public(&shown, &self.chain.record.encode(), &self.still_hidden())?;
         self.try_shares()?;
+        self.try_former()?;
         let liars = self.liar_indices();
         invariants::no_honest_seat_is_convicted(&self.chain, &liars)?;
         if self.beyond() {
@@ -481,7 +494,7 @@ impl World<'_> {
             return Err(Violation::new(NAMES[2], format!("attempt {}", self.chain.record.attempt)));
         }
         let may_fail: BTreeSet<u16> = liars.union(&self.changes.excused).copied().collect();
-        invariants::faults_are_the_liars(&self.chain, &may_fail, STORM_ATTEMPTS)
+        invariants::faults_are_the_liars(&self.chain, &may_fail, &self.changes.cut_off, STORM_ATTEMPTS)
     }
 
     /// What the shares give that machines hold by now, whether the attempt makes a root or not.
@@ -499,13 +512,26 @@ impl World<'_> {
         Ok(())
     }
 
+    /// What the shares of the era before give, where that is known.
+    fn try_former(&mut self) -> Result<(), Violation> {
+        let Some(former) = &mut self.former else { return Ok(()) };
+        let tried = former.try_on(self.chain.block, self.chain.root.as_ref(), &self.shares.1)?;
+        for (what, tried) in tried {
+            *self.counts.entry(what.to_owned()).or_default() += tried;
+        }
+        Ok(())
+    }
+
     fn still_hidden(&self) -> BTreeSet<[u8; 32]> {
         self.hidden.difference(&self.published).copied().collect()
     }
 
-    /// A root is made, and each machine that takes part holds its share.
+    /// A root is made, and each machine that takes part holds its share, but for those that were restored to before they confirmed it.
     fn is_done(&self) -> bool {
-        let complete = |index: u16| self.outcome(&self.machines[usize::from(index) - 1]).is_some();
+        let complete = |index: u16| {
+            let machine = &self.machines[usize::from(index) - 1];
+            self.outcome(machine).is_some() || machine.forgot.contains(&self.chain.record.attempt)
+        };
         self.chain.root.is_some() && self.chain.record.participants().all(complete)
     }
 
@@ -522,6 +548,10 @@ impl World<'_> {
         let (Some(root), Some(keys)) = (self.chain.root.clone(), self.chain.confirmed) else { return Ok(()) };
         let holders = self.holders();
         self.happened(&keys);
+        self.note_root_after_cut();
+        if self.chain.record.participants().count() > holders.len() {
+            *self.counts.entry("root made without the share of a restored machine".to_owned()).or_default() += 1;
+        }
         self.replaced_open_nothing()?;
         // These are what the machines hold: `check` saw all of them in this block.
         let tried = invariants::one_key_per_era(&root, &mut self.shares.1)? + self.shares.1.one_key_per_epoch()?;

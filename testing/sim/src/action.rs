@@ -115,6 +115,9 @@ actions! {
     Wipe "wipe" tee;
     /// The process is killed, and a part of its disk is overwritten.
     Damage "damage" tee salt;
+    /// The process is killed, and the longest row of its store is altered, with checksums that hold. Once its pages are written that is a
+    /// contract's code, and the file opens; before, it is a boundary of the journal, and the file does not.
+    Alter "alter" tee;
     /// After so many more changes the disk is full.
     Full "full" tee changes;
     /// There is room on the disk again.
@@ -142,6 +145,10 @@ actions! {
     NextRoot "next_root" seats;
     /// Of roots that were made so, the seats whose bits are set answer nothing: 1, 2, 4 and 8.
     Mute "mute" seats;
+    /// Of roots that are made so, now and later, the seats whose bits are set lie in way number `kind` (the table is in `root.rs`), in their
+    /// own name and in that of every other seat, and no others do. When everything comes to rest as many go on as leave enough that
+    /// are honest.
+    Lie "lie" seats kind;
     /// A worker is no replica any more.
     Leave "leave" tee;
     /// A worker becomes a replica again.

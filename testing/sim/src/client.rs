@@ -34,7 +34,9 @@ use phala_protocol::{
 /// Accounts there are.
 pub const ACCOUNTS: usize = 4;
 /// Ways of being wrong.
-pub const POISON_KINDS: u32 = 24;
+pub const POISON_KINDS: u32 = 25;
+/// The genesis hash of a chain that is not this one.
+const ANOTHER_CHAIN: Hash = [9; 32];
 /// Who pays for every push: not the one who signs.
 pub const PAYER: AccountId = AccountId([0x70; 32]);
 
@@ -114,7 +116,12 @@ impl Clients {
     }
 
     fn sign(&self, account: usize, call: Call, envelope_key: &[u8]) -> SignedCall {
-        let payload = signing_payload(&self.genesis, CLUSTER, &public_key_hash(envelope_key), &call);
+        self.sign_over(&self.genesis, account, call, envelope_key)
+    }
+
+    /// As the account signs it on the chain of `genesis`.
+    fn sign_over(&self, genesis: &Hash, account: usize, call: Call, envelope_key: &[u8]) -> SignedCall {
+        let payload = signing_payload(genesis, CLUSTER, &public_key_hash(envelope_key), &call);
         SignedCall { account: self.id(account), signature: self.keys[account].sign(&payload, &[0; 32]), call }
     }
 
@@ -246,7 +253,7 @@ impl Clients {
                 self.broken(node, sealed, Failure::Malformed)
             }
             // Sealed again for another chain by one who opened it.
-            5 => match self.seal(node, [9; 32], EnvelopeKind::Call, &good) {
+            5 => match self.seal(node, ANOTHER_CHAIN, EnvelopeKind::Call, &good) {
                 Some(other) => self.broken(node, other, Failure::Undecryptable),
                 None => false,
             },
@@ -313,6 +320,17 @@ impl Clients {
                     }
                 }
                 node.pallets.push(GasClass::Small, PAYER, original.message).is_some()
+            }
+            // Said on another chain, and sealed again for this one by whoever opened it there. Then the account says as much here: the
+            // nonce is free.
+            23 => {
+                let elsewhere = self.sign_over(&ANOTHER_CHAIN, account, call, &key).encode();
+                match self.seal(node, self.genesis, EnvelopeKind::Call, &elsewhere) {
+                    Some(sealed) => {
+                        self.broken(node, sealed, Failure::BadSignature) && self.command(node, account, transfer)
+                    }
+                    None => false,
+                }
             }
             // More than anybody has.
             _ => self.command(node, account, Op::Transfer { to: 0, amount: u128::MAX }),

@@ -9,6 +9,7 @@ use crate::{
     client::{ACCOUNTS, POISON_KINDS},
     forger::{ITEM_KINDS, TAMPER_KINDS},
     random::Random,
+    root::Lie,
     shelf::SPOIL_KINDS,
     world::World,
 };
@@ -131,9 +132,15 @@ impl Generator {
                 _ => Action::ClockForward { seconds: self.chance.below(3_600) },
             },
             32 => Action::Reorganise {},
-            33 => match self.chance.below(3) {
+            33 => match self.chance.below(4) {
                 0 => Action::NextRoot { seats: 1 << self.chance.below(6) },
                 1 => Action::Mute { seats: self.chance.below(16) },
+                2 => {
+                    // Mostly one, beside whom the others give keys.
+                    let few = 1 << self.chance.below(4);
+                    let seats = if self.chance.one_in(4) { self.chance.below(16) } else { few };
+                    Action::Lie { seats, kind: self.chance.below(Lie::ALL.len() as u32) }
+                }
                 _ => Action::Handover { authorities: self.chance.below(4) },
             },
             34 => Action::Copy { index: self.chance.below(64) },

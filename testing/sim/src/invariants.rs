@@ -4,7 +4,7 @@
 //! [`invariant_served_state_is_vote_final`], [`invariant_keys_only_for_replicas`], [`invariant_one_key_per_epoch`],
 //! [`invariant_old_era_opens_nothing_newer`], [`invariant_no_plaintext_leaves`], and for honest ones
 //! [`invariant_honest_deliveries_are_not_blamed`]; of snapshots [`invariant_whoever_lacks_the_state_signs_nothing`] and
-//! `invariant_altered_snapshots_are_refused`. At rest, when all faults have stopped: [`invariant_liveness`],
+//! `invariant_altered_snapshots_are_refused`; of honest ones with keys [`invariant_keys_arrive_while_t_seats_are_honest`]. At rest, when all faults have stopped: [`invariant_liveness`],
 //! [`invariant_whoever_lacks_the_state_gets_it`],
 //! [`invariant_results_form_one_chain`], [`invariant_each_item_has_its_one_reply`], [`invariant_supply_is_conserved`]. Queries:
 //! [`invariant_answers_are_the_models`], [`invariant_a_query_is_answered_once`]. `invariant_no_panic` is the runner's.
@@ -32,8 +32,11 @@ use phala_protocol::{
     Epoch, Hash,
 };
 
+mod arriving;
 mod returning;
 
+pub use arriving::invariant_keys_arrive_while_t_seats_are_honest;
+pub(crate) use arriving::keys_brought;
 use returning::{has_caught_up, is_replica};
 pub(crate) use returning::{invariant_altered_snapshots_are_refused, is_settled, somebody_waits_for_a_state};
 pub use returning::{
@@ -69,7 +72,7 @@ fn hold(holds: bool, invariant: &'static str, detail: impl FnOnce() -> String) -
 }
 
 /// Every invariant, for reports.
-pub const NAMES: [&str; 20] = [
+pub const NAMES: [&str; 21] = [
     "invariant_no_panic",
     "invariant_nothing_runs_ahead_of_finality",
     "invariant_heads_only_grow",
@@ -90,6 +93,7 @@ pub const NAMES: [&str; 20] = [
     "invariant_whoever_lacks_the_state_gets_it",
     "invariant_whoever_lacks_the_state_signs_nothing",
     "invariant_altered_snapshots_are_refused",
+    "invariant_keys_arrive_while_t_seats_are_honest",
 ];
 
 /// Items that a worker says it executed.

@@ -10,7 +10,10 @@ use phala_core::{Machine, MachineFault};
 use phala_crypto::Secret;
 use phala_insecure_tee::InsecureMachine;
 use phala_protocol::{ClusterId, Hash};
-use phala_state::{ClusterStore, Entropy, OpenError, Options, StorageKey};
+use phala_state::{
+    testing::{alter_longest_row, FileKey},
+    ClusterStore, Entropy, OpenError, Options, StorageKey,
+};
 use std::{
     collections::BTreeMap,
     io::{Error, ErrorKind},
@@ -57,17 +60,21 @@ pub struct SimMachine {
     /// The file beside, in which a store is begun that takes the place of the one on the disk.
     fresh: Disk,
     kept: Mutex<BTreeMap<String, Vec<u8>>>,
+    /// INSECURE: the key of its files' tags, since a store was opened.
+    file_key: Mutex<Option<FileKey>>,
 }
 
 impl SimMachine {
     /// Machine `index` of the simulation of `seed`.
     pub fn new(seed: u64, index: usize) -> Arc<Self> {
         let entropy = Seeded::new(seed.wrapping_mul(1_000_003).wrapping_add(index as u64));
-        Arc::new(Self { index, entropy, disk: Disk::default(), fresh: Disk::default(), kept: Mutex::default() })
+        let (disk, fresh) = (Disk::default(), Disk::default());
+        Arc::new(Self { index, entropy, disk, fresh, kept: Mutex::default(), file_key: Mutex::default() })
     }
 
     fn open_on(&self, disk: &Disk, key: StorageKey) -> Result<ClusterStore, OpenError> {
         let options = Options { file_cache_bytes: 4 << 20, tree_cache_bytes: 4 << 20, ..Options::default() };
+        *self.file_key.lock().unwrap_or_else(PoisonError::into_inner) = Some(FileKey::of(&key));
         ClusterStore::open_with_backend(disk.open(), key, Box::new(self.entropy.clone()), options)
     }
 
@@ -80,6 +87,13 @@ impl SimMachine {
     /// The canary that stood in one write at any time.
     pub fn leaked_in_writes(&self) -> Option<String> {
         self.disk.leaked_in_writes().or_else(|| self.fresh.leaked_in_writes())
+    }
+
+    /// Flips a bit of the longest row on its disk and mends tags and checksums, as a host who knows its secret does. Whether there was one:
+    /// nothing is altered of a disk that fails, or of a file that is damaged already or was never opened.
+    pub fn alter_longest_row(&self) -> bool {
+        let key = self.file_key.lock().unwrap_or_else(PoisonError::into_inner);
+        key.as_ref().is_some_and(|key| matches!(alter_longest_row(self.disk.open(), key), Ok(Some(_))))
     }
 
     /// INSECURE: all that it keeps "sealed".

@@ -2,14 +2,15 @@
 //!
 //! Prints every failing seed, with a shrunk scenario for the first of each kind, then one table of what happened how often. With
 //! `--record FILE` a campaign may come in pieces: a run goes on where the one before ended, and the table is that of all. Exit code 1 if
-//! anything failed, in this run or a recorded one; 3 if nothing failed and seeds are left.
+//! anything failed, in this run or a recorded one, or something has not happened that so many seeds need; 3 if nothing failed and seeds are
+//! left.
 #![forbid(unsafe_code)]
 
 use clap::Parser;
 use phala_campaigns::seeds::add;
 use phala_sim::{
     invariants,
-    record::{Campaign, Piece, Record},
+    record::{missing, Campaign, Piece, Record},
     run, run_seed, shrink, Scenario,
 };
 use std::{
@@ -21,8 +22,6 @@ use std::{
 
 /// Seeds after which the record is written.
 const PIECE: u64 = 20;
-/// What has to have happened at least once: without it the invariants had nothing to look at.
-const NEEDED: [&str; 2] = ["= items executed", "= replies verified"];
 
 /// Simulates hostile networks. INSECURE: nothing here is secret.
 #[derive(Parser)]
@@ -111,10 +110,12 @@ fn campaign(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     }
 
     let (counts, mut failures) = (record.counts(), record.failures());
-    for needed in NEEDED {
-        if record.done() > 0 && counts.get(needed).is_none_or(|count| *count == 0) {
-            failures.push(format!("nothing was looked at: no {}", needed.trim_start_matches("= ")));
-        }
+    for what in missing(record.done(), &counts) {
+        failures.push(format!(
+            "nothing was looked at: no {} in {} seeds",
+            what.trim_start_matches("= "),
+            record.done()
+        ));
     }
     println!("{:>9}  seeds of {n}", record.done());
     report(&counts, &failures);

@@ -15,7 +15,7 @@ use crate::{
     node::Node,
     pallets::CLUSTER,
     random::Random,
-    root::{insecure_lone_key, insecure_lone_share, PlayedRoot},
+    root::{insecure_lone_key, insecure_lone_share, Lie, PlayedRoot, Word},
     shelf::Shelf,
 };
 use codec::Encode;
@@ -69,9 +69,14 @@ pub struct World {
     /// What must not leave a TEE.
     pub canaries: Canaries,
     inquiries: BTreeMap<Hash, KeyInquiry>,
-    answers: BTreeMap<WorkerId, BTreeMap<Hash, KeyAnswer>>,
+    /// All that is on its way as the answer to a request, in order.
+    answers: BTreeMap<WorkerId, BTreeMap<Hash, Vec<KeyAnswer>>>,
+    /// Answers with all keys, of played seats that do not lie: the request's hash, and the answer's.
+    pub(crate) honest: BTreeSet<(Hash, Hash)>,
     /// Roots of later eras than the first, with all their gatekeepers.
     pub(crate) roots: Vec<PlayedRoot>,
+    /// Which of their seats lie, by index from 1, and how.
+    liars: BTreeMap<u16, Lie>,
     /// Snapshots that relayers keep.
     pub(crate) shelf: Shelf,
     /// Whether relayers have a folder for them.
@@ -133,7 +138,9 @@ impl World {
             canaries,
             inquiries: BTreeMap::new(),
             answers: BTreeMap::new(),
+            honest: BTreeSet::new(),
             roots: Vec::new(),
+            liars: BTreeMap::new(),
             shelf: Shelf::default(),
             folders: true,
             withheld: false,
@@ -238,7 +245,9 @@ impl World {
         if index == GATEKEEPER {
             delivery.inquiries = std::mem::take(&mut self.inquiries).into_values().collect();
         } else {
-            delivery.answers = self.answers.remove(&status.identity).unwrap_or_default().into_iter().collect();
+            let answers = self.answers.remove(&status.identity).unwrap_or_default().into_iter();
+            delivery.answers =
+                answers.flat_map(|(request, all)| all.into_iter().map(move |answer| (request, answer))).collect();
         }
         delivery.snapshot = self.handed_on(status.snapshot, height);
         // The chain's word on it, which the TEE wants as soon as it has begun to take it.
@@ -252,8 +261,10 @@ impl World {
     fn deliver(&mut self, index: usize, boundaries: usize) -> Check {
         let Some(delivery) = self.compose(index, self.node.finalised(), boundaries.max(1)) else { return Ok(()) };
         *self.counts.entry("= parts handed on").or_default() += delivery.snapshot.len() as u64;
+        let brought = invariants::keys_brought(self, index, &delivery);
         self.bring(index, &delivery.encode())?;
-        invariants::invariant_honest_deliveries_are_not_blamed(self, index)
+        invariants::invariant_honest_deliveries_are_not_blamed(self, index)?;
+        invariants::invariant_keys_arrive_while_t_seats_are_honest(self, index, &brought)
     }
 
     /// These bytes arrive at a TEE; what it has for others is carried away.
@@ -345,16 +356,13 @@ impl World {
                 let request = inquiry.request.request;
                 let payload = request.signing_payload();
                 if self.roots.iter().any(|root| root.has(&request.gatekeeper)) {
-                    let facts = self.node.facts(&request.worker);
-                    if let Some(answer) = self.roots.iter().find_map(|root| root.answer(&inquiry, &facts)) {
-                        self.answers.entry(request.worker).or_default().insert(payload, answer);
-                    }
+                    self.ask_played(&inquiry);
                 } else {
                     self.inquiries.insert(payload, KeyInquiry { collateral, ..inquiry });
                 }
             }
             Outgoing::AnswerKeys { worker, request, answer } => {
-                self.answers.entry(worker).or_default().insert(request, answer);
+                self.answers.entry(worker).or_default().insert(request, vec![answer]);
             }
             // The token of these runs sends nothing out of its cluster.
             Outgoing::Egress(_) => {}
@@ -370,6 +378,26 @@ impl World {
             | Outgoing::Sign { .. }
             | Outgoing::AttachSignature { .. }
             | Outgoing::Heartbeat(_) => {}
+        }
+    }
+
+    /// Asks a gatekeeper of a root that is played: what it says, and what liars say in its name, goes to the worker.
+    fn ask_played(&mut self, inquiry: &KeyInquiry) {
+        let request = &inquiry.request.request;
+        let (payload, facts) = (request.signing_payload(), self.node.facts(&request.worker));
+        let said: Vec<_> = self.roots.iter_mut().flat_map(|root| root.answers(inquiry, &facts)).collect();
+        for (word, answer) in &said {
+            match word {
+                Word::Lie => self.count("= lies of gatekeepers"),
+                Word::Honest { whole: true } => {
+                    self.honest.insert((payload, blake2_256(&answer.encode())));
+                }
+                Word::Honest { whole: false } => {}
+            }
+        }
+        if !said.is_empty() {
+            let answers = said.into_iter().map(|(_, answer)| answer).collect();
+            self.answers.entry(request.worker).or_default().insert(payload, answers);
         }
     }
 

@@ -26,6 +26,9 @@
 //! | `keys.network_first_core_s` | the same for the first epoch after it began: 100,000 / `keys.first_answer_per_s`. Baseline: at the floor's rate |
 //! | `keys.network_epoch_bytes` | bytes of those requests, with evidence and collateral, and of their answers |
 //!
+//! Answers are without what stands around them in a gatekeeper: waiting among 64, rounds for proofs, deliveries, the ration of answers
+//! (`docs/bench/keys.md` lists it).
+//!
 //! N is 4, 21 and 100; identities are reshared and requests answered among 21. `n` is how often it was done: the median is printed of
 //! ceremonies, hand-overs, resharings, and of five rounds of requests. Of 100 seats there is one ceremony, which takes minutes, and the
 //! hand-over to its root. `--quick` runs the same on a small scale, of 4 seats alone, for a smoke test.

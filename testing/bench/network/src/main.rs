@@ -1,4 +1,4 @@
-//! `cargo xtask bench start [--json] [--quick] [--runs N]`: what `phala dev --fresh` takes until it is usable, and the memory it then has.
+//! `cargo xtask bench start [--json] [--quick] [--any-build] [--runs N]`: what `phala dev --fresh` takes until it is usable, and the memory it then has.
 //!
 //! | metric | formula |
 //! |---|---|
@@ -8,29 +8,34 @@
 //! The baseline of both is the same node binary alone, as anybody starts a Substrate node: `phala-node --dev` in an empty folder, until it has
 //! finalised its first block, and its PSS as long after that. The ratio is value / baseline: what the confidential part costs on top.
 //!
-//! It measures the binaries of the folder that `PHALA_BIN` names, or of `bin/`, and says on standard error which build they are: it
-//! cannot make them, as a release build of the node takes far longer than what is measured. PSS (proc_pid_smaps(5)) counts a page that
-//! n processes share as 1/n in each, so that the sum is memory and not a count of mappings.
+//! It measures the binaries of the folder that `PHALA_BIN` names, or of `bin/`, says on standard error which build they are, and fails
+//! unless all are release builds, but with `--any-build` or `--quick` (`builds.rs`): it cannot make them, as a release build of the node
+//! takes far longer than what is measured. PSS (proc_pid_smaps(5)) counts a page that n processes share as 1/n in each, so that the sum is
+//! memory and not a count of mappings.
 //!
 //! INSECURE: the network's TEEs are simulated. It ends every process that it starts.
 #![forbid(unsafe_code)]
 
+mod builds;
 mod processes;
 
 use anyhow::{bail, ensure, Context, Result};
+use builds::binary;
 use processes::{proportional_kib, Started};
 use serde_json::{json, Value};
 use std::{
-    path::{Path, PathBuf},
     process::{Command, ExitCode},
     time::{Duration, Instant},
 };
 
 const USAGE: &str = "\
-bench start [--json] [--quick] [--runs N]
-  --json     one JSON line a metric and nothing else on standard output: the only form there is
-  --quick    one run of each, without the settling time
-  --runs N   runs of which the median is taken [default: 3]";
+bench start [--json] [--quick] [--any-build] [--runs N]
+  --json        one JSON line a metric and nothing else on standard output: the only form there is
+  --quick       one run of each, without the settling time, of whatever build: no figures
+  --any-build   measure binaries that are no release builds, too
+  --runs N      runs of which the median is taken [default: 3]";
+/// What a network is made of.
+const PROGRAMS: [&str; 4] = ["phala", "phala-node", "phala-worker", "phala-insecure-tee"];
 
 /// How long after it is ready memory is measured.
 const SETTLE: Duration = Duration::from_secs(10);
@@ -40,16 +45,18 @@ const READY_WITHIN: Duration = Duration::from_secs(300);
 struct Arguments {
     runs: usize,
     settle: Duration,
+    any_build: bool,
 }
 
 fn arguments() -> Result<Arguments> {
-    let mut found = Arguments { runs: 3, settle: SETTLE };
+    let mut found = Arguments { runs: 3, settle: SETTLE, any_build: false };
     // The first word is the benchmark's name.
     let mut words = std::env::args().skip(1).skip_while(|word| word == "start");
     while let Some(word) = words.next() {
         match word.as_str() {
             "--json" => {}
-            "--quick" => found = Arguments { runs: 1, settle: Duration::ZERO },
+            "--quick" => found = Arguments { runs: 1, settle: Duration::ZERO, any_build: true },
+            "--any-build" => found.any_build = true,
             "--runs" => found.runs = words.next().context("--runs needs a number")?.parse()?,
             _ => bail!("unknown word {word}\n{USAGE}"),
         }
@@ -66,10 +73,8 @@ struct Measured {
 }
 
 fn main() -> Result<ExitCode> {
-    let Arguments { runs, settle } = arguments()?;
-    for name in ["phala", "phala-node", "phala-worker", "phala-insecure-tee"] {
-        eprintln!("{name}: {}", described(&binary(name)?));
-    }
+    let Arguments { runs, settle, any_build } = arguments()?;
+    builds::check(&PROGRAMS, any_build)?;
     let mut networks = Vec::new();
     let mut nodes = Vec::new();
     for run in 0..runs {
@@ -158,28 +163,6 @@ fn median(runs: &[Measured], of: fn(&Measured) -> f64) -> f64 {
     }
 }
 
-fn binary(name: &str) -> Result<PathBuf> {
-    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..");
-    let folder = std::env::var_os("PHALA_BIN").map_or_else(|| repository.join("bin"), PathBuf::from);
-    let path = folder.join(name);
-    std::fs::canonicalize(&path).with_context(|| format!("{} is missing: run scripts/build first", path.display()))
-}
-
-/// Where a binary is, and which profile made it, by the folder that cargo put it into.
-fn described(path: &Path) -> String {
-    let profile = path.components().rev().find_map(|part| match part.as_os_str().to_str() {
-        Some("debug") => Some("debug build"),
-        Some("release") => Some("release build"),
-        _ => None,
-    });
-    let size = std::fs::metadata(path).map_or(0, |metadata| metadata.len()) / (1024 * 1024);
-    format!(
-        "{} ({}, {size} MiB)",
-        path.display(),
-        profile.unwrap_or("of an unknown build: it is not where cargo made it")
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -191,12 +174,5 @@ mod tests {
         };
         assert!((median(&runs(&[3.0, 1.0, 2.0]), |run| run.seconds) - 2.0).abs() < f64::EPSILON);
         assert!((median(&runs(&[4.0, 1.0]), |run| run.seconds) - 2.5).abs() < f64::EPSILON);
-    }
-
-    #[test]
-    fn a_binary_says_which_build_it_is_by_its_folder() {
-        assert!(described(Path::new("/x/target/debug/phala")).contains("debug build"));
-        assert!(described(Path::new("/x/target/release/phala")).contains("release build"));
-        assert!(described(Path::new("/usr/bin/phala")).contains("unknown build"));
     }
 }

@@ -8,16 +8,24 @@
 //! | `sync.bytes_per_set_change` | the bytes for 10^3 blocks, less those for the same chain without a change, divided by the changes |
 //! | `sync.real_seconds`, `sync.real_bytes`, `sync.real_set_changes` | the same for a real node of `phala dev`, whose `phala_finalityProof` is asked over its socket; n is the number of blocks. The seconds include the node's answer. Sessions are so short that the authorities change as a set about ten times in 10^3 blocks. Only with `--real` |
 //! | `sync.real_bytes_ratio_1e5` | SCALE bytes of the answers for a synthetic chain of 10^5 blocks with as many authorities and as many changes of them as the real one had, divided by `sync.real_bytes`; aim at most 1.1. Baseline: all headers of the synthetic chain, divided by `sync.real_bytes`. n is the number of real blocks: give `--real 1000`. A synthetic header has less in it than a real one, which also names the next set of block authors. Only with `--real` |
+//! | `sync.worker_s` | on that network, seconds from starting a worker with an empty folder, with a relayer of its own, until its `/v1/health` says a height that the node has no newer final block than. To 50 ms. Baseline: `sync.real_seconds`, a light client alone. n is that height. Only with `--real` |
+//! | `sync.worker_bytes` | bytes of the bodies of all deliveries that it was brought up to then: finality, and storage proofs of what it asks for. Baseline: `sync.real_bytes`, of some blocks before. Only with `--real` |
 //!
 //! The synthetic chain is `phala_light_client::testing`'s: Parity's own types and signatures, blocks that are not executed. It is served as
 //! the node serves it: at most 64 fragments and 2 MiB an answer.
 //!
 //! `--quick` shortens 10^5 to 10^4 and says so in no metric: its figures are for a smoke test. `--real BLOCKS` starts `phala dev`
-//! (out of `PHALA_BIN`, or the checkout's `bin/`) and measures once so many blocks are final, two a second; `--json` is accepted and changes
-//! nothing.
+//! (out of `PHALA_BIN`, or the checkout's `bin/`) and measures once so many blocks are final, two a second; it fails unless its binaries are
+//! release builds, but with `--any-build` or `--quick`. `--json` is accepted and changes nothing.
 #![forbid(unsafe_code)]
 
+#[path = "../../network/src/builds.rs"]
+mod builds;
+mod http;
+mod processes;
 mod real;
+mod tap;
+mod worker;
 
 use anyhow::{bail, ensure, Context, Result};
 use codec::Encode;
@@ -34,6 +42,8 @@ const AUTHORITIES: usize = 100;
 const CHANGES: usize = 10;
 /// Bytes of fragments that a node puts into one answer (`chain/node/src/rpc/finality.rs`).
 const ANSWER_BYTES: usize = 2 * 1024 * 1024;
+/// What a real network is made of.
+const PROGRAMS: [&str; 4] = ["phala", "phala-node", "phala-worker", "phala-insecure-tee"];
 /// What a worker draws from its machine.
 const ENTROPY: [u8; 32] = [0x5c; 32];
 
@@ -41,14 +51,18 @@ fn main() -> Result<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let mut words = words.iter().map(String::as_str).peekable();
     words.next_if_eq(&"sync");
-    let (mut quick, mut blocks) = (false, None);
+    let (mut quick, mut any_build, mut blocks) = (false, false, None);
     while let Some(word) = words.next() {
         match word {
             "--json" => {}
             "--quick" => quick = true,
+            "--any-build" => any_build = true,
             "--real" => blocks = Some(words.next().context("--real needs a number of blocks")?.parse()?),
             other => bail!("unknown argument '{other}'; see the head of testing/bench/sync/src/main.rs"),
         }
+    }
+    if blocks.is_some() {
+        builds::check(&PROGRAMS, any_build || quick)?;
     }
     let long = if quick { 10_000 } else { 100_000 };
     synthetic(long, if quick { 3 } else { 15 })?;

@@ -4,20 +4,20 @@
 //! as the genesis may say. The set is of one authority, the same each time: what a light client is shown for that is what it would be shown
 //! for another one.
 //!
+//! On the same network a worker is started afterwards (`worker.rs`).
+//!
 //! INSECURE, as every development network. Listens on loopback; its folder is removed afterwards. The node is asked over plain HTTP, in a
-//! page of code, so that this program links no client library.
+//! page of code (`http.rs`), so that this program links no client library.
 
-use crate::{print, ENTROPY};
+use crate::{builds::binary, http::ask, print, processes::Running, worker, ENTROPY};
 use anyhow::{ensure, Context, Result};
 use codec::Encode;
 use phala_light_client::{testing::Header, verify_anchor, FinalityProof, GenesisAnchor};
 use phala_protocol::{ids::to_hex, storage::GRANDPA_AUTHORITIES};
 use serde_json::{json, Value};
 use std::{
-    io::{BufRead, BufReader, Read, Write},
-    net::TcpStream,
-    path::PathBuf,
-    process::{Child, Command, Stdio},
+    io::{BufRead, BufReader},
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -40,46 +40,36 @@ pub struct Real {
     pub authorities: usize,
     /// The block that they led to.
     pub blocks: u32,
-}
-
-/// A network that ends with its owner.
-struct Network(Child);
-
-impl Drop for Network {
-    fn drop(&mut self) {
-        let process = i32::try_from(self.0.id()).ok().and_then(rustix::process::Pid::from_raw);
-        if let Some(process) = process {
-            // SIGTERM: `phala dev` stops its own processes.
-            let _ = rustix::process::kill_process(process, rustix::process::Signal::TERM);
-        }
-        let _ = self.0.wait();
-    }
+    /// Seconds that it took to ask for them and to believe them.
+    pub seconds: f64,
 }
 
 /// Measures once `blocks` blocks are final. More may be: the figure is of the block that the node led to.
 pub fn measure(blocks: u32) -> Result<Real> {
     let folder = tempfile::tempdir()?;
-    let phala = match std::env::var_os("PHALA_BIN") {
-        Some(folder) => PathBuf::from(folder).join("phala"),
-        None => PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../bin/phala"),
-    };
+    let base = folder.path().join("network");
+    let phala = binary("phala")?;
     let mut child = Command::new(&phala)
         .args(["dev", "--fresh", "--json", "--authorities", "1", "--session-blocks", SESSION_BLOCKS])
         .args(["--block-milliseconds", BLOCK_MILLISECONDS, "--base-path"])
-        .arg(folder.path().join("network"))
+        .arg(&base)
+        // Which network was started last is the user's own affair.
+        .env("PHALA_HOME", base.join("home"))
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
-        .with_context(|| format!("cannot start {}: run scripts/build first", phala.display()))?;
+        .with_context(|| format!("cannot start {}", phala.display()))?;
     let out = child.stdout.take().context("its output is a pipe")?;
-    let _network = Network(child);
+    let _network = Running::of(child);
     let mut line = String::new();
     BufReader::new(out).read_line(&mut line)?;
     let ready: Value = serde_json::from_str(&line).context("`phala dev` did not become ready")?;
     let url = ready.get("node_ws").and_then(Value::as_str).context("no node_ws")?;
     let address = url.strip_prefix("ws://").context("node_ws is no ws:// URL")?.trim_end_matches('/');
     wait_for(address, blocks)?;
-    follow(address)
+    let real = follow(address)?;
+    worker::measure(&base, address, &real)?;
+    Ok(real)
 }
 
 /// Until block `blocks` is final.
@@ -88,30 +78,30 @@ fn wait_for(address: &str, blocks: u32) -> Result<()> {
     while reached < blocks {
         ensure!(since.elapsed() < STALLED, "no block after {reached} became final within {} s", STALLED.as_secs());
         std::thread::sleep(POLL);
-        let newest = call(address, "chain_getFinalizedHead", json!([]))?;
-        let header: Header = serde_json::from_value(call(address, "chain_getHeader", json!([newest]))?)?;
-        if header.number > reached {
-            (reached, since) = (header.number, Instant::now());
+        let newest = finalised(address)?;
+        if newest > reached {
+            (reached, since) = (newest, Instant::now());
         }
     }
     Ok(())
 }
 
+/// The newest final block of the node at `HOST:PORT`.
+///
+/// # Errors
+/// It does not answer.
+pub fn finalised(address: &str) -> Result<u32> {
+    let newest = call(address, "chain_getFinalizedHead", json!([]))?;
+    let header: Header = serde_json::from_value(call(address, "chain_getHeader", json!([newest]))?)?;
+    Ok(header.number)
+}
+
 /// One call of JSON-RPC 2.0 over HTTP/1.1.
 fn call(address: &str, method: &str, parameters: Value) -> Result<Value> {
     let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": parameters}).to_string();
-    let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
-    write!(
-        stream,
-        "POST / HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
-        body.len()
-    )?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer)?;
-    let text = String::from_utf8(answer)?;
-    let (_, body) = text.split_once("\r\n\r\n").context("no HTTP answer")?;
-    let answer: Value = serde_json::from_str(body).with_context(|| format!("{method} was not answered in JSON"))?;
+    let answer = ask(address, "POST", "/", body.as_bytes())?;
+    let answer: Value =
+        serde_json::from_slice(&answer.body).with_context(|| format!("{method} was not answered in JSON"))?;
     answer.get("result").cloned().with_context(|| format!("{method}: {answer}"))
 }
 
@@ -149,5 +139,5 @@ fn follow(address: &str) -> Result<Real> {
     print("sync.real_bytes", f64::from(u32::try_from(total)?), "B", None, blocks.into());
     print("sync.real_set_changes", f64::from(u32::try_from(changes)?), "", None, blocks.into());
     let authorities = client.authorities().keys().len();
-    Ok(Real { bytes: total, changes: usize::try_from(changes)?, authorities, blocks })
+    Ok(Real { bytes: total, changes: usize::try_from(changes)?, authorities, blocks, seconds })
 }

@@ -3,7 +3,8 @@
 //! - `command.per_core` = commands / busy seconds at 10^3 accounts. Busy: processor time of the process plus its wait for durable
 //!   commits, so that parallel work earns nothing. `baseline` is the floor's rate.
 //!   Epochs have 600 blocks, as networks ship, each of which brings a boundary: the figure has that part of what the change to the next epoch
-//!   costs (measured by itself, in blocks that bring nothing).
+//!   costs (measured by itself, in blocks that bring nothing). What makes a result final is in it: the worker's delivery of the block after, less
+//!   what a block that brings nothing costs it, for in a network that delivery brings the next commands as well.
 //! - `command.floor_ratio` = that / the floor's rate (`floor.rs`). Aim: at least 0.6.
 //! - `command.floor_ratio_1e6` = the same with 10^6 accounts. Aim: at least 0.5.
 //! - `command.size_loss_1e6` = rate at 10^3 / rate at 10^6 accounts. `baseline` is the latter. Aim: at most 2.
@@ -17,7 +18,7 @@ use crate::{
     floor::{self, Floor},
     measure::{print, Stopwatch},
     plain,
-    scene::{Scene, EPOCH_LENGTH},
+    scene::{Costs, Scene, EPOCH_LENGTH},
 };
 use anyhow::Result;
 use std::time::{Duration, Instant};
@@ -71,6 +72,8 @@ struct Rate {
     floor: f64,
 }
 
+/// Blocks that bring nothing, of which the mean is taken.
+pub const EMPTY_BLOCKS: u32 = 120;
 /// Boundaries between which the floor is measured: the speed of a machine that others use changes within minutes.
 const FLOOR_EVERY: usize = 10;
 
@@ -82,30 +85,41 @@ fn rate(accounts: usize, replies: usize, plan: &Plan) -> Rate {
     let built = start.elapsed();
     let disk = scene.network.worker().machine.disk.clone();
     // The first boundary compiles the contract and warms caches.
-    scene.boundary(plan.commands, &mut Stopwatch::new(disk.clone()));
-    let mut watch = Stopwatch::new(disk);
+    scene.boundary(plan.commands, &mut Costs::new(disk.clone()));
+    let mut costs = Costs::new(disk);
     let epoch = scene.network.chain.epoch();
     let mut floors = Vec::new();
     for boundary in 0..plan.boundaries {
         if boundary % FLOOR_EVERY == 0 {
             floors.push(floor::measure(plan.commands, plan.least));
         }
-        scene.boundary(plan.commands, &mut watch);
+        scene.boundary(plan.commands, &mut costs);
     }
     floors.push(floor::measure(plan.commands, plan.least));
     scene.check((plan.boundaries + 1) * plan.commands);
+    let empty = scene.empty_block(EMPTY_BLOCKS);
     assert_eq!(scene.network.chain.epoch(), epoch, "the boundaries lie within one epoch");
+    let finality = costs.finality(empty);
     let commands = (plan.boundaries * plan.commands) as f64;
     // Each of an epoch's blocks brings a boundary: of the epoch's end the boundaries that were measured have this part.
     let change = change_of_epoch(&mut scene);
-    let busy = watch.busy() + change * plan.boundaries as f64 / f64::from(EPOCH_LENGTH);
+    let change_part = change * plan.boundaries as f64 / f64::from(EPOCH_LENGTH);
+    let busy = costs.executing.busy() + finality + change_part;
+    let each = |seconds: f64| seconds / commands * 1e6;
     eprintln!(
-        "{accounts} accounts, {replies} replies of before: {:.1} us a command ({:.1} processor, {:.1} disk, {:.1} its part of a change of epoch of {change:.2} s), built in {:.0} s",
-        busy / commands * 1e6,
-        watch.processor.as_secs_f64() / commands * 1e6,
-        watch.waited.as_secs_f64() / commands * 1e6,
-        (busy - watch.busy()) / commands * 1e6,
+        "{accounts} accounts, {replies} replies of before: {:.1} us a command ({:.1} processor, {:.1} disk, {:.1} finalising, {:.1} its part of a change of epoch of {change:.2} s), built in {:.0} s",
+        each(busy),
+        each(costs.executing.processor.as_secs_f64()),
+        each(costs.executing.waited.as_secs_f64()),
+        each(finality),
+        each(change_part),
         built.as_secs_f64()
+    );
+    eprintln!(
+        "finalising: {} deliveries in {:.3} s, less {:.2} ms for each, which a block that brings nothing takes",
+        costs.deliveries,
+        costs.finalising.busy(),
+        empty * 1e3
     );
     let (times, floor) = (floors.len(), Floor::mean(&floors));
     let (x25519, fastest) = floor.x25519();

@@ -48,6 +48,10 @@ mod memory;
 #[path = "../../../../tee/core/tests/it/network.rs"]
 #[allow(dead_code, reason = "tests use more of it")]
 mod network;
+#[path = "../../../../tee/worker/src/patient.rs"]
+mod patient;
+#[path = "../../../../tee/worker/src/places.rs"]
+mod places;
 mod plain;
 mod profile;
 mod query;

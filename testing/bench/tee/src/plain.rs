@@ -9,9 +9,9 @@ use crate::{
 };
 use codec::Encode;
 use phala_light_client::testing::TestRandom;
-use phala_protocol::{AccountId, ClusterId, ContractId};
+use phala_protocol::{AccountId, ClusterId, CodeHash, ContractId};
 use phala_vm::{
-    execute, on_contract_stack, BlockContext, CompiledContract, Engine, Entry, Fault, Outcome, Request, World,
+    execute, on_contract_stack, BlockContext, CompiledContract, Engine, Entry, Fault, Listing, Outcome, Request, World,
 };
 use redb::{Database, ReadableDatabase, TableDefinition};
 use std::{
@@ -42,8 +42,12 @@ impl World for Table {
         Err(Fault::World("the token draws nothing".into()))
     }
 
-    fn code(&self, _: &ContractId) -> Result<Option<Arc<CompiledContract>>, Fault> {
+    fn listing(&self, _: &ContractId) -> Result<Option<Listing>, Fault> {
         Ok(None)
+    }
+
+    fn code(&self, _: &CodeHash) -> Result<Arc<CompiledContract>, Fault> {
+        Err(Fault::World("the token calls nobody".into()))
     }
 }
 
@@ -63,7 +67,7 @@ pub fn measure(accounts: usize, boundaries: usize, commands: usize) -> f64 {
         world.pending.lock().unwrap().insert(balance_key(account), Some(BALANCE.encode()));
     });
     commit(&table);
-    let code = Engine::new().unwrap().compile(token()).unwrap();
+    let code = Arc::new(Engine::new().unwrap().compile(token()).unwrap());
     let mut watch = Stopwatch::new(disk);
     for _ in 0..boundaries {
         let calls: Vec<_> = (0..commands)
@@ -89,14 +93,18 @@ impl World for Map {
         Err(Fault::World("the token draws nothing".into()))
     }
 
-    fn code(&self, _: &ContractId) -> Result<Option<Arc<CompiledContract>>, Fault> {
+    fn listing(&self, _: &ContractId) -> Result<Option<Listing>, Fault> {
         Ok(None)
+    }
+
+    fn code(&self, _: &CodeHash) -> Result<Arc<CompiledContract>, Fault> {
+        Err(Fault::World("the token calls nobody".into()))
     }
 }
 
 /// Seconds that a transfer's execution takes by itself.
 pub fn execution(least: Duration) -> f64 {
-    let code = Engine::new().unwrap().compile(token()).unwrap();
+    let code = Arc::new(Engine::new().unwrap().compile(token()).unwrap());
     let (from, to) = (AccountId([1; 32]), AccountId([2; 32]));
     let entries = [from, to].iter().map(|account| (balance_key(account), BALANCE.encode())).collect();
     let world = Arc::new(Map(entries));
@@ -123,7 +131,7 @@ fn request(from: AccountId, to: AccountId) -> Request {
     }
 }
 
-fn transfer(code: &CompiledContract, table: &Arc<Table>, from: AccountId, to: AccountId) {
+fn transfer(code: &Arc<CompiledContract>, table: &Arc<Table>, from: AccountId, to: AccountId) {
     let execution = execute(code, &request(from, to), table.clone()).unwrap();
     assert!(matches!(execution.outcome, Outcome::Returned(_)), "{:?}", execution.outcome);
     let mut pending = table.pending.lock().unwrap();

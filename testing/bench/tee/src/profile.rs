@@ -8,11 +8,11 @@
 
 use crate::{
     chain::CLUSTER,
-    command::change_of_epoch,
+    command::{change_of_epoch, EMPTY_BLOCKS},
     machine::TimedFile,
     measure::{repeated, DiskWait, Stopwatch},
     plain,
-    scene::{Scene, EPOCH_LENGTH},
+    scene::{Costs, Scene, EPOCH_LENGTH},
 };
 use anyhow::Result;
 use codec::Encode;
@@ -46,11 +46,13 @@ pub fn run(quick: bool) -> Result<()> {
         line(&format!("  and wait for the disk, of {accounts}"), commits.disk);
         let mut scene = Scene::new(1, accounts, (boundaries + 1) * COMMANDS);
         let disk = scene.network.worker().machine.disk.clone();
-        scene.boundary(COMMANDS, &mut Stopwatch::new(disk.clone()));
-        let mut watch = Stopwatch::new(disk);
-        (0..boundaries).for_each(|_| scene.boundary(COMMANDS, &mut watch));
-        let everything = watch.busy() / (boundaries * COMMANDS) as f64;
+        scene.boundary(COMMANDS, &mut Costs::new(disk.clone()));
+        let mut costs = Costs::new(disk);
+        (0..boundaries).for_each(|_| scene.boundary(COMMANDS, &mut costs));
+        let (finality, commands) = (costs.finality(scene.empty_block(EMPTY_BLOCKS)), (boundaries * COMMANDS) as f64);
+        let everything = (costs.executing.busy() + finality) / commands;
         line(&format!("everything, with {accounts} accounts, {boundaries} boundaries"), everything);
+        line("  and of that, finalising", finality / commands);
         let Commits { writing, later, every, .. } = commits;
         line(&format!("writing the pages of {accounts} accounts, per command, once in {every}"), writing);
         line(&format!("  and what the commits between cost more than {boundaries} of them"), later);

@@ -5,8 +5,8 @@ use crate::{
     chain::CLUSTER,
     client,
     machine::START,
-    measure::Stopwatch,
-    network::{Network, WORKER},
+    measure::{DiskWait, Stopwatch},
+    network::{Network, GATEKEEPER, WORKER},
 };
 use codec::Encode;
 use phala_crypto::{
@@ -30,6 +30,31 @@ pub use crate::cargo::token;
 
 /// Blocks of an epoch, as networks ship: an hour of blocks of 6 s.
 pub const EPOCH_LENGTH: BlockNumber = 600;
+
+/// Blocks after a boundary in which its result must be final, and the state after it served.
+const FINAL_WITHIN: usize = 10;
+
+/// What boundaries cost the worker.
+pub struct Costs {
+    /// Deliveries that brought commands.
+    pub executing: Stopwatch,
+    /// Those of the blocks after them, by which it saw that their results are final: it lets go of the states before, and serves the new ones.
+    pub finalising: Stopwatch,
+    /// How many those were.
+    pub deliveries: u32,
+}
+
+impl Costs {
+    pub fn new(disk: DiskWait) -> Self {
+        Self { executing: Stopwatch::new(disk.clone()), finalising: Stopwatch::new(disk), deliveries: 0 }
+    }
+
+    /// Seconds that finality cost. In a network the delivery that brings it also brings the next commands, and with these counts what any
+    /// block costs: here it has a block of its own, of which `empty`, the seconds of a block that brings nothing, is subtracted.
+    pub fn finality(&self, empty: f64) -> f64 {
+        self.finalising.busy() - empty * f64::from(self.deliveries)
+    }
+}
 
 /// Accounts that can sign: the first ones of a scene.
 pub struct Signer {
@@ -129,12 +154,41 @@ impl Scene {
         self.network.chain.next_block();
     }
 
-    /// One boundary of `commands` transfers, and what the worker needs for it: to take the relayer's bytes apart, to do what they
-    /// say, and to make the status that the relayer gets. Carrying and finalising the result is not counted.
-    pub fn boundary(&mut self, commands: usize, watch: &mut Stopwatch) {
+    /// One boundary of `commands` transfers, until its result is final and the state after it served, and what the worker needs for both.
+    pub fn boundary(&mut self, commands: usize, costs: &mut Costs) {
         self.push(commands);
-        let bytes = self.network.delivery(WORKER).encode();
         let before = self.network.worker().tee().cluster_health().unwrap().executed;
+        self.deliver(&mut costs.executing);
+        let health = self.network.worker().tee().cluster_health().unwrap();
+        assert_eq!(health.executed, before + commands as u64, "the worker took the whole boundary");
+        for _ in 0..FINAL_WITHIN {
+            if self.network.is_settled() {
+                return;
+            }
+            self.block(&mut costs.finalising);
+            costs.deliveries += 1;
+        }
+        panic!("its result is not final after {FINAL_WITHIN} blocks: {health:?}");
+    }
+
+    /// Seconds that a block which brings nothing costs the worker: the mean of so many.
+    pub fn empty_block(&mut self, blocks: u32) -> f64 {
+        let mut watch = Stopwatch::new(self.network.worker().machine.disk.clone());
+        (0..blocks).for_each(|_| self.block(&mut watch));
+        watch.busy() / f64::from(blocks)
+    }
+
+    /// The next block, which brings no commands, and what the worker needs for it.
+    fn block(&mut self, watch: &mut Stopwatch) {
+        self.network.chain.next_block();
+        self.network.deliver(GATEKEEPER).unwrap();
+        self.deliver(watch);
+    }
+
+    /// What the worker needs for what the chain has for it: to take the relayer's bytes apart, to do what they say, and to make the status
+    /// that the relayer gets. Making the bytes is not counted, nor is carrying what the status says.
+    fn deliver(&mut self, watch: &mut Stopwatch) {
+        let bytes = self.network.delivery(WORKER).encode();
         let tee = self.network.nodes[WORKER].tee.as_mut().unwrap();
         watch.time(|| {
             let delivery = Delivery::decode_bounded(&bytes).unwrap();
@@ -143,9 +197,10 @@ impl Scene {
             let _serving = tee.serving();
             tee.status().encode()
         });
-        let health = tee.cluster_health().unwrap();
-        assert_eq!(health.executed, before + commands as u64, "the worker took the whole boundary");
-        self.network.settle();
+        let status = tee.status();
+        for outgoing in status.outgoing {
+            self.network.carry(status.identity, outgoing);
+        }
     }
 
     /// Checks that commands did what they said: the sender's balance went down.
@@ -161,20 +216,40 @@ impl Scene {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{bulk::NONCE_OF_BEFORE, measure::DiskWait};
+    use crate::bulk::NONCE_OF_BEFORE;
     use phala_protocol::query::{self, Query, QueryRequest, SignedQuery};
+    use std::time::Duration;
 
     #[test]
     fn a_filled_store_is_one_that_a_worker_goes_on_from() {
         let mut scene = Scene::new(7, 20, 4);
-        scene.boundary(4, &mut Stopwatch::new(DiskWait::default()));
+        scene.boundary(4, &mut Costs::new(DiskWait::default()));
         scene.check(4);
+    }
+
+    #[test]
+    fn what_makes_a_result_final_is_delivered_and_counted_apart() {
+        let mut scene = Scene::new(7, 20, 4);
+        let mut costs = Costs::new(DiskWait::default());
+        for boundary in 1..=3 {
+            scene.boundary(4, &mut costs);
+            assert!(costs.deliveries >= boundary, "{} deliveries", costs.deliveries);
+            assert!(scene.network.is_settled());
+            let health = scene.network.worker().tee().cluster_health().unwrap();
+            assert_eq!((health.executed, health.pending), (1 + 4 * u64::from(boundary), 0));
+        }
+        // What is of commands is in no block that brings none.
+        scene.empty_block(2);
+        assert_eq!(scene.network.worker().tee().cluster_health().unwrap().executed, 13);
+        let mut counted = Costs::new(DiskWait::default());
+        (counted.finalising.processor, counted.deliveries) = (Duration::from_millis(70), 4);
+        assert!((counted.finality(0.01) - 0.03).abs() < 1e-9);
     }
 
     #[test]
     fn a_boundary_forgets_as_many_replies_of_before_as_a_thousand_commands_add() {
         let mut scene = Scene::with_replies(7, 20, 4, 3_000);
-        scene.boundary(4, &mut Stopwatch::new(DiskWait::default()));
+        scene.boundary(4, &mut Costs::new(DiskWait::default()));
         scene.check(4);
         let (signer, worker) = (&scene.signers[0], scene.network.worker());
         // What is kept of before proves nothing, so that asking for it is an error; for what is not there it is none.

@@ -1,5 +1,5 @@
-//! `cargo xtask bench weights [--json] [--quick] [--only TEXT] [-- --write]`: what the calls and hooks of our six pallets cost, each in the
-//! worst state that we know, and the weights that follow.
+//! `cargo xtask bench weights [--json] [--quick] [--only TEXT] [-- --write]`: what the calls and hooks of our seven pallets cost, each in
+//! the worst state that we know, and the weights that follow.
 //!
 //! Each scene is a development chain in block 1,000, prepared natively and committed. What is done in it is a transaction or the
 //! beginning of a block of the real runtime: executed natively to count the keys that it reads and writes and the bytes of the proof of

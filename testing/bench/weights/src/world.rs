@@ -2,7 +2,7 @@
 //!
 //! INSECURE: keys follow from numbers. Every function works on the externalities that are set.
 
-use anyhow::{anyhow, Context, Result};
+use anyhow::{anyhow, ensure, Context, Result};
 use codec::{Decode, Encode};
 use phala_attest::{
     Advisory, AdvisoryPolicy, Appraisal, Ban, Bans as BanList, ConfidenceLevel, Origin, Subject, TcbStatus, Vendor,
@@ -19,8 +19,11 @@ use phala_protocol::{
     envelope::{Envelope, EnvelopeHeader, EnvelopeKind, SizeClass, AEAD_TAG_BYTES, PUBLIC_KEY_BYTES, VERSION},
     AccountId, ClusterId, Hash, WorkerId,
 };
-use phala_runtime::{genesis, Runtime, RuntimeGenesisConfig, RuntimeOrigin, System};
-use sp_core::{ed25519, storage::Storage, Pair, H256};
+use phala_runtime::{
+    currency::UNIT, genesis, Runtime, RuntimeGenesisConfig, RuntimeOrigin, SessionKeys, Staking, System,
+};
+use serde_json::{json, Value};
+use sp_core::{ed25519, sr25519, storage::Storage, Pair, H256};
 use sp_keyring::Sr25519Keyring;
 use sp_runtime::BuildStorage;
 
@@ -38,22 +41,79 @@ pub(crate) const ERA: u32 = 40;
 const SEATS_RECORDED: u32 = 1_000;
 /// A number that no worker of a scene has: workers from here on are nobody's replicas.
 pub(crate) const OTHERS: u32 = 1_000_000;
+/// Voters whom an election of the runtime hears, validators among them.
+const VOTERS: u32 = 1_000;
+/// Validators whom each nominator names: as many as one may.
+pub(crate) const NOMINATED: u32 = 16;
+/// What whoever takes part in staking has at stake, in 10^-12 PHA.
+const STAKE: u128 = 500 * UNIT;
 
 /// The state at genesis.
 pub(crate) fn genesis_state() -> Result<Storage> {
+    build(preset()?)
+}
+
+fn preset() -> Result<Value> {
     let patch = genesis::preset(&genesis::DEV.into()).context("the runtime has no preset dev")?;
+    Ok(serde_json::from_slice(&patch)?)
+}
+
+fn build(patch: Value) -> Result<Storage> {
     let mut config = serde_json::to_value(RuntimeGenesisConfig::default())?;
-    merge(&mut config, serde_json::from_slice(&patch)?);
+    merge(&mut config, patch);
     let config: RuntimeGenesisConfig = serde_json::from_value(config)?;
     config.build_storage().map_err(|error| anyhow!(error))
 }
 
+/// Staking as it is at most: accounts from 1 on are the acting validators, the next `idle` have bonded and do nothing, and all others whom
+/// an election hears nominate the first [`NOMINATED`] validators. It is to come first in a scene: it begins the block again.
+///
+/// # Errors
+/// When there are not as many nominators behind the first validators and the last that is nominated.
+pub(crate) fn staked(validators: u32, idle: u32) -> Result<()> {
+    let nominators = VOTERS.saturating_sub(validators);
+    let (mut balances, mut stakers) = (Vec::new(), Vec::new());
+    let mut stake = |number: u32, status: Value| {
+        let stash = account(number);
+        balances.push(json!([stash, 2 * STAKE]));
+        stakers.push(json!([stash, stash, STAKE, status]));
+    };
+    let nominated: Vec<_> = (1..=NOMINATED.min(validators)).map(account).collect();
+    let (first_idle, first_nominator) = (validators + 1, validators + idle + 1);
+    (1..first_idle).for_each(|number| stake(number, json!("Validator")));
+    (first_idle..first_nominator).for_each(|number| stake(number, json!("Idle")));
+    (first_nominator..first_nominator + nominators).for_each(|number| stake(number, json!({ "Nominator": nominated })));
+    let keys: Vec<_> = (1..first_idle)
+        .map(|number| {
+            let babe = sr25519::Public::from_raw(bytes(0x70, number)).into();
+            let grandpa = ed25519::Public::from_raw(bytes(0x71, number)).into();
+            let (stash, keys) = (account(number), SessionKeys { babe, grandpa });
+            json!([stash, stash, keys])
+        })
+        .collect();
+
+    let mut patch = preset()?;
+    let funded = patch.pointer_mut("/balances/balances").and_then(Value::as_array_mut);
+    funded.context("the preset funds nobody")?.extend(balances);
+    let staking = json!({ "validatorCount": validators, "stakers": stakers });
+    merge(&mut patch, json!({ "staking": staking, "session": { "keys": keys } }));
+    for (key, value) in build(patch)?.top {
+        sp_io::storage::set(&key, &value);
+    }
+    begin();
+    for stash in nominated.first().into_iter().chain(nominated.last()) {
+        let behind = Staking::eras_stakers(0, stash).others.len();
+        ensure!(behind == nominators as usize, "{behind} nominators of {nominators} are behind {stash}");
+    }
+    Ok(())
+}
+
 /// JSON merge patch (RFC 7396) without removals: how every node applies a preset.
-fn merge(into: &mut serde_json::Value, patch: serde_json::Value) {
+fn merge(into: &mut Value, patch: Value) {
     match (into, patch) {
-        (serde_json::Value::Object(into), serde_json::Value::Object(patch)) => {
+        (Value::Object(into), Value::Object(patch)) => {
             for (key, value) in patch {
-                merge(into.entry(key).or_insert(serde_json::Value::Null), value);
+                merge(into.entry(key).or_insert(Value::Null), value);
             }
         }
         (into, patch) => *into = patch,

@@ -77,7 +77,7 @@ fn main() -> Result<ExitCode> {
     let (load_seed, steps) = match &record {
         Some(record) => (record.load_seed(), record.left().to_vec()),
         None if arguments.quick => (arguments.seed, plan::one_of_each(arguments.seed)),
-        None => (arguments.seed, plan::plan(arguments.seed, arguments.kills)),
+        None => (plan::load_seed(arguments.seed, 0), plan::plan(arguments.seed, arguments.kills)),
     };
     let planned = steps.len();
     if steps.is_empty() {

@@ -16,7 +16,12 @@
 
 use crate::load::{Intent, Load};
 use anyhow::{Context, Result};
-use phala_client::{abi::Kind, query::AttestedWorker, worker::WorkerEndpoint, ClientError, ErrorCode};
+use phala_client::{
+    abi::{Budget, Kind},
+    query::AttestedWorker,
+    worker::WorkerEndpoint,
+    ClientError, ErrorCode,
+};
 use phala_crypto::merkle;
 use phala_protocol::{
     chain_state::FinalRecord,
@@ -514,7 +519,8 @@ async fn query(load: &Load, token: usize, account: usize, method: &str, endpoint
         };
         match asked.await {
             Ok(output) => {
-                let value = token.metadata.method(Kind::Query, method)?.decode_output(&output)?;
+                let value =
+                    token.metadata.method(Kind::Query, method)?.decode_output(&output, &mut Budget::default())?;
                 return value.as_str().and_then(|text| text.parse().ok()).context("a balance is no number");
             }
             Err(error) => {

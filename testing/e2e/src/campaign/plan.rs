@@ -15,6 +15,11 @@ impl Random {
         Self(seed)
     }
 
+    /// The stream that a list of numbers decides: of other numbers, or of the same in another order, it is another.
+    pub fn of<const N: usize>(numbers: [u64; N]) -> Self {
+        Self(numbers.into_iter().fold(0, |mixed, number| Self(mixed ^ number).bits()))
+    }
+
     /// The next 64 bits.
     pub fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
@@ -42,7 +47,8 @@ pub enum Action {
     Kill(Vec<&'static str>),
     /// The first is killed, and the second while the first recovers.
     Twice(&'static str, Duration, &'static str),
-    /// A worker is killed again whenever it is back, this long after, until more than one epoch's blocks have passed.
+    /// A worker is killed again whenever it is back, this long after, until more than one epoch's blocks have passed. No epoch opens
+    /// meanwhile: that takes more than half of a cluster's replicas, and this one is of two.
     Down(&'static str, Duration),
 }
 
@@ -52,7 +58,7 @@ impl Action {
         match self {
             Self::Kill(roles) => roles.join(" and "),
             Self::Twice(first, _, second) => format!("{first}, then {second}"),
-            Self::Down(role, _) => format!("{role}, down for an epoch"),
+            Self::Down(role, _) => format!("{role}, down for an epoch's blocks"),
         }
     }
 
@@ -134,6 +140,11 @@ pub fn plan(seed: u64, kills: usize) -> Vec<Step> {
     steps
 }
 
+/// The seed of what is sent during a campaign's piece with this number, from 0. No two pieces send the same.
+pub fn load_seed(seed: u64, piece: u64) -> u64 {
+    Random::of([seed, piece]).bits()
+}
+
 /// One kill of each role, in an order and at moments that `seed` decides: the short form.
 pub fn one_of_each(seed: u64) -> Vec<Step> {
     let mut random = Random::new(seed);
@@ -157,6 +168,7 @@ mod tests {
         assert!(plan(7, 200).iter().map(|step| step.action.kills()).sum::<usize>() >= 200);
         // SplitMix64's published first output for the seed 0.
         assert_eq!(Random::new(0).bits(), 0xE220_A839_7B1D_CDAF);
+        assert_ne!(Random::of([1, 2]).bits(), Random::of([2, 1]).bits());
     }
 
     #[test]
@@ -165,7 +177,7 @@ mod tests {
         for role in ["worker-0", "worker-1", "relayer", "node-0", "gatekeeper", "tee-worker-0 and worker-0"] {
             assert!(names.contains(role), "{role} is not in {names:?}");
         }
-        assert!(names.contains("worker-0, down for an epoch"));
+        assert!(names.contains("worker-0, down for an epoch's blocks"));
         assert!(names.iter().any(|name| name.contains(", then ")));
     }
 

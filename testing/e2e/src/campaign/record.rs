@@ -5,7 +5,7 @@
 //! after it. Every piece has a network of its own: what one leaves behind is not what the next begins with.
 
 use super::{
-    plan::{plan, Step},
+    plan::{self, plan, Step},
     Report,
 };
 use anyhow::Result;
@@ -84,7 +84,7 @@ impl Record {
 
     /// The seed of the next piece's load: what is sent must not begin anew with each piece.
     pub fn load_seed(&self) -> u64 {
-        self.file.campaign().seed.wrapping_add((self.file.pieces().len() as u64) << 32)
+        plan::load_seed(self.file.campaign().seed, self.file.pieces().len() as u64)
     }
 
     /// Adds what the next piece came to, and writes it down.
@@ -127,8 +127,11 @@ impl Piece {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::campaign::{audit::Violation, Recovery};
-    use std::{fs, time::Duration};
+    use crate::{
+        campaign::{audit::Violation, Recovery},
+        load,
+    };
+    use std::{collections::BTreeSet, fs, time::Duration};
 
     const CAMPAIGN: Campaign = Campaign { seed: 11, kills: 40, epoch_blocks: 30 };
 
@@ -159,8 +162,7 @@ mod tests {
             record.add(&Ok(report)).unwrap();
         }
         assert_eq!(done, whole);
-        seeds.dedup();
-        assert_eq!(seeds.len(), 5, "each piece has a load of its own");
+        assert_eq!(seeds.iter().collect::<BTreeSet<_>>().len(), 5, "each piece has a load of its own");
         let record = Record::open(&file, CAMPAIGN).unwrap();
         assert!(record.left().is_empty());
         let total = record.total();
@@ -168,6 +170,25 @@ mod tests {
         assert!(total.killed() >= CAMPAIGN.kills);
         assert_eq!(total.killed(), whole.iter().map(|step| step.action.kills()).sum::<usize>());
         assert_eq!(total.took, Duration::from_secs(1011));
+    }
+
+    /// Neither what a sender draws first nor anything after it is what another sender of any piece draws at any time.
+    #[test]
+    fn no_sender_of_any_piece_repeats_another() {
+        const PIECES: usize = 8;
+        const SENDERS: usize = 8;
+        const DRAWN: usize = 64;
+        let folder = tempfile::tempdir().unwrap();
+        let mut record = Record::open(&folder.path().join("record.json"), CAMPAIGN).unwrap();
+        let mut drawn = BTreeSet::new();
+        for _ in 0..PIECES {
+            for sender in 0..SENDERS {
+                let mut random = load::stream(record.load_seed(), sender);
+                drawn.extend((0..DRAWN).map(|_| random.bits()));
+            }
+            record.add(&Ok(run(record.left(), 1))).unwrap();
+        }
+        assert_eq!(drawn.len(), PIECES * SENDERS * DRAWN);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! Workers are the real processes; `phala dev` is stopped meanwhile, so that it is this test that starts them again, on copies of their
 //! disks. Each time: a typed error and no death, and once the disk is well the worker goes on from the same state.
 
+use crate::gatekeeper_disk::Gatekeeper;
 use phala_e2e::{
     binary,
     clock::Clock,
@@ -122,12 +123,14 @@ fn file_of(folder: &Path, ending: &str) -> PathBuf {
     files.find(|path| path.to_str().is_some_and(|path| path.ends_with(ending))).unwrap()
 }
 
-/// Two workers at once: one whose writes fail, one whose files are not what it wrote. Meanwhile a third has `beside` to do.
+/// Two workers at once: one whose writes fail, one whose files are not what it wrote. The gatekeeper that they ask for keys can write nothing
+/// either. Meanwhile a third worker has `beside` to do.
 pub fn check(network: &Network, folder: &Path, beside: impl FnOnce() + Send) {
     let tokens = [1, 2].map(|cluster| token_on(network, cluster));
     thread::scope(|scope| {
         scope.spawn(beside);
         let supervisor = Stopped::new(network.id());
+        let gatekeeper = Gatekeeper::take(&supervisor, network, &folder.join("gatekeeper"));
         let [first, second] = tokens.clone();
         let failing = Disk::take(&supervisor, network, 1, first, folder.join("failing"));
         let altered = Disk::take(&supervisor, network, 2, second, folder.join("altered"));
@@ -140,6 +143,7 @@ pub fn check(network: &Network, folder: &Path, beside: impl FnOnce() + Send) {
         });
         let altered = scope.spawn(move || files_are_rewound_emptied_and_cut(&altered));
         let expected = [failing.join(), altered.join()].map(Result::unwrap);
+        gatekeeper.check();
         // The network's own disks are the oldest copies of all: what happened meanwhile is caught up from the chain.
         drop(supervisor);
         for ((worker, token), expected) in [1_usize, 2].into_iter().zip(&tokens).zip(expected) {

@@ -77,7 +77,7 @@ fn a_network_holds_in_a_hostile_world() {
         hostile_contracts::check(&network, &canary.contract, &wasm, folder.path());
         said("whatever a contract does ends as its own error");
     });
-    said("failing disks of workers are survived");
+    said("failing disks of workers and gatekeeper are survived");
     node_disk::check(&network, &folder.path().join("node-disk"));
     said("failing disks of node, relayer and supervisor are survived");
 

@@ -1,21 +1,29 @@
 //! What contracts, deployers, operators and clients do wrong on a real network: each gets its own typed error, and the next executes.
 
 use crate::hostile_evidence;
-use phala_client::{chain::ChainCall, Account, Chain, ErrorCode, Until};
+use phala_client::{abi::Kind, chain::ChainCall, Account, Chain, ErrorCode, Until};
 use phala_e2e::{
     canary::items,
     canary_run::CALLER,
+    load::{
+        link::{Link, NetworkFile},
+        seal, sign, Token,
+    },
     phala,
     processes::{self, ByHand},
     raw_http::{ask, host_of},
     wait_until, Network,
 };
-use phala_protocol::{gas::GasClass, ClusterId};
+use phala_protocol::{
+    call::{Call, CallPurpose},
+    gas::GasClass,
+    ClusterId, Hash,
+};
 use serde_json::Value;
 use std::{
     path::{Path, PathBuf},
     thread,
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 /// Accounts that have funds and do nothing else meanwhile.
@@ -24,6 +32,11 @@ const ACCOUNTS: [&str; 5] = ["bob", CALLER, "dave", "eve", "ferdie"];
 const LITTLE_GAS: &str = "10000000";
 /// Gas of what has to end by itself: the largest class.
 const MUCH_GAS: &str = "1000000000";
+/// The genesis hash of a chain that is not this one.
+const ANOTHER_CHAIN: Hash = [9; 32];
+/// What alice gives bob on that chain, and on this one.
+const ELSEWHERE: u128 = 5;
+const HERE: u128 = 3;
 
 pub fn check(network: &Network, probe: &str, wasm: &Path, folder: &Path) {
     thread::scope(|scope| {
@@ -222,31 +235,65 @@ fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// Envelopes pushed by hand: of another cluster or epoch, too long, garbage, and one that was executed before.
+/// Two calls of alice's with one nonce, each sealed for this chain: the first she signed on another chain, where somebody opened it, and the
+/// second here.
+async fn calls_of_two_chains(network: &Network, token: &str) -> [Vec<u8>; 2] {
+    let link = Link::new(network.node(), NetworkFile::read(&network.base).unwrap().pin().unwrap());
+    let token = Token::find(&link, token).await.unwrap();
+    let cluster = token.cluster;
+    let (record, height) = link.answer(|network| async move { network.cluster(cluster).await }).await.unwrap();
+    let genesis = *link.network().await.genesis();
+    let (alice, gas_class) = (Account::development("alice").unwrap(), GasClass::Small);
+    // As the command line numbers calls: later than all before, and earlier than all that follow.
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let nonce = u64::try_from(now.as_millis()).unwrap();
+    [(ANOTHER_CHAIN, ELSEWHERE), (genesis, HERE)].map(|(signed_over, amount)| {
+        let call = Call {
+            purpose: CallPurpose::Command,
+            contract: token.contract,
+            nonce,
+            valid_until: height + 1_200,
+            gas_class,
+            gas_limit: gas_class.gas(),
+            max_fee: u128::MAX,
+            payload: token.input(Kind::Call, "transfer", &["bob".into(), amount.to_string().into()]).unwrap(),
+        };
+        let signed = sign(&signed_over, cluster, &record, &alice, &call).unwrap();
+        seal(&genesis, cluster, &record, &signed).unwrap()
+    })
+}
+
+/// Envelopes pushed by hand: of another cluster, epoch or chain, too long, garbage, and one that was executed before.
 fn envelopes_that_are_not_for_this(network: &Network) {
     let token = network.ready["contracts"]["token"].as_str().unwrap();
     let node = host_of(network.node());
-    let balance = || network.phala(&["contract", "query", token, "balance", "--from", "bob"]).data()["value"].clone();
+    let balance = || -> u128 {
+        let answer = network.phala(&["contract", "query", token, "balance", "--from", "bob"]).data();
+        answer["value"].as_str().unwrap().parse().unwrap()
+    };
     network.phala(&["contract", "call", token, "transfer", r#"["bob", "7"]"#, "--from", "alice", "--wait"]).data();
     let real = items(node, 0, 0).unwrap().pop().unwrap().message;
     let (before, count) = (balance(), items(node, 0, 0).unwrap().len());
     let mut of_another_epoch = real.clone();
     of_another_epoch[6] ^= 1;
-    // Public fields as they must be, sealed for nobody here: what somebody would re-seal from another chain looks like this.
-    let mut of_another_chain = real.clone();
-    for byte in of_another_chain.iter_mut().skip(16) {
+    // Public fields as they must be, sealed for nobody.
+    let mut scrambled = real.clone();
+    for byte in scrambled.iter_mut().skip(16) {
         *byte = byte.wrapping_mul(31).wrapping_add(7);
     }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let [of_another_chain, of_this_chain] = runtime.block_on(calls_of_two_chains(network, token));
     let pushes = [
         ("another cluster", 1, real.clone(), Some(ErrorCode::Refused)),
         ("another epoch", 0, of_another_epoch, Some(ErrorCode::Stale)),
         ("garbage", 0, vec![0xab; 2_000], Some(ErrorCode::Refused)),
         ("cut short", 0, real[..real.len() - 1].to_vec(), Some(ErrorCode::Refused)),
         ("nobody's cluster", 4_000, real.clone(), Some(ErrorCode::Busy)),
-        ("another chain", 0, of_another_chain, None),
+        ("scrambled", 0, scrambled, None),
         ("executed before", 0, real, None),
+        ("signed on another chain", 0, of_another_chain, None),
+        ("signed on this chain, with its nonce", 0, of_this_chain, None),
     ];
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let chain = Chain::connect(network.node()).await.unwrap();
         let account = Account::development("ferdie").unwrap();
@@ -258,7 +305,8 @@ fn envelopes_that_are_not_for_this(network: &Network) {
         let too_long = ChainCall::push(ClusterId(0), GasClass::Small, vec![vec![1; 30 * 1024]], u128::MAX);
         assert!(chain.submit(&account, &too_long, Until::Finalised).await.is_err(), "an envelope longer than any");
     });
-    assert_eq!(items(node, 0, 0).unwrap().len(), count + 2, "two were taken, and wait to fail");
+    assert_eq!(items(node, 0, 0).unwrap().len(), count + 4, "four were taken: three to fail, and one to execute");
     network.phala(&["contract", "call", token, "transfer", r#"["ferdie", "1"]"#, "--from", "alice", "--wait"]).data();
-    assert_eq!(balance(), before, "what was executed once was not executed again");
+    // Neither what was executed once, nor what alice said elsewhere; and that used no nonce up.
+    assert_eq!(balance(), before + HERE);
 }

@@ -3,6 +3,7 @@
 
 mod crash;
 mod full_disk;
+mod gatekeeper_disk;
 mod gatekeepers;
 mod heartbeats;
 mod hostile;
@@ -12,6 +13,7 @@ mod hostile_flood;
 mod hours_off;
 mod identities;
 mod identities_kills;
+mod joins;
 mod node_disk;
 mod one_command;
 mod one_gatekeeper;

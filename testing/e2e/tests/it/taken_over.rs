@@ -4,9 +4,10 @@
 //! Two relayers, as of two hosts. The cluster is in its second epoch or a later one, so that nobody is given the keys by which its first
 //! commands could be executed again: what is answered of them was in the snapshot. The machine's process is killed when its relayer has one;
 //! governance assigns the newcomer in its place, whose relayer asks the other for it. Later the former machine comes back, and is nobody's any
-//! more. TEEs are simulated: INSECURE. Not here: several replicas, of which some stay; four gatekeepers, which `successor` has, and that looks
-//! at the same things.
+//! more, until it gets a place beside the newcomer, and a third machine joins both: `joins`. TEEs are simulated: INSECURE. Not here: four
+//! gatekeepers, which `successor` has, and that looks at the same things.
 
+use crate::joins::{self, Replicas};
 use codec::Decode;
 use phala_client::chain::ChainCall;
 use phala_e2e::{
@@ -50,13 +51,14 @@ const MAGIC_BYTES: usize = 8;
 const HEADER_BYTES: usize = 88;
 
 /// The network and its token, which is on [`CLUSTER`].
-struct Story {
-    network: Network,
-    chain: Governance,
+pub struct Story {
+    pub network: Network,
+    pub chain: Governance,
     token: String,
-    /// Addresses of the former machine, and of the one in its place.
-    former: String,
-    newcomer: String,
+    /// Address of the former machine.
+    pub former: String,
+    /// And of the one in its place.
+    pub newcomer: String,
 }
 
 impl Story {
@@ -75,13 +77,15 @@ impl Story {
         self.lengthen(LONG);
     }
 
-    fn transfer(&self, amount: &str, worker: &str) {
+    /// So much to bob, as the worker at this address says that it is executed.
+    pub fn transfer(&self, amount: &str, worker: &str) {
         let arguments = format!(r#"["bob", "{amount}"]"#);
         let words = ["contract", "call", &self.token, "transfer", &arguments, "--from", "alice", "--wait"];
         self.network.phala(&[&words[..], &["--timeout", "90", "--worker", worker]].concat()).data();
     }
 
-    fn balance(&self, worker: &str) -> Value {
+    /// What bob has, as this worker says.
+    pub fn balance(&self, worker: &str) -> Value {
         let words = ["contract", "query", &self.token, "balance", "--from", "bob", "--worker", worker];
         self.network.phala(&words).data()["value"].clone()
     }
@@ -249,6 +253,7 @@ fn a_clusters_only_replica_is_switched_off_and_another_machine_goes_on_from_what
     let of_newcomers = |origin: &str| kept(&story.network, of_newcomer, origin);
     assert!(of_newcomers("own").is_empty() && of_newcomers("peer").is_empty());
 
+    let joiner = joins::plan(&story.network);
     let supervisor = Stopped::new(story.network.id());
     let mut by_hand = Vec::new();
     let place = Place::take(&supervisor, &story.network, "worker-0");
@@ -275,7 +280,7 @@ fn a_clusters_only_replica_is_switched_off_and_another_machine_goes_on_from_what
     // The former machine comes back with all that it had: the keys of the open epoch would open all of it.
     let heard = Heard::from_now(&story.network, &gatekeeper);
     let back = story.network.base.join("logs").join("worker-0-back.log");
-    by_hand.push(ByHand::start(&place.arguments, &back));
+    let running = ByHand::start(&place.arguments, &back);
     has_caught_up(&story.chain, &story.former);
     answers_nothing(&story.former);
     clients_are_refused(&story.network);
@@ -290,6 +295,7 @@ fn a_clusters_only_replica_is_switched_off_and_another_machine_goes_on_from_what
     story.transfer("1", &story.newcomer);
     assert_eq!(story.balance(&story.newcomer), "14");
     is_final_by(&story.chain, &story.newcomer, &newcomer, counted);
+    joins::joins_others(&story, &supervisor, joiner, Replicas { newcomer, former, running }, 14);
     println!(
         "a cluster's only machine was switched off; a transfer was final by another one {:.1} s later; all of it took {:.1} s",
         went_on.as_secs_f64(),

@@ -1,6 +1,7 @@
 //! The life of one network's identities, block by block: they are made, and handed over to other sets, in a hostile network. What is
-//! looked at is in `life/judge.rs`.
+//! looked at is in `life/judge.rs`, and what becomes of a network that is cut in two in `life/cut.rs`.
 
+mod cut;
 mod judge;
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,7 @@ use super::{
 use crate::{
     invariants::{Violation, NAMES},
     members::{Members, Peers},
+    partition::Partition,
     random::Random,
     Counts,
 };
@@ -44,6 +46,8 @@ const MAX_BLOCKS: BlockNumber = 2_000;
 const WITHIN: u32 = 60;
 /// Seats of the smallest set.
 const LEAST_SEATS: u32 = 4;
+/// Tells the stream of chance of cuts apart from the other.
+const APART: u64 = 0x7477_6f5f_7061_7274;
 
 /// Counted where a gatekeeper that lies no more is shown an attempt in which it did.
 const MET_ITS_LIE: &str = "identities: met what it said as a liar";
@@ -55,6 +59,8 @@ pub(super) struct Life<'a> {
     members: &'a Members,
     numbers: BTreeMap<WorkerId, u16>,
     random: Random,
+    /// What is drawn of it, of cuts of the network, changes nothing of what `random` gives: a life without one goes as it would without.
+    apart: Random,
     chain: Chain,
     machines: Vec<Machine>,
     liars: Vec<Liar>,
@@ -67,6 +73,8 @@ pub(super) struct Life<'a> {
     parcels: Vec<(BlockNumber, (u16, Parcel))>,
     /// From whom to whom no parcel ever arrives, calm or not, by number.
     severed: BTreeSet<(u16, u16)>,
+    /// The cut of this set's ceremony, by number: in a storm only.
+    partition: Option<Partition>,
     /// Records that somebody confirms: whoever carries them shows them.
     known: BTreeMap<Hash, IdentityRecord>,
     /// What each was heard to say, by attempt, index, and whether it deals: somebody compares.
@@ -100,6 +108,7 @@ impl<'a> Life<'a> {
             members,
             numbers,
             random: Random::new(seed),
+            apart: Random::new(seed ^ APART),
             chain: Chain::default(),
             machines: (1..=count).map(|number| Machine::new(members, number)).collect(),
             liars: Vec::new(),
@@ -108,6 +117,7 @@ impl<'a> Life<'a> {
             statements: Vec::new(),
             parcels: Vec::new(),
             severed: BTreeSet::new(),
+            partition: None,
             known: BTreeMap::new(),
             heard: BTreeMap::new(),
             checks: Checks::default(),
@@ -172,6 +182,7 @@ impl<'a> Life<'a> {
                     self.begin(era, &set);
                 }
             }
+            self.note_cut();
             self.choose_lies(&mut attempt);
             self.include_statements();
             self.deliver_parcels();
@@ -207,6 +218,7 @@ impl<'a> Life<'a> {
         let count = self.machines.len() as u16;
         let pairs = (1..=count).flat_map(|from| (1..=count).map(move |to| (from, to)));
         self.severed = pairs.filter(|_| self.random.percent(cut)).collect();
+        self.partition = self.plan_cut(set);
         self.happened(&(era, set.to_vec()));
     }
 
@@ -386,13 +398,15 @@ impl<'a> Life<'a> {
     /// One machine's turn, every second block.
     fn act(&mut self, position: usize) -> Result<(), Violation> {
         let (block, calm) = (self.chain.block, self.calm());
+        let number = self.machines[position].number;
+        let cut_off = self.newest_head(number);
         let machine = &mut self.machines[position];
-        let number = machine.number;
         if !machine.up || !(block + u32::from(number)).is_multiple_of(2) {
             return Ok(());
         }
         machine.behind &= !calm && machine.head < block;
         let newest = block.saturating_sub(self.random.below(if calm { 2 } else { 5 }));
+        let newest = cut_off.map_or(newest, |head| head.min(newest));
         let step = self.random.below(8);
         let shown = if machine.behind { newest.min(machine.head + step) } else { newest };
         let head = shown.max(machine.head).max(1);
@@ -422,7 +436,7 @@ impl<'a> Life<'a> {
         }
         let Some(record) = ceremony else { return Ok(()) };
         for (place, speaker, beside) in &self.chain.attached {
-            if calm || self.random.percent(70) {
+            if cut_off.is_none() && (calm || self.random.percent(70)) {
                 machine.read(self.members, *place, *speaker, beside);
             }
         }
@@ -469,7 +483,7 @@ impl<'a> Life<'a> {
     /// Hands everything to the network.
     fn post(&mut self, record: &IdentityCeremonyRecord, number: u16, said: Said, calm: bool) {
         for stated in said.statements {
-            for due in self.arrivals(calm) {
+            for due in self.statement_arrivals(number, &stated.0, calm) {
                 self.statements.push((due, stated.clone()));
             }
         }
@@ -480,7 +494,7 @@ impl<'a> Life<'a> {
                 self.count("identities: parcel severed");
                 continue;
             }
-            for due in self.arrivals(calm) {
+            for due in self.parcel_arrivals(&parcel, (number, to), calm) {
                 self.parcels.push((due, (to, parcel.clone())));
             }
         }

@@ -1,15 +1,16 @@
-//! What happens to the set in the middle of a ceremony: a registration lapses, a validator binds another gatekeeper in the place of one that is
-//! lost or is not, governance cancels.
+//! What happens in the middle of a ceremony: a registration lapses, a validator binds another gatekeeper in the place of one that is
+//! lost or is not, governance cancels. Or nothing happens to the set, and the network is cut in two, which is in `cut.rs`.
 //!
 //! By the pallet's rules: a seat stays that of the gatekeeper that it was given to until another set is elected, in which whoever is bound
-//! by then has it; nothing is taken of whose registration has lapsed. One such thing happens in a ceremony, to an honest seat. Where the
+//! by then has it; nothing is taken of whose registration has lapsed. One such thing happens in a ceremony, to honest seats. Where the
 //! network is calm, no more honest seats are away than may lie beside the liars: a lost machine's ceremony is cancelled before that.
 
-use super::{World, STORM_ATTEMPTS};
+use super::{cut, World, STORM_ATTEMPTS};
 use crate::{
-    invariants::{Violation, NAMES},
+    invariants::{CutOff, Violation, NAMES},
     machine::Machine,
     members::{attempt_of, GENESIS},
+    partition::Partition,
     random::Random,
 };
 use phala_gatekeeper::dkg::open_parcel;
@@ -17,15 +18,14 @@ use phala_protocol::{ceremony::tolerated, ids::BlockNumber};
 use std::{collections::BTreeSet, mem::replace};
 
 /// Blocks within which it happens, if the ceremony takes so long.
-const WITHIN: u32 = 90;
+pub(super) const WITHIN: u32 = 90;
 /// Blocks that a registration lapses for, or until governance cancels, at most.
 const MOST_BLOCKS: u32 = 60;
 /// Parcels to a new gatekeeper that the one before it is tried on.
 const TRIED: usize = 4;
 
 /// One thing that happens.
-#[derive(Clone, Copy)]
-enum Change {
+pub(super) enum Change {
     /// The registration of this seat's gatekeeper lapses for so many blocks.
     Lapse(u16, BlockNumber),
     /// The validator of this seat binds another gatekeeper; so many blocks later governance cancels.
@@ -34,6 +34,18 @@ enum Change {
     Lose(u16, BlockNumber),
     /// Governance cancels, and elects the same again.
     Cancel,
+    /// The network is cut in two for so many blocks, by [`Partition`]: at once, or so many blocks before the end of a phase.
+    Partition { cut: BTreeSet<u16>, blocks: BlockNumber, held: bool, before_end: Option<BlockNumber> },
+}
+
+impl Change {
+    /// Whether it may happen in this block, in a phase until that one.
+    fn is_time(&self, block: BlockNumber, until: BlockNumber) -> bool {
+        match self {
+            Self::Partition { before_end: Some(blocks), .. } => block + blocks >= until,
+            _ => true,
+        }
+    }
 }
 
 /// What happens to the set, and what came of it.
@@ -45,13 +57,17 @@ pub(super) struct Changes {
     bound: Option<(BTreeSet<u16>, BlockNumber)>,
     /// Seats that were away in the calm.
     pub(super) excused: BTreeSet<u16>,
+    /// The cut, from its first block on.
+    pub(super) partition: Option<Partition>,
+    /// Seats that were cut off, by attempt.
+    pub(super) cut_off: CutOff,
     /// Machines whose seats others have.
     pub(super) retired: Vec<Machine>,
 }
 
 impl Changes {
-    /// What chance will, of one of the `honest` seats.
-    pub(super) fn draw(random: &mut Random, honest: &[u16]) -> Self {
+    /// What chance will, of one of the `honest` seats; or, `apart`, that the network is cut in two, where `room` more than lie may be missing.
+    pub(super) fn draw(random: &mut Random, apart: &mut Random, honest: &[u16], room: usize) -> Self {
         let (seat, at) = (random.one_of(honest), 2 + random.below(WITHIN));
         let blocks = 1 + random.below(MOST_BLOCKS);
         let change = match random.below(10) {
@@ -61,8 +77,21 @@ impl Changes {
             6 => Some(Change::Cancel),
             _ => None,
         };
-        let planned = change.map(|change| (at, change));
-        Self { planned, lapsed: None, bound: None, excused: BTreeSet::new(), retired: Vec::new() }
+        Self {
+            planned: change.map(|change| (at, change)).or_else(|| cut::plan(apart, honest, room)),
+            lapsed: None,
+            bound: None,
+            excused: BTreeSet::new(),
+            partition: None,
+            cut_off: CutOff::new(),
+            retired: Vec::new(),
+        }
+    }
+
+    /// The newest head that this seat's machine can see in this block, if it is cut off.
+    pub(super) fn newest_head(&self, index: u16, block: BlockNumber) -> Option<BlockNumber> {
+        let partition = self.partition.as_ref().filter(|partition| partition.cuts_off(index, block));
+        partition.map(Partition::newest_head)
     }
 }
 
@@ -76,10 +105,12 @@ impl World<'_> {
         let calm = attempt >= STORM_ATTEMPTS;
         // Whether an honest seat may be away beside the liars.
         let room = self.beyond() || self.liars.len() < tolerated(self.machines.len());
-        if let Some((_, change)) = self.changes.planned.filter(|(at, _)| *at <= block) {
-            self.changes.planned = None;
+        let until = self.chain.record.until;
+        let due = self.changes.planned.take_if(|(at, change)| *at <= block && change.is_time(block, until));
+        if let Some((_, change)) = due {
             self.change(change, !calm || room);
         }
+        self.excuse_cut_off();
         if let Some((seat, _)) = self.changes.lapsed.filter(|(_, until)| *until <= block || (calm && !room)) {
             self.changes.lapsed = None;
             self.chain.register(self.seating.ids(attempt)[usize::from(seat) - 1]);
@@ -119,6 +150,13 @@ impl World<'_> {
             Change::Cancel => {
                 self.changes.bound = Some((BTreeSet::new(), block));
                 "set elected again"
+            }
+            Change::Partition { cut, blocks, held, before_end } => {
+                let partition = Partition { cut, since: block, until: block + blocks, held };
+                self.note_cut(&partition, before_end.is_some());
+                self.happened(&(&partition.cut, partition.until, held));
+                self.changes.partition = Some(partition);
+                return;
             }
         };
         self.happened(&what);

@@ -65,6 +65,7 @@ fn a_set_elected_anew_has_attempts_of_its_own_and_nobody_who_lapsed_or_is_convic
     assert!(chain.elect_anew(&ids).is_err());
 
     let late = commit(&seating, &chain, 3);
+    let another = sign(&seating, &chain.record, 3, Statement::Commit { package: [2; 32] });
     seating.elect(1, &BTreeSet::from([2]));
     let (ids, spare) = (seating.ids(1), members.spare(2));
     assert_eq!((seating.number(2, 0), seating.number(2, 1), seating.number(1, 1)), (2, spare, 1));
@@ -77,6 +78,11 @@ fn a_set_elected_anew_has_attempts_of_its_own_and_nobody_who_lapsed_or_is_convic
     // The seat is another's now.
     chain.submit(&commit(&seating, &chain, 2), None).unwrap();
     assert!(chain.report(&first, &sign(&seating, &chain.record, 1, COMMIT)).is_err(), "of two attempts");
+    // What was signed as a seat of the cancelled ceremony convicts whoever had that seat, and once.
+    assert_eq!(chain.report(&second, &other), Err("convicted already".to_owned()));
+    assert_eq!(chain.report(&late, &another), Ok(()));
+    let convicted = BTreeSet::from([members.ids(4)[1], members.ids(4)[2]]);
+    assert_eq!(chain.convicted, convicted);
 }
 
 #[test]

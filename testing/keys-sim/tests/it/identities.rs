@@ -65,6 +65,7 @@ fn every_invariant_of_identities_holds_among_hostile_holders() {
         "ceremony of identities cancelled",
         "identities: started from an old disk",
         "identities: parcel severed",
+        "identities: network cut in two",
         "identities: complain taken",
         "identities: deliver taken",
         "sets of shares of identities tried",

@@ -19,10 +19,10 @@ use phala_keys_sim::{
     invariants::{interpolate, subsets, Holder, NAMES},
     malice::Twice,
     members::GENESIS,
-    rotation::{follow, old_era_opens_nothing_newer},
-    run, run_beyond, run_contradicting, Counts, Members, Ran, BEYOND,
+    rotation::{follow, old_era_opens_nothing_newer, COUNTED},
+    run, run_beyond, run_contradicting, run_next, Counts, Members, Ran, BEYOND,
 };
-use phala_protocol::chain_state::RootRecord;
+use phala_protocol::{ceremony::tolerated, chain_state::RootRecord};
 use std::ops::{Range, RangeFrom};
 
 fn holds(members: &Members, seeds: Range<u64>, seats: u16) -> (Counts, Vec<Ran>) {
@@ -53,6 +53,10 @@ fn every_invariant_holds_among_four_hostile_seats() {
         "parcel severed",
         "parcel refused",
         "started from an old disk",
+        "started from before its confirmation",
+        "network cut in two",
+        "network cut in two for longer than a phase",
+        "root made after the network was cut in two",
         "malice BadBeaconPackage",
         "malice BadBeaconShare",
         "malice Equivocate",
@@ -63,6 +67,11 @@ fn every_invariant_holds_among_four_hostile_seats() {
         assert!(counts.get(what).is_some_and(|count| *count > 0), "{what}: {counts:?}");
     }
     assert!(counts.keys().any(|what| what.starts_with("report of two") && what.ends_with("taken")), "{counts:?}");
+    // No more machines are restored to before their confirmations than may be missing, and nobody else lacks a share.
+    for ran in all.iter().filter(|ran| !ran.forgot.is_empty()) {
+        assert!(ran.liars.len() + ran.forgot.len() <= tolerated(4) && ran.forgot.is_disjoint(&ran.liars));
+        assert!(ran.holders.len() + ran.forgot.len() >= 4, "{:?} and {} shares", ran.forgot, ran.holders.len());
+    }
     // Some seeds draw more liars than may be, as many as it is said to be.
     let beyond = all.iter().filter(|ran| ran.beyond).count();
     assert!((1..=4 * all.len() / BEYOND as usize).contains(&beyond), "{beyond}");
@@ -145,9 +154,11 @@ fn the_same_seed_gives_the_same_trace() {
 /// The same machines with the same sealed seeds, in two eras that both have a root: with more liars than may be one need not.
 fn rooted_eras(members: &Members, seeds: RangeFrom<u64>, seats: u16) -> impl Iterator<Item = (Ran, Ran)> + '_ {
     seeds.filter_map(move |seed| {
-        let [old, new] = [1, 2].map(|era| run(members, seed, era, seats));
-        assert_eq!((&old.violation, &new.violation), (&None, &None), "seed {seed}");
-        (old.root.is_some() && new.root.is_some()).then_some((old, new))
+        let old = run(members, seed, 1, seats);
+        assert_eq!(old.violation, None, "seed {seed}");
+        let new = run_next(members, seed, 2, seats, (old.root.as_ref()?, &old.holders));
+        assert_eq!(new.violation, None, "seed {seed}");
+        new.root.is_some().then_some((old, new))
     })
 }
 
@@ -179,6 +190,10 @@ fn invariant_old_era_opens_nothing_newer() {
     for (seats, from, number) in [(4u8, 500, 4), (7, 600, 1)] {
         let members = Members::new(seats);
         for (old, new) in rooted_eras(&members, from.., seats.into()).take(number) {
+            // After blocks of the next era, too.
+            for what in COUNTED {
+                assert!(new.counts.get(what).is_some_and(|count| *count > 0), "{what}: {:?}", new.counts);
+            }
             let (old_root, new_root) = (old.root.unwrap(), new.root.unwrap());
             let eras = follow(&old_root, &new_root).unwrap();
             assert!(

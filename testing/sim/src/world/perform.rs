@@ -12,7 +12,7 @@ use crate::{
     invariants::{self, Check, Violation},
     model::Op,
     random::Random,
-    root::PlayedRoot,
+    root::{Lie, PlayedRoot},
 };
 use codec::Encode;
 use phala_protocol::{
@@ -149,6 +149,13 @@ impl World {
                 host.machine.disk.replace(bytes);
                 (host.attacked, host.damaged, host.stored) = (true, true, None);
             }
+            Action::Alter { tee: index } => {
+                let host = &mut self.hosts[tee(index)];
+                host.kill();
+                if host.machine.alter_longest_row() {
+                    (host.attacked, host.damaged) = (true, true);
+                }
+            }
             Action::Full { tee: index, changes } => {
                 self.hosts[tee(index)].machine.disk.fail_after(changes, ErrorKind::StorageFull);
             }
@@ -190,8 +197,14 @@ impl World {
                     self.count("= roots handed over to");
                 }
                 self.mute(seats);
+                self.tell_lies();
             }
             Action::Mute { seats } => self.mute(seats),
+            Action::Lie { seats, kind } => {
+                let lie = Lie::ALL[kind as usize % Lie::ALL.len()];
+                self.liars = indices(seats).map(|index| (index, lie)).collect();
+                self.tell_lies();
+            }
             Action::Leave { tee: index } => self.assign(worker(index), false),
             Action::Join { tee: index } => self.assign(worker(index), true),
             Action::Replace { tee: index, other } => self.replace(worker(index), worker(other)),
@@ -260,7 +273,14 @@ impl World {
 
     fn mute(&mut self, seats: u32) {
         for root in &mut self.roots {
-            root.silent = (1..=SEATS).filter(|index| (seats >> (index - 1)) & 1 == 1).collect();
+            root.silent = indices(seats).collect();
+        }
+    }
+
+    /// Has the seats of all roots lie that are to.
+    fn tell_lies(&mut self) {
+        for root in &mut self.roots {
+            root.liars.clone_from(&self.liars);
         }
     }
 
@@ -379,6 +399,11 @@ impl World {
     fn settle(&mut self) -> Check {
         self.node.finalise();
         self.mute(0);
+        // Who lies does not stop for it. As many are honest as give keys.
+        while self.liars.len() > usize::from(SEATS - THRESHOLD) {
+            self.liars.pop_last();
+        }
+        self.tell_lies();
         self.withheld = false;
         for index in 0..self.hosts.len() {
             let host = &mut self.hosts[index];
@@ -408,6 +433,11 @@ impl World {
         *slowest = (*slowest).max(u64::from(rounds));
         invariants::at_rest(self)
     }
+}
+
+/// The seats whose bits are set, by index from 1.
+fn indices(seats: u32) -> impl Iterator<Item = u16> {
+    (1..=SEATS).filter(move |index| (seats >> (index - 1)) & 1 == 1)
 }
 
 fn is_serving(host: &Host) -> bool {

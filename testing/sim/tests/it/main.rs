@@ -8,5 +8,6 @@
     reason = "tests"
 )]
 
+mod damaged;
 mod scenarios;
 mod seeds;

@@ -3,7 +3,7 @@
 //! What a scenario expects on its way stands in its text; at its end everything comes to rest and is audited.
 #![allow(clippy::disallowed_methods, reason = "reads the scenarios")]
 
-use phala_sim::{majority::Loss, run, Action, Scenario};
+use phala_sim::{majority::Loss, record::NEEDED_OF_MANY, run, Action, Scenario};
 use std::path::{Path, PathBuf};
 
 const RELAYER: [&str; 3] = ["relayer_drops_items", "relayer_reorders_and_duplicates", "relayer_withholds"];
@@ -15,11 +15,12 @@ const DOWNTIME: [&str; 3] =
 const KEYS: [&str; 2] = ["gatekeeper_restarts", "keys_are_lost_on_their_way"];
 const ROOTS: [&str; 3] =
     ["goes_over_to_another_root", "goes_over_while_one_is_away", "goes_over_without_an_ex_replica"];
+const LIARS: &str = "gatekeepers_lie";
 const SNAPSHOTS: [&str; 3] =
     ["maker_dies_while_it_hands_on", "snapshot_is_damaged_on_its_way", "takes_over_by_snapshot"];
 const NO_FOLDER: &str = "nobody_keeps_a_snapshot";
 const DEPARTURE: &str = "leaves_while_another_is_left_behind";
-const OTHERS: [&str; 5] = ["clock_jumps", DEPARTURE, NO_FOLDER, "poison", "replica_leaves_and_comes_back"];
+const OTHERS: [&str; 6] = ["clock_jumps", DEPARTURE, LIARS, NO_FOLDER, "poison", "replica_leaves_and_comes_back"];
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios")
@@ -131,6 +132,24 @@ fn a_replica_that_is_handed_no_snapshot_stays_behind_and_silent() {
 #[test]
 fn a_cluster_goes_over_to_another_root_while_workers_die_and_seats_are_mute() {
     end_well(&ROOTS);
+}
+
+/// What a campaign has to have looked at is counted by these names wherever it happens; actions are counted by their own.
+#[test]
+fn what_a_campaign_needs_is_counted_by_its_name() {
+    let counts = ["snapshot_is_damaged_on_its_way", "goes_over_to_another_root"].map(|name| run(&read(name)).counts);
+    for what in NEEDED_OF_MANY.into_iter().filter(|what| what.starts_with("= ")) {
+        assert!(counts.iter().any(|counts| counts.get(what).is_some_and(|count| *count > 0)), "{what}: {counts:?}");
+    }
+}
+
+#[test]
+fn a_gatekeeper_that_lies_in_its_own_and_in_others_names_keeps_no_keys_from_anybody() {
+    let ran = run(&read(LIARS));
+    assert_eq!(ran.violation, None, "{}", ran.story.join("\n"));
+    for what in ["= lies of gatekeepers", "= keys of honest gatekeepers brought"] {
+        assert!(ran.counts.get(what).is_some_and(|count| *count > 0), "{what}: {:?}", ran.counts);
+    }
 }
 
 #[test]

@@ -10,10 +10,11 @@ use frame_support::{traits::Hooks, weights::Weight};
 use phala_pallet_attestation::{Listings, Workers};
 use phala_pallet_beacon::{Latest, Values};
 use phala_pallet_contracts::{
-    Announcement, Announcements, Call, Clusters, ClustersOfEra, CodeOwner, CodeOwners, Commitments, Decided,
+    Announcement, Announcements, Bindings, Call, Clusters, ClustersOfEra, CodeOwner, CodeOwners, Commitments, Decided,
     FinalOrder, FinalRange, FinalResults, LapsedReplica, LapsedReplicas, NextCluster, Opening, RekeyVotes, Roll, Rolls,
     Search, SearchPlace, Standing, Standings, Votes, WeightInfo,
 };
+use phala_pallet_heartbeats::Standings as Heartbeats;
 use phala_pallet_inbox::{Boundaries, ChainItems, ChainOrder, ChainQueue, ChainQueues, Heads, Queues};
 use phala_protocol::{
     attestation::{Listing, Role},
@@ -21,6 +22,7 @@ use phala_protocol::{
     chain_state::{BoundaryRecord, ClusterRecord, FinalRecord},
     envelope::{announcement_payload, SizeClass, PUBLIC_KEY_BYTES},
     gas::GasClass,
+    heartbeat::HeartbeatStanding,
     inbox::Head,
     limits::{FINAL_RESULTS_KEPT, MAX_REPLICAS},
     result::{Boundary, ClusterResult, Rekey, SignedRekey, SignedResult},
@@ -63,7 +65,7 @@ pub(crate) fn cases() -> Vec<Case> {
             .at("one that makes two final", &[1, 2], submit_results)
             .at("16 that make 32 final", &[16, 32], submit_results),
         Case::new("contracts", "submit_rekey", |at| <() as WeightInfo>::submit_rekey(number(at, 0)))
-            .at("one that makes nothing final", &[0], submit_rekey)
+            .at("one that makes nothing final, with seven that are shut out", &[0], submit_rekey)
             .at("one that makes two final", &[2], submit_rekey),
         Case::new("contracts", "drop_replica", |_| <() as WeightInfo>::drop_replica()).at(
             "one of 15",
@@ -297,26 +299,34 @@ fn submit_results(size: &[u32]) -> Result<Scene> {
     Ok(transaction(size.to_vec(), Call::submit_results { results }))
 }
 
-/// `[boundaries that become final]`.
+/// `[boundaries that become final, whether seven signed another result of the second]`. A former binding is replaced.
 fn submit_rekey(size: &[u32]) -> Result<Scene> {
     world::strict()?;
-    let (finalised, record) = (number(size, 0), cluster(0, 15)?);
+    let (finalised, contested) = (number(size, 0), number(size, 1) > 0);
+    // Where nothing becomes final, all have signed, the binding counts by just enough of them, and the result by one too few.
+    let record = cluster(0, if finalised > 0 { 15 } else { 8 })?;
     history(CLUSTER, 2);
     let record = ClusterRecord { epoch: 2, bound_epoch: 1, opened_count: 9, final_count: 9, ..record };
     Clusters::<Runtime>::insert(CLUSTER, &record);
     let rekey = Rekey { cluster: CLUSTER, epoch: 2, boundary: None, old: [1; 32], new: [1; 32] };
     let bound = record.replicas.iter().skip(1).map(|worker| (*worker, rekey));
     RekeyVotes::<Runtime>::insert(CLUSTER, bound.collect::<Vec<_>>());
+    Bindings::<Runtime>::insert(CLUSTER, Rekey { epoch: 1, new: [1; 32], old: [3; 32], ..rekey });
     let [first, second] = [0, 1].map(|place| result(CLUSTER, place, 2));
     if finalised > 0 {
+        let mut votes = vote(&record, 0..15, second);
+        if contested {
+            votes.truncate(8);
+            votes.extend(vote(&record, 8..15, ClusterResult { next: [99; 32], ..second }));
+        }
         Votes::<Runtime>::insert((CLUSTER, PENDING[0]), vote(&record, 0..15, first));
-        Votes::<Runtime>::insert((CLUSTER, PENDING[1]), vote(&record, 0..15, second));
+        Votes::<Runtime>::insert((CLUSTER, PENDING[1]), votes);
     } else {
-        Votes::<Runtime>::insert((CLUSTER, PENDING[0]), vote(&record, 0..7, first));
+        Votes::<Runtime>::insert((CLUSTER, PENDING[0]), vote(&record, 1..15, first));
     }
     let signature = world::sign(replica(0, 0), &rekey.signing_payload(&GENESIS));
     let rekey = SignedRekey { rekey, worker: world::id(replica(0, 0)), signature };
-    Ok(transaction(size.to_vec(), Call::submit_rekey { rekey }))
+    Ok(transaction(vec![finalised], Call::submit_rekey { rekey }))
 }
 
 fn drop_replica(_: &[u32]) -> Result<Scene> {
@@ -325,13 +335,16 @@ fn drop_replica(_: &[u32]) -> Result<Scene> {
     Ok(transaction(vec![], Call::drop_replica { cluster: CLUSTER, worker: world::id(replica(0, 14)) }))
 }
 
-/// `[replicas, registrations, clusters]`: each candidate of an operator of its own, and no cluster's replicas registered.
+/// `[replicas, registrations, clusters]`: each candidate of an operator of its own, with heartbeats of its own, and no cluster's replicas
+/// registered.
 fn draw_cluster(size: &[u32]) -> Result<Scene> {
     world::strict()?;
     world::roots()?;
     let (number, registrations, clusters) = (number(size, 0), number(size, 1), number(size, 2));
     for candidate in 0..registrations {
-        world::register(candidate, Role::Worker)?;
+        let worker = world::register(candidate, Role::Worker)?;
+        let standing = HeartbeatStanding { answered: Some((ERA, 4)), misses: 1, unresponsive: false };
+        Heartbeats::<Runtime>::insert(worker, standing);
     }
     for cluster in 0..clusters {
         let replicas = (0..MAX_REPLICAS).map(|place| WorkerId(world::bytes(0x30, replica(cluster, place)))).collect();

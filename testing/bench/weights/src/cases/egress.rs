@@ -1,22 +1,28 @@
-//! Egress: transfers to accounts that are new, each out of another cluster, and messages as long as one may be.
+//! Egress: transfers to accounts that are new, each out of another cluster, messages as long as one may be, and signatures under them.
+//!
+//! INSECURE: the network's secret key is a number.
 
 use crate::{
     case::{number, Case, Scene, Work},
-    world::{self, GENESIS},
+    world::{self, ERA, GENESIS},
 };
 use anyhow::{anyhow, bail, Context, Result};
 use codec::Encode;
+use curve25519_dalek::{edwards::EdwardsPoint, ristretto::RistrettoPoint, scalar::Scalar};
 use phala_crypto::merkle;
 use phala_pallet_contracts::{Disputed, EgressRoots, Instances};
 use phala_pallet_egress::{Call, Fates, Next, Senders, Signatures, WeightInfo};
+use phala_pallet_gatekeepers::Identity;
 use phala_protocol::{
+    ceremony::MAX_SEATS,
     chain_state::ContractRecord,
     egress::{EgressAction, EgressFate, EgressItem, EgressOutcome, EgressRoot, ProvedEgress},
-    identities::{signing::EgressSignature, Scheme},
+    identities::{derivation_offset, signing::EgressSignature, IdentityHolder, IdentityPoints, IdentityRecord, Scheme},
     limits::{EGRESS_FATES_KEPT, MAX_EGRESS_BYTES},
-    ClusterId, CodeHash, ContractId,
+    ClusterId, CodeHash, ContractId, Hash,
 };
 use phala_runtime::{currency::UNIT, Nonce, Runtime, RuntimeCall};
+use sp_core::{sr25519, Pair};
 
 /// Items of a boundary, so that a proof has a dozen nodes.
 const ITEMS: u32 = 4_096;
@@ -32,6 +38,9 @@ pub(crate) fn cases() -> Vec<Case> {
             .at("16 transfers", &[16, 0], take)
             .at("one message", &[1, 1], take)
             .at("16 messages", &[16, 1], take),
+        Case::new("egress", "attach_signature", |_| <() as WeightInfo>::attach_signature())
+            .at("of Ristretto255", &[], attach_signature)
+            .at("of Ed25519, by another key", &[], forged),
         Case::new("egress", "govern", |_| <() as WeightInfo>::govern()).at("settle", &[], settle).at(
             "set_limit",
             &[],
@@ -84,6 +93,52 @@ fn item(number: u32, is_message: bool) -> Result<ProvedEgress> {
     };
     frame_system::Account::<Runtime>::insert(phala_runtime::AccountId::from(contract.account().0), funded);
     Ok(ProvedEgress { item, block: BOUNDARY, index, count: ITEMS, path })
+}
+
+/// INSECURE: the network's secret key of either kind.
+fn secret() -> Scalar {
+    Scalar::from_bytes_mod_order([0x21; 32])
+}
+
+/// A message of a contract has left, on a network whose identities a hundred gatekeepers hold. Gives the network's keys, the contract and
+/// the item's id.
+fn left() -> (IdentityPoints, ContractId, Hash) {
+    let keys = IdentityPoints {
+        ed25519: EdwardsPoint::mul_base(&secret()).compress().0,
+        sr25519: RistrettoPoint::mul_base(&secret()).compress().0,
+    };
+    let holder = |index: u16| IdentityHolder { index, gatekeeper: world::id(index.into()), shares: keys };
+    let holders = (1..=MAX_SEATS as u16).map(holder).collect();
+    Identity::<Runtime>::put(IdentityRecord { era: ERA, threshold: 67, keys, holders });
+    let (contract, id) = (ContractId(world::bytes(0x10, 0)), [1; 32]);
+    let fate = EgressFate { id, block: 1, outcome: EgressOutcome::Left };
+    Fates::<Runtime>::insert((ClusterId(0), SEQUENCE), fate);
+    Senders::<Runtime>::insert((ClusterId(0), SEQUENCE), contract);
+    (keys, contract, id)
+}
+
+fn attach(scheme: Scheme, signature: [u8; 64]) -> RuntimeCall {
+    let (cluster, sequence) = (ClusterId(0), SEQUENCE);
+    RuntimeCall::Egress(Call::attach_signature { cluster, sequence, scheme, signature })
+}
+
+fn attach_signature(_: &[u32]) -> Result<Scene> {
+    let ((keys, contract, id), scheme) = (left(), Scheme::Ristretto255);
+    let offset = derivation_offset(&GENESIS, scheme, keys.of(scheme), &contract);
+    let secret = secret() + Scalar::from_bytes_mod_order_wide(&offset);
+    let pair = sr25519::Pair::from_seed_slice(&[secret.to_bytes(), [1; 32]].concat())
+        .map_err(|error| anyhow!("the contract has no key: {error:?}"))?;
+    let signature = pair.sign(&EgressSignature::payload(&GENESIS, scheme, &id)).0;
+    Ok(Scene { at: vec![], work: Work::Call(attach(scheme, signature)) })
+}
+
+/// A point and a scalar: whether they are the contract's signature shows only when all was computed.
+fn forged(_: &[u32]) -> Result<Scene> {
+    left();
+    let nonce = Scalar::from_bytes_mod_order([0x43; 32]);
+    let signature = [EdwardsPoint::mul_base(&nonce).compress().0, (nonce + secret()).to_bytes()].concat();
+    let signature = signature.try_into().map_err(|_| anyhow!("the signature has another length"))?;
+    Ok(Scene { at: vec![], work: Work::Refused(attach(Scheme::Ed25519, signature), "BadSignature") })
 }
 
 fn settle(_: &[u32]) -> Result<Scene> {

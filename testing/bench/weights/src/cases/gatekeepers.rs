@@ -12,8 +12,9 @@ use phala_pallet_attestation::{AdvisoriesOf, Applying, Members, NextRoot, Root};
 use phala_pallet_beacon::{Due as DuePeriod, Gathered, Gathering, Keys, Schedule, Timetable};
 use phala_pallet_contracts::{ClustersOfEra, NextCluster};
 use phala_pallet_gatekeepers::{
-    Call, Ceremony, CommitteeVotes, Due, Elected, Elections, HandOver, Identity, IdentityCeremony, IdentityDue, Next,
-    Roots, Seats, Validators, WeightInfo, MOST_COMPLAINTS,
+    Call, Ceremony, CommitteeVotes, Due, Elected, Elections, FormerElections, FormerSets, HandOver, Identity,
+    IdentityCeremony, IdentityDue, Next, Plan, Planned, Roots, Seats, Validators, WeightInfo, MOST_COMPLAINTS,
+    MOST_FORMER_SETS, REMEMBERED_ERAS,
 };
 use phala_protocol::{
     attestation::{encryption_key_hash, Role},
@@ -89,6 +90,7 @@ fn root(at: Vec<u32>, call: Call<Runtime>) -> Scene {
     Scene { at, work: Work::Root(RuntimeCall::Gatekeepers(call)) }
 }
 
+/// A gatekeeper of this number, bound to the validator that is the account of this number.
 fn bind(number: u32) -> Result<WorkerId> {
     let gatekeeper = world::register(number, Role::Gatekeeper)?;
     Seats::<Runtime>::insert(world::account(number), gatekeeper);
@@ -97,7 +99,7 @@ fn bind(number: u32) -> Result<WorkerId> {
 }
 
 /// As many gatekeepers, numbered from 1, each bound to its validator.
-fn seats(number: u32) -> Result<Vec<WorkerId>> {
+pub(super) fn seats(number: u32) -> Result<Vec<WorkerId>> {
     (1..=number).map(bind).collect()
 }
 
@@ -118,12 +120,27 @@ fn leave(_: &[u32]) -> Result<Scene> {
     Ok(transaction(vec![], Call::leave {}))
 }
 
-/// `[seats]`.
+/// `[seats]`: they begin an era again, and as many former sets are kept as may be, of which two are of too long ago.
 fn start(size: &[u32]) -> Result<Scene> {
     world::strict()?;
     world::root_answers()?;
-    let seats = seats(number(size, 0))?.try_into().map_err(|_| anyhow!("too many seats"))?;
+    let seats = seats(number(size, 0))?;
+    let elected: Vec<_> = seats.iter().zip(1u32..).map(|(seat, at)| (*seat, world::account(at))).collect();
+    let old = [(ERA + 1 - REMEMBERED_ERAS, 0), (ERA + 1 - REMEMBERED_ERAS, 1)];
+    for set in old {
+        FormerElections::<Runtime>::insert(set, elected.clone());
+    }
+    let kept: Vec<_> = old.into_iter().chain((2..MOST_FORMER_SETS).map(|first| (ERA + 1, first))).collect();
+    FormerSets::<Runtime>::put(kept);
+    Elections::<Runtime>::insert(ERA + 1, Elected { first_attempt: MOST_FORMER_SETS, seats: elected });
+    let seats = seats.try_into().map_err(|_| anyhow!("too many seats"))?;
     Ok(root(size.to_vec(), Call::start { seats }))
+}
+
+/// As many elected validators as there can be wait for the root of the next era.
+fn plan() {
+    let validators = (1..=MAX_SEATS as u32).map(world::account).collect();
+    Planned::<Runtime>::put(Plan { era: ERA + 1, validators });
 }
 
 /// The ceremony of `[seats, complaints]`, with all that a seat can have. The last complaint but one is the first seat's of the second,
@@ -212,7 +229,7 @@ fn parcel(era: u32, attempt: u32, kind: ParcelKind) -> Parcel {
 }
 
 /// The record of identities that a hundred gatekeepers hold, numbered from 101.
-fn held() -> Result<IdentityRecord> {
+pub(super) fn held() -> Result<IdentityRecord> {
     let points = IdentityPoints { ed25519: [1; 32], sr25519: [2; 32] };
     let holder = |index: u16| -> Result<IdentityHolder> {
         Ok(IdentityHolder { index, gatekeeper: bind(100 + u32::from(index))?, shares: points })
@@ -230,7 +247,7 @@ fn start_identities(_: &[u32]) -> Result<Scene> {
 
 /// The ceremony in which a hundred seats receive identities from a hundred others, with all that a holder can have, and with every complaint
 /// about those who deal. The last complaints are as in [`ceremony`].
-fn identities(phase: Phase) -> Result<IdentityCeremonyRecord> {
+pub(super) fn identities(phase: Phase) -> Result<IdentityCeremonyRecord> {
     world::strict()?;
     let (former, seats) = (held()?, seats(MAX_SEATS as u32)?);
     let mut record = IdentityCeremonyRecord::new(ERA, 0, Some(&former), &seats, |_| true);
@@ -299,6 +316,7 @@ fn cancel_identities(_: &[u32]) -> Result<Scene> {
 fn cancel(_: &[u32]) -> Result<Scene> {
     let record = ceremony(&[MAX_SEATS as u32, MOST_COMPLAINTS], Phase::Settle)?;
     Ceremony::<Runtime>::put(record);
+    plan();
     Ok(root(vec![], Call::cancel {}))
 }
 
@@ -322,6 +340,7 @@ fn coming(from: u32) -> Result<Vec<WorkerId>> {
 
 fn cancel_next(_: &[u32]) -> Result<Scene> {
     coming(BLOCK + 100)?;
+    plan();
     Ok(root(vec![], Call::cancel_next {}))
 }
 
