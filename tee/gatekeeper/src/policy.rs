@@ -159,6 +159,15 @@ pub enum Refusal {
         /// The first block by whose state another request is answered.
         from: BlockNumber,
     },
+    /// As many workers' epochs were answered lately as this gatekeeper counts: it gives nothing that it could not count.
+    #[error(
+        "gatekeeper counts the answers of as many workers as it can, and not of this one; it may be answered from block {from} on. Where that \
+         happens again, there are more workers than gatekeepers are made for: tell those who run them"
+    )]
+    Crowded {
+        /// The first block in which one of them is counted no more.
+        from: BlockNumber,
+    },
 }
 
 impl Refusal {
@@ -186,6 +195,7 @@ impl Refusal {
             Self::RootNotRecorded => "root_not_recorded",
             Self::Stale { .. } => "stale",
             Self::TooOften { .. } => "too_often",
+            Self::Crowded { .. } => "crowded",
         }
     }
 }
