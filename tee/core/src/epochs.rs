@@ -244,8 +244,9 @@ impl Epochs {
             // Its seat may have more to give, and somebody else may have left that out: only all of it is the last word.
             asked.partial = Some(name);
         }
-        gathered.grants.add(grant);
-        Heard::Taken(self.combine(of, root))
+        // Keys cost as many multiplications as there are shares, and whoever knows an evaluation can seal it again and again.
+        let is_news = gathered.grants.add(grant);
+        Heard::Taken(if is_news { self.combine(of, root) } else { None })
     }
 
     /// Makes keys of what was gathered of an epoch. Returns it if that is more than was here.

@@ -139,9 +139,12 @@ pub struct Grants {
 }
 
 impl Grants {
-    /// Adds an answer to what its seat gave before.
-    pub fn add(&mut self, grant: OpenedGrant) {
-        self.by_seat.entry(grant.index).or_default().extend(grant.partials);
+    /// Adds an answer to what its seat gave before. Whether it had anything that was not here: what has nothing makes no key either.
+    pub fn add(&mut self, grant: OpenedGrant) -> bool {
+        let given = self.by_seat.entry(grant.index).or_default();
+        let before = given.len();
+        given.extend(grant.partials);
+        given.len() > before
     }
 
     /// How many seats answered.

@@ -81,6 +81,8 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, bounds: Bounds,
     let mut ended = pin!(ended);
     loop {
         tokio::select! {
+            // In this order: whoever left is counted no more before somebody new comes.
+            biased;
             () = &mut ended => break,
             Some(left) = connections.join_next_with_id() => places.leave(match &left {
                 Ok((id, ())) => *id,

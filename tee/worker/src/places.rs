@@ -1,8 +1,9 @@
 //! The connections of one listener, by whose they are, in the order of their beginning.
 //!
-//! Guarantees: a subscriber has a bounded number of them, whatever addresses of his he comes from, and so have all together. When all
-//! places are taken, a newcomer gets one of whoever has most: nobody keeps others out by staying. Bounded memory.
-//! Does not: protect against a flood from very many networks, which takes places from each other. Anyone controls who connects and stays.
+//! Guarantees: a subscriber - an IPv4 address, or an IPv6 network of 2^64 - has a bounded number of them, and so have all together. When
+//! all places are taken, a newcomer gets one of whoever has most: nobody keeps others out by staying. Bounded memory.
+//! Does not: protect against a flood from very many such networks, of which one site may have 2^16; they take places from each other, and from
+//! whoever is there. Anyone controls who connects and stays.
 
 use crate::limits::subscriber;
 use std::{

@@ -1,7 +1,7 @@
 //! What the listeners share: the TEE behind one lock, and the snapshot that everybody else is answered from beside it.
 //!
 //! Guarantees: deliveries are taken one at a time and block nobody else: neither a query nor a question about the process ever waits
-//! for one. Whoever waits for the TEE has a turn ([`in_turn`]), and nothing of him is here any more when he leaves before it. A panic while
+//! for one. Whoever waits for the TEE has a turn ([`in_turn`]), and nothing of his is here any more when his request ends before it. A panic while
 //! the lock is held (a defect of ours) stops the process's answers with an error instead of going on from a half-changed state.
 
 use crate::{limits::Limits, metrics::Metrics, snapshot::Snapshot};
