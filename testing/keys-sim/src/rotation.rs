@@ -136,18 +136,21 @@ pub fn old_era_opens_nothing_newer(
     Ok(())
 }
 
-/// The shares of `new` give this epoch's key, and those of `old` do not.
+/// The shares of `new` give this epoch's key, and no set of as many of `old` as gave its own does, each of which gives some key.
 fn old_era_does_not_open(
     (old, old_holders): (&RootRecord, &[Holder]),
     (new, new_holders): (&RootRecord, &[Holder]),
     epoch: Epoch,
 ) -> Result<(), Violation> {
     let threshold = usize::from(old.threshold);
+    let sets = subsets(&old_holders.iter().collect::<Vec<_>>(), threshold);
     let right = key(new.threshold.into(), new_holders, new.era, epoch).ok_or_else(|| violated("too few shares"))?;
     // Whoever kept old shares may name either era in the input.
     for named in [old.era, new.era] {
-        for from in 0..=old_holders.len().saturating_sub(threshold) {
-            if key(threshold, &old_holders[from..], named, epoch) == Some(right) {
+        for set in &sets {
+            // A share that gave nothing would be no proof that it opens nothing.
+            let found = key(threshold, set.iter().copied(), named, epoch);
+            if found.ok_or_else(|| violated(format!("shares of era {} give no key", old.era)))? == right {
                 return Err(violated(format!("the shares of era {} open epoch {epoch} of era {}", old.era, new.era)));
             }
         }
@@ -156,9 +159,15 @@ fn old_era_does_not_open(
 }
 
 /// The key of an epoch by the first shares that suffice.
-fn key(threshold: usize, holders: &[Holder], era: u32, epoch: Epoch) -> Option<[u8; 32]> {
+fn key<'a>(
+    threshold: usize,
+    holders: impl IntoIterator<Item = &'a Holder>,
+    era: u32,
+    epoch: Epoch,
+) -> Option<[u8; 32]> {
     let input = input(era, epoch);
-    let partials = holders.iter().take(threshold).map(|holder| partial(holder, &input)).collect::<Option<Vec<_>>>()?;
+    let partials =
+        holders.into_iter().take(threshold).map(|holder| partial(holder, &input)).collect::<Option<Vec<_>>>()?;
     combine(threshold, &partials).ok().map(|key| *key.expose())
 }
 

@@ -180,11 +180,12 @@ impl WeightInfo for () {
     }
 
     fn take(validators: u32) -> Weight {
-        // The plan, the seats, the policy, both roots with the beacon's key, whether clusters go over to one, and the acting set. Of each its binding,
-        // candidacy and conviction, controller and ledger, the eras and the list of slashes.
-        Weight::from_parts(60_000_000, 16_000).saturating_add(ParityDbWeight::get().reads_writes(8, 6)).saturating_add(
+        // The plan, the seats and once more their set, the policy, both roots with the beacon's key, whether clusters go over to one, and the acting
+        // set. Of each its binding, candidacy and conviction, controller and ledger, and the fine of one that withdrew.
+        Weight::from_parts(60_000_000, 16_000).saturating_add(ParityDbWeight::get().reads_writes(9, 6)).saturating_add(
             Weight::from_parts(60_000_000, 1_000)
-                .saturating_add(ParityDbWeight::get().reads_writes(9, 1))
+                .saturating_add(ParityDbWeight::get().reads_writes(5, 0))
+                .saturating_add(fine())
                 .saturating_mul(validators.into()),
         )
     }
