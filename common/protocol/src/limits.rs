@@ -31,6 +31,9 @@ pub const MAX_SESSIONS_PER_ACCOUNT: usize = 4;
 pub const SESSION_WINDOW: u64 = 32;
 /// Blocks that a query may name as its lifetime: a nonce is remembered that long.
 pub const MAX_QUERY_LIFETIME_BLOCKS: u32 = 600;
+/// Seconds for which a worker keeps a connection that is idle, for everybody as for its relayer. Its clients let go of one sooner, lest they
+/// send a request into its end; no replica depends on it.
+pub const IDLE_CONNECTION_SECONDS: u64 = 10;
 /// Bytes of a sealed query.
 pub const MAX_QUERY_BYTES: usize = 24 * 1024;
 /// Blocks for which a worker keeps a reply for its account, after the block of its command; a day of 6 s blocks. Asked for later, it looks

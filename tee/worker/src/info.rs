@@ -76,6 +76,7 @@ pub(crate) fn info(service: &Service) -> Result<Value, Stopped> {
             "burst": service.limits.burst,
             "connections": listener::PUBLIC.room.connections,
             "connections_per_address": listener::PUBLIC.room.per_address,
+            "connections_per_site": listener::PUBLIC.room.per_site,
             "connection_seconds": listener::PUBLIC.lifetime.as_secs(),
             "cors": { "origins": CORS.origins, "methods": CORS.methods, "credentials": false },
         },

@@ -1,20 +1,34 @@
 //! Accepts connections and serves a router on them, within bounds that axum's own server does not have.
 //!
-//! Guarantees: a subscriber has a bounded number of connections, and so have all of them together, of which whoever has most gives one to
-//! a newcomer ([`crate::places`]); whoever does not finish a request's head in time is cut off, also one who waits between two requests, and
-//! so is one who does not take an answer in time, and every connection that is old; ending the process waits for requests under way, and for
-//! no longer than [`FAREWELL`]. Whoever is over a bound gets a refusal of the usual form.
-//! Does not: protect against a flood from very many networks. Anyone controls who connects, how often and how slowly.
+//! Guarantees: a subscriber has a bounded number of connections, and so have a site and all of them together, of which whoever has most gives
+//! one to a newcomer ([`crate::places`]); whoever does not finish a request's head in time is cut off, also one who waits between two requests,
+//! and so is one who does not take an answer in time, or hangs up before it ([`crate::presence`]). An old connection ends: with the next
+//! answer, which says so, that its client sends nothing into its end; without one as soon as it was idle for its time. Ending the process
+//! waits for requests under way, and for no longer than [`FAREWELL`]. Whoever is over a bound gets a refusal of the usual form.
+//! Does not: protect against a flood from very many sites. Anyone controls who connects, how often and how slowly.
 
 use crate::{
     bounds::REQUEST_SECONDS,
     patient::Patient,
     places::{Places, Room},
+    presence::{watched, Expected},
 };
-use axum::{body::Body, extract::ConnectInfo, Router};
+use axum::{
+    body::Body,
+    extract::ConnectInfo,
+    http::{header, HeaderValue},
+    Router,
+};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn, Request};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use std::{future::Future, net::SocketAddr, pin::pin, time::Duration};
+use phala_protocol::limits::IDLE_CONNECTION_SECONDS;
+use std::{
+    future::Future,
+    io,
+    net::SocketAddr,
+    pin::pin,
+    time::{Duration, Instant},
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -32,24 +46,25 @@ pub(crate) struct Bounds {
     pub head: Duration,
     /// How long nothing may be taken of an answer.
     pub write: Duration,
-    /// How long a connection may last, whatever it does.
+    /// How old a connection may be whose next answer does not end it. `head` later it ends without.
     pub lifetime: Duration,
-    /// How long a request that is under way then may take.
+    /// How long a request may take that is under way then.
     pub last: Duration,
 }
 
 /// For everybody's listener. File descriptors are what runs out first: a process has 1,024 of them unless its operator gives more.
 pub(crate) const PUBLIC: Bounds = Bounds {
-    room: Room { connections: 512, per_address: 64 },
-    head: Duration::from_secs(10),
+    // A carrier's customers, each with a network of 2^64, may be one site: half of all.
+    room: Room { connections: 512, per_address: 64, per_site: 256 },
+    head: Duration::from_secs(IDLE_CONNECTION_SECONDS),
     write: Duration::from_secs(10),
     lifetime: Duration::from_secs(60),
     last: Duration::from_secs(20),
 };
 /// For the relayer's, which has one address, and asks on one connection as long as it likes.
 pub(crate) const OPERATOR: Bounds = Bounds {
-    room: Room { connections: 64, per_address: 64 },
-    head: Duration::from_secs(10),
+    room: Room { connections: 64, per_address: 64, per_site: 64 },
+    head: Duration::from_secs(IDLE_CONNECTION_SECONDS),
     write: Duration::from_secs(30),
     lifetime: Duration::from_secs(60 * 60),
     last: Duration::from_secs(150),
@@ -117,7 +132,7 @@ async fn refuse(mut stream: TcpStream) {
         stream.shutdown().await?;
         let mut sent = [0; 1_024];
         while stream.read(&mut sent).await? > 0 {}
-        std::io::Result::Ok(())
+        io::Result::Ok(())
     };
     // How it ended is its peer's affair.
     let _ = tokio::time::timeout(REFUSAL, said).await;
@@ -130,9 +145,33 @@ async fn connection(
     bounds: Bounds,
     mut stopped: watch::Receiver<bool>,
 ) {
+    let begun = Instant::now();
+    let (stream, peer) = watched(stream);
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(address));
-        router.clone().call(request.map(Body::new))
+        let (head, body) = request.into_parts();
+        let (body, read) = Expected::new(body);
+        let answering = router.clone().call(Request::from_parts(head, Body::new(body)));
+        let peer = peer.clone();
+        async move {
+            let mut ahead = 0;
+            let gone = async {
+                // Until then what comes is the body. An error is how it ends: nothing is ever sent.
+                let _ = read.await;
+                peer.gone(&mut ahead).await;
+            };
+            let answered = tokio::select! {
+                // In this order: an answer that is ready is given.
+                biased;
+                answered = answering => answered,
+                () = gone => return Err(io::Error::from(io::ErrorKind::ConnectionAborted)),
+            };
+            let Ok(mut answer) = answered;
+            if ahead > 0 || begun.elapsed() >= bounds.lifetime {
+                answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok(answer)
+        }
     });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -144,7 +183,8 @@ async fn connection(
     tokio::select! {
         _ = serving.as_mut() => return,
         _ = stopped.wait_for(|stopped| *stopped) => {}
-        () = tokio::time::sleep(bounds.lifetime) => {}
+        // By then an answer has ended it, or it was idle for its time; else a request is under way.
+        () = tokio::time::sleep(bounds.lifetime + bounds.head) => {}
     }
     serving.as_mut().graceful_shutdown();
     let _ = tokio::time::timeout(bounds.last, serving).await;
@@ -153,14 +193,16 @@ async fn connection(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::routing::get;
-    use std::time::Instant;
+    use axum::{
+        body::Bytes,
+        routing::{get, post},
+    };
     use tokio::time::{sleep, timeout};
 
     /// Longer than anything here may take.
     const SOON: Duration = Duration::from_secs(20);
     const SMALL: Bounds = Bounds {
-        room: Room { connections: 3, per_address: 2 },
+        room: Room { connections: 3, per_address: 2, per_site: 3 },
         head: Duration::from_millis(300),
         write: Duration::from_millis(300),
         lifetime: SOON,
@@ -170,6 +212,8 @@ mod tests {
     const SLOW: Duration = Duration::from_millis(800);
     /// More than sockets hold that nobody reads from.
     const LARGE: usize = 32 << 20;
+    /// A request that is never answered.
+    const NEVER: &[u8] = b"POST /never HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\nbody";
 
     async fn started(bounds: Bounds) -> (SocketAddr, watch::Sender<bool>, tokio::task::JoinHandle<()>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -181,7 +225,12 @@ mod tests {
             "done"
         };
         let large = || async { vec![b'x'; LARGE] };
-        let router = Router::new().route("/", get(from)).route("/slow", get(slow)).route("/large", get(large));
+        let never = |_: Bytes| std::future::pending::<()>();
+        let router = Router::new()
+            .route("/", get(from))
+            .route("/slow", get(slow))
+            .route("/large", get(large))
+            .route("/never", post(never));
         let serving = tokio::spawn(async move {
             serve(listener, router, bounds, async { drop(ended.wait_for(|ended| *ended).await) }).await;
         });
@@ -248,17 +297,96 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn whoever_says_nothing_more_after_an_answer_is_cut_off() {
+        let (address, _end, _serving) = started(SMALL).await;
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let begun = Instant::now();
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        let mut answer = Vec::new();
+        timeout(SOON / 2, stream.read_to_end(&mut answer)).await.unwrap().unwrap();
+        assert!(answer.starts_with(b"HTTP/1.1 200 ") && begun.elapsed() >= SMALL.head, "not before its time");
+    }
+
+    #[tokio::test]
+    async fn whoever_hangs_up_before_an_answer_makes_room_whatever_came_after_the_request() {
+        // Nothing, a byte, and more when that is read already.
+        for [after, later] in [["", ""], ["G", ""], ["G", "ET"]] {
+            let (address, _end, _serving) = started(SMALL).await;
+            let mut waiting = Vec::new();
+            for _ in 0..SMALL.room.per_address {
+                let mut stream = TcpStream::connect(address).await.unwrap();
+                stream.write_all(&[NEVER, after.as_bytes()].concat()).await.unwrap();
+                waiting.push(stream);
+            }
+            sleep(Duration::from_millis(50)).await;
+            for stream in &mut waiting {
+                stream.write_all(later.as_bytes()).await.unwrap();
+            }
+            sleep(Duration::from_millis(50)).await;
+            assert!(ask(address).await.starts_with("HTTP/1.1 503 "), "nobody is cut off for {after:?} and {later:?}");
+            drop(waiting);
+            let room = async {
+                while !ask(address).await.starts_with("HTTP/1.1 200 ") {
+                    sleep(Duration::from_millis(50)).await;
+                }
+            };
+            timeout(SOON / 2, room).await.unwrap_or_else(|_| panic!("whoever sent {after:?} and {later:?} stays"));
+        }
+    }
+
+    #[tokio::test]
+    async fn requests_that_come_together_are_answered_and_what_comes_before_an_answer_ends_the_connection_with_it() {
+        let (address, _end, _serving) = started(SMALL).await;
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let last = "GET /slow HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+        stream.write_all(format!("GET /slow HTTP/1.1\r\nhost: x\r\n\r\n{last}").as_bytes()).await.unwrap();
+        let mut answers = String::new();
+        timeout(SOON / 2, stream.read_to_string(&mut answers)).await.unwrap().unwrap();
+        assert_eq!(answers.matches("done").count(), 2, "{answers}");
+
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        // The first of them is the beginning of the next request; it is not waited for to go on.
+        for more in [b"G", b"E"] {
+            sleep(SLOW / 4).await;
+            stream.write_all(more).await.unwrap();
+        }
+        let mut answer = String::new();
+        timeout(SOON / 2, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("done"), "{answer}");
+        assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn whoever_sends_ever_more_before_an_answer_is_cut_off() {
+        let (address, _end, _serving) = started(SMALL).await;
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let flood = async {
+            stream.write_all(NEVER).await?;
+            while stream.write_all(&[b'x'; 4_096]).await.is_ok() {
+                sleep(Duration::from_millis(5)).await;
+            }
+            io::Result::Ok(())
+        };
+        timeout(SOON / 2, flood).await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
     async fn a_connection_ends_when_it_is_old_whatever_it_does() {
         let bounds = Bounds { lifetime: Duration::from_millis(600), ..SMALL };
         let (address, _end, _serving) = started(bounds).await;
         let mut stream = TcpStream::connect(address).await.unwrap();
-        let (begun, mut answers) = (Instant::now(), 0);
+        let (begun, mut answers, mut last) = (Instant::now(), 0, String::new());
         let renewing = async {
             let mut chunk = [0; 1_024];
             loop {
                 let sent = stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
                 match (sent, stream.read(&mut chunk).await) {
-                    (Ok(()), Ok(1..)) => answers += 1,
+                    (Ok(()), Ok(length @ 1..)) => {
+                        assert!(!last.contains("connection: close"), "an answer came after the last: {last}");
+                        last = String::from_utf8_lossy(&chunk[..length]).into_owned();
+                        answers += 1;
+                    }
                     _ => break,
                 }
                 sleep(bounds.lifetime / 12).await;
@@ -269,6 +397,7 @@ mod tests {
             begun.elapsed() >= bounds.lifetime / 2 && answers > 1,
             "{answers} answers: not cut off for another reason"
         );
+        assert!(last.contains("connection: close"), "its client knew before that it ends: {last}");
     }
 
     #[tokio::test]

@@ -18,6 +18,7 @@ mod metrics;
 mod operator;
 mod patient;
 mod places;
+mod presence;
 mod public;
 mod service;
 mod snapshot;

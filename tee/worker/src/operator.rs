@@ -2,9 +2,9 @@
 //! suspension. For the relayer and the operator on the same host; it gives nobody any power over content.
 //!
 //! Guarantees: what arrives is bounded before it is decoded, and refused with whose fault it is. It is decoded in its turn with the TEE
-//! alone, so that of whoever hangs up before nothing stays; of one who sent more than a request, until the request's time is over. Whoever reaches this listener can make the TEE work in vain, never lie to it;
-//! and of a gatekeeper he has this seat's part of the brake, which counts with those of n-t others. That is the operator's to have, so that
-//! the listener belongs on loopback.
+//! alone, so that of whoever hangs up before nothing stays, whatever he sent after it. Whoever reaches this listener can make the TEE work in
+//! vain, never lie to it; and of a gatekeeper he has this seat's part of the brake, which counts with those of n-t others. That is the
+//! operator's to have, so that the listener belongs on loopback.
 
 use crate::{
     bounds::refusal,

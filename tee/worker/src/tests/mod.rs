@@ -273,13 +273,20 @@ fn deliveries_whose_sender_hangs_up_before_their_turn_are_neither_kept_nor_execu
 
     let delivery = Delivery::default().encode();
     let head = format!("POST /operator/v1/deliver HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", delivery.len());
-    let waiting: Vec<_> = (0..listener::OPERATOR.room.per_address)
-        .map(|_| {
+    let mut waiting: Vec<_> = (0..listener::OPERATOR.room.per_address)
+        .map(|number| {
             let mut stream = TcpStream::connect(scene.operator).unwrap();
-            stream.write_all(&[head.as_bytes(), &delivery].concat()).unwrap();
+            // From every other one a byte more, behind which HTTP alone does not see that he hangs up.
+            let after: &[u8] = if number % 2 == 0 { b"" } else { b"P" };
+            stream.write_all(&[head.as_bytes(), &delivery, after].concat()).unwrap();
             stream
         })
         .collect();
+    std::thread::sleep(Duration::from_millis(300));
+    // And from some of these still more, when that byte is read already.
+    for stream in waiting.iter_mut().skip(1).step_by(4) {
+        stream.write_all(b"OST").unwrap();
+    }
     std::thread::sleep(Duration::from_millis(300));
     drop(waiting);
     // Others get their places, so that what came with them is gone.

@@ -22,6 +22,8 @@ fn limits_of_body_rate_and_origin_hold_and_are_stated() {
     assert_eq!((preflight.status, preflight.header("access-control-allow-origin")), (200, Some("*")));
     assert_eq!(limits["cors"]["origins"], "*");
     assert_eq!(limits["connection_seconds"], 60);
+    assert_eq!(limits["connections_per_address"], 64);
+    assert_eq!(limits["connections_per_site"], 256);
     assert_eq!(limits["cors"]["credentials"], false);
     let methods: Vec<_> =
         limits["cors"]["methods"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();

@@ -53,6 +53,8 @@ mod patient;
 #[path = "../../../../tee/worker/src/places.rs"]
 mod places;
 mod plain;
+#[path = "../../../../tee/worker/src/presence.rs"]
+mod presence;
 mod profile;
 mod query;
 #[path = "../../../../tee/core/tests/it/root.rs"]
