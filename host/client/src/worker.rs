@@ -7,13 +7,20 @@
 //! and `unreachable`, so that nobody takes it for what an attested worker says, and whoever knows another worker asks that one.
 
 use crate::{ClientError, ErrorCode};
-use phala_protocol::{ids::BlockNumber, limits::MAX_QUERY_BYTES};
+use phala_protocol::{
+    ids::BlockNumber,
+    limits::{IDLE_CONNECTION_SECONDS, MAX_QUERY_BYTES},
+};
 use serde::Deserialize;
 use std::{convert::identity, time::Duration};
 
 /// Bytes of an answer: the largest sealed answer, or an info with many clusters.
 const MAX_ANSWER_BYTES: usize = 256 * 1024;
 const TIMEOUT: Duration = Duration::from_secs(20);
+/// How long a connection to a worker is kept that nothing is sent over. Much less than a worker keeps it: what is sent into the end of one fails,
+/// and nothing is sent twice here.
+pub const IDLE: Duration = Duration::from_secs(5);
+const _: () = assert!(2 * IDLE.as_secs() <= IDLE_CONNECTION_SECONDS);
 
 /// Where a worker answers.
 #[derive(Clone, Debug)]
@@ -68,10 +75,15 @@ pub struct ServedCluster {
 impl WorkerEndpoint {
     /// An endpoint such as `http://127.0.0.1:8000`. Nothing is asked yet.
     pub fn new(url: &str) -> Result<Self, ClientError> {
-        let http = reqwest::Client::builder()
-            .timeout(TIMEOUT)
-            .build()
-            .map_err(|error| ClientError::new(ErrorCode::Internal, format!("cannot make an HTTP client: {error}")))?;
+        Self::keeping(url, IDLE)
+    }
+
+    /// Keeps a connection for `idle`.
+    fn keeping(url: &str, idle: Duration) -> Result<Self, ClientError> {
+        let http =
+            reqwest::Client::builder().timeout(TIMEOUT).pool_idle_timeout(idle).build().map_err(|error| {
+                ClientError::new(ErrorCode::Internal, format!("cannot make an HTTP client: {error}"))
+            })?;
         Ok(Self { url: url.trim_end_matches('/').to_owned(), http })
     }
 
@@ -187,6 +199,54 @@ const fn from_a_host(code: ErrorCode) -> ErrorCode {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
+    use std::sync::{
+        atomic::{AtomicUsize, Ordering},
+        Arc,
+    };
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    /// A host that answers one question after another, and how many connections it had.
+    async fn host() -> (String, Arc<AtomicUsize>) {
+        const BODY: &str = r#"{"genesis":"0x00","identity":"0x01"}"#;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (url, count) = (format!("http://{}", listener.local_addr().unwrap()), Arc::new(AtomicUsize::new(0)));
+        let counted = count.clone();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                counted.fetch_add(1, Ordering::SeqCst);
+                tokio::spawn(async move {
+                    let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{BODY}", BODY.len());
+                    let mut heard = Vec::new();
+                    while let Ok(1..) = stream.read_buf(&mut heard).await {
+                        if heard.ends_with(b"\r\n\r\n") {
+                            heard.clear();
+                            stream.write_all(answer.as_bytes()).await.unwrap();
+                        }
+                    }
+                });
+            }
+        });
+        (url, count)
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_used_again_and_not_when_its_worker_may_be_about_to_end_it() {
+        let (url, count) = host().await;
+        let idle = Duration::from_secs(1);
+        let endpoint = WorkerEndpoint::keeping(&url, idle).unwrap();
+        for _ in 0..3 {
+            endpoint.info().await.unwrap();
+            // It is kept as soon as the answer was read, by another task.
+            tokio::time::sleep(idle / 20).await;
+        }
+        assert_eq!(count.load(Ordering::SeqCst), 1);
+        tokio::time::sleep(idle * 3 / 2).await;
+        endpoint.info().await.unwrap();
+        assert_eq!(count.load(Ordering::SeqCst), 2);
+    }
 
     #[test]
     fn refusals_keep_the_workers_code_and_hint() {

@@ -1,14 +1,16 @@
 //! Letters of other relayers for the TEEs that are served here: `POST /mail/v1/letters`, the SCALE of one [`Addressed`] each.
 //!
 //! Guarantees: what arrives is bounded before it is decoded; an address has a bounded number of connections, of requests a second, and of
-//! letters that wait; whoever does not say in time what it wants is cut off, and so is a connection that is old. When all places are
-//! taken, a newcomer gets one of the address that has most: nobody keeps others out by staying. Relayers that the operator named have places
-//! of their own, which no stranger gets. Answers: 204 it waits for its recipient or did just now, 404 that TEE is not served here, 409 it is
-//! of another chain, 413 too long, 429 and 503 later (503 also while it is not known yet who is served), 400 no letter. A letter is
-//! never passed on to a third relayer.
+//! letters that wait; whoever does not say in time what it wants is cut off, and a connection that is old ends with the next answer, which
+//! says so. When all places are taken, a newcomer gets one of the site that has most ([`open`]): nobody keeps others out by staying. Relayers
+//! that the operator named have places of their own, which no stranger gets. Answers: 204 it waits for its recipient or did just now, 404 that
+//! TEE is not served here, 409 it is of another chain, 413 too long, 429 and 503 later (503 also while it is not known yet who is served), 400
+//! no letter. A letter is never passed on to a third relayer.
 //! Other routes may stand on the same listener, under its bounds: relayers exchange snapshots there (`snapshots/serving.rs`).
 //! Anyone controls what arrives, and may claim to be anybody: letters are signed or sealed, or rest on evidence, which their recipients
-//! judge. Does not: protect against a flood from very many addresses, nor hide who writes to whom.
+//! judge. Does not: protect against a flood from very many sites, nor hide who writes to whom.
+
+mod open;
 
 use crate::{
     mail::{Letter, Mail, Posted, MAX_LETTER_BYTES},
@@ -17,17 +19,17 @@ use crate::{
 use axum::{
     body::{to_bytes, Body},
     extract::{ConnectInfo, Request, State},
-    http::StatusCode,
+    http::{header, HeaderValue, StatusCode},
     routing::post,
     Router,
 };
 use codec::{Decode, DecodeWithMemLimit, DecodeWithMemTracking, Encode};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use open::Open;
 use phala_protocol::{Hash, WorkerId};
 use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, HashMap},
+    convert::Infallible,
     net::{IpAddr, SocketAddr},
     pin::pin,
     sync::Arc,
@@ -35,7 +37,7 @@ use std::{
 };
 use tokio::{
     net::{TcpListener, TcpStream},
-    task::{AbortHandle, Id, JoinSet},
+    task::JoinSet,
 };
 use tower::Service as _;
 
@@ -49,6 +51,8 @@ const MAX_BODY_MEMORY: usize = 2 * MAX_BODY_BYTES;
 const MAX_HEAD_BYTES: usize = 16 * 1024;
 /// Pause after the kernel gave no connection: it is out of file descriptors, and asking again at once does not help.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Seconds for which a connection is kept that is idle. Other relayers let go of theirs sooner.
+pub(crate) const IDLE_SECONDS: u64 = 10;
 
 /// What the listener bears.
 #[derive(Clone, Copy, Debug)]
@@ -57,15 +61,28 @@ pub(crate) struct Bounds {
     connections: usize,
     /// Connections of a stranger's address, and of each named relayer.
     of_one: usize,
+    /// Connections of all strangers of one site.
+    of_site: usize,
     /// How long a request's head may take, and a connection may be idle; and how long its body may take.
     patience: Duration,
-    /// How long a connection may last, whatever it does. A request under way then has another `patience`.
+    /// How old a connection may be whose next answer does not end it. `patience` later it ends without; a request under way then has another.
     lifetime: Duration,
+}
+
+impl Bounds {
+    /// As it ships.
+    pub(crate) const USUAL: Self = Self {
+        connections: 256,
+        of_one: 16,
+        of_site: 128,
+        patience: Duration::from_secs(IDLE_SECONDS),
+        lifetime: Duration::from_secs(60),
+    };
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { connections: 256, of_one: 16, patience: Duration::from_secs(10), lifetime: Duration::from_secs(60) }
+        Self::USUAL
     }
 }
 
@@ -153,7 +170,7 @@ pub(crate) async fn serve(listener: TcpListener, mail: Arc<Mail>, beside: Router
                     let of = subscriber(address.ip());
                     let (open, has_room) = match mail.relayers_at(&of) {
                         0 => {
-                            let has_room = strangers.has_room(of, &bounds);
+                            let has_room = strangers.make_room(&of, &bounds);
                             (&mut strangers, has_room)
                         }
                         relayers => {
@@ -171,60 +188,19 @@ pub(crate) async fn serve(listener: TcpListener, mail: Arc<Mail>, beside: Router
     }
 }
 
-/// The connections that are open, in the order of their beginning.
-#[derive(Default)]
-struct Open {
-    next: u64,
-    addresses: HashMap<IpAddr, BTreeMap<u64, AbortHandle>>,
-    places: HashMap<Id, (IpAddr, u64)>,
-}
-
-impl Open {
-    /// Connections of `address`.
-    fn count(&self, address: &IpAddr) -> usize {
-        self.addresses.get(address).map_or(0, BTreeMap::len)
-    }
-
-    /// Whether `address` may have another connection. Where all places are taken, ends the oldest connection of the address that has most,
-    /// if those are more than `address` has.
-    fn has_room(&mut self, address: IpAddr, bounds: &Bounds) -> bool {
-        let own = self.count(&address);
-        if own >= bounds.of_one {
-            return false;
-        }
-        if self.places.len() < bounds.connections {
-            return true;
-        }
-        let most = self.addresses.values().max_by_key(|open| (open.len(), Reverse(open.keys().next().copied())));
-        let Some(most) = most.filter(|most| most.len() > own) else { return false };
-        let Some((_, oldest)) = most.first_key_value() else { return false };
-        let id = oldest.id();
-        oldest.abort();
-        self.leave(id);
-        true
-    }
-
-    fn enter(&mut self, address: IpAddr, connection: AbortHandle) {
-        self.places.insert(connection.id(), (address, self.next));
-        self.addresses.entry(address).or_default().insert(self.next, connection);
-        self.next = self.next.wrapping_add(1);
-    }
-
-    /// Forgets a connection that has ended, or is about to.
-    fn leave(&mut self, id: Id) {
-        let Some((address, number)) = self.places.remove(&id) else { return };
-        let Some(open) = self.addresses.get_mut(&address) else { return };
-        open.remove(&number);
-        if open.is_empty() {
-            self.addresses.remove(&address);
-        }
-    }
-}
-
 async fn connection(stream: TcpStream, address: SocketAddr, router: Router, bounds: Bounds) {
+    let begun = Instant::now();
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(address));
-        router.clone().call(request.map(Body::new))
+        let answering = router.clone().call(request.map(Body::new));
+        async move {
+            let mut answer = answering.await?;
+            // So that nobody sends a letter into the end of an old one.
+            if begun.elapsed() >= bounds.lifetime {
+                answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(answer)
+        }
     });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -232,8 +208,9 @@ async fn connection(stream: TcpStream, address: SocketAddr, router: Router, boun
         .max_buf_size(MAX_HEAD_BYTES)
         .serve_connection(TokioIo::new(stream), service);
     let mut serving = pin!(serving);
-    // How a connection ended is its peer's affair: nothing of it is logged.
-    if tokio::time::timeout(bounds.lifetime, serving.as_mut()).await.is_err() {
+    // How a connection ended is its peer's affair: nothing of it is logged. By then an answer has ended it, or it was idle for its time; else a
+    // request is under way.
+    if tokio::time::timeout(bounds.lifetime + bounds.patience, serving.as_mut()).await.is_err() {
         serving.as_mut().graceful_shutdown();
         let _ = tokio::time::timeout(bounds.patience, serving).await;
     }

@@ -3,7 +3,7 @@
 
 use crate::snapshots::MAX_PART_MESSAGE;
 use codec::{Decode, DecodeLimit, Encode};
-use phala_client::{ClientError, ErrorCode};
+use phala_client::{worker::IDLE, ClientError, ErrorCode};
 use phala_protocol::{
     relay::{Delivery, TeeStatus, MAX_DELIVERY_BYTES},
     snapshot::{SnapshotHeader, SnapshotPart},
@@ -25,10 +25,10 @@ pub(crate) struct Operator {
 
 impl Operator {
     pub(crate) fn new(url: &str) -> Result<Self, ClientError> {
-        let http = reqwest::Client::builder()
-            .timeout(TIMEOUT)
-            .build()
-            .map_err(|error| ClientError::new(ErrorCode::Internal, format!("cannot make an HTTP client: {error}")))?;
+        let http =
+            reqwest::Client::builder().timeout(TIMEOUT).pool_idle_timeout(IDLE).build().map_err(|error| {
+                ClientError::new(ErrorCode::Internal, format!("cannot make an HTTP client: {error}"))
+            })?;
         Ok(Self { url: url.trim_end_matches('/').to_owned(), http })
     }
 

@@ -11,7 +11,7 @@
 mod places;
 
 use crate::{
-    letters::{Addressed, PATH},
+    letters::{Addressed, IDLE_SECONDS, PATH},
     mail::{Letter, Posted, REPEAT_AFTER},
     rates::subscriber,
 };
@@ -39,8 +39,9 @@ const MOST_PEERS: usize = 64;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a peer may take for a letter, with the connection.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a connection is kept that nothing is sent over: less than its other end keeps it.
-const IDLE: Duration = Duration::from_secs(5);
+/// How long a connection to another relayer is kept that nothing is sent over: less than its other end keeps it, lest something is sent into
+/// its end.
+pub(crate) const IDLE: Duration = Duration::from_secs(5);
 /// Letters that wait to be offered; more are repeated later.
 const MOST_WAITING: usize = 768;
 /// Letters that are offered at once, or wait a little for a peer that has enough.
@@ -291,6 +292,8 @@ impl Peers {
 
 /// A peer that is slow is left alone before one that does not answer is given up.
 const _: () = assert!(SLOW.as_secs() < TIMEOUT.as_secs());
+/// And what is on its way when a connection is kept for the last time arrives before its other end ends it.
+const _: () = assert!(2 * IDLE.as_secs() <= IDLE_SECONDS);
 
 #[cfg(test)]
 mod tests;

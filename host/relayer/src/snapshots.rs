@@ -18,7 +18,7 @@ pub(crate) mod serving;
 pub(crate) use fetching::keep;
 pub(crate) use folder::Kept;
 
-use crate::peers::peer_url;
+use crate::peers::{peer_url, IDLE};
 use codec::Encode;
 use folder::{Folder, Origin};
 use phala_client::{ClientError, ErrorCode};
@@ -167,6 +167,7 @@ impl Snapshots {
         let http = reqwest::Client::builder()
             .connect_timeout(limits.part.min(Duration::from_secs(2)))
             .timeout(limits.part)
+            .pool_idle_timeout(IDLE)
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .build()

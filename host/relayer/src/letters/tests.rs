@@ -9,7 +9,7 @@ use phala_protocol::{
     },
     keys::KeyAnswer,
 };
-use std::net::Ipv4Addr;
+use std::{collections::BTreeMap, net::Ipv4Addr};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     time::timeout,
@@ -21,8 +21,13 @@ const PEER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// Longer than anything here may take.
 const SOON: Duration = Duration::from_secs(20);
 /// Little patience, so that its end is seen.
-const HASTY: Bounds =
-    Bounds { connections: 64, of_one: 32, patience: Duration::from_millis(200), lifetime: Duration::from_secs(1) };
+const HASTY: Bounds = Bounds {
+    connections: 64,
+    of_one: 32,
+    of_site: 64,
+    patience: Duration::from_millis(200),
+    lifetime: Duration::from_secs(1),
+};
 
 fn answer(request: u8, bytes: usize) -> Addressed {
     let answer = KeyAnswer { encapsulated: vec![], body: vec![request; bytes] };
@@ -167,34 +172,21 @@ async fn an_address_is_held_to_its_rate() {
 }
 
 #[tokio::test]
-async fn who_holds_most_connections_makes_room_for_whoever_comes() {
-    let bounds = Bounds { connections: 6, of_one: 3, ..HASTY };
-    let place = || tokio::spawn(std::future::pending::<()>()).abort_handle();
-    let address = |last: u8| IpAddr::from([10, 0, 0, last]);
-    let mut open = Open::default();
-    let enter = |open: &mut Open, last: u8| {
-        let has_room = open.has_room(address(last), &bounds);
-        if has_room {
-            open.enter(address(last), place());
+async fn an_old_connection_ends_with_an_answer_that_says_so() {
+    let (_mail, address) = listening(HASTY).await;
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let (started, mut said, mut chunk) = (Instant::now(), String::new(), [0; 4_096]);
+    let asking = async {
+        while stream.write_all(&request(b"x")).await.is_ok() {
+            let Ok(length @ 1..) = stream.read(&mut chunk).await else { break };
+            assert!(!said.contains("connection: close"), "an answer came after the last: {said}");
+            said = String::from_utf8_lossy(&chunk[..length]).into_owned();
+            tokio::time::sleep(HASTY.patience / 4).await;
         }
-        has_room
     };
-    let entered: Vec<_> = [1, 1, 1, 1, 2, 2, 3].iter().map(|last| enter(&mut open, *last)).collect();
-    assert_eq!(entered, [true, true, true, false, true, true, true], "no address has more than its part");
-    let first = open.addresses[&address(1)].keys().next().copied();
-    assert!(enter(&mut open, 4), "whoever has three gives one");
-    let counts = |open: &Open| [1, 2, 3, 4, 5].map(|last| open.addresses.get(&address(last)).map_or(0, BTreeMap::len));
-    assert_eq!(counts(&open), [2, 2, 1, 1, 0]);
-    assert_ne!(open.addresses[&address(1)].keys().next().copied(), first, "its oldest");
-    assert!(!enter(&mut open, 1), "not for one that has as many as anybody");
-    assert!(enter(&mut open, 5) && enter(&mut open, 6) && enter(&mut open, 7));
-    assert_eq!(open.places.len(), bounds.connections);
-    let ids: Vec<_> = open.places.keys().copied().collect();
-    for id in ids {
-        open.leave(id);
-        open.leave(id);
-    }
-    assert!(open.places.is_empty() && open.addresses.is_empty(), "whoever left is forgotten");
+    timeout(SOON, asking).await.unwrap();
+    assert!(said.starts_with("HTTP/1.1 400") && said.contains("connection: close"), "{said}");
+    assert!(started.elapsed() >= HASTY.lifetime, "not before it was old");
 }
 
 #[tokio::test]
@@ -214,7 +206,7 @@ async fn connections_of_one_address_are_bounded_and_later_ones_come_in() {
 
 #[tokio::test]
 async fn connections_of_named_relayers_are_counted_apart_and_make_room_for_no_stranger() {
-    let bounds = Bounds { connections: 1, of_one: 2, patience: SOON, lifetime: SOON };
+    let bounds = Bounds { connections: 1, of_one: 2, of_site: 2, patience: SOON, lifetime: SOON };
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
     // Two of them are at one address.
