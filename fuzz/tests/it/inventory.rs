@@ -109,12 +109,13 @@ const EXEMPT_IN_TEE: [(&str, &str); 8] = [
 
 /// Functions of `host/` with such a name that do nothing with foreign bytes but what a target does: private parts of a function that it
 /// covers, or the same function with a clock, an error or a file put before it. With each, the function that is covered.
-const BESIDE: [(&str, &str); 17] = [
+const BESIDE: [(&str, &str); 18] = [
     ("host/cli/src/commands/attest/collateral.rs::verify", "common/attest/src/collateral.rs::verify_collateral"),
     ("host/cli/src/commands/beacon.rs::verify", "host/client/src/beacon.rs::verify"),
     ("host/cli/src/commands/gatekeeper/transcript.rs::from_bytes", "host/client/src/transcript.rs::decode_bounded"),
     ("host/client/src/abi/convert.rs::decode", "host/client/src/abi/metadata.rs::decode_output"),
     ("host/client/src/abi/convert.rs::decode_each", "host/client/src/abi/metadata.rs::decode_output"),
+    ("host/client/src/abi/convert.rs::decode_fields", "host/client/src/abi/metadata.rs::decode_event"),
     ("host/client/src/abi/convert.rs::decode_integer", "host/client/src/abi/metadata.rs::decode_output"),
     ("host/client/src/abi/convert.rs::decode_within", "host/client/src/abi/metadata.rs::decode_output"),
     ("host/client/src/abi/metadata.rs::decode_all", "host/client/src/abi/metadata.rs::decode_output"),

@@ -183,6 +183,16 @@ pub(super) fn decode(kind: &Type, input: &mut &[u8], place: &str, budget: &mut B
     decode_within(kind, input, &Place::Whole(place), &mut budget.0)
 }
 
+/// As [`decode`] of a [`Type::Struct`] with these fields.
+pub(super) fn decode_fields(
+    fields: &[(String, Type)],
+    input: &mut &[u8],
+    place: &str,
+    budget: &mut Budget,
+) -> Result<Value, AbiError> {
+    fields_within(fields, input, &Place::Whole(place), &mut budget.0)
+}
+
 /// As [`decode`], with how many bytes of memory were counted.
 #[cfg(test)]
 pub(super) fn counted(kind: &Type, input: &mut &[u8]) -> Result<(Value, usize), AbiError> {
@@ -240,14 +250,7 @@ fn decode_within(kind: &Type, input: &mut &[u8], place: &Place<'_>, left: &mut u
             object.insert(copied(name, place, left)?, decode_within(kind, input, place, left)?);
             Value::Object(object)
         }
-        Type::Struct(fields) => {
-            let mut object = object(fields.len(), place, left)?;
-            for (name, field) in fields {
-                let value = decode_within(field, input, &Place::Field(place, name), left)?;
-                object.insert(copied(name, place, left)?, value);
-            }
-            Value::Object(object)
-        }
+        Type::Struct(fields) => fields_within(fields, input, place, left)?,
         Type::Enum(variants) => {
             let index = u8::decode(input).map_err(|_| malformed())?;
             let (name, payload) = variants.get(usize::from(index)).ok_or_else(malformed)?;
@@ -262,6 +265,21 @@ fn decode_within(kind: &Type, input: &mut &[u8], place: &Place<'_>, left: &mut u
             }
         }
     })
+}
+
+/// An object of these fields.
+fn fields_within(
+    fields: &[(String, Type)],
+    input: &mut &[u8],
+    place: &Place<'_>,
+    left: &mut usize,
+) -> Result<Value, AbiError> {
+    let mut object = object(fields.len(), place, left)?;
+    for (name, field) in fields {
+        let value = decode_within(field, input, &Place::Field(place, name), left)?;
+        object.insert(copied(name, place, left)?, value);
+    }
+    Ok(Value::Object(object))
 }
 
 /// A list of `count` values of the type `item`. Every value but an empty one takes a byte, so that a number alone fills no memory; empty ones end

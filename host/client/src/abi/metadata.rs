@@ -1,7 +1,7 @@
 //! A contract's description of itself, read out of its WASM.
 
 use super::{
-    convert::{decode, encode},
+    convert::{decode, decode_fields, encode},
     AbiError, AccountNames, Budget, Type, TypeError,
 };
 use codec::{Decode, Encode};
@@ -157,8 +157,9 @@ impl Metadata {
         let malformed = || AbiError::Malformed { place: "event".to_owned(), expected: "an event".to_owned() };
         let name = String::decode(&mut bytes).map_err(|_| malformed())?;
         let event = self.events.iter().find(|event| event.name == name).ok_or_else(malformed)?;
-        let fields = Type::Struct(event.fields.clone());
-        Ok((name.clone(), decode_all(&fields, bytes, &name, budget)?))
+        let fields = decode_fields(&event.fields, &mut bytes, &name, budget)?;
+        at_the_end(bytes, &name)?;
+        Ok((name, fields))
     }
 }
 
@@ -212,10 +213,16 @@ impl Method {
 
 fn decode_all(kind: &Type, mut bytes: &[u8], place: &str, budget: &mut Budget) -> Result<Value, AbiError> {
     let value = decode(kind, &mut bytes, place, budget)?;
-    if bytes.is_empty() {
-        Ok(value)
+    at_the_end(bytes, place)?;
+    Ok(value)
+}
+
+/// Whether nothing is left of the bytes.
+fn at_the_end(rest: &[u8], place: &str) -> Result<(), AbiError> {
+    if rest.is_empty() {
+        Ok(())
     } else {
-        Err(AbiError::TrailingBytes { place: place.to_owned(), count: bytes.len() })
+        Err(AbiError::TrailingBytes { place: place.to_owned(), count: rest.len() })
     }
 }
 
