@@ -1,10 +1,10 @@
 //! The cluster's sealed file: opened when its key is here, moved to the open epoch's key, and re-sealed a little with each delivery.
 //!
 //! Guarantees: a store is opened only with a key of the open epoch or the one before, and none is replaced here; one that does not open for
-//! good is tried once an epoch, for to try it is to read the whole file, and one whose rows are found damaged later is not opened again by
-//! this process, unless a snapshot has taken its place; what it holds is served only once the chain has confirmed it since it was opened; as
-//! long as deliveries come, no entry is left under an old key when the next epoch is due. The host controls the file, and when deliveries
-//! come. Does not: execute anything.
+//! good, or says that it is of a later epoch, is tried once an epoch, for to try it is to read the whole file, and one whose rows are found
+//! damaged later is not opened again by this process, unless a snapshot has taken its place; what it holds is served only once the chain has
+//! confirmed it since it was opened; as long as deliveries come, no entry is left under an old key when the next epoch is due. The host
+//! controls the file, and when deliveries come. Does not: execute anything.
 
 use super::{Around, Cluster, ClusterError, Lack, Unopened};
 use crate::{boundary::Meta, machine::draw_secret};
@@ -45,8 +45,8 @@ impl Cluster {
         let Some(record) = self.record.as_ref().filter(|record| record.epoch > 0) else { return Ok(()) };
         let (open_epoch, opened_count, next_due) = (record.epoch, record.opened_count, record.next_epoch_due());
         if self.store.is_none() {
-            if self.unopened.as_ref().is_some_and(|unopened| unopened.stands_in(open_epoch)) {
-                return Ok(());
+            if let Some(known) = self.unopened.as_ref().filter(|unopened| unopened.stands_in(open_epoch)) {
+                return known.verdict().map_err(ClusterError::from);
             }
             // Of an epoch that is not the one before any more: the open one's key gives the error that says so.
             let before = self.stored_generation.filter(|stored| stored.checked_add(1) == Some(open_epoch));
@@ -69,9 +69,13 @@ impl Cluster {
                     if self.stored_generation.is_some() {
                         return Ok(());
                     }
-                    // Anything older is gone for good, as is what the host has damaged: only a snapshot helps, which replaces it.
-                    self.unopened = Lack::of(&error, open_epoch).map(|why| Unopened::in_epoch(open_epoch, why));
-                    return if self.unopened.is_some() { Ok(()) } else { Err(error.into()) };
+                    // Anything older is gone for good, as is what the host has damaged: only a snapshot helps, which replaces it. What is
+                    // of a later epoch waits for another head.
+                    self.unopened = Unopened::by(&error, open_epoch);
+                    return match &self.unopened {
+                        Some(known) => known.verdict().map_err(ClusterError::from),
+                        None => Err(error.into()),
+                    };
                 }
             }
         }

@@ -68,26 +68,64 @@ impl Lack {
 
 /// A store that is not opened for now.
 pub(super) struct Unopened {
-    why: Lack,
-    /// The epoch that was open when its file was tried, for another try reads all of it: it has one when the next epoch is open, for a host
-    /// that has put the right file back meanwhile. None where it did open, and what was read of it then was damaged.
+    why: Why,
+    /// The epoch that was open when its file was tried, for another try reads all of it: it has one when the next epoch is open, for its key,
+    /// or for a host that has put the right file back meanwhile. None where it did open, and what was read of it then was damaged.
     tried_in: Option<Epoch>,
 }
 
+/// Why it is not.
+enum Why {
+    /// No key that is given now opens it: only a snapshot helps.
+    Lost(Lack),
+    /// It says that it is of a later epoch than the open one, whose key may come; with the epochs that its error names.
+    Early { stored: Epoch, given: Epoch },
+}
+
 impl Unopened {
+    /// What follows from `error`, which its file gave while the epoch `open` was open: nothing of an error that may be another the next time,
+    /// as that of a disk that failed.
+    pub(super) fn by(error: &OpenError, open: Epoch) -> Option<Self> {
+        let why = match error {
+            OpenError::Generation { stored, given } if *stored > open => Why::Early { stored: *stored, given: *given },
+            _ => Why::Lost(Lack::of(error, open)?),
+        };
+        Some(Self { why, tried_in: Some(open) })
+    }
+
     /// Its file was tried in this epoch.
     pub(super) fn in_epoch(open: Epoch, why: Lack) -> Self {
-        Self { why, tried_in: Some(open) }
+        Self { why: Why::Lost(why), tried_in: Some(open) }
     }
 
     /// Its file opens, and that helps nobody.
     pub(super) fn for_good(why: Lack) -> Self {
-        Self { why, tried_in: None }
+        Self { why: Why::Lost(why), tried_in: None }
     }
 
     /// Whether its file need not be tried while this epoch is open: no key that is given in it opens what was found.
     pub(super) fn stands_in(&self, open: Epoch) -> bool {
         self.tried_in.is_none_or(|tried| tried == open)
+    }
+
+    /// What is lacked, if the state is.
+    pub(super) fn lack(&self) -> Option<&Lack> {
+        match &self.why {
+            Why::Lost(lack) => Some(lack),
+            Why::Early { .. } => None,
+        }
+    }
+
+    /// What a delivery comes to that finds it so.
+    ///
+    /// # Errors
+    /// What its file gave when it was tried, where a later head is waited for; where the state is lacked there is none, for a snapshot comes in
+    /// deliveries.
+    pub(super) fn verdict(&self) -> Result<(), OpenError> {
+        match self.why {
+            Why::Lost(_) => Ok(()),
+            Why::Early { stored, given } => Err(OpenError::Generation { stored, given }),
+        }
     }
 }
 
@@ -203,7 +241,7 @@ impl Cluster {
             return None;
         }
         let why = match self.store.as_ref() {
-            None => self.unopened.as_ref().map(|unopened| unopened.why.clone())?,
+            None => self.unopened.as_ref().and_then(Unopened::lack).cloned()?,
             // While the epoch before closes gatekeepers may still give its keys, and nothing is final in the open one.
             Some(store) if !record.is_closing() && !self.goes_on(record, store) => Lack::Behind,
             Some(_) => return None,
@@ -415,6 +453,24 @@ mod tests {
         for error in damaged {
             assert!(matches!(lack(error), Some(Lack::Unreadable(_))));
         }
+    }
+
+    #[test]
+    fn a_file_of_a_later_epoch_is_an_error_without_another_try_and_no_lack_until_another_epoch_is_open() {
+        for stored in [6, 9, u32::MAX] {
+            let early = Unopened::by(&OpenError::Generation { stored, given: 4 }, 5).unwrap();
+            assert!(early.stands_in(5) && !early.stands_in(6));
+            assert_eq!(early.lack(), None);
+            let said = early.verdict().unwrap_err();
+            assert!(matches!(said, OpenError::Generation { stored: again, given: 4 } if again == stored), "{said:?}");
+        }
+        let lost = Unopened::by(&OpenError::Generation { stored: 3, given: 5 }, 5).unwrap();
+        assert_eq!((lost.lack(), lost.verdict().is_ok()), (Some(&Lack::Outdated { stored: 3 }), true));
+        // The key of the open epoch, or of the one before, may open it now; and a disk may work again.
+        for now in [4, 5] {
+            assert!(Unopened::by(&OpenError::Generation { stored: now, given: 9 - now }, 5).is_none());
+        }
+        assert!(Unopened::by(&StorageFault::Full.into(), 5).is_none());
     }
 
     #[test]
