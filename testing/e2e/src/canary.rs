@@ -313,13 +313,6 @@ pub fn from_hex(text: &str) -> Option<Vec<u8>> {
     (0..digits.len()).step_by(2).map(byte).collect()
 }
 
-/// The newest items of a cluster's inbox, from `from` on.
-pub fn items(node: &str, cluster: u32, from: u64) -> std::io::Result<Vec<Item>> {
-    let answer = rpc(node, "phala_inboxItems", json!([cluster, from, 256]))?;
-    let items = answer["result"]["items"].as_array().cloned().unwrap_or_default();
-    Ok(items.iter().filter_map(|item| Item::decode_bounded(&from_hex(item.as_str()?)?).ok()).collect())
-}
-
 /// The end of a sealed message: ciphertext that stands nowhere else.
 pub fn witness(item: &Item) -> Vec<u8> {
     item.message.get(item.message.len().saturating_sub(WITNESS_BYTES)..).unwrap_or_default().to_vec()

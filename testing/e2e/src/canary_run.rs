@@ -1,8 +1,10 @@
 //! The canary's way through a running network, and the search of everything that could have seen it.
 
 use crate::{
-    canary::{chain, items, marker, prove_the_search, witness, Search, Tapped},
-    core_dumps, processes,
+    canary::{chain, marker, prove_the_search, witness, Search, Tapped},
+    core_dumps,
+    inbox::items,
+    processes,
     raw_http::host_of,
     skipped, Network,
 };
@@ -50,7 +52,7 @@ impl Canary {
             network.phala(&["contract", "call", &contract, "say", &arguments, "--from", CALLER, "--wait"]).data();
         assert_eq!(said["value"], backwards(&kept));
         let sealed = {
-            let items = items(host_of(network.node()), 0, 0).expect("the node answers");
+            let items = items(host_of(network.node()), 0, 0).expect("the node gives the inbox's items");
             witness(items.last().expect("the command is in the inbox"))
         };
         let arguments = json!([asked]).to_string();
@@ -85,7 +87,7 @@ impl Canary {
         let node = host_of(network.node());
         let blocks = chain(node, 1).expect("the node answers");
         search.bytes("block bodies, events and headers, by RPC", blocks.iter().map(Vec::as_slice));
-        let inbox = items(node, 0, 0).expect("the node answers");
+        let inbox = items(node, 0, 0).expect("the node gives the inbox's items");
         search.bytes("inbox items, by RPC", inbox.iter().map(|item| item.message.as_slice()));
         for (place, folder) in [
             ("chain database", "nodes"),

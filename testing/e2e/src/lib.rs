@@ -13,6 +13,7 @@ pub mod clock;
 pub mod core_dumps;
 pub mod governance;
 pub mod hostile_relayer;
+pub mod inbox;
 pub mod machines;
 pub mod probe;
 pub mod processes;

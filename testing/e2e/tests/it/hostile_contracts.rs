@@ -3,8 +3,8 @@
 use crate::hostile_evidence;
 use phala_client::{abi::Kind, chain::ChainCall, Account, Chain, ErrorCode, Until};
 use phala_e2e::{
-    canary::items,
     canary_run::CALLER,
+    inbox::items,
     load::{
         link::{Link, NetworkFile},
         seal, sign, Token,

@@ -5,8 +5,9 @@
 
 use codec::{Decode, Encode};
 use phala_e2e::{
-    canary::{extrinsics, items, witness, Needles},
+    canary::{extrinsics, witness, Needles},
     canary_run::Canary,
+    inbox::items,
     phala, processes,
     raw_http::{ask, ask_from, connect_from, host_of, rpc},
     wait_until, Network,
