@@ -1,8 +1,10 @@
 //! Puts a delivery together: what a TEE's status asks for, as of the newest header that it will know.
 //!
 //! Items are cut at whole blocks, because a block's end is where a TEE commits: a block is in a delivery with all of its items or not at
-//! all, whatever the node's answers are cut at. Items of blocks after the delivery's head wait for the next delivery.
+//! all, whatever the node's answers are cut at. Items of blocks after the delivery's head wait for the next delivery. So do those of an inbox
+//! that the node is busy with: it is asked a few times more, and then the delivery goes without them ([`Turns`]).
 
+use crate::inboxes::Turns;
 use codec::{Compact, Decode};
 use phala_client::{Chain, ClientError, ErrorCode};
 use phala_protocol::{
@@ -16,7 +18,11 @@ use phala_protocol::{
     relay::{Delivery, InboxCursor, InboxItems, TeeStatus},
     storage, ClusterId, CodeHash, Hash,
 };
-use std::{cmp::Reverse, collections::BTreeSet};
+use std::{
+    cmp::Reverse,
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 /// Blocks with items in one delivery: each costs two keys of the storage proof.
 const MAX_BLOCKS: usize = 128;
@@ -28,11 +34,15 @@ const MAX_CODE_BYTES: usize = 4 * 1024 * 1024;
 const MAX_ITEM_BYTES: usize = MAX_INBOX_BYTES_PER_ANSWER;
 /// Bytes of one block's items at which we give up: a block cannot hold as much.
 const MAX_BLOCK_BYTES: usize = 8 * 1024 * 1024;
+/// How often, in one delivery, a node is asked again that looks for old items step by step: every inbox is the first to need it in its turn.
+const MOST_STEPS: u32 = 8;
+/// Pause before it is.
+const STEP_PAUSE: Duration = Duration::from_millis(10);
 
 /// What a delivery is made of. [`Chain`] is one; tests have another.
 pub(crate) trait Node {
     async fn finality_proof(&self, from: BlockNumber) -> Result<Vec<u8>, ClientError>;
-    /// How many items there are as of the node's finalised head, and those from `from` on.
+    /// How many items there are as of the node's finalised head, and those from `from` on; [`ErrorCode::Busy`] while it looks for those.
     async fn items(&self, cluster: ClusterId, from: u64, limit: u32) -> Result<(u64, Vec<Vec<u8>>), ClientError>;
     async fn proof(&self, keys: &[Vec<u8>], at: &Hash) -> Result<Vec<Vec<u8>>, ClientError>;
     async fn code(&self, code: &CodeHash) -> Result<Option<Vec<u8>>, ClientError>;
@@ -46,7 +56,7 @@ impl Node for Chain {
     }
 
     async fn items(&self, cluster: ClusterId, from: u64, limit: u32) -> Result<(u64, Vec<Vec<u8>>), ClientError> {
-        match self.inbox_items(cluster, from, limit).await {
+        match self.inbox_items_at_once(cluster, from, limit).await {
             Ok(answer) => Ok((answer.count, answer.items)),
             // A cluster without an item has no inbox yet.
             Err(error) if error.code == ErrorCode::NotFound && from == 0 => Ok((0, Vec::new())),
@@ -87,8 +97,12 @@ impl Assembled {
     }
 }
 
-/// Collects from `node` what `status` asks for.
-pub(crate) async fn assemble(node: &impl Node, status: &TeeStatus) -> Result<Assembled, ClientError> {
+/// Collects from `node` what `status` asks for, of inboxes as their `turns` are.
+pub(crate) async fn assemble(
+    node: &impl Node,
+    status: &TeeStatus,
+    turns: &mut Turns,
+) -> Result<Assembled, ClientError> {
     let finality = node.finality_proof(status.height).await?;
     let proof = FinalityProof::decode_bounded(&finality).map_err(malformed)?;
     let (height, head) = match proof.fragments.last() {
@@ -114,20 +128,29 @@ pub(crate) async fn assemble(node: &impl Node, status: &TeeStatus) -> Result<Ass
     }
     let mut more = false;
     let mut bytes = 0;
-    for InboxCursor { cluster, head, .. } in status.inboxes.iter().filter(|inbox| inbox.ready) {
+    let mut steps = MOST_STEPS;
+    for InboxCursor { cluster, head, .. } in turns.begin(&status.inboxes, Instant::now()) {
         if bytes >= MAX_ITEM_BYTES {
             more = true;
             break;
         }
-        let blocks = whole_blocks(node, *cluster, head.count, height).await?;
+        let blocks = match whole_blocks(node, cluster, head.count, height, &mut steps).await {
+            Err(error) if error.code == ErrorCode::Busy => {
+                // Nothing of it goes along, not even what was given: that was less than a block.
+                turns.busy(cluster, Instant::now(), &error);
+                continue;
+            }
+            blocks => blocks?,
+        };
+        turns.given(cluster);
         more |= blocks.more;
         bytes += blocks.items.iter().map(Vec::len).sum::<usize>();
         for block in blocks.numbers {
-            keys.insert(storage::boundary_key(*cluster, block));
-            keys.insert(storage::final_result_key(*cluster, block));
+            keys.insert(storage::boundary_key(cluster, block));
+            keys.insert(storage::final_result_key(cluster, block));
         }
         if !blocks.items.is_empty() {
-            delivery.items.push(InboxItems { cluster: *cluster, items: blocks.items });
+            delivery.items.push(InboxItems { cluster, items: blocks.items });
         }
     }
     if !keys.is_empty() {
@@ -155,18 +178,23 @@ struct Blocks {
     more: bool,
 }
 
-/// The blocks with items from sequence `from` on, none after `height`, each with all of its items.
+/// The blocks with items from sequence `from` on, none after `height`, each with all of its items. A node that is busy is asked again as
+/// often as `steps` are left.
+///
+/// # Errors
+/// [`ErrorCode::Busy`] if it is busy then.
 async fn whole_blocks(
     node: &impl Node,
     cluster: ClusterId,
     from: u64,
     height: BlockNumber,
+    steps: &mut u32,
 ) -> Result<Blocks, ClientError> {
     let mut fetched: Vec<(BlockNumber, Vec<u8>)> = Vec::new();
     let mut bytes = 0;
     loop {
         let next = from.saturating_add(fetched.len() as u64);
-        let (count, items) = node.items(cluster, next, MAX_INBOX_ITEMS_PER_ANSWER).await?;
+        let (count, items) = stepwise(node, cluster, next, steps).await?;
         let received = items.len();
         for item in items {
             bytes += item.len();
@@ -181,6 +209,24 @@ async fn whole_blocks(
         }
         if bytes > MAX_BLOCK_BYTES {
             return Err(ClientError::new(ErrorCode::OverLimit, "a block's items are more than a block can hold"));
+        }
+    }
+}
+
+/// One answer with items from sequence `from` on, for which the node may have to be asked again.
+async fn stepwise(
+    node: &impl Node,
+    cluster: ClusterId,
+    from: u64,
+    steps: &mut u32,
+) -> Result<(u64, Vec<Vec<u8>>), ClientError> {
+    loop {
+        match node.items(cluster, from, MAX_INBOX_ITEMS_PER_ANSWER).await {
+            Err(error) if error.code == ErrorCode::Busy && *steps > 0 => {
+                *steps -= 1;
+                tokio::time::sleep(STEP_PAUSE).await;
+            }
+            answered => return answered,
         }
     }
 }

@@ -14,6 +14,7 @@
 mod attachments;
 mod collateral;
 mod delivery;
+mod inboxes;
 pub mod letterbox;
 mod letters;
 mod link;

@@ -3,6 +3,7 @@
 use crate::{
     attachments::{Attachments, AttemptId, Brought, Due},
     delivery::{assemble, Assembled},
+    inboxes::Turns,
     link::Backoff,
     mail::{Letter, Posted, Sender},
     messages::{self, Shown},
@@ -63,6 +64,15 @@ struct Memory {
     shown: Shown,
     /// Deliveries in a row with parts of a snapshot that it did not get on with.
     idle_parts: u32,
+    /// What the node said of its inboxes, which stays whatever becomes of the TEE.
+    turns: Turns,
+}
+
+impl Memory {
+    /// What was brought counts for nothing any more.
+    fn forget(&mut self) {
+        *self = Self { turns: std::mem::take(&mut self.turns), ..Self::default() };
+    }
 }
 
 async fn feed(shared: &Shared, operator: &Operator, outgoing: &Outbox, stands: &Stands) {
@@ -77,7 +87,7 @@ async fn feed(shared: &Shared, operator: &Operator, outgoing: &Outbox, stands: &
             }
             Err(error) => {
                 // It may be another process when it answers again.
-                memory = Memory::default();
+                memory.forget();
                 Err(error)
             }
         };
@@ -136,7 +146,7 @@ async fn round(
     shared.collaterals.note_served(status);
     take(shared, status, outgoing);
 
-    let mut assembled = match assemble(&chain, status).await {
+    let mut assembled = match assemble(&chain, status, &mut memory.turns).await {
         Ok(assembled) => assembled,
         Err(error) => {
             shared.link.failed(&error).await;
@@ -180,7 +190,7 @@ async fn round(
             if let Some(of) = of_snapshot.filter(|_| error.code == ErrorCode::Refused) {
                 shared.snapshots.refused(&of);
             }
-            *memory = Memory::default();
+            memory.forget();
             Err(error)
         }
     }

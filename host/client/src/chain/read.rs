@@ -248,21 +248,34 @@ impl Chain {
     /// # Errors
     /// [`ErrorCode::Busy`] when it has not found them by then: whoever asks later gets them, for it goes on from where it is.
     pub async fn inbox_items(&self, cluster: ClusterId, from: u64, limit: u32) -> Result<InboxAnswer, ClientError> {
+        let begun = Instant::now();
+        loop {
+            match self.inbox_items_at_once(cluster, from, limit).await {
+                Err(ClientError { code: ErrorCode::Busy, .. }) if begun.elapsed() < SEARCHING => {
+                    tokio::time::sleep(STEP_PAUSE).await;
+                }
+                answered => return answered,
+            }
+        }
+    }
+
+    /// As [`Self::inbox_items`], but asks once: for whoever has something else to do while the node looks for old ones.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Busy`] when the node has not found them yet; the next question has it go on from where it is.
+    pub async fn inbox_items_at_once(
+        &self,
+        cluster: ClusterId,
+        from: u64,
+        limit: u32,
+    ) -> Result<InboxAnswer, ClientError> {
         #[derive(Deserialize)]
         struct Answer {
             block: BlockNumber,
             count: u64,
             items: Vec<HexBytes>,
         }
-        let begun = Instant::now();
-        let answer: Answer = loop {
-            match self.request("phala_inboxItems", params![cluster.0, from, limit]).await {
-                Err(ClientError { code: ErrorCode::Busy, .. }) if begun.elapsed() < SEARCHING => {
-                    tokio::time::sleep(STEP_PAUSE).await;
-                }
-                answered => break answered?,
-            }
-        };
+        let answer: Answer = self.request("phala_inboxItems", params![cluster.0, from, limit]).await?;
         Ok(InboxAnswer { block: answer.block, count: answer.count, items: bytes(answer.items) })
     }
 

@@ -2,7 +2,11 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 use super::*;
 use codec::Encode;
-use jsonrpsee::{server::Server, types::ErrorObjectOwned, RpcModule};
+use jsonrpsee::{
+    server::{Server, ServerHandle},
+    types::ErrorObjectOwned,
+    RpcModule,
+};
 use phala_protocol::{
     ceremony::Attachment,
     egress::{EgressAction, EgressItem},
@@ -16,6 +20,7 @@ use phala_protocol::{
 };
 use serde_json::{json, Value};
 use std::{
+    collections::BTreeMap,
     net::Ipv4Addr,
     sync::{
         atomic::{AtomicUsize, Ordering::SeqCst},
@@ -24,6 +29,11 @@ use std::{
 };
 
 const CLUSTER: ClusterId = ClusterId(1);
+
+/// A first delivery.
+async fn assemble(node: &impl Node, status: &TeeStatus) -> Result<Assembled, ClientError> {
+    super::assemble(node, status, &mut Turns::default()).await
+}
 
 /// A node in memory: items by block, cut at `page` an answer, finalised up to `height`.
 struct MockNode {
@@ -256,34 +266,175 @@ fn cuts_at_the_limits_but_never_inside_a_block() {
     assert_eq!(cut(&fetched(&[(1, 2, 1)]), false, 9), Blocks { more: true, ..Blocks::default() });
 }
 
-/// What comes of asking a node for items that answers `code` so many times before it has some, and how often it was asked.
-async fn items_after(refusals: usize, code: i32) -> (Result<(u64, Vec<Vec<u8>>), ClientError>, usize) {
+/// A node that gives error `code` to so many questions for items before it has one, and how often it was asked.
+async fn refusing(refusals: usize, code: i32) -> (Chain, Arc<AtomicUsize>, ServerHandle) {
     let server = Server::builder().build((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let url = format!("ws://{}", server.local_addr().unwrap());
     let (asked, mut module) = (Arc::new(AtomicUsize::new(0)), RpcModule::new(()));
     let counted = asked.clone();
     let genesis = format!("0x{}", "09".repeat(32));
+    let given = phala_protocol::ids::to_hex(&item(0, 3, 10));
     module.register_method("chain_getBlockHash", move |_, _, _| Ok::<_, ErrorObjectOwned>(genesis.clone())).unwrap();
     module
         .register_method("phala_inboxItems", move |_, _, _| -> Result<Value, ErrorObjectOwned> {
             match counted.fetch_add(1, SeqCst) {
                 before if before < refusals => Err(ErrorObjectOwned::owned(code, "ask again", None::<()>)),
-                _ => Ok(json!({"block": 1, "count": 1, "items": ["0x07"]})),
+                _ => Ok(json!({"block": 1, "count": 1, "items": [given]})),
             }
         })
         .unwrap();
-    let _running = server.start(module);
-    let chain = Chain::connect(&url).await.unwrap();
-    let items = Node::items(&chain, CLUSTER, 0, 9).await;
-    (items, asked.load(SeqCst))
+    let running = server.start(module);
+    (Chain::connect(&url).await.unwrap(), asked, running)
 }
 
 #[tokio::test]
 async fn a_node_that_looks_for_old_items_is_asked_until_it_has_them_and_another_refusal_stands() {
-    let (items, asked) = items_after(3, 7008).await;
-    assert_eq!((items.unwrap(), asked), ((1, vec![vec![7]]), 4));
-    let (items, asked) = items_after(3, 7006).await;
-    assert_eq!((items.unwrap_err().code, asked), (ErrorCode::Refused, 1));
+    let items = vec![item(0, 3, 10)];
+    let (chain, asked, _running) = refusing(3, 7008).await;
+    let mut steps = MOST_STEPS;
+    let blocks = whole_blocks(&chain, CLUSTER, 0, 9, &mut steps).await.unwrap();
+    assert_eq!((blocks.items, asked.load(SeqCst), steps), (items.clone(), 4, MOST_STEPS - 3));
+    // Where it takes longer, the next delivery has it go on.
+    let (chain, asked, _running) = refusing(12, 7008).await;
+    steps = MOST_STEPS;
+    let error = whole_blocks(&chain, CLUSTER, 0, 9, &mut steps).await.unwrap_err();
+    assert_eq!((error.code, asked.load(SeqCst), steps), (ErrorCode::Busy, 9, 0));
+    steps = MOST_STEPS;
+    let blocks = whole_blocks(&chain, CLUSTER, 0, 9, &mut steps).await.unwrap();
+    assert_eq!((blocks.items, asked.load(SeqCst)), (items.clone(), 13));
+    // Whoever has nothing else to do waits for it.
+    let (chain, asked, _running) = refusing(12, 7008).await;
+    let answer = chain.inbox_items(CLUSTER, 0, 9).await.unwrap();
+    assert_eq!((answer.items, asked.load(SeqCst)), (items, 13));
+    let (chain, asked, _running) = refusing(3, 7006).await;
+    steps = MOST_STEPS;
+    let error = whole_blocks(&chain, CLUSTER, 0, 9, &mut steps).await.unwrap_err();
+    assert_eq!((error.code, asked.load(SeqCst), steps), (ErrorCode::Refused, 1, MOST_STEPS));
+}
+
+/// A node that holds the same items in every inbox, and is busy with one of them for so many questions.
+struct BusyNode {
+    node: MockNode,
+    busy_with: ClusterId,
+    left: AtomicUsize,
+    asked: AtomicUsize,
+}
+
+impl BusyNode {
+    fn new(node: MockNode, busy_with: ClusterId, questions: usize) -> Self {
+        Self { node, busy_with, left: AtomicUsize::new(questions), asked: AtomicUsize::new(0) }
+    }
+}
+
+impl Node for BusyNode {
+    async fn finality_proof(&self, from: BlockNumber) -> Result<Vec<u8>, ClientError> {
+        self.node.finality_proof(from).await
+    }
+
+    async fn items(&self, cluster: ClusterId, from: u64, limit: u32) -> Result<(u64, Vec<Vec<u8>>), ClientError> {
+        if cluster == self.busy_with {
+            self.asked.fetch_add(1, SeqCst);
+            if self.left.load(SeqCst) > 0 {
+                self.left.fetch_sub(1, SeqCst);
+                return Err(ClientError::new(ErrorCode::Busy, "it looks for old items"));
+            }
+        }
+        self.node.items(cluster, from, limit).await
+    }
+
+    async fn proof(&self, keys: &[Vec<u8>], at: &Hash) -> Result<Vec<Vec<u8>>, ClientError> {
+        self.node.proof(keys, at).await
+    }
+
+    async fn code(&self, code: &CodeHash) -> Result<Option<Vec<u8>>, ClientError> {
+        self.node.code(code).await
+    }
+
+    async fn listed(&self, at: &Hash) -> Result<Vec<(Hash, AllowedMeasurement)>, ClientError> {
+        self.node.listed(at).await
+    }
+}
+
+/// A TEE that takes all that it is brought.
+struct Taker {
+    status: TeeStatus,
+    turns: Turns,
+    took: BTreeMap<ClusterId, Vec<Vec<u8>>>,
+}
+
+impl Taker {
+    fn of(clusters: &[u32]) -> Self {
+        let mut status = status(4, 0);
+        let inbox = |cluster: &u32| InboxCursor {
+            cluster: ClusterId(*cluster),
+            head: Head { count: 0, link: [0; 32] },
+            ready: true,
+        };
+        status.inboxes = clusters.iter().map(inbox).collect();
+        Self { status, turns: Turns::default(), took: BTreeMap::new() }
+    }
+
+    /// Whose items the next delivery brings.
+    async fn take(&mut self, node: &impl Node) -> Vec<u32> {
+        let assembled = super::assemble(node, &self.status, &mut self.turns).await.unwrap();
+        self.status.height = assembled.proved_at.unwrap();
+        let mut brought = Vec::new();
+        for InboxItems { cluster, items } in assembled.delivery.items {
+            let inbox = self.status.inboxes.iter_mut().find(|inbox| inbox.cluster == cluster).unwrap();
+            inbox.head.count += items.len() as u64;
+            self.took.entry(cluster).or_default().extend(items);
+            brought.push(cluster.0);
+        }
+        brought
+    }
+}
+
+#[tokio::test]
+async fn other_inboxes_are_delivered_in_order_while_the_node_is_busy_with_one_for_ever() {
+    let node = BusyNode::new(MockNode::new(&[(3, 2), (5, 4), (6, 1)], 4, 9), CLUSTER, usize::MAX);
+    let mut tee = Taker::of(&[0, 1, 2]);
+    let (begun, mut brought) = (Instant::now(), Vec::new());
+    let each = 1 + MOST_STEPS as usize;
+    while node.asked.load(SeqCst) < 4 * each {
+        assert!(begun.elapsed() < Duration::from_secs(60), "it is not come back to");
+        brought.push(tee.take(&node).await);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(brought[..2], [[0, 2], [2, 0]], "at once, and each first in its turn");
+    let items = &node.node.items;
+    assert_eq!((tee.status.height, &tee.took[&ClusterId(0)], &tee.took[&ClusterId(2)]), (9, items, items));
+    assert!(!tee.took.contains_key(&CLUSTER));
+    // It had four turns, and waited twice as long after each.
+    assert_eq!(node.asked.load(SeqCst), 4 * each);
+    assert!(begun.elapsed() >= Duration::from_millis(50 + 100 + 200));
+}
+
+#[tokio::test]
+async fn an_inbox_that_the_node_was_busy_with_is_come_back_to_and_delivered_in_order() {
+    let node = BusyNode::new(MockNode::new(&[(3, 2), (5, 4), (6, 1)], 4, 9), CLUSTER, 20);
+    let mut tee = Taker::of(&[0, 1]);
+    let begun = Instant::now();
+    while tee.took.get(&CLUSTER).is_none_or(|items| items.len() < node.node.items.len()) {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", tee.took.keys());
+        tee.take(&node).await;
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(tee.took[&CLUSTER], node.node.items);
+    assert_eq!(tee.took[&ClusterId(0)], node.node.items);
+}
+
+#[tokio::test]
+async fn an_inbox_whose_blocks_fill_deliveries_holds_up_no_other() {
+    // Sixty items of 18 KiB are more than one delivery takes.
+    let mut node = MockNode::new(&[], 100, 9);
+    node.items = (0..180).map(|sequence| item(sequence, 1 + sequence as BlockNumber / 60, 18 * 1024)).collect();
+    let mut tee = Taker::of(&[0, 1]);
+    for expected in [0, 1, 0, 1, 0, 1] {
+        assert_eq!(tee.take(&node).await, [expected]);
+    }
+    for cluster in [0, 1] {
+        assert_eq!(tee.took[&ClusterId(cluster)], node.items);
+    }
 }
 
 #[tokio::test]
