@@ -4,13 +4,25 @@
 //! and never put back, and no call adds one; lifting is governance's alone. Whoever serves what a shut-out machine was given is told
 //! in the block in which a ban begins. Governance controls the arguments, within its half of the list; the other half is the brake's.
 
-use crate::{brake::MOST_SUSPENSIONS, collateral::vendor_root, pallet::*, OnBarred, WeightInfo as _};
+use crate::{brake::MOST_SUSPENSIONS, collateral::vendor_root, pallet::*, WeightInfo as _};
 use frame_support::{ensure, pallet_prelude::DispatchResult, weights::Weight};
 use phala_attest::{Ban, Bans as BanList, Subject, MOST_BANS};
 use phala_protocol::{ids::BlockNumber, Hash};
 
 /// Revocations at most, so that they leave the brake its half, and a place to end each root.
 const MOST_REVOCATIONS: usize = MOST_BANS - MOST_SUSPENSIONS - 2;
+
+/// What is told when somebody is shut out.
+pub trait OnBarred {
+    /// From this block on, registered TEEs may have lost their standing by a decision: a ban that begins, a machine that is revoked,
+    /// a measurement that leaves the list or is listed otherwise. Whose it was is asked of [`Pallet::is_shut_out`]. The work of the
+    /// call itself is a few reads and writes, which this pallet's weights cover, and does not grow.
+    fn on_barred();
+}
+
+impl OnBarred for () {
+    fn on_barred() {}
+}
 
 impl<T: Config> Pallet<T> {
     pub(crate) fn do_revoke(subject: Subject, from: Option<BlockNumber>) -> DispatchResult {
