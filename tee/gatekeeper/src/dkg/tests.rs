@@ -6,11 +6,13 @@
 mod beacon;
 mod derivations;
 mod disputes;
+mod introductions;
+mod parcels;
 
 use super::*;
-use crate::{verify_introduction, Facts, ReceivingKey, Refusal, VerifiedPeer, Verifier};
+use crate::{verify_introduction, Facts, ReceivingKey, VerifiedPeer, Verifier};
 use codec::Encode;
-use phala_attest::{AcceptedStatuses, AdvisoryPolicy, Ban, Bans, DevelopmentGenesis, Evidence, PolicyTerms, Subject};
+use phala_attest::{AcceptedStatuses, AdvisoryPolicy, Bans, DevelopmentGenesis, Evidence, PolicyTerms};
 use phala_crypto::{
     beacon::verify_beacon_record,
     prf::PublicShare,
@@ -21,9 +23,8 @@ use phala_insecure_tee::InsecureMachine;
 use phala_protocol::{
     attestation::{Assurance, Listing, Registration, Role, Version},
     ceremony::{
-        delivery_hash, package_hash, AnnouncedKey, Attachment, CeremonyAttempt, CeremonyRecord, Complaint, Confirmed,
-        Fault, Introduction, Parcel, ParcelHeader, ParcelKind, Phase, Reason, SignedStatement, Statement,
-        LAST_CALL_BLOCKS,
+        delivery_hash, package_hash, Attachment, CeremonyAttempt, CeremonyRecord, Complaint, Confirmed, Fault,
+        Introduction, Parcel, ParcelHeader, ParcelKind, Phase, Reason, SignedStatement, Statement, LAST_CALL_BLOCKS,
     },
     chain_state::{AllowedMeasurement, WorkerRecord},
     AccountId, Hash, WorkerId,
@@ -110,15 +111,6 @@ impl Case {
         Self { machine, introduction, facts }
     }
 
-    fn registration(&mut self, change: impl FnOnce(&mut Registration)) {
-        change(&mut self.introduction.registration);
-        self.introduction.evidence = evidence(&self.machine, &self.introduction.registration);
-    }
-
-    fn record(&mut self) -> &mut WorkerRecord {
-        self.facts.worker.as_mut().unwrap()
-    }
-
     /// The same gatekeeper in another attempt.
     pub(crate) fn announcing(mut self, index: u16, of: CeremonyAttempt) -> Self {
         self.introduction.announced = receiving(index, of).announce(&identity(index));
@@ -128,78 +120,10 @@ impl Case {
     pub(crate) fn verified(&self, index: u16) -> VerifiedPeer {
         verify_introduction(&id(index), &self.introduction, &self.facts, &mut Verifier::default()).ok().unwrap()
     }
-
-    fn verify(&self) -> Result<VerifiedPeer, Refusal> {
-        verify_introduction(&id(1), &self.introduction, &self.facts, &mut Verifier::default())
-    }
 }
 
 fn evidence(machine: &InsecureMachine, registration: &Registration) -> Vec<u8> {
     Evidence::TdxDcap(machine.quote(registration.report_data(&GENESIS)).try_into().unwrap()).encode()
-}
-
-#[test]
-fn an_introduced_gatekeeper_is_verified_by_each_check_on_its_own() {
-    type Mutation = fn(&mut Case);
-    let cases: &[(&str, Refusal, Mutation)] = &[
-        ("not registered", Refusal::NotRegistered, |c| c.facts.worker = None),
-        ("registered as a worker", Refusal::NotRegistered, |c| c.record().role = Role::Worker),
-        ("lapsed", Refusal::Lapsed, |c| c.record().valid_until = NOW),
-        ("a key that another announced", Refusal::BadAnnouncement, |c| {
-            c.introduction.announced = receiving(1, OF).announce(&identity(2));
-        }),
-        ("a key that nobody announced", Refusal::BadAnnouncement, |c| {
-            c.introduction.announced.key = receiving(2, OF).public_key().to_vec();
-        }),
-        ("a key of another attempt", Refusal::BadAnnouncement, |c| {
-            let other = receiving(1, CeremonyAttempt::root(1, 1)).announce(&identity(1));
-            c.introduction.announced = AnnouncedKey { of: OF, ..other };
-        }),
-        ("a key of the other ceremony", Refusal::BadAnnouncement, |c| {
-            let other = receiving(1, CeremonyAttempt::identities(1, 0)).announce(&identity(1));
-            c.introduction.announced = AnnouncedKey { of: OF, ..other };
-        }),
-        ("a key of another chain", Refusal::BadAnnouncement, |c| {
-            c.introduction.announced = ReceivingKey::derive(&seed(1), &[8; 32], OF).announce(&identity(1));
-        }),
-        ("a key that is none", Refusal::BadEncryptionKey, |c| c.introduction.announced.key = vec![1, 2, 3]),
-        ("evidence of another registration", Refusal::WrongReportData, |c| {
-            c.introduction.registration.encryption_key = [1; 32];
-        }),
-        ("no collateral", Refusal::Collateral, |c| c.introduction.collateral.clear()),
-        ("simulated elsewhere", Refusal::Collateral, |c| c.facts.development = None),
-        ("no evidence", Refusal::Evidence, |c| c.introduction.evidence.clear()),
-        ("evidence as a worker", Refusal::WrongReportData, |c| c.registration(|r| r.role = Role::Worker)),
-        ("evidence of another", Refusal::WrongReportData, |c| c.registration(|r| r.identity = id(2))),
-        ("evidence of another operator", Refusal::WrongReportData, |c| {
-            c.registration(|r| r.operator = AccountId([1; 32]));
-        }),
-        ("evidence of another chain", Refusal::WrongReportData, |c| {
-            let other = c.introduction.registration.report_data(&[8; 32]);
-            c.introduction.evidence = Evidence::TdxDcap(c.machine.quote(other).try_into().unwrap()).encode();
-        }),
-        ("another measurement", Refusal::WrongMeasurement, |c| c.record().measurement = [1; 32]),
-        ("shut out", Refusal::Barred, |c| {
-            let subject = Subject::Measurement(c.record().measurement);
-            c.facts.bans.put(Ban { subject, from: 0, until: None }, 0).unwrap();
-        }),
-        ("not listed", Refusal::MeasurementNotAllowed, |c| c.facts.measurement = None),
-        ("listed for workers", Refusal::RoleNotAllowed, |c| {
-            c.facts.listing.as_mut().unwrap().role = Some(Role::Worker);
-        }),
-        ("collateral over the cap", Refusal::EvaluationTooEarly, |c| c.facts.evaluation_cap = Some(0)),
-    ];
-    let peer = Case::new(1).verify().ok().unwrap();
-    assert_eq!((peer.identity(), peer.key_hash()), (id(1), receiving(1, OF).hash()));
-    // It has registered another long-lived key since: nothing is sealed to that one, and whose identity it is, is shown all the same.
-    let mut registered_anew = Case::new(1);
-    registered_anew.record().encryption_key = [9; 32];
-    assert_eq!(registered_anew.verify().ok().unwrap().key_hash(), receiving(1, OF).hash());
-    for (name, refusal, mutate) in cases {
-        let mut case = Case::new(1);
-        mutate(&mut case);
-        assert_eq!(case.verify().err(), Some(*refusal), "{name}");
-    }
 }
 
 /// Four seats, all of one mind, and a record that the test writes.
@@ -427,96 +351,6 @@ fn a_seat_that_took_no_part_has_no_public_share_and_the_threshold_stays() {
 }
 
 #[test]
-fn nothing_of_a_package_leaves_before_every_hash_stands() {
-    let mut table = Table::new();
-    let turn = table.step(1, 1).unwrap();
-    assert!(turn.parcels.is_empty() && turn.strangers.is_empty());
-    let parcel = table.forge(2, 1, ParcelKind::Package, b"anything");
-    assert_eq!(table.accept(&parcel), Err(ParcelRefusal::TooEarly));
-}
-
-#[test]
-fn nothing_is_sealed_to_a_stranger() {
-    let mut table = Table::dealt(SEATS);
-    table.peers.remove(&id(2));
-    let turn = table.step(1, 1).unwrap();
-    assert_eq!(turn.strangers, [id(2)]);
-    assert!(turn.parcels.iter().all(|parcel| parcel.header.to != 2) && turn.parcels.len() == 4);
-}
-
-#[test]
-fn nothing_is_sealed_to_whom_an_earlier_attempt_verified_or_whose_registration_lapsed() {
-    let strangers = |change: fn(&mut Table)| {
-        let mut table = Table::dealt(SEATS);
-        table.complain(2, 1);
-        change(&mut table);
-        let shared = table.step(1, 1).unwrap();
-        table.record.phase = Phase::Deliver;
-        let delivered = table.step(1, 1).unwrap();
-        assert_eq!(shared.strangers.contains(&id(2)), delivered.attached.is_empty(), "one rule for both");
-        (shared.strangers.len(), shared.parcels.len())
-    };
-    // All were verified at block 100, and are registered for one second more.
-    assert_eq!(strangers(|table| table.since = 100), (0, 6));
-    assert_eq!(strangers(|table| table.since = 101), (3, 0));
-    assert_eq!(strangers(|table| table.now = NOW + 1), (3, 0));
-    let mixed_up = |table: &mut Table| {
-        let (second, third) = (table.peers.remove(&id(2)).unwrap(), table.peers.remove(&id(3)).unwrap());
-        table.peers.insert(id(2), third);
-        table.peers.insert(id(3), second);
-    };
-    assert_eq!(strangers(mixed_up), (2, 2));
-}
-
-#[test]
-fn nothing_is_sealed_to_a_key_of_another_attempt_or_ceremony() {
-    for of in [CeremonyAttempt::root(1, 1), CeremonyAttempt::root(0, 0), CeremonyAttempt::identities(1, 0)] {
-        let mut table = Table::dealt(SEATS);
-        table.peers.insert(id(2), Case::new(2).announcing(2, of).verified(2));
-        let turn = table.step(1, 1).unwrap();
-        assert_eq!((turn.strangers, turn.parcels.len()), (vec![id(2)], 4), "{of:?}");
-        // Not even if it complains under that key, which the chain does not take.
-        table.complain(2, 1);
-        table.record.phase = Phase::Deliver;
-        let turn = table.step(1, 1).unwrap();
-        assert!(turn.attached.is_empty() && turn.strangers.contains(&id(2)));
-    }
-}
-
-#[test]
-fn a_seat_receives_under_one_key_an_attempt_and_has_it_again_after_a_restart() {
-    let first = begin(1, &record(0)).unwrap();
-    let key = first.receiving();
-    assert_eq!((key.of(), key.public_key()), (OF, receiving(1, OF).public_key()));
-    let restored = Ceremony::from_secret_bytes(&first.to_secret_bytes()).unwrap();
-    assert_eq!(restored.receiving().public_key(), key.public_key());
-    let next = first.begin_next(&id(1), &record(1)).unwrap().receiving();
-    assert_eq!(next.of(), CeremonyAttempt::root(1, 1));
-    assert_ne!(next.public_key(), key.public_key());
-
-    // What an attempt leaves its seat with does not hold what the key follows from.
-    let mut table = Table::dealt(SEATS);
-    table.exchange(|_| false);
-    assert!(table.step(1, 2).unwrap().seal_first);
-    let holds_seed = |bytes: &Secret<Vec<u8>>| bytes.expose().windows(32).any(|window| window == seed(1).expose());
-    assert!(holds_seed(&table.seats[0].to_secret_bytes()));
-    assert!(!holds_seed(&table.seats[0].seat().unwrap().to_secret_bytes()));
-}
-
-#[test]
-fn a_parcel_opens_with_the_key_of_its_attempt_alone() {
-    let mut table = Table::dealt(SEATS);
-    let parcels = table.step(2, 1).unwrap().parcels;
-    let package = parcels.iter().find(|parcel| parcel.header.to == 1).unwrap();
-    assert!(table.step(1, 1).unwrap().seal_first);
-    for of in [CeremonyAttempt::root(1, 1), CeremonyAttempt::root(0, 0), CeremonyAttempt::identities(1, 0)] {
-        let refused = table.seats[0].accept(&receiving(1, of), package);
-        assert_eq!(refused, Err(ParcelRefusal::Parcel(ParcelError::Unauthentic)), "{of:?}");
-    }
-    assert_eq!(table.accept(package), Ok(()));
-}
-
-#[test]
 fn a_record_that_is_not_of_this_attempt_or_contradicts_it_is_refused() {
     let refused = |change: fn(&mut Table)| {
         let mut table = Table::dealt(SEATS);
@@ -551,82 +385,4 @@ fn a_ceremony_that_the_rules_do_not_allow_is_not_begun() {
     assert_eq!(refused(|r| r.seats[1] = r.seats[2].clone()), Some(CeremonyError::Unsound), "a seat twice");
     assert_eq!(refused(|r| r.seats.truncate(1)), Some(CeremonyError::Unsound));
     assert_eq!(refused(|r| drop(r.seats.remove(0))), Some(CeremonyError::NoSeat));
-}
-
-#[test]
-fn parcels_that_prove_nothing_change_nothing() {
-    let mut table = Table::dealt(3);
-    let turns: Vec<Turn> = (1..=3).map(|index| table.step(index, 1).unwrap()).collect();
-    let find = |kind| {
-        let mut all = turns.iter().flat_map(|turn| &turn.parcels);
-        all.find(|parcel| (parcel.header.from, parcel.header.to, parcel.header.kind) == (2, 1, kind)).unwrap().clone()
-    };
-    let (package, share) = (find(ParcelKind::Package), find(ParcelKind::Share));
-    let before = table.seats[0].to_secret_bytes();
-
-    assert_eq!(table.accept(&share), Err(ParcelRefusal::PackageMissing));
-    let with = |header: ParcelHeader| Parcel { header, ..package.clone() };
-    let header = package.header;
-    for header in
-        [ParcelHeader { era: 2, ..header }, ParcelHeader { attempt: 1, ..header }, ParcelHeader { from: 1, ..header }]
-    {
-        assert_eq!(table.accept(&with(header)), Err(ParcelRefusal::WrongAddressee));
-    }
-    let other = table.seats[0].accept(&receiving(1, OF), &with(ParcelHeader { to: 3, ..header }));
-    assert_eq!(other, Err(ParcelRefusal::WrongAddressee));
-    let outsider = with(ParcelHeader { from: 4, ..header });
-    assert_eq!(table.accept(&outsider), Err(ParcelRefusal::NoParticipant));
-    let renamed = with(ParcelHeader { from: 3, ..header });
-    assert_eq!(table.accept(&renamed), Err(ParcelRefusal::Parcel(ParcelError::NotSender)));
-    let forged = table.forge(2, 1, ParcelKind::Package, b"not what was committed");
-    assert_eq!(table.accept(&forged), Err(ParcelRefusal::WrongHash));
-    assert!(table.seats[0].to_secret_bytes().equals(&before));
-
-    assert_eq!(table.accept(&package), Ok(()));
-    let (own, other) = (table.share(2, 1), table.share(2, 3));
-    for content in [&other[..], &[0xff; 64], &[1; 31], &[], &own[..32]] {
-        let wrong = table.forge(2, 1, ParcelKind::Share, content);
-        assert_eq!(table.accept(&wrong), Err(ParcelRefusal::WrongShare));
-    }
-    // Right in one half alone.
-    for content in [[&own[..32], &other[32..]].concat(), [&other[..32], &own[32..]].concat()] {
-        let wrong = table.forge(2, 1, ParcelKind::Share, &content);
-        assert_eq!(table.accept(&wrong), Err(ParcelRefusal::WrongShare));
-    }
-    assert_eq!((table.accept(&share), table.accept(&share), table.accept(&package)), (Ok(()), Ok(()), Ok(())));
-    let late = table.said(1, LAST_CALL);
-    assert_eq!(late, [Statement::Complain { dealer: 3 }], "of what is missing, not of what was wrong");
-}
-
-#[test]
-fn strangers_have_nothing_opened_and_a_dealer_that_sends_wrong_parcels_only_so_many() {
-    let mut table = Table::dealt(SEATS);
-    table.exchange(|header| header.to == 1);
-    let package = table.forge(2, 1, ParcelKind::Package, &table.package(2));
-    let share = table.forge(2, 1, ParcelKind::Share, &table.share(2, 1));
-    for _ in 0..20 {
-        let forged = table.forge_as(3, package.header, b"in another's name");
-        assert_eq!(table.accept(&forged), Err(ParcelRefusal::Parcel(ParcelError::NotSender)));
-    }
-    assert_eq!(table.accept(&package), Ok(()), "which costs the dealer nothing");
-    let forged = table.forge_as(3, share.header, &table.share(2, 1));
-    assert_eq!(table.accept(&forged), Err(ParcelRefusal::Parcel(ParcelError::NotSender)), "not even what is right");
-    let wrong = table.forge(2, 1, ParcelKind::Share, b"wrong");
-    for _ in 0..8 {
-        assert_eq!(table.accept(&wrong), Err(ParcelRefusal::WrongShare));
-    }
-    assert_eq!(table.accept(&share), Err(ParcelRefusal::TooManyWrong));
-    // What it owes comes on chain all the same, and other dealers are not concerned.
-    let content = [&table.share(2, 1)[..], &table.package(2)[..]].concat();
-    let delivery = table.forge(2, 1, ParcelKind::Delivery, &content);
-    table.complain(1, 2);
-    table.record.phase = Phase::Deliver;
-    table.delivered(0, &delivery);
-    assert_eq!(table.said(1, 2), []);
-    assert_eq!(table.accept(&delivery), Ok(()));
-    for kind in [ParcelKind::Package, ParcelKind::Share] {
-        let content = if kind == ParcelKind::Package { table.package(3) } else { table.share(3, 1) };
-        let parcel = table.forge(3, 1, kind, &content);
-        assert_eq!(table.accept(&parcel), Ok(()));
-    }
 }
