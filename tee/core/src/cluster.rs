@@ -148,6 +148,8 @@ pub(crate) struct Cluster {
     taken: Option<u64>,
     /// What it takes next.
     leaving: Vec<ProvedEgress>,
+    /// The newest state that the chain has made final, which answers queries, with its result; that of a store in which nothing was
+    /// executed yet has none. Nothing while no state is known to be final.
     final_state: Option<(Option<ClusterResult>, View)>,
     /// The newest block at which the chain had no final result after `final_state`: how fresh an answer is. The head may be newer,
     /// for a host can show a header without the records below it, or put an older disk back.
@@ -497,7 +499,8 @@ impl Cluster {
         Ok(executed.then_some(length))
     }
 
-    /// Executes a block's items. False if keys or code are missing: nothing was done, and what follows cannot be.
+    /// Executes a block's items. False if keys or code are missing, or the chain keeps their final result no longer: nothing was executed,
+    /// and what follows cannot be. What is missing is noted.
     fn execute_block(
         &mut self,
         block: BlockNumber,

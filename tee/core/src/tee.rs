@@ -1,7 +1,7 @@
 //! A TEE as its relayer sees it: deliveries in, a status out.
 //!
-//! Guarantees: a delivery is processed in one order - finality, records, keys, store, code, items - and each step uses only what the
-//! steps before it verified; an error in one part leaves what the earlier parts achieved. The host controls every delivery.
+//! Guarantees: a delivery is processed in one order - finality, records, keys, store, code, snapshot, items - and each step uses only what
+//! the steps before it verified; an error in one part leaves what the earlier parts achieved. The host controls every delivery.
 
 pub use crate::notice::Notice;
 use crate::{
@@ -148,8 +148,11 @@ pub struct Tee {
     chain: Chain,
     part: Part,
     roots: Roots,
+    /// What the chain has registered of it, as last seen.
     registered: Shown<WorkerRecord>,
+    /// Chain time as last proved, in Unix seconds.
     now: u64,
+    /// The evidence that it last made, and what that binds.
     attested: Option<(Registration, Vec<u8>)>,
     heartbeats: Heartbeats,
 }

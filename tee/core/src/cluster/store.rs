@@ -125,7 +125,8 @@ impl Cluster {
             // Whether the last state is final will be seen on the chain.
             Some(last) => self.views.push_back((last, view)),
             None if self.meta.last.is_none() => self.final_state = Some((None, view)),
-            // Nothing waits: but a host may have rewound the disk, so the chain must confirm the last result again.
+            // Not of this program: on the disk the last result waits until a later one takes its place, for the host may put an older disk
+            // back, and the chain has to confirm it again.
             None => return Err(ClusterError::Meta),
         }
         self.store = Some(store);

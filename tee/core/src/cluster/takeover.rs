@@ -41,7 +41,7 @@ pub enum Lack {
         /// The epoch, by the host's word.
         stored: Epoch,
     },
-    /// The store's file is not what this machine wrote for good, as opening it or reading it showed, or not in this program's format.
+    /// The store's file is for good not what this machine wrote, as opening it or reading it showed, or not in this program's format.
     #[error("its store cannot be read: {0}")]
     Unreadable(String),
 }

@@ -9,10 +9,16 @@
 //! under a key of the attempt, which follows from another seed, drawn for each and sealed before. Nothing of a turn leaves before
 //! what it rests on is sealed - both parts' state, and the shares that a confirmation speaks of. An attempt that is older than the newest
 //! that this machine sealed, or of an era whose record was seen, is not begun again: after a start the head runs through the chain's
-//! past. Seeds, dealer and holder are gone, in memory and then on the disk, which is tried until it obeys, with the head that shows the
-//! record of their era or a later one, or that no ceremony of their era is under way any more, and but for the dealer's seed when a later
-//! attempt is; of the latter two a head says nothing that is older than the attempt. With them go the shares that the attempt gave, unless the
-//! chain has their record: of keys that are handed over they would sign as well as those that count. What fails is said once.
+//! past. What fails is said once.
+//!
+//! What an attempt keeps - both seeds, dealer and holder - is gone, in memory and then on the disk, which is tried until it obeys,
+//!
+//! - with the head that shows the record of identities of its era or a later one;
+//! - with the head that shows that no ceremony of its era is under way any more;
+//! - but for the dealer's seed, with the head that shows a later attempt of its era.
+//!
+//! Of the latter two a head says nothing that is older than the attempt. With them go the shares that the attempt gave, unless the chain has
+//! their record: of keys that are handed over they would sign as well as those that count.
 //!
 //! The host controls when records and messages arrive and what of the sealed is put back: see `phala_gatekeeper::identity::ceremony` for
 //! what an old state does. Others control introductions and parcels; of one delivery so many are looked at. Does not: show the chain a
