@@ -1,8 +1,9 @@
 //! Who may have a key: the checks between an inquiry and an evaluation.
 //!
 //! Guarantees: [`verify_machine`] is the one judgement of evidence, of workers that ask and of gatekeepers that introduce
-//! themselves (`peer.rs`). [`verify_inquiry`] returns purposes only when every check named in [`Refusal`] held, each on its own; the
-//! machine is judged last, and with it what is kept of that judgement (`verifier.rs`). The signature on a request is verified once, by
+//! themselves (`peer.rs`). [`verify_inquiry`] returns purposes only when every check in it held, each on its own; the machine is judged
+//! last, and with it what is kept of that judgement (`verifier.rs`). Whether the seat's own root is recorded `seat.rs` asks before, and how
+//! often somebody is answered the caller. The signature on a request is verified once, by
 //! [`verify_request`], which makes the only [`SignedInquiry`]; it covers the key that the answer is sealed to, which is of that request alone.
 //! The asker controls the inquiry, the host its transport and the collateral; both are verified under roots compiled into this
 //! binary.
@@ -60,7 +61,7 @@ pub struct Facts {
     /// The highest evaluation number that governance lets collateral have. Where none is set, a development network takes any, and others
     /// none.
     pub evaluation_cap: Option<u32>,
-    /// Since which finalised block this gatekeeper itself has seen that entry; see [`crate::Sightings`].
+    /// Since which finalised block this gatekeeper itself has seen that measurement listed as it is; see [`crate::Sightings`].
     pub seen_since: Option<BlockNumber>,
 }
 
@@ -68,7 +69,7 @@ impl Facts {
     /// What the allow-list says of the registered measurement at this head: whether a machine of it may have keys in `role`.
     ///
     /// # Errors
-    /// [`Refusal::MeasurementNotAllowed`] where it is not listed, or not for long enough; [`Refusal::RoleNotAllowed`].
+    /// [`Refusal::MeasurementNotAllowed`] where it is not listed, not for long enough, or not any more; [`Refusal::RoleNotAllowed`].
     pub fn check_listed(&self, role: Role) -> Result<(), Refusal> {
         let entry = self.measurement.as_ref().ok_or(Refusal::MeasurementNotAllowed)?;
         if !is_allowed(entry, self.seen_since, self.head.0, self.development.is_some()) {
@@ -82,7 +83,7 @@ impl Facts {
     }
 }
 
-/// Why a gatekeeper gives no key.
+/// Why a gatekeeper gives a worker no key, or does not take another gatekeeper for one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// The inquiry is of another chain or for another gatekeeper.
@@ -115,8 +116,8 @@ pub enum Refusal {
     /// An advisory that governance forbids applies to the worker's platform.
     #[error("a forbidden advisory applies to the worker's platform; update it")]
     Advisory,
-    /// The worker's root, vendor, generation or measurement is revoked or suspended.
-    #[error("worker's vendor, generation or measurement is revoked or suspended")]
+    /// The machine's root, vendor, model, generation or measurement is revoked or suspended.
+    #[error("worker's root, vendor, model, generation or measurement is revoked or suspended")]
     Barred,
     /// The evidence does not bind this registration, or the registration another worker or key.
     #[error("evidence does not bind this worker's registration")]
@@ -124,10 +125,10 @@ pub enum Refusal {
     /// The evidence is of another measurement than the chain registered.
     #[error("evidence is of another measurement than the registered one")]
     WrongMeasurement,
-    /// The measurement is not on the allow-list, or not for long enough.
+    /// The measurement is not on the allow-list, not for long enough, or not any more.
     #[error("measurement is not allowed, was listed too recently, or this gatekeeper has not seen it listed for long enough")]
     MeasurementNotAllowed,
-    /// The measurement is listed for another role.
+    /// The measurement is listed for another role, or it is not known for which.
     #[error("measurement is listed for another role")]
     RoleNotAllowed,
     /// The collateral is of an evaluation that governance has not let in, or governance has let in none.
@@ -346,8 +347,8 @@ fn judge_machine(
     facts.check_listed(machine.role)
 }
 
-/// Whether keys are given to a measurement at block `now`, whose entry was `seen` by this gatekeeper since some block. A development
-/// network has no delay, and needs no sight. Overflow is never early.
+/// Whether keys are given to a measurement at block `now`, whose entry this gatekeeper has seen since block `seen`. A development network
+/// has no delay, and needs no sight. Overflow is never early.
 pub(crate) fn is_allowed(
     entry: &AllowedMeasurement,
     seen: Option<BlockNumber>,

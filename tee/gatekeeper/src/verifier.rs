@@ -29,7 +29,7 @@ pub const MOST_COLLATERALS: usize = 16;
 /// Verdicts that are kept at most. All workers of a network ask each gatekeeper once an epoch, in about the same order: a memory for fewer
 /// of them would have forgotten each before its turn. This is for more than 100,000.
 pub const MOST_VERDICTS: usize = 1 << 17;
-/// Bytes of memory that they take at most, without what the maps around them add.
+/// Bytes of memory that verdicts take at most, without what the maps around them add.
 pub const MOST_VERDICT_BYTES: usize = 64 * 1024 * 1024;
 /// Bytes of memory that collaterals take at most, counted by their encoding.
 const MOST_COLLATERAL_BYTES: usize = 4 * 1024 * 1024;

@@ -442,7 +442,7 @@ impl Ceremony {
         self.received.take_answers(own, &record.complaints, fitting);
     }
 
-    /// Adds everything up, once it is all there.
+    /// Adds everything up, once it is all there, and confirms the keys: the same as before, and as the record says.
     fn conclude(&mut self, record: &CeremonyRecord) -> Result<(), CeremonyError> {
         let Received { packages, shares, .. } = &self.received;
         let complete = self.others().all(|dealer| packages.contains_key(&dealer) && shares.contains_key(&dealer));

@@ -6,9 +6,9 @@
 //! 1. every holder commits to fresh nonces towards the coordinator;
 //! 2. the coordinator takes a threshold of those that it has no bad experience with, and sends their list to them;
 //! 3. each of them signs that list, once, and answers with its part;
-//! 4. the coordinator adds the parts up. Where they give no signature it knows who is at fault, and leaves him out of the lists that it
-//!    makes later; of those who said nothing only as long as there are enough others, and those last that were silent most often. Who
-//!    was silent at an item makes up for it with no part under another item.
+//! 4. the coordinator adds the parts up. Where they give no signature it knows whose part is wrong, and leaves that holder out of all lists
+//!    that it makes later. One that sent no part it leaves out as long as there are enough others, and then takes those last that were
+//!    silent most often. Who was silent at an item makes up for it with no part under another item.
 //!
 //! Coordinators take turns, beginning with one that the item decides. One that withholds, or spoils its attempt, delays the item by one
 //! attempt and no more. What a coordinator learns it keeps to itself: nobody is blamed on its word. With `f` holders that spoil whatever they
@@ -69,7 +69,7 @@ pub struct Sessions<G: Signs> {
 /// How a holder spoiled a signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Spoiled {
-    /// So many times it committed and sent no part; it may have lost its connection. Forgotten when it sends one, though not for the items at
+    /// So many times it was on a list and sent no part; it may have lost its connection. Forgotten when it sends one, though not for the items at
     /// which it was silent.
     Silent(u32),
     /// Its part was wrong, or its commitments are no points: never on a list of this process again.
@@ -196,9 +196,10 @@ impl<G: Signs> Sessions<G> {
         if network.public_share(share.index()) != Some(&share.public()) {
             return Err(SignError::NoSuchHolder(share.index()));
         }
-        let sharing = (network.threshold(), network.key(), network.holders());
-        let holders = sharing.2.iter().map(|(index, _)| *index).collect();
-        let sharing = hash_value(domain::IDENTITY_SHARING, &(genesis, G::SCHEME, sharing));
+        let shares = network.holders();
+        let holders = shares.iter().map(|(index, _)| *index).collect();
+        let described = (network.threshold(), network.key(), shares);
+        let sharing = hash_value(domain::IDENTITY_SHARING, &(genesis, G::SCHEME, described));
         let (open, spoilers) = (BTreeMap::new(), BTreeMap::new());
         Ok(Self { network, share, genesis, sharing, holders, commitments: 0, heads: None, open, spoilers })
     }
