@@ -66,7 +66,7 @@ mod events {
             /// The identity.
             worker: WorkerId,
         },
-        /// A root, vendor, generation or measurement is shut out.
+        /// A root, vendor, model, generation or measurement is shut out.
         Barred {
             /// What, from when, until when.
             ban: Ban,

@@ -166,7 +166,7 @@ pub mod pallet {
     #[pallet::storage]
     pub type RevokedHardware<T> = StorageMap<_, Blake2_128Concat, Hash, BlockNumber>;
 
-    /// Roots, vendors, generations and measurements that are revoked or suspended.
+    /// Roots, vendors, models, generations and measurements that are revoked or suspended.
     #[pallet::storage]
     pub type Bans<T> = StorageValue<_, BanList, ValueQuery>;
 
@@ -229,7 +229,7 @@ pub mod pallet {
         PlatformOutdated,
         /// An advisory that governance forbids applies to the platform: its owner has to update it.
         AdvisoryForbidden,
-        /// The root, vendor, generation or measurement is revoked or suspended: governance's decision, or the brake's.
+        /// The root, vendor, model, generation or measurement is revoked or suspended: governance's decision, or the brake's.
         Barred,
         /// The machine is revoked by governance.
         HardwareRevoked,
@@ -409,7 +409,7 @@ pub mod pallet {
             Ok(())
         }
 
-        /// Shuts out a vendor, a generation of platforms or a measurement: from now on, or from a later block, which is a deadline.
+        /// Shuts out a vendor, a model or generation of platforms, or a measurement: from now on, or from a later block, which is a deadline.
         #[pallet::call_index(10)]
         #[pallet::weight(<T as Config>::WeightInfo::bar())]
         pub fn revoke(origin: OriginFor<T>, subject: Subject, from: Option<BlockNumber>) -> DispatchResult {
@@ -417,7 +417,7 @@ pub mod pallet {
             Self::do_revoke(subject, from)
         }
 
-        /// Suspends a vendor, a generation of platforms or a measurement at once, until the brake's end. Whoever governs may; the
+        /// Suspends a vendor, a model or generation of platforms, or a measurement at once, until the brake's end. Whoever governs may; the
         /// committee and the gatekeepers have calls of their own.
         #[pallet::call_index(11)]
         #[pallet::weight(<T as Config>::WeightInfo::bar())]
@@ -426,7 +426,7 @@ pub mod pallet {
             Self::do_suspend(subject)
         }
 
-        /// Ends what shuts out a vendor, a generation of platforms or a measurement. Lists, delays and floors still stand.
+        /// Ends what shuts out a vendor, a model or generation of platforms, or a measurement. Lists, delays and floors still stand.
         #[pallet::call_index(12)]
         #[pallet::weight(<T as Config>::WeightInfo::bar())]
         pub fn lift(origin: OriginFor<T>, subject: Subject) -> DispatchResult {

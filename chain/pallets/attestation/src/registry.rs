@@ -1,9 +1,9 @@
 //! Admission: evidence, who counts as active, and one live identity a machine.
 //!
-//! Guarantees: what `register` admits passed every check named in [`Error`]; a TEE is active only while everything that governance
-//! decides would still admit it, without anyone having to remove it ([`Pallet::active`] says what is asked); a registration never
-//! outlasts the processor's certificate. A live identity is displaced by nobody but its own operator. The submitter controls every
-//! argument.
+//! Guarantees: what `register` admits passed every check of evidence, documents, measurement and machine in [`Error`]; a TEE is active only
+//! while everything that governance decides would still admit it, without anyone having to remove it ([`Pallet::active`] says what is asked);
+//! a registration never outlasts the processor's certificate. A live identity is displaced by nobody but its own operator. The submitter
+//! controls every argument.
 
 use crate::{pallet::*, Absence, Applying, Appraisal, Model};
 use frame_support::{ensure, pallet_prelude::DispatchResult, traits::Get};
@@ -41,8 +41,8 @@ impl<T: Config> Pallet<T> {
         active.then_some(record)
     }
 
-    /// Why a TEE has no claim to act in `role`, and not for want of a timely renewal; none while it has. Status, advisories and generation
-    /// of documents are mended by attesting again, for which it has its period and the grace.
+    /// Why a TEE has no claim to act in `role`; none while it has one, which it keeps for the grace after its registration lapsed. Status,
+    /// advisories and generation of documents are not asked: they are mended by attesting again, for which it has its period and the grace.
     pub fn absence(worker: &WorkerId, role: Role) -> Option<Absence> {
         let Some(record) = Workers::<T>::get(worker) else { return Some(Absence::Lapsed) };
         if Self::is_barred(Appraisals::<T>::get(worker).as_ref()) {
@@ -65,7 +65,7 @@ impl<T: Config> Pallet<T> {
     }
 
     /// Whether governance or the brake has taken from a TEE its part in decisions: its registration is gone, its root, vendor,
-    /// generation or measurement is revoked or suspended, or its measurement has left the list. A registration that has only lapsed,
+    /// model, generation or measurement is revoked or suspended, or its measurement has left the list. A registration that has only lapsed,
     /// and one that has to be renewed, are not shut out: what was signed before was signed in good standing.
     pub fn is_shut_out(worker: &WorkerId) -> bool {
         Workers::<T>::get(worker).is_none_or(|record| {
@@ -74,8 +74,8 @@ impl<T: Config> Pallet<T> {
         })
     }
 
-    /// Whether a TEE's root, vendor, generation or measurement is revoked or suspended now. One of which nothing is known is shut out by
-    /// any ban.
+    /// Whether a TEE's root, vendor, model, generation or measurement is revoked or suspended now. One of which nothing is known is shut out
+    /// by any ban.
     fn is_barred(known: Option<&Appraisal>) -> bool {
         let (bans, now) = (Bans::<T>::get(), Self::now_block());
         bans.iter().any(|ban| ban.in_force(now))

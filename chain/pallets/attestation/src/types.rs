@@ -117,6 +117,6 @@ pub enum Absence {
     /// It is not registered in the role, its measurement is not, or no longer, listed for the role, or its registration lapsed longer
     /// than the grace ago.
     Lapsed,
-    /// Its root, vendor, generation or measurement is revoked or suspended.
+    /// Its root, vendor, model, generation or measurement is revoked or suspended.
     Barred,
 }

@@ -48,7 +48,8 @@ impl<T: Config> Pallet<T> {
         Ok(())
     }
 
-    /// Counts a cluster under the era whose root it needs beside the present one's, and no more under the one before that.
+    /// Counts a cluster under `era`, its record's `era_before` from now on, whose root it needs beside that of the open epoch; and no more
+    /// under `former`, which that was until now.
     pub(crate) fn count_cluster(former: Option<u32>, era: u32) {
         if former == Some(era) {
             return;
@@ -143,7 +144,7 @@ impl<T: Config> Pallet<T> {
         let Decided { cluster, era, epoch, public_key } = decided;
         let opens = |record: &ClusterRecord| record.next_epoch() == epoch && !record.is_closed();
         let Some(mut record) = Clusters::<T>::get(cluster).filter(opens) else { return };
-        let former = record.era_before;
+        let needed = record.era_before;
         // Nothing is taken over from before the first epoch.
         record.era_before = if record.epoch == 0 { era } else { record.era };
         record.era = era;
@@ -152,13 +153,13 @@ impl<T: Config> Pallet<T> {
         record.opened_count = inbox::Pallet::<T>::head(cluster).count;
         record.envelope_key = public_key;
         record.epoch_length = Self::length_of_opened(cluster, record.epoch_length);
-        let present = record.era_before;
-        Self::count_cluster(Some(former), present);
+        let needs = record.era_before;
+        Self::count_cluster(Some(needed), needs);
         Clusters::<T>::insert(cluster, record);
         Announcements::<T>::remove(cluster);
         RekeyVotes::<T>::remove(cluster);
         Self::deposit_event(Event::EpochOpened { cluster, epoch });
-        if former != present && present == era {
+        if needed != needs && needs == era {
             Self::deposit_event(Event::WentOver { cluster, era });
         }
     }

@@ -127,7 +127,7 @@ impl<T: Config> Pallet<T> {
         let (cluster, worker) = (signed.result.cluster, signed.worker);
         let Boundary { block, count, .. } = signed.result.boundary;
         let agrees = signed.result == decided.result;
-        // Else anyone could show it again whenever governance has settled it.
+        // What governance has settled disputes nothing any more: or anyone could show it again, and stop the cluster anew.
         let settled = Self::is_settled_since(cluster, decided.finalised_at);
         if !agrees && decided.votes.iter().any(|(voter, _)| *voter == worker) {
             if !settled {

@@ -26,7 +26,7 @@ pub enum DropReason {
     Lost,
     /// Its registration is gone, or lapsed longer ago than the registry's grace.
     Lapsed,
-    /// Its vendor, generation or measurement is revoked or suspended.
+    /// Its root, vendor, model, generation or measurement is revoked or suspended.
     Barred,
 }
 

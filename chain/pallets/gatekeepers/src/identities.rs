@@ -192,7 +192,7 @@ impl<T: Config> Pallet<T> {
         ensure!(same && statement.contradicts(&second.statement), Error::<T>::NotEquivocation);
         let dealt_by = DealtBy::<T>::get(era).ok_or(Error::<T>::NoSuchSeat)?;
         let seated_in = if statement.is_of_dealer() { dealt_by } else { era };
-        // Whose root answered: no other set has the seats of such an era any more.
+        // The root of such an era answered, so that no other set has its seats any more.
         let Seated { gatekeeper, validator, set } = Self::seat_in(seated_in, index).ok_or(Error::<T>::NoSuchSeat)?;
         ensure!(!Convictions::<T>::contains_key(gatekeeper), Error::<T>::Convicted);
         let signed = Self::is_identity_signed(first, &gatekeeper) && Self::is_identity_signed(second, &gatekeeper);

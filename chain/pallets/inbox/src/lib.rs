@@ -7,7 +7,7 @@
 //! Guarantees: items are never lost, reordered or changed once included; envelopes enter only by a `push` in an extrinsic, for
 //! the cluster's open epoch, at a price that rises with the cluster's unacknowledged gas up to a hard limit, and exponentially
 //! with the time it stays high ([`phala_protocol::gas`]). No call does work that grows with what others left here: a result
-//! forgets at most [`FORGOTTEN_PER_RESULT`] of the chain's messages that it covers and a new one at most
+//! forgets at most [`FORGOTTEN_PER_RESULT`] of the chain's messages that it covers and a new message of the chain at most
 //! [`FORGOTTEN_PER_MESSAGE`], so that what waits to be forgotten never outgrows what a full inbox holds.
 //! What a push reads and writes of state does not depend on how many messages it has (see the module `tail`).
 //! Anyone who pays controls the messages; this pallet checks their public header and never opens them. What waits when governance closes a
@@ -39,7 +39,7 @@ pub const FORGOTTEN_PER_MESSAGE: u32 = 2;
 
 /// What the inbox must know of clusters.
 pub trait Clusters {
-    /// The epoch for which envelopes are taken now, or none when the cluster does not exist or has not opened yet.
+    /// The epoch for which envelopes are taken now, or none when the cluster does not exist, has not opened yet or is closed for good.
     fn open_epoch(cluster: ClusterId) -> Option<Epoch>;
     /// Whether governance has closed the cluster for good: it takes nothing any more, and answers nothing.
     fn is_closed(cluster: ClusterId) -> bool;
@@ -281,7 +281,7 @@ pub mod pallet {
         }
 
         /// Forgets the oldest boundary, which a final result now covers, and up to [`FORGOTTEN_PER_RESULT`] of the chain's messages
-        /// that results cover. Returns whether it was the oldest.
+        /// that results cover. False, and nothing is done, where `block` is not the oldest boundary's.
         pub fn acknowledge(cluster: ClusterId, block: BlockNumber) -> bool {
             let queue = Self::queue(cluster);
             let Some((oldest, newest)) = queue.waiting else { return false };
