@@ -33,8 +33,11 @@ const NOBODY: ContractId = ContractId([0; 32]);
 pub struct Session {
     account: AccountId,
     destination: Destination,
+    /// What `key` is made from, to be kept.
     seed: Secret<[u8; 32]>,
+    /// Signs the session's commands. The cluster has its public half.
     key: IdentityKey,
+    /// Seals them, and marks each with its number. The cluster's replicas have it too.
     secret: SessionSecret,
     /// Number of the next command.
     next: u64,
