@@ -32,7 +32,8 @@ pub struct Seat {
     era: u32,
     threshold: u16,
     share: KeyShare,
-    shares: Vec<[u8; 32]>,
+    /// Of all seats, by index from 1.
+    public_shares: Vec<[u8; 32]>,
     /// Unless the seat is a lone one.
     beacon: Option<BeaconSeat>,
 }
@@ -40,7 +41,7 @@ pub struct Seat {
 /// What a seat of this form begins with. Those of another are none: one that was sealed when there was a root alone has no beacon share.
 const FORM: [u8; 8] = *b"seat/v2\0";
 
-/// A seat as it is sealed: the shares' bytes are in here, so it never travels in clear.
+/// A seat as it is sealed. Its secret shares are in here, so it never travels in clear.
 #[derive(Encode, Decode)]
 struct Stored {
     form: [u8; 8],
@@ -48,7 +49,7 @@ struct Stored {
     threshold: u16,
     index: u16,
     share: [u8; 32],
-    shares: Vec<[u8; 32]>,
+    public_shares: Vec<[u8; 32]>,
     /// The share of the beacon key, and its record.
     beacon: Option<([u8; 32], BeaconRecord)>,
 }
@@ -84,8 +85,8 @@ impl Seat {
             }
         });
         let share = KeyShare::from_bytes(1, &scalar).map_err(|_| SeatError::Entropy)?;
-        let shares = vec![share.public_share().to_bytes()];
-        Ok(Self { era, threshold: 1, share, shares, beacon: None })
+        let public_shares = vec![share.public_share().to_bytes()];
+        Ok(Self { era, threshold: 1, share, public_shares, beacon: None })
     }
 
     /// A seat of a root that was generated together: `points` are the public shares of those that took part, by index from 1, out
@@ -99,8 +100,8 @@ impl Seat {
         seats: u16,
         beacon: BeaconSeat,
     ) -> Self {
-        let shares = (1..=seats).map(|index| points.get(&index).copied().unwrap_or_default()).collect();
-        Self { era, threshold, share, shares, beacon: Some(beacon) }
+        let public_shares = (1..=seats).map(|index| points.get(&index).copied().unwrap_or_default()).collect();
+        Self { era, threshold, share, public_shares, beacon: Some(beacon) }
     }
 
     /// The era whose root it is of.
@@ -110,7 +111,7 @@ impl Seat {
 
     /// [`share_list_hash`] of the public shares, as the chain records it.
     pub fn share_list(&self) -> Hash {
-        share_list_hash(self.era, self.threshold, &self.shares)
+        share_list_hash(self.era, self.threshold, &self.public_shares)
     }
 
     /// What it holds of the era's beacon key; none of a lone seat.
@@ -133,7 +134,7 @@ impl Seat {
             threshold: self.threshold,
             index: self.share.index(),
             share: *self.share.to_bytes().expose(),
-            shares: self.shares.clone(),
+            public_shares: self.public_shares.clone(),
             beacon: beacon.map(|beacon| (*beacon.share_bytes().expose(), beacon.record().clone())),
         };
         // With its full capacity, so that growing leaves no copy behind.
@@ -162,7 +163,7 @@ impl Seat {
                 Some(restored.ok_or(SeatError::Malformed)?)
             }
         };
-        Ok(Self { era, threshold, share, shares: std::mem::take(&mut stored.shares), beacon })
+        Ok(Self { era, threshold, share, public_shares: std::mem::take(&mut stored.public_shares), beacon })
     }
 
     /// What the chain records of the root that this seat belongs to, `seats` being all gatekeepers by index from 1.
@@ -202,7 +203,7 @@ impl Seat {
             request: payload,
             era: self.era,
             index: self.share.index(),
-            shares: self.shares.clone(),
+            shares: self.public_shares.clone(),
             evaluations,
             head: facts.head,
         };
