@@ -74,17 +74,17 @@ impl<T: Config> Pallet<T> {
         let mut weight = <T as Config>::WeightInfo::idle();
         if Due::<T>::get().is_some_and(|due| now >= due) {
             if let Some(record) = Ceremony::<T>::get() {
-                let (seats, complaints) = (record.seats.len() as u32, record.complaints.len() as u32);
-                weight.saturating_accrue(<T as Config>::WeightInfo::advance(seats, complaints));
-                Self::advance(record);
+                weight.saturating_accrue(Self::advance(record));
             }
         }
         weight.saturating_accrue(Self::identities_at_block());
         weight.saturating_add(Self::hand_over(now))
     }
 
-    fn advance(mut record: CeremonyRecord) {
+    /// Ends a phase. Returns the weight.
+    fn advance(mut record: CeremonyRecord) -> Weight {
         let (era, attempt) = (record.era, record.attempt);
+        let ends = <T as Config>::WeightInfo::advance(record.seats.len() as u32, record.complaints.len() as u32);
         if record.phase == Phase::Deliver {
             let accusers = (1u16..).zip(&record.seats).filter(|(_, seat)| seat.key.is_some());
             Self::drop_undeliverable(&mut record.complaints, accusers.map(|(index, seat)| (index, seat.gatekeeper)));
@@ -94,6 +94,7 @@ impl<T: Config> Pallet<T> {
         // With too few that committed, whoever did not is asked again without having been left out. Where an attempt failed and nobody is at
         // fault, more lied than may, and could go on for ever.
         let again = ended.next == Follows::Begin(Phase::Commit) && ended.left_out.is_empty();
+        let weight = ends.saturating_add(Self::convictions(ended.convicted.len()));
         for dealer in ended.convicted {
             if let Some(seat) = record.seat(dealer) {
                 Self::convict_dealer(era, attempt, &seat.gatekeeper);
@@ -108,7 +109,8 @@ impl<T: Config> Pallet<T> {
         if (again || ended.readmitted > 0) && ended.next != Follows::Abandoned {
             let times = Readmissions::<T>::get();
             if times >= MOST_READMISSIONS {
-                return Self::give_up(before);
+                Self::give_up(before);
+                return weight;
             }
             Readmissions::<T>::put(times.saturating_add(1));
         }
@@ -126,6 +128,7 @@ impl<T: Config> Pallet<T> {
                 Self::abandon(era, attempt);
             }
         }
+        weight
     }
 
     /// Ends a ceremony for those that are absent from it, as it stood before the end of its phase; the next election is held without them.
@@ -191,6 +194,12 @@ impl<T: Config> Pallet<T> {
     pub(crate) fn abandon(era: u32, attempt: u32) {
         Self::deposit_event(Event::CeremonyAbandoned { era, attempt });
         Self::drop_plan(era);
+    }
+
+    /// What it costs to convict so many seats: as much as a report of each, with all who may be behind its validator.
+    pub(crate) fn convictions(number: usize) -> Weight {
+        let one = <T as Config>::WeightInfo::report(<T::Punish as Punish<T::AccountId>>::MOST_BACKERS);
+        one.saturating_mul(number as u64)
     }
 
     /// Convicts a dealer that has a seat of the present set of `era`, and that a threshold rejected.

@@ -227,9 +227,7 @@ impl<T: Config> Pallet<T> {
             return Weight::zero();
         }
         let Some(record) = IdentityCeremony::<T>::get() else { return Weight::zero() };
-        let (seats, complaints) = Self::size(&record);
-        Self::advance_identities(record);
-        <T as Config>::WeightInfo::advance(seats, complaints)
+        Self::advance_identities(record)
     }
 
     /// Dealers and holders together, and complaints.
@@ -238,8 +236,10 @@ impl<T: Config> Pallet<T> {
         (seats as u32, record.complaints.len() as u32)
     }
 
-    fn advance_identities(mut record: IdentityCeremonyRecord) {
+    /// Ends a phase. Returns the weight.
+    fn advance_identities(mut record: IdentityCeremonyRecord) -> Weight {
         let (era, attempt) = (record.era, record.attempt);
+        let (seats, complaints) = Self::size(&record);
         if record.phase == Phase::Deliver {
             let accusers = (1u16..).zip(&record.holders).filter(|(_, holder)| holder.key.is_some());
             Self::drop_undeliverable(
@@ -249,6 +249,8 @@ impl<T: Config> Pallet<T> {
         }
         let before = record.clone();
         let ended = end_phase(&mut record);
+        let ends = <T as Config>::WeightInfo::advance(seats, complaints);
+        let weight = ends.saturating_add(Self::convictions(ended.convicted.len()));
         // Dealers were elected for the era whose set holds the keys, which is this one where keys are made.
         let dealt_by = Identity::<T>::get().map_or(era, |former| former.era);
         for index in ended.convicted {
@@ -287,6 +289,7 @@ impl<T: Config> Pallet<T> {
                 Self::deposit_event(Event::IdentitiesGivenUp { era, attempt });
             }
         }
+        weight
     }
 
     /// The present block is the first of the phase.

@@ -350,7 +350,7 @@ pub mod pallet {
 
         /// Reports a seat that signed two statements of which only one can be true; anyone may. Free when it is.
         #[pallet::call_index(4)]
-        #[pallet::weight(<T as Config>::WeightInfo::report())]
+        #[pallet::weight(<T as Config>::WeightInfo::report(<T::Punish as Punish<T::AccountId>>::MOST_BACKERS))]
         pub fn report_equivocation(
             origin: OriginFor<T>,
             first: SignedStatement,
@@ -450,7 +450,7 @@ pub mod pallet {
 
         /// Reports a dealer or holder of identities that signed two statements of which only one can be true; anyone may. Free when it is.
         #[pallet::call_index(20)]
-        #[pallet::weight(<T as Config>::WeightInfo::report())]
+        #[pallet::weight(<T as Config>::WeightInfo::report(<T::Punish as Punish<T::AccountId>>::MOST_BACKERS))]
         pub fn report_identity_equivocation(
             origin: OriginFor<T>,
             first: SignedIdentityStatement,

@@ -85,6 +85,8 @@ impl Beacon for Mock {
 }
 
 impl Punish<AccountId32> for Mock {
+    const MOST_BACKERS: u32 = 50;
+
     fn punish(misdeed: Misdeed<AccountId32>) {
         Punished::mutate(|punished| punished.push(misdeed));
     }
@@ -187,9 +189,14 @@ fn start(numbers: impl IntoIterator<Item = u8>) -> DispatchResult {
 
 /// Enters block `number`.
 fn at(number: u32) {
+    enter(number);
+}
+
+/// Enters block `number`. Returns what its beginning is charged.
+fn enter(number: u32) -> frame_support::weights::Weight {
     System::set_block_number(number);
     pallet_timestamp::Now::<Test>::put(u64::from(number) * 1_000);
-    Gatekeepers::on_initialize(number);
+    Gatekeepers::on_initialize(number)
 }
 
 fn next() {

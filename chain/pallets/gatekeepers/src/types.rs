@@ -157,6 +157,9 @@ pub struct Misdeed<Account> {
 
 /// Takes of validators' stakes.
 pub trait Punish<Account> {
+    /// Nominators behind one validator at most. All of them may lose with it, and each punishment is charged for as many.
+    const MOST_BACKERS: u32;
+
     /// Punishes a validator that may be acting, elected and waiting, or gone. Cannot fail: whoever has nothing loses nothing.
     fn punish(misdeed: Misdeed<Account>);
 }

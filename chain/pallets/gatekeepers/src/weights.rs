@@ -17,8 +17,9 @@ pub trait WeightInfo {
     fn state(seats: u32, complaints: u32) -> Weight;
     /// `state_with`, in a ceremony of `seats` seats and `complaints` complaints.
     fn state_with(seats: u32, complaints: u32) -> Weight;
-    /// `report_equivocation` and `report_identity_equivocation`.
-    fn report() -> Weight;
+    /// `report_equivocation` and `report_identity_equivocation` of a validator with `backers` nominators, which are slashed with it; and what is
+    /// charged of each seat that is convicted at the end of a phase.
+    fn report(backers: u32) -> Weight;
     /// A governance call.
     fn govern() -> Weight;
     /// `vote_for_committee`.
@@ -27,7 +28,8 @@ pub trait WeightInfo {
     fn show() -> Weight;
     /// `on_initialize` when nothing is due.
     fn idle() -> Weight;
-    /// `on_initialize` when a phase of `seats` seats and `complaints` complaints ends, beyond [`Self::idle`].
+    /// `on_initialize` when a phase of `seats` seats and `complaints` complaints ends, beyond [`Self::idle`] and without what
+    /// convictions cost.
     fn advance(seats: u32, complaints: u32) -> Weight;
     /// `on_initialize` when a root waits, beyond [`Self::idle`].
     fn wait() -> Weight;
@@ -39,6 +41,8 @@ pub trait WeightInfo {
     fn candidate() -> Weight;
     /// A set of `validators` validators that waited takes over or is given up, and whoever withdrew is fined.
     fn take(validators: u32) -> Weight;
+    /// Slashes that governance did not cancel take of `stakes` stakes, validators' and nominators', when an era begins.
+    fn apply(stakes: u32) -> Weight;
 }
 
 /// One Ed25519 verification by the host function.
@@ -57,16 +61,10 @@ fn record(seats: u32, complaints: u32) -> Weight {
         .saturating_add(Weight::from_parts(500_000, 103).saturating_mul(complaints.into()))
 }
 
-/// A validator is punished: its exposure, ledger, spans and the list of slashes, and the spans of up to 24 nominators; the policy. Staking
-/// slashes all who are behind it, of whom there may be 996: see `docs/bench/weights.md`.
-fn punishment() -> Weight {
-    Weight::from_parts(400_000_000, 60_000).saturating_add(ParityDbWeight::get().reads_writes(90, 75))
-}
-
-/// A validator pays the policy's fine of its own stake, as it may for an absence: the eras, its exposure's overview with up to 16 pages of 64
-/// nominators, its controller, its ledger and the list of slashes.
+/// A validator pays the policy's fine of its own stake, as it may for an absence: the eras, its exposure's overview, its controller, its ledger
+/// and the list of slashes, to whose end the fine is put. Who is behind it is neither read nor slashed.
 fn fine() -> Weight {
-    Weight::from_parts(400_000_000, 60_000).saturating_add(ParityDbWeight::get().reads_writes(23, 1))
+    Weight::from_parts(200_000_000, 5_000).saturating_add(ParityDbWeight::get().reads_writes(8, 1))
 }
 
 impl WeightInfo for () {
@@ -103,14 +101,24 @@ impl WeightInfo for () {
             .saturating_add(Weight::from_parts(1_164_781, 155).saturating_mul(complaints.into()))
     }
 
-    fn report() -> Weight {
-        // Two signatures, which era dealt, or which former set had the attempt, the seats of an era and of that set, the bindings and the
-        // conviction, the policy, the genesis hash.
-        SIGNATURE
+    fn report(backers: u32) -> Weight {
+        // Estimated. Two signatures, which era dealt, or which former set had the attempt, the seats of an era and of that set, the bindings and
+        // the conviction, the policy, the genesis hash.
+        let found = SIGNATURE
             .saturating_mul(2)
             .saturating_add(Weight::from_parts(100_000_000, 22_000))
-            .saturating_add(ParityDbWeight::get().reads_writes(8, 3))
-            .saturating_add(punishment())
+            .saturating_add(ParityDbWeight::get().reads_writes(8, 3));
+        // The offence: the reports of one attempt, the eras and sessions, who is disabled, the validator's exposure, slash and spans, and the
+        // list of the era's slashes, which is decoded whole.
+        let slashed =
+            Weight::from_parts(4_000_000_000, 700_000).saturating_add(ParityDbWeight::get().reads_writes(30, 16));
+        // Of each other that was convicted of the same attempt before: its report, its exposure and its slash are read again.
+        let others = Weight::from_parts(60_000_000, 15_000)
+            .saturating_add(ParityDbWeight::get().reads(4))
+            .saturating_mul(MAX_SEATS as u64);
+        // Of each nominator its slash in the era, its spans, and what it was slashed by in the one of the era.
+        let each = Weight::from_parts(45_000_000, 1_000).saturating_add(ParityDbWeight::get().reads_writes(3, 3));
+        found.saturating_add(slashed).saturating_add(others).saturating_add(each.saturating_mul(backers.into()))
     }
 
     fn govern() -> Weight {
@@ -140,19 +148,18 @@ impl WeightInfo for () {
     }
 
     fn advance(seats: u32, complaints: u32) -> Weight {
-        // Every seat may be convicted or fined, which at most a third of them are while the network holds.
         record(seats, complaints)
             .saturating_mul(2)
             // With the beacon's key that is awaited from now on, or the plan that is dropped.
             .saturating_add(ParityDbWeight::get().reads_writes(12, 11))
-            // Of each seat also what makes it active, if it complained, and its row of absences; and once what is read for however many.
+            // Of each seat also what makes it active, if it complained, its row of absences and the fine; and once what is read for however many.
             .saturating_add(
                 Weight::from_parts(60_000_000, 1_500)
                     .saturating_add(ParityDbWeight::get().reads_writes(ACTIVE_EACH.saturating_add(2), 2))
+                    .saturating_add(fine())
                     .saturating_mul(seats.into()),
             )
             .saturating_add(ParityDbWeight::get().reads(ACTIVE_ONCE))
-            .saturating_add(punishment().saturating_mul(u64::from(seats / 3)))
     }
 
     fn wait() -> Weight {
@@ -189,6 +196,15 @@ impl WeightInfo for () {
                 .saturating_mul(validators.into()),
         )
     }
+
+    fn apply(stakes: u32) -> Weight {
+        // Estimated. The change of sessions, the eras, the list of slashes, decoded twice, and the treasury. Of each stake its controller,
+        // ledger, account and holds, and whether it is a virtual one.
+        let each = Weight::from_parts(90_000_000, 1_500).saturating_add(ParityDbWeight::get().reads_writes(8, 5));
+        Weight::from_parts(5_000_000_000, 100_000)
+            .saturating_add(ParityDbWeight::get().reads_writes(60, 40))
+            .saturating_add(each.saturating_mul(stakes.into()))
+    }
 }
 
 #[cfg(test)]
@@ -209,10 +225,22 @@ mod tests {
         let seat = <() as WeightInfo>::start(2).saturating_sub(<() as WeightInfo>::start(1));
         assert!(seat.all_gte(each.saturating_add(reads(3))));
         // Of a report the seats of an era, the list of former sets, one of them, the conviction, both bindings, the policy and the genesis.
-        assert!(<() as WeightInfo>::report()
-            .all_gte(SIGNATURE.saturating_mul(2).saturating_add(reads(8)).saturating_add(punishment())));
+        assert!(<() as WeightInfo>::report(0).all_gte(reads(8)));
         // Of each that complained when the phase of deliveries ends.
         let seat = <() as WeightInfo>::advance(2, 0).saturating_sub(<() as WeightInfo>::advance(1, 0));
         assert!(seat.all_gte(ParityDbWeight::get().reads_writes(5 + 2, 2)));
+    }
+
+    #[test]
+    fn whoever_is_slashed_with_a_validator_is_charged_one_by_one() {
+        // The slash in the era, the spans, and what was slashed in one; when it is taken, controller, ledger, account and holds.
+        for backers in [1, 256, 1_000] {
+            let each = ParityDbWeight::get().reads_writes(3, 3).saturating_mul(backers.into());
+            let reported = <() as WeightInfo>::report(backers).saturating_sub(<() as WeightInfo>::report(0));
+            assert!(reported.all_gte(each), "{backers}");
+            let each = ParityDbWeight::get().reads_writes(4, 3).saturating_mul(backers.into());
+            let taken = <() as WeightInfo>::apply(backers).saturating_sub(<() as WeightInfo>::apply(0));
+            assert!(taken.all_gte(each), "{backers}");
+        }
     }
 }

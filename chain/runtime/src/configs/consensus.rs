@@ -4,7 +4,10 @@
 //! node without a fee and slash the offender's stake.
 
 use crate::{
-    configs::staking::{BondingDuration, MaxExposurePageSize, MaxValidatorSet, SessionsPerEra},
+    configs::{
+        eras::Eras,
+        staking::{BondingDuration, MaxBackersPerWinner, MaxValidatorSet, SessionsPerEra},
+    },
     network, AccountId, Babe, Balances, Historical, Offences, Runtime, RuntimeEvent, SessionKeys, Staking,
 };
 use frame_support::{parameter_types, traits::KeyOwnerProofSystem};
@@ -26,7 +29,7 @@ impl pallet_babe::Config for Runtime {
     type DisabledValidators = crate::Session;
     type WeightInfo = ();
     type MaxAuthorities = MaxValidatorSet;
-    type MaxNominators = MaxExposurePageSize;
+    type MaxNominators = MaxBackersPerWinner;
     type KeyOwnerProof = <Historical as KeyOwnerProofSystem<(KeyTypeId, pallet_babe::AuthorityId)>>::Proof;
     type EquivocationReportSystem = pallet_babe::EquivocationReportSystem<Self, Offences, Historical, ReportLongevity>;
 }
@@ -35,7 +38,7 @@ impl pallet_grandpa::Config for Runtime {
     type RuntimeEvent = RuntimeEvent;
     type WeightInfo = ();
     type MaxAuthorities = MaxValidatorSet;
-    type MaxNominators = MaxExposurePageSize;
+    type MaxNominators = MaxBackersPerWinner;
     type MaxSetIdSessionEntries = MaxSetIdSessionEntries;
     type KeyOwnerProof = <Historical as KeyOwnerProofSystem<(KeyTypeId, pallet_grandpa::AuthorityId)>>::Proof;
     type EquivocationReportSystem =
@@ -60,7 +63,7 @@ impl pallet_session::Config for Runtime {
     type ValidatorIdOf = ConvertInto;
     type ShouldEndSession = Babe;
     type NextSessionRotation = Babe;
-    type SessionManager = pallet_session::historical::NoteHistoricalRoot<Self, Staking>;
+    type SessionManager = pallet_session::historical::NoteHistoricalRoot<Self, Eras>;
     type SessionHandler = <SessionKeys as OpaqueKeys>::KeyTypeIdProviders;
     type Keys = SessionKeys;
     type DisablingStrategy = pallet_session::disabling::UpToLimitWithReEnablingDisablingStrategy;

@@ -11,8 +11,8 @@ use crate::{
     configs::{
         governance::GovernanceOrigin,
         staking::{
-            BondingDuration, ElectionLimits, MaxBackersPerWinner, MaxValidatorSet, OnChainElection, SessionsPerEra,
-            SlashDeferDuration,
+            limited, BondingDuration, ElectionLimits, ElectionVoters, MaxBackersPerWinner, MaxValidatorSet,
+            PlainElection, SessionsPerEra, SlashDeferDuration,
         },
     },
     AccountId, BlockNumber, Contracts, Gatekeepers, Offences, Runtime, Session, Staking,
@@ -97,11 +97,15 @@ impl onchain::Config for ElectableElection {
     type Sort = frame_support::traits::ConstBool<true>;
     type System = Runtime;
     type Solver = SequentialPhragmen<AccountId, Perbill>;
-    type MaxBackersPerWinner = MaxBackersPerWinner;
+    type MaxBackersPerWinner = ElectionVoters;
     type MaxWinnersPerPage = MaxValidatorSet;
     type DataProvider = Electable;
     type WeightInfo = frame_election_provider_support::weights::SubstrateWeight<Runtime>;
     type Bounds = ElectionLimits;
+}
+
+fn elect_electable(page: PageIndex) -> Result<BoundedSupportsOf<ElectionAfterCeremony>, onchain::Error> {
+    onchain::OnChainExecution::<ElectableElection>::elect(page).map(limited)
 }
 
 /// Why there is no new set.
@@ -126,7 +130,7 @@ impl ElectionProvider for ElectionAfterCeremony {
     type Error = Withheld;
     type MaxWinnersPerPage = MaxValidatorSet;
     type MaxBackersPerWinner = MaxBackersPerWinner;
-    type MaxBackersPerWinnerFinal = MaxValidatorSet;
+    type MaxBackersPerWinnerFinal = MaxBackersPerWinner;
     type Pages = ConstU32<1>;
     type DataProvider = Staking;
 
@@ -135,10 +139,10 @@ impl ElectionProvider for ElectionAfterCeremony {
             supports.0.iter().map(|(winner, _)| winner.clone()).collect()
         };
         match Gatekeepers::election() {
-            Election::Open => onchain::OnChainExecution::<OnChainElection>::elect(page).map_err(Withheld::Failed),
+            Election::Open => PlainElection::elect(page).map_err(Withheld::Failed),
             Election::Withheld => Err(Withheld::Waiting),
             Election::Candidates => {
-                let supports = onchain::OnChainExecution::<ElectableElection>::elect(page).map_err(Withheld::Failed)?;
+                let supports = elect_electable(page).map_err(Withheld::Failed)?;
                 let backed: Vec<_> =
                     supports.0.iter().map(|(winner, support)| (winner.clone(), support.total)).collect();
                 // Whose machines they run is read as often as whether they may be elected.
@@ -156,7 +160,7 @@ impl ElectionProvider for ElectionAfterCeremony {
                 frame_system::Pallet::<Runtime>::register_extra_weight_unchecked(weight, DispatchClass::Mandatory);
                 Gatekeepers::fine_withdrawn(|validator| pallet_staking::Validators::<Runtime>::contains_key(validator));
                 // Elected again, so that exposures are today's stakes, and only those who still stand take over.
-                let supports = match onchain::OnChainExecution::<ElectableElection>::elect(page) {
+                let supports = match elect_electable(page) {
                     Ok(supports) => supports,
                     Err(error) => {
                         // A set of which nobody can be elected waits no longer.
@@ -227,13 +231,17 @@ impl Offence<IdentificationTuple<Runtime>> for CeremonyOffence {
 /// did it before the acting set was elected - for an era before, or with a set that began the acting one's era before it - because those
 /// who nominate it now did not then; and of whoever was only absent or withdrew, for which nobody is kept from authoring blocks. The acting
 /// set is that which took over last, also when its root is cancelled and another set begins its era again. Either way governance has
-/// [`SlashDeferDuration`] eras to cancel it.
+/// [`SlashDeferDuration`] eras to cancel it; what is taken then is charged where that era begins: see [`super::eras`].
 pub struct Slash;
 
 impl Punish<AccountId> for Slash {
+    const MOST_BACKERS: u32 = MaxBackersPerWinner::get();
+
     fn punish(misdeed: Misdeed<AccountId>) {
         let era = pallet_staking::ActiveEra::<Runtime>::get().map_or(0, |active| active.index);
-        let acting = Staking::eras_stakers(era, &misdeed.offender).total > 0;
+        // Without its nominators: a fine costs them nothing, and is not charged for them.
+        let exposed = pallet_staking::ErasStakersOverview::<Runtime>::get(era, &misdeed.offender);
+        let acting = exposed.is_some_and(|exposed| exposed.total > 0);
         let now = phala_pallet_gatekeepers::Acting::<Runtime>::get()
             .is_none_or(|acting| (misdeed.era, misdeed.set) >= acting);
         if acting && now && matches!(misdeed.offence, Fault::WrongShare | Fault::Equivocation) {
@@ -259,7 +267,8 @@ impl Punish<AccountId> for Slash {
         };
         // Where staking itself would put a slash of this era.
         let due = era.saturating_add(<SlashDeferDuration as Get<u32>>::get()).saturating_add(1);
-        pallet_staking::UnappliedSlashes::<Runtime>::mutate(due, |later| later.push(slash));
+        // To the end, whatever is there: an era's other slashes have all their nominators with them.
+        pallet_staking::UnappliedSlashes::<Runtime>::append(due, slash);
     }
 }
 

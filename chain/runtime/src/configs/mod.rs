@@ -3,6 +3,7 @@
 //! The constants here are consensus rules. Whatever bounds the work of a block is stated with what it bounds.
 
 pub mod consensus;
+pub mod eras;
 pub mod filter;
 pub mod funds;
 pub mod gatekeepers;

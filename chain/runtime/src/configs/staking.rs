@@ -1,20 +1,24 @@
 //! Who may become an authority: validators with a stake, elected on chain at the end of each era.
 //!
-//! The election runs inside a block (`onchain::OnChainExecution`), so its input is bounded below; see
+//! The election runs inside a block (`onchain::OnChainExecution`), so its input is bounded below, and so is who is behind each winner; see
 //! `docs/adr/0001-staking.md` for why this pallet and this election. Where gatekeepers are asked for, it waits for them: see
 //! [`super::gatekeepers`].
 
 use crate::{
     configs::{funds::ToTreasury, gatekeepers::ElectionAfterCeremony, governance::GovernanceOrigin},
-    Balance, Balances, Runtime, RuntimeEvent, RuntimeHoldReason, Session, Staking, Timestamp,
+    AccountId, Balance, Balances, BlockNumber, Runtime, RuntimeEvent, RuntimeHoldReason, Session, Staking, Timestamp,
 };
+use alloc::vec::Vec;
+use core::cmp::Reverse;
 use frame_election_provider_support::{
     bounds::{ElectionBounds, ElectionBoundsBuilder},
-    onchain, SequentialPhragmen,
+    onchain, BoundedSupport, BoundedSupports, BoundedSupportsOf, BoundedVec, ElectionProvider, ExtendedBalance,
+    PageIndex, SequentialPhragmen,
 };
 use frame_support::{
     parameter_types,
     traits::{ConstU32, Nothing},
+    weights::Weight,
 };
 use sp_runtime::{curve::PiecewiseLinear, Perbill};
 use sp_staking::{EraIndex, SessionIndex};
@@ -42,29 +46,87 @@ parameter_types! {
     pub const RewardCurve: &'static PiecewiseLinear<'static> = &REWARD_CURVE;
     /// Rewards can be claimed for this many eras.
     pub const HistoryDepth: u32 = 84;
-    /// Nominators that one payout call pays.
-    pub const MaxExposurePageSize: u32 = 64;
+    /// Who is behind one elected validator at most, itself among them: those who put most stake there. The others are neither paid nor
+    /// slashed with it.
+    ///
+    /// A fault costs all of them, in one call that has to fit a block, as have reports of equivocations in BABE and GRANDPA by their published
+    /// weights. In the smallest set, of four, there still is a place for each of the voters whom an election hears.
+    pub const MaxBackersPerWinner: u32 = 256;
+    /// Nominators that one payout call pays: all of a validator.
+    pub const MaxExposurePageSize: u32 = MaxBackersPerWinner::get();
     /// The most authorities there can be; it also bounds GRANDPA's justifications, which light clients verify.
     pub const MaxValidatorSet: u32 = 100;
-    /// Nominators that one elected validator has at most.
-    pub const MaxBackersPerWinner: u32 = 1_000;
+    /// Voters whom an election hears, validators among them.
+    pub const ElectionVoters: u32 = 1_000;
     /// What an election reads: the work of one block has to cover it.
     pub ElectionLimits: ElectionBounds =
-        ElectionBoundsBuilder::default().voters_count(1_000.into()).targets_count(200.into()).build();
+        ElectionBoundsBuilder::default().voters_count(ElectionVoters::get().into()).targets_count(200.into()).build();
 }
 
-/// The election that runs inside a block.
+/// The election that runs inside a block. It keeps all backers of a winner, for [`limited`] to choose among.
 pub struct OnChainElection;
 
 impl onchain::Config for OnChainElection {
     type Sort = frame_support::traits::ConstBool<true>;
     type System = Runtime;
-    type Solver = SequentialPhragmen<crate::AccountId, Perbill>;
-    type MaxBackersPerWinner = MaxBackersPerWinner;
+    type Solver = SequentialPhragmen<AccountId, Perbill>;
+    type MaxBackersPerWinner = ElectionVoters;
     type MaxWinnersPerPage = MaxValidatorSet;
     type DataProvider = Staking;
     type WeightInfo = frame_election_provider_support::weights::SubstrateWeight<Runtime>;
     type Bounds = ElectionLimits;
+}
+
+/// What an election gives, with all backers of each winner.
+pub type Unlimited = BoundedSupports<AccountId, MaxValidatorSet, ElectionVoters>;
+
+/// What staking takes of an election.
+pub type Limited = BoundedSupports<AccountId, MaxValidatorSet, MaxBackersPerWinner>;
+
+/// Each winner with itself and those who put most behind it, [`MaxBackersPerWinner`] together.
+///
+/// The SDK would cut by stake alone. A validator that has less at stake than each of so many nominators would then have nothing of its own in
+/// its exposure, and a fault would cost it nothing.
+pub fn limited(elected: Unlimited) -> Limited {
+    let nearest = |(winner, support): (AccountId, BoundedSupport<AccountId, ElectionVoters>)| {
+        let mut voters = support.voters.into_inner();
+        voters.sort_by_key(|(voter, stake)| (*voter != winner, Reverse(*stake)));
+        let voters = BoundedVec::<_, MaxBackersPerWinner>::truncate_from(voters);
+        let total = voters.iter().fold(0, |total: ExtendedBalance, (_, stake)| total.saturating_add(*stake));
+        (winner, BoundedSupport { total, voters })
+    };
+    let supports: Vec<_> = elected.0.into_iter().map(nearest).collect();
+    BoundedSupports(BoundedVec::truncate_from(supports))
+}
+
+/// The election among all who stand, in which no gatekeeper is asked for.
+pub struct PlainElection;
+
+impl ElectionProvider for PlainElection {
+    type AccountId = AccountId;
+    type BlockNumber = BlockNumber;
+    type Error = onchain::Error;
+    type MaxWinnersPerPage = MaxValidatorSet;
+    type MaxBackersPerWinner = MaxBackersPerWinner;
+    type MaxBackersPerWinnerFinal = MaxBackersPerWinner;
+    type Pages = ConstU32<1>;
+    type DataProvider = Staking;
+
+    fn elect(page: PageIndex) -> Result<BoundedSupportsOf<Self>, onchain::Error> {
+        onchain::OnChainExecution::<OnChainElection>::elect(page).map(limited)
+    }
+
+    fn start() -> Result<(), onchain::Error> {
+        Ok(())
+    }
+
+    fn duration() -> BlockNumber {
+        0
+    }
+
+    fn status() -> Result<Option<Weight>, ()> {
+        Ok(Some(Weight::zero()))
+    }
 }
 
 /// Sizes for staking's benchmarks, which this runtime does not run: it uses the pallet's published weights.
@@ -83,7 +145,7 @@ impl pallet_staking::Config for Runtime {
     type UnixTime = Timestamp;
     type CurrencyToVote = sp_staking::currency_to_vote::U128CurrencyToVote;
     type ElectionProvider = ElectionAfterCeremony;
-    type GenesisElectionProvider = onchain::OnChainExecution<OnChainElection>;
+    type GenesisElectionProvider = PlainElection;
     type NominationsQuota = pallet_staking::FixedNominationsQuota<16>;
     type HistoryDepth = HistoryDepth;
     type RewardRemainder = ToTreasury;

@@ -44,6 +44,26 @@ fn a_dealer_whose_answer_a_threshold_rejects_is_out_for_the_era_and_punished() {
 }
 
 #[test]
+fn the_end_of_a_phase_is_charged_for_all_behind_whoever_it_convicts() {
+    let ended = |rejecting: u8| {
+        sharing(4).execute_with(|| {
+            assert_ok!(complain(1, 4));
+            confirm([2, 3, 4]);
+            to_settle([(1, 4)]);
+            assert_ok!(answer(4, 1));
+            for index in 1..=rejecting {
+                assert_ok!(reject(index, 4));
+            }
+            (enter(record().until + 1), punished().len())
+        })
+    };
+    let ((spared, nobody), (weight, one)) = (ended(2), ended(3));
+    assert_eq!((nobody, one), (0, 1));
+    let conviction = <() as WeightInfo>::report(<Mock as Punish<AccountId32>>::MOST_BACKERS);
+    assert_eq!(weight, spared.saturating_add(conviction));
+}
+
+#[test]
 fn a_convicted_dealer_is_not_asked_again_when_too_few_are_left() {
     sharing(4).execute_with(|| {
         assert_ok!(complain(1, 4));

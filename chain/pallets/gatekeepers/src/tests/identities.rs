@@ -251,7 +251,9 @@ fn a_dealer_of_identities_that_a_threshold_rejects_is_convicted_as_of_its_own_se
         for (number, index) in [(5, 1), (6, 2), (7, 3)] {
             assert_ok!(tell(signed_identity(number, index, IdentityStatement::Reject { dealer: 2 })));
         }
-        at(ceremony().until + 1);
+        let conviction = <() as WeightInfo>::report(<Mock as Punish<AccountId32>>::MOST_BACKERS);
+        assert!(!<() as WeightInfo>::advance(8, 16).all_gte(conviction));
+        assert!(enter(ceremony().until + 1).all_gte(conviction));
         let (validator, gatekeeper, offence) = (account(2), id(2), Offence::WrongShare);
         assert!(happened(Event::Convicted { validator: validator.clone(), gatekeeper, offence }));
         let punished: Vec<_> = Punished::get().into_iter().map(|misdeed| (misdeed.offender, misdeed.era)).collect();

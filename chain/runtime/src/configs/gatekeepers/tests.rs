@@ -1,6 +1,7 @@
 //! The real staking pallet, whose elections wait for a ceremony, and whose stakes pay for faults.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+mod backers;
 mod begun_again;
 mod early_era;
 mod hand_over;
@@ -47,6 +48,19 @@ fn gatekeeper(number: u8) -> WorkerId {
 
 /// A network with five acting validators and a sixth account, none of which has a gatekeeper.
 fn network(development: bool) -> sp_io::TestExternalities {
+    built(&genesis(development))
+}
+
+fn built(config: &RuntimeGenesisConfig) -> sp_io::TestExternalities {
+    let mut network = sp_io::TestExternalities::new(config.build_storage().unwrap());
+    network.execute_with(|| {
+        System::set_block_number(1);
+        pallet_timestamp::Now::<Runtime>::put(1_000);
+    });
+    network
+}
+
+fn genesis(development: bool) -> RuntimeGenesisConfig {
     let keys = [
         (Sr::Alice, Ed::Alice),
         (Sr::Bob, Ed::Bob),
@@ -57,7 +71,7 @@ fn network(development: bool) -> sp_io::TestExternalities {
     let session_keys =
         |(babe, grandpa): (Sr, Ed)| SessionKeys { babe: babe.public().into(), grandpa: grandpa.public().into() };
     let staker = |number| (account(number), account(number), STAKE, StakerStatus::<AccountId>::Validator);
-    let config = RuntimeGenesisConfig {
+    RuntimeGenesisConfig {
         network: NetworkConfig { development, lone_root: development, ..Default::default() },
         balances: BalancesConfig {
             balances: (1..=6).map(|number| (account(number), 10 * STAKE)).collect(),
@@ -78,13 +92,7 @@ fn network(development: bool) -> sp_io::TestExternalities {
         },
         gatekeepers: GatekeepersConfig { without_vendor_quota: true, ..Default::default() },
         ..Default::default()
-    };
-    let mut network = sp_io::TestExternalities::new(config.build_storage().unwrap());
-    network.execute_with(|| {
-        System::set_block_number(1);
-        pallet_timestamp::Now::<Runtime>::put(1_000);
-    });
-    network
+    }
 }
 
 /// Ends, starts and plans sessions as the session pallet does, until `index` is planned. Returns the set that was planned, if any.
