@@ -20,7 +20,9 @@ use phala_protocol::{
     AccountId, ClusterId, Hash, WorkerId,
 };
 use phala_runtime::{
-    currency::UNIT, genesis, Runtime, RuntimeGenesisConfig, RuntimeOrigin, SessionKeys, Staking, System,
+    configs::staking::{ElectionVoters, MaxBackersPerWinner},
+    currency::UNIT,
+    genesis, Runtime, RuntimeGenesisConfig, RuntimeOrigin, SessionKeys, Staking, System,
 };
 use serde_json::{json, Value};
 use sp_core::{ed25519, sr25519, storage::Storage, Pair, H256};
@@ -41,12 +43,12 @@ pub(crate) const ERA: u32 = 40;
 const SEATS_RECORDED: u32 = 1_000;
 /// A number that no worker of a scene has: workers from here on are nobody's replicas.
 pub(crate) const OTHERS: u32 = 1_000_000;
-/// Voters whom an election of the runtime hears, validators among them.
-const VOTERS: u32 = 1_000;
+/// Nominators that one validator has at most: it takes one of the places itself.
+pub(crate) const MOST_NOMINATORS: u32 = MaxBackersPerWinner::get() - 1;
 /// Validators whom each nominator names: as many as one may.
 pub(crate) const NOMINATED: u32 = 16;
 /// What whoever takes part in staking has at stake, in 10^-12 PHA.
-const STAKE: u128 = 500 * UNIT;
+pub(crate) const STAKE: u128 = 500 * UNIT;
 
 /// The state at genesis.
 pub(crate) fn genesis_state() -> Result<Storage> {
@@ -69,9 +71,9 @@ fn build(patch: Value) -> Result<Storage> {
 /// an election hears nominate the first [`NOMINATED`] validators. It is to come first in a scene: it begins the block again.
 ///
 /// # Errors
-/// When there are not as many nominators behind the first validators and the last that is nominated.
+/// When there are not [`MOST_NOMINATORS`] behind the first validators and the last that is nominated.
 pub(crate) fn staked(validators: u32, idle: u32) -> Result<()> {
-    let nominators = VOTERS.saturating_sub(validators);
+    let nominators = ElectionVoters::get().saturating_sub(validators);
     let (mut balances, mut stakers) = (Vec::new(), Vec::new());
     let mut stake = |number: u32, status: Value| {
         let stash = account(number);
@@ -103,7 +105,7 @@ pub(crate) fn staked(validators: u32, idle: u32) -> Result<()> {
     begin();
     for stash in nominated.first().into_iter().chain(nominated.last()) {
         let behind = Staking::eras_stakers(0, stash).others.len();
-        ensure!(behind == nominators as usize, "{behind} nominators of {nominators} are behind {stash}");
+        ensure!(behind == MOST_NOMINATORS as usize, "{behind} nominators of {nominators} are behind {stash}");
     }
     Ok(())
 }

@@ -66,7 +66,8 @@ pub(crate) fn cases() -> Vec<Case> {
             .at("16 that make 32 final", &[16, 32], submit_results),
         Case::new("contracts", "submit_rekey", |at| <() as WeightInfo>::submit_rekey(number(at, 0)))
             .at("one that makes nothing final, with seven that are shut out", &[0], submit_rekey)
-            .at("one that makes two final", &[2], submit_rekey),
+            .at("one that makes two final", &[2], submit_rekey)
+            .at("one that makes two final, the second against seven", &[2, 1], submit_rekey),
         Case::new("contracts", "drop_replica", |_| <() as WeightInfo>::drop_replica()).at(
             "one of 15",
             &[],

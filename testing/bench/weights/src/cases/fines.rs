@@ -1,5 +1,5 @@
 //! What validators pay for gatekeepers that are missing: in a period of the beacon, and when identities are received. Under staking with as
-//! many voters as an election hears, for a fine reads everybody behind the validator to know whether it acts.
+//! many voters as an election hears, though a fine reads nobody behind the validator.
 
 use super::gatekeepers;
 use crate::{
@@ -21,7 +21,7 @@ use phala_protocol::{
 use phala_runtime::{AccountId, Beacon, Runtime, RuntimeCall};
 use std::ops::RangeInclusive;
 
-/// As few seats as can be of which all that are nominated may be silent, and each pays: so each has the most nominators.
+/// As few seats as can be of which all that are nominated may be silent, and each pays.
 const SEATS: u32 = 24;
 /// The period that ends without a value.
 const PERIOD: u32 = 5;
@@ -29,7 +29,7 @@ const PERIOD: u32 = 5;
 pub(crate) fn cases() -> Vec<Case> {
     vec![
         Case::new("gatekeepers", "silence", |_| <() as WeightInfo>::silence()).of(world::NOMINATED.into()).at(
-            "each of 16 that are fined, of 976 nominators each",
+            "each of 16 that are fined, with all who may be behind them",
             &[],
             silence,
         ),
@@ -47,7 +47,7 @@ fn warned() -> u32 {
 }
 
 /// Seats of the gatekeepers of these numbers.
-fn elected(numbers: RangeInclusive<u32>) -> Elected<AccountId> {
+pub(super) fn elected(numbers: RangeInclusive<u32>) -> Elected<AccountId> {
     let seats = numbers.map(|number| (world::id(number), world::account(number))).collect();
     Elected { first_attempt: 0, seats }
 }

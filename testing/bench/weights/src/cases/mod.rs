@@ -8,18 +8,14 @@ mod fines;
 mod gatekeepers;
 mod heartbeats;
 mod inbox;
+mod slashes;
 
 use crate::case::Case;
 
 /// Functions that keep an estimate, each with the reason.
 pub(crate) const ESTIMATED: &[(&str, &str, &str)] = &[
     ("gatekeepers", "idle", "three reads, too little to be told from a block that begins"),
-    (
-        "gatekeepers",
-        "report",
-        "a slash of all who nominate a validator: with 996 of them it would be more than a call may take",
-    ),
-    ("gatekeepers", "advance", "as many such slashes as seats are convicted"),
+    ("gatekeepers", "advance", "ends each phase of two ceremonies, of which each does something else"),
     ("gatekeepers", "take", "runs inside of staking's election"),
     ("beacon", "idle", "one read, too little to be told from a block that begins"),
     ("heartbeats", "idle", "three reads, too little to be told from a block that begins"),
@@ -32,6 +28,7 @@ pub(crate) fn all() -> Vec<Case> {
         contracts::cases(),
         gatekeepers::cases(),
         fines::cases(),
+        slashes::cases(),
         beacon::cases(),
         egress::cases(),
         heartbeats::cases(),
