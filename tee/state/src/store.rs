@@ -82,14 +82,14 @@ pub struct Options {
 }
 
 impl Default for Options {
-    /// 128 MiB of file, 512 MiB of tree, 64 MiB of journal, 768 MiB that are not written: bounds, which a small state does not reach. A
-    /// full journal leaves about 600 MB unwritten in a state of 2 * 10^6 small entries (calculated), which then are not in the tree's.
+    /// 256 MiB of file, 512 MiB of tree, 128 MiB of journal, 1 GiB that is not written: bounds, which a small state does not reach. A full
+    /// journal leaves about 700 MB unwritten in a state of 2 * 10^6 small entries (calculated), which then are not in the tree's.
     fn default() -> Self {
         Self {
-            file_cache_bytes: 128 << 20,
+            file_cache_bytes: 256 << 20,
             tree_cache_bytes: 512 << 20,
-            journal_bytes: 64 << 20,
-            unwritten_bytes: 768 << 20,
+            journal_bytes: 128 << 20,
+            unwritten_bytes: 1 << 30,
         }
     }
 }

@@ -198,10 +198,15 @@ impl MockChain {
             self.put(storage::next_root_key(), &root);
             self.next_root = Some(root);
             if self.cluster.is_some() {
-                let now = self.number();
-                self.change_cluster(|record| record.epoch_length = now.saturating_sub(record.opened_at));
+                self.end_epoch();
             }
         }
+    }
+
+    /// The next epoch is due at once, however long this one was to be.
+    pub fn end_epoch(&mut self) {
+        let now = self.number();
+        self.change_cluster(|record| record.epoch_length = now.saturating_sub(record.opened_at));
     }
 
     /// The next root becomes the one that answers when no epoch is of the former any more.

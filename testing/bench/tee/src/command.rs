@@ -23,41 +23,47 @@ use crate::{
 use anyhow::Result;
 use std::time::{Duration, Instant};
 
-/// How much is measured: so many boundaries that the store writes its pages at least once among them, and that is in the figure.
+/// How much is measured.
 struct Plan {
     large: usize,
     /// Replies of before.
     replies: usize,
-    boundaries: usize,
+    /// So many boundaries or more, until one of them writes the store's pages.
+    least: usize,
+    /// No more than so many; with as many as at least, none need write pages.
+    most: usize,
     commands: usize,
-    least: Duration,
+    floor: Duration,
 }
+
+/// How many times as much as one that writes a list of its changes a boundary writes that writes pages.
+const PAGES: u64 = 8;
 
 pub fn run(quick: bool) -> Result<()> {
     let plan = if quick {
-        Plan { large: 10_000, replies: 10_000, boundaries: 2, commands: 100, least: Duration::from_millis(50) }
+        Plan { large: 10_000, replies: 10_000, least: 2, most: 2, commands: 100, floor: Duration::from_millis(50) }
     } else {
         Plan {
             large: 1_000_000,
             replies: 1_000_000,
-            boundaries: 120,
+            least: 100,
+            most: 500,
             commands: 1_000,
-            least: Duration::from_millis(250),
+            floor: Duration::from_millis(250),
         }
     };
-    let n = plan.boundaries * plan.commands;
-    let plain = 1.0 / plain::measure(1_000, plan.boundaries, plan.commands);
+    let plain = 1.0 / plain::measure(1_000, plan.least, plan.commands);
     let small = rate(1_000, 0, &plan);
-    let Rate { commands: per_core, floor } = small;
+    let Rate { commands: per_core, floor, n } = small;
     print("command.per_core", per_core, "commands/s", Some(floor), Some(per_core / floor), n);
     print("command.floor_ratio", per_core / floor, "1", Some(floor), Some(per_core / floor), n);
     print("command.plain_ratio", per_core / plain, "1", Some(plain), Some(per_core / plain), n);
-    let Rate { commands: large, floor } = rate(plan.large, 0, &plan);
+    let Rate { commands: large, floor, n } = rate(plan.large, 0, &plan);
     print("command.floor_ratio_1e6", large / floor, "1", Some(floor), Some(large / floor), n);
     print("command.size_loss_1e6", per_core / large, "1", Some(large), Some(per_core / large), n);
     let loss = (small.commands / small.floor) / (large / floor);
     print("command.size_loss_at_one_speed_1e6", loss, "1", Some(large / floor), Some(loss), n);
-    let Rate { commands: forgetting, .. } = rate(1_000, plan.replies, &plan);
+    let Rate { commands: forgetting, n, .. } = rate(1_000, plan.replies, &plan);
     print("command.per_core_with_replies", forgetting, "commands/s", Some(per_core), Some(forgetting / per_core), n);
     if quick {
         eprintln!("--quick: {} accounts stand for 10^6, and nothing here is a figure", plan.large);
@@ -70,6 +76,8 @@ pub fn run(quick: bool) -> Result<()> {
 struct Rate {
     commands: f64,
     floor: f64,
+    /// Commands that were measured.
+    n: usize,
 }
 
 /// Blocks that bring nothing, of which the mean is taken.
@@ -81,33 +89,42 @@ const FLOOR_EVERY: usize = 10;
 fn rate(accounts: usize, replies: usize, plan: &Plan) -> Rate {
     let start = Instant::now();
     // As many senders as commands, where there are so many accounts: no two commands meet in a cache by having one sender.
-    let mut scene = Scene::with_replies(1, accounts, (plan.boundaries + 1) * plan.commands, replies);
+    let mut scene = Scene::with_replies(1, accounts, (plan.most + 1) * plan.commands, replies);
     let built = start.elapsed();
     let disk = scene.network.worker().machine.disk.clone();
     // The first boundary compiles the contract and warms caches.
     scene.boundary(plan.commands, &mut Costs::new(disk.clone()));
     let mut costs = Costs::new(disk);
     let epoch = scene.network.chain.epoch();
-    let mut floors = Vec::new();
-    for boundary in 0..plan.boundaries {
-        if boundary % FLOOR_EVERY == 0 {
-            floors.push(floor::measure(plan.commands, plan.least));
+    let (mut floors, mut boundaries, mut list) = (Vec::new(), 0, u64::MAX);
+    loop {
+        if boundaries % FLOOR_EVERY == 0 {
+            floors.push(floor::measure(plan.commands, plan.floor));
         }
+        let before = scene.written();
         scene.boundary(plan.commands, &mut costs);
+        boundaries += 1;
+        let written = scene.written() - before;
+        list = list.min(written);
+        if boundaries == plan.most || boundaries >= plan.least && written > PAGES * list {
+            break;
+        }
     }
-    floors.push(floor::measure(plan.commands, plan.least));
-    scene.check((plan.boundaries + 1) * plan.commands);
+    assert!(plan.most == plan.least || boundaries < plan.most, "no pages were written in {boundaries} boundaries");
+    floors.push(floor::measure(plan.commands, plan.floor));
+    scene.check((boundaries + 1) * plan.commands);
     let empty = scene.empty_block(EMPTY_BLOCKS);
     assert_eq!(scene.network.chain.epoch(), epoch, "the boundaries lie within one epoch");
     let finality = costs.finality(empty);
-    let commands = (plan.boundaries * plan.commands) as f64;
+    let n = boundaries * plan.commands;
+    let commands = n as f64;
     // Each of an epoch's blocks brings a boundary: of the epoch's end the boundaries that were measured have this part.
     let change = change_of_epoch(&mut scene);
-    let change_part = change * plan.boundaries as f64 / f64::from(EPOCH_LENGTH);
+    let change_part = change * boundaries as f64 / f64::from(EPOCH_LENGTH);
     let busy = costs.executing.busy() + finality + change_part;
     let each = |seconds: f64| seconds / commands * 1e6;
     eprintln!(
-        "{accounts} accounts, {replies} replies of before: {:.1} us a command ({:.1} processor, {:.1} disk, {:.1} finalising, {:.1} its part of a change of epoch of {change:.2} s), built in {:.0} s",
+        "{accounts} accounts, {replies} replies of before, {n} commands: {:.1} us a command ({:.1} processor, {:.1} disk, {:.1} finalising, {:.1} its part of a change of epoch of {change:.2} s), built in {:.0} s",
         each(busy),
         each(costs.executing.processor.as_secs_f64()),
         each(costs.executing.waited.as_secs_f64()),
@@ -132,7 +149,7 @@ fn rate(accounts: usize, replies: usize, plan: &Plan) -> Rate {
         floor.aead * 1e6,
         floor.signature * 1e6
     );
-    Rate { commands: commands / busy, floor: 1.0 / floor.seconds() }
+    Rate { commands: commands / busy, floor: 1.0 / floor.seconds(), n }
 }
 
 /// Seconds that a core is busy because an epoch ends: new keys, and everything that is stored sealed anew under them. From its blocks, which
@@ -145,9 +162,6 @@ pub fn change_of_epoch(scene: &mut Scene) -> f64 {
     };
     const QUIET: u32 = 60;
     let quiet = blocks(scene, QUIET) / f64::from(QUIET);
-    let epoch = scene.network.chain.epoch();
-    while scene.network.chain.epoch() == epoch {
-        scene.network.step();
-    }
+    scene.end_epoch();
     (blocks(scene, EPOCH_LENGTH) - quiet * f64::from(EPOCH_LENGTH)).max(0.0)
 }

@@ -110,7 +110,8 @@ impl Scene {
         }
         network.run_until(|network| network.nodes.iter().all(|node| node.tee().registration().is_some()));
         let worker = network.worker().id();
-        network.chain.epoch_length = EPOCH_LENGTH;
+        // It ends when it is told to ([`Self::end_epoch`]).
+        network.chain.epoch_length = BlockNumber::MAX;
         network.chain.create_cluster(vec![worker]);
         network.run_until(|network| network.worker().tee().status().inboxes[0].ready);
         let created = network.deploy(&mut owner, self::token(), ("create", u128::MAX / 2).encode());
@@ -169,6 +170,21 @@ impl Scene {
             costs.deliveries += 1;
         }
         panic!("its result is not final after {FINAL_WITHIN} blocks: {health:?}");
+    }
+
+    /// Goes on until another epoch is open, which has [`EPOCH_LENGTH`].
+    pub fn end_epoch(&mut self) {
+        let epoch = self.network.chain.epoch();
+        self.network.chain.epoch_length = EPOCH_LENGTH;
+        self.network.chain.end_epoch();
+        while self.network.chain.epoch() == epoch {
+            self.network.step();
+        }
+    }
+
+    /// Bytes that the worker's store gave the disk so far.
+    pub fn written(&self) -> u64 {
+        self.network.worker().machine.disk.written()
     }
 
     /// Seconds that a block which brings nothing costs the worker: the mean of so many.
