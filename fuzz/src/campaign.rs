@@ -7,7 +7,8 @@
 use crate::{engine, targets::TARGETS, Target, Verdict};
 use std::{
     collections::BTreeSet,
-    fs,
+    fs::{self, File, OpenOptions},
+    os::unix::fs::FileExt,
     panic::{catch_unwind, AssertUnwindSafe},
     path::{Path, PathBuf},
     sync::Mutex,
@@ -72,8 +73,33 @@ pub fn find(name: &str) -> Option<&'static Target> {
     TARGETS.into_iter().find(|target| target.name == name)
 }
 
-/// Searches for `duration`. Before each input it is written to `current`: whoever started this process finds it there if the process
-/// ends early.
+/// The file of the input that is tried: whoever started this process finds it there if the process ends early.
+///
+/// It is written over in place. A file system that is given a truncated file again writes it out at once, and a search that made a new
+/// file of each input waited for the disk most of its time.
+struct Current(Option<File>);
+
+impl Current {
+    fn open(path: &Path) -> Self {
+        Self(OpenOptions::new().write(true).create(true).truncate(true).open(path).ok())
+    }
+
+    /// Its length in the first eight bytes, and the input behind them: what is left of a longer one counts no more.
+    fn is(&self, input: &[u8]) {
+        let Some(file) = &self.0 else { return };
+        let bytes = [&(input.len() as u64).to_le_bytes(), input].concat();
+        let _ = file.write_all_at(&bytes, 0);
+    }
+}
+
+/// The input that a process was trying when it ended; `None` before its first.
+pub fn last_tried(current: &Path) -> Option<Vec<u8>> {
+    let bytes = fs::read(current).ok()?;
+    let (length, rest) = bytes.split_first_chunk()?;
+    Some(rest.get(..usize::try_from(u64::from_le_bytes(*length)).ok()?)?.to_vec())
+}
+
+/// Searches for `duration`. Before each input it is written to `current`, where [`last_tried`] finds it.
 pub fn search(target: &Target, seed: u64, duration: Duration, current: &Path) -> Report {
     static MESSAGE: Mutex<String> = Mutex::new(String::new());
     std::panic::set_hook(Box::new(|panic| {
@@ -89,12 +115,12 @@ pub fn search(target: &Target, seed: u64, duration: Duration, current: &Path) ->
         catch_unwind(AssertUnwindSafe(|| (target.check)(input))).map_err(|_| MESSAGE.lock().unwrap().clone())
     };
 
-    let mut random = Random(seed);
+    let (mut random, current) = (Random(seed), Current::open(current));
     let (mut kinds, mut places, mut report) = (BTreeSet::new(), BTreeSet::new(), Report::default());
     let mut pool: Vec<Vec<u8>> = target.samples.clone();
     // What samples say is no news.
     let mut is_valid = |sample: &Vec<u8>| {
-        let _ = fs::write(current, sample);
+        current.is(sample);
         check(sample).is_ok_and(|verdict| {
             kinds.insert(verdict);
             verdict.accepted
@@ -108,7 +134,7 @@ pub fn search(target: &Target, seed: u64, duration: Duration, current: &Path) ->
     while begun.elapsed() < duration && report.findings.len() < ENOUGH {
         let length = 4 + random.next() as usize % 120;
         let input = engine::build(&valid, &pool, &random.bytes(length));
-        let _ = fs::write(current, &input);
+        current.is(&input);
         let started = Instant::now();
         let seen = check(&input);
         report.slowest_ms = report.slowest_ms.max(started.elapsed().as_millis() as u64);
@@ -182,6 +208,19 @@ pub fn keep(target: &Target, input: &[u8]) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_input_is_found_whatever_was_tried_before() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join("input");
+        assert_eq!(last_tried(&path), None);
+        let current = Current::open(&path);
+        assert_eq!(last_tried(&path), None, "nothing was tried");
+        for input in [&b"a long one"[..], b"short", b"", b"again"] {
+            current.is(input);
+            assert_eq!(last_tried(&path).as_deref(), Some(input));
+        }
+    }
 
     #[test]
     fn a_full_pool_takes_what_is_new_and_keeps_the_samples() {

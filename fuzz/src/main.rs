@@ -9,7 +9,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a tool that stops when its own machine fails it")]
 
 use phala_fuzz::{
-    campaign::{find, keep, search, Report},
+    campaign::{find, keep, last_tried, search, Report},
     record::{Campaign, Record, Row},
     targets::TARGETS,
     Target,
@@ -178,7 +178,7 @@ fn searched(target: &Target, options: &Options, folder: &Path) -> Report {
     let said = fs::read(&said).unwrap_or_default();
     judged(serde_json::from_slice(&printed).ok(), status, &String::from_utf8_lossy(&said), || {
         // Without an input it ended before it tried one.
-        let input = fs::read(&current).ok()?;
+        let input = last_tried(&current)?;
         let kept = keep(target, &input);
         Some(kept.file_name()?.to_string_lossy().into_owned())
     })
