@@ -200,8 +200,9 @@ struct CeremonyOffence {
 
 impl Offence<IdentificationTuple<Runtime>> for CeremonyOffence {
     const ID: Kind = *b"phala:gatekeeper";
-    /// Era, attempt and what it was: faults of one attempt happened together.
-    type Slot = (u32, u32, Fault);
+    /// Era, attempt, what it was and what it costs: faults of one attempt happened together. Whoever is reported with others is slashed again
+    /// together with them, by the newest fraction; one that governance raised in between is for nobody who was convicted before.
+    type Slot = (u32, u32, Fault, Perbill);
 
     fn offenders(&self) -> Vec<IdentificationTuple<Runtime>> {
         vec![(self.misdeed.offender.clone(), ())]
@@ -216,7 +217,7 @@ impl Offence<IdentificationTuple<Runtime>> for CeremonyOffence {
     }
 
     fn slot(&self) -> Self::Slot {
-        (self.misdeed.era, self.misdeed.attempt, self.misdeed.offence)
+        (self.misdeed.era, self.misdeed.attempt, self.misdeed.offence, self.misdeed.fraction)
     }
 
     fn slash_fraction(&self, _: u32) -> Perbill {

@@ -35,6 +35,16 @@ fn whoever_unbonds_before_it_does_wrong_loses_as_much() {
 }
 
 #[test]
+fn a_fraction_that_is_raised_is_taken_of_nobody_who_was_convicted_before() {
+    network(false).execute_with(|| {
+        Slash::punish(equivocation(1, 0));
+        Slash::punish(Misdeed { fraction: Perbill::from_percent(20), ..equivocation(2, 0) });
+        let slashes: Vec<_> = due().into_iter().map(|slash| (slash.validator, slash.own)).collect();
+        assert_eq!(slashes, [(account(1), STAKE / 10), (account(2), STAKE / 5)]);
+    });
+}
+
+#[test]
 fn nominators_of_today_do_not_pay_for_what_was_done_before_they_nominated() {
     network(false).execute_with(|| {
         Acting::<Runtime>::put((5, 1));
