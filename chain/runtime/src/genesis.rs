@@ -11,8 +11,10 @@
 //! as a development chain has no well-known key in any role, nobody with root, and authorities enough for a root of its gatekeepers.
 
 use crate::{
-    currency::UNIT, network, AccountId, BabeConfig, Balance, BalancesConfig, NetworkConfig, Runtime,
-    RuntimeGenesisConfig, Session, SessionConfig, SessionKeys, StakingConfig, SudoConfig, System,
+    configs::staking::{ElectionTargets, ElectionVoters},
+    currency::UNIT,
+    network, AccountId, BabeConfig, Balance, BalancesConfig, NetworkConfig, Runtime, RuntimeGenesisConfig, Session,
+    SessionConfig, SessionKeys, StakingConfig, SudoConfig, System,
 };
 use alloc::{format, string::String, vec, vec::Vec};
 use frame_support::build_struct_json_patch;
@@ -38,6 +40,9 @@ const STAKE: Balance = 1_000_000 * UNIT;
 
 /// What a validator of `staging` has at stake at least, so that a seat that is silent has something to lose.
 const MIN_VALIDATOR_BOND: Balance = 1_000 * UNIT;
+/// Who may nominate in `staging`: as many as an election hears beside all validators. It hears the first of its map, and whoever grinds
+/// accounts could be among them in the place of whoever nominates already.
+const MAX_NOMINATORS: u32 = ElectionVoters::get() - ElectionTargets::get();
 
 /// A stash and the keys of the authority it stands behind.
 type Authority = (AccountId, SessionKeys);
@@ -68,6 +73,7 @@ fn development(authorities: &[Authority]) -> serde_json::Value {
         staking: StakingConfig {
             validator_count: count,
             minimum_validator_count: 1,
+            max_validator_count: Some(ElectionTargets::get()),
             slash_reward_fraction: Perbill::from_percent(10),
             stakers: authorities
                 .iter()
@@ -94,6 +100,8 @@ fn staging() -> serde_json::Value {
             validator_count: 4,
             minimum_validator_count: least,
             min_validator_bond: MIN_VALIDATOR_BOND,
+            max_validator_count: Some(ElectionTargets::get()),
+            max_nominator_count: Some(MAX_NOMINATORS),
             slash_reward_fraction: Perbill::from_percent(10),
         },
         sudo: SudoConfig { key: None },
@@ -121,7 +129,8 @@ pub fn preset_names() -> Vec<PresetId> {
 ///
 /// # Errors
 /// A sentence naming what is wrong with the genesis: timing out of range, no authorities, or, outside a development
-/// chain, a sudo key, a well-known key, fewer authorities than a root has seats or seats for no stake.
+/// chain, a sudo key, a well-known key, fewer authorities than a root has seats, seats for no stake, or more validators or
+/// nominators than an election reads.
 pub fn verify_built() -> Result<(), String> {
     let slot: u64 = network::SlotDuration::get();
     if slot < 500 || !slot.is_multiple_of(2) {
@@ -171,6 +180,23 @@ pub fn verify_built() -> Result<(), String> {
     if pallet_staking::MinValidatorBond::<Runtime>::get() == 0 {
         return Err(String::from(
             "staking.minValidatorBond is 0: seats for no stake could be taken, and fail, for nothing",
+        ));
+    }
+    let Some(validators) =
+        pallet_staking::MaxValidatorsCount::<Runtime>::get().filter(|most| *most <= ElectionTargets::get())
+    else {
+        return Err(format!(
+            "staking.maxValidatorCount is not set, or above {0}: give {0} at most, for with more who stand every election fails",
+            ElectionTargets::get()
+        ));
+    };
+    let heard = ElectionVoters::get();
+    let nominators = pallet_staking::MaxNominatorsCount::<Runtime>::get();
+    if nominators.is_none_or(|most| most.saturating_add(validators) > heard) {
+        return Err(format!(
+            "staking.maxNominatorCount is not set, or above {}: an election hears {heard} voters, validators among them, and of \
+             more not those who came first",
+            heard.saturating_sub(validators)
         ));
     }
     Ok(())

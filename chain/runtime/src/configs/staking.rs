@@ -58,9 +58,15 @@ parameter_types! {
     pub const MaxValidatorSet: u32 = 100;
     /// Voters whom an election hears, validators among them.
     pub const ElectionVoters: u32 = 1_000;
+    /// Validators among whom an election chooses. Where one more stands, every election fails: the SDK leaves nobody out. So a genesis bounds
+    /// how many may stand.
+    pub const ElectionTargets: u32 = 200;
     /// What an election reads: the work of one block has to cover it.
     pub ElectionLimits: ElectionBounds =
-        ElectionBoundsBuilder::default().voters_count(ElectionVoters::get().into()).targets_count(200.into()).build();
+        ElectionBoundsBuilder::default()
+            .voters_count(ElectionVoters::get().into())
+            .targets_count(ElectionTargets::get().into())
+            .build();
 }
 
 /// The election that runs inside a block. It keeps all backers of a winner, for [`limited`] to choose among.

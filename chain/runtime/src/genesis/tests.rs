@@ -76,6 +76,31 @@ fn a_genesis_outside_development_needs_authorities_enough_and_a_stake_of_each() 
 }
 
 #[test]
+fn a_genesis_outside_development_lets_no_more_stand_and_nominate_than_an_election_reads() {
+    let with = |most: &str, number: Value| {
+        let mut genesis = genesis(4);
+        genesis["staking"][most] = number;
+        genesis
+    };
+    for number in [json!(201), json!(null)] {
+        let said = refused(&with("maxValidatorCount", number));
+        assert!(said.contains("staking.maxValidatorCount") && said.contains("give 200 at most"), "{said}");
+    }
+    for number in [json!(801), json!(null)] {
+        let said = refused(&with("maxNominatorCount", number));
+        assert!(said.contains("staking.maxNominatorCount is not set, or above 800"), "{said}");
+    }
+    for name in preset_names() {
+        let preset: Value = serde_json::from_slice(&preset(&name).unwrap()).unwrap();
+        assert_eq!(preset["staking"]["maxValidatorCount"], json!(200), "{name:?}");
+    }
+    // Fewer validators leave places to nominators.
+    let mut fewer = with("maxValidatorCount", json!(100));
+    fewer["staking"]["maxNominatorCount"] = json!(900);
+    assert_eq!(judged(&fewer), Ok(()));
+}
+
+#[test]
 fn a_genesis_outside_development_has_no_root_of_one_machine_and_nobody_with_root() {
     let mut lone = genesis(4);
     lone["network"] = json!({"loneRoot": true});

@@ -1,10 +1,10 @@
-//! Everybody behind a validator: how many there may be, and what it is charged that they are slashed.
+//! Everybody behind a validator: how many there may be, and what it is charged that they are slashed. And how many may stand.
 
 use super::*;
-use crate::RuntimeCall;
+use crate::{configs::staking::ElectionTargets, RuntimeCall};
 use frame_support::dispatch::GetDispatchInfo;
 use frame_system::limits::BlockWeights;
-use pallet_staking::{ActiveEra, ActiveEraInfo, ErasStakersOverview};
+use pallet_staking::{ActiveEra, ActiveEraInfo, ErasStakersOverview, ValidatorPrefs};
 use phala_pallet_gatekeepers::Call;
 
 type Sessions = <Runtime as pallet_session::Config>::SessionManager;
@@ -115,4 +115,28 @@ fn what_is_taken_when_an_era_begins_is_charged_by_the_stake() {
         <Sessions as SessionManager<AccountId>>::start_session(91);
         assert_eq!((registered(), active()), (after, STAKE - STAKE / 10));
     });
+}
+
+#[test]
+fn nobody_stands_with_whom_every_election_would_fail() {
+    let most = ElectionTargets::get();
+    let one_more = |bound: Option<u32>| {
+        let mut config = genesis(false);
+        config.staking.max_validator_count = bound;
+        config.balances.balances.extend((6..=most + 1).map(|number| (nominator(number), 2 * STAKE)));
+        built(&config).execute_with(|| {
+            let stand = |number| {
+                let origin = || RuntimeOrigin::signed(nominator(number));
+                Staking::bond(origin(), STAKE, RewardDestination::Staked).unwrap();
+                Staking::validate(origin(), ValidatorPrefs::default())
+            };
+            (6..=most).for_each(|number| stand(number).unwrap());
+            assert_eq!(PlainElection::elect(0).unwrap().len(), 5, "five of {most}");
+            (stand(most + 1), PlainElection::elect(0).map(|elected| elected.len()))
+        })
+    };
+    let too_many = onchain::Error::DataProvider("Target snapshot too big");
+    assert_eq!(one_more(None), (Ok(()), Err(too_many)));
+    let refused: sp_runtime::DispatchError = pallet_staking::Error::<Runtime>::TooManyValidators.into();
+    assert_eq!(one_more(Some(most)), (Err(refused), Ok(5)));
 }
