@@ -2,7 +2,8 @@
 //!
 //! Items are cut at whole blocks, because a block's end is where a TEE commits: a block is in a delivery with all of its items or not at
 //! all, whatever the node's answers are cut at. Items of blocks after the delivery's head wait for the next delivery. So do those of an inbox
-//! that the node is busy with: it is asked a few times more, and then the delivery goes without them ([`Turns`]).
+//! that the node is busy with: it is asked a few times more, and then the delivery goes without them ([`Turns`]); and those of one that the
+//! node gives an error for, which may lack its items for good.
 
 use crate::inboxes::Turns;
 use codec::{Compact, Decode};
@@ -135,9 +136,9 @@ pub(crate) async fn assemble(
             break;
         }
         let blocks = match whole_blocks(node, cluster, head.count, height, &mut steps).await {
-            Err(error) if error.code == ErrorCode::Busy => {
+            Err(error) if is_of_one_inbox(error.code) => {
                 // Nothing of it goes along, not even what was given: that was less than a block.
-                turns.busy(cluster, Instant::now(), &error);
+                turns.withheld(cluster, Instant::now(), &error);
                 continue;
             }
             blocks => blocks?,
@@ -168,6 +169,12 @@ pub(crate) async fn assemble(
         delivery.codes.push(code);
     }
     Ok(Assembled { delivery, more, proved_at: Some(height) })
+}
+
+/// Whether an error says of one inbox that the node does not give its items: it still looks for them, does not keep them, or finds them
+/// damaged. What else it is asked for it may give. A node that is not reached, or whose answer is malformed, is none to go on with.
+const fn is_of_one_inbox(code: ErrorCode) -> bool {
+    matches!(code, ErrorCode::Busy | ErrorCode::NotFound | ErrorCode::Refused)
 }
 
 /// Whole blocks of one inbox.

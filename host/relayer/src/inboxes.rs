@@ -1,10 +1,11 @@
-//! In which order a TEE's inboxes are read, and which of them waits while the node looks for its items.
+//! In which order a TEE's inboxes are read, and which of them waits while the node does not give its items.
 //!
 //! A node that has just started looks for an inbox's old items step by step, and says that it is busy until it has found them, for as long
-//! as it likes. The TEE's other inboxes, and everything else that it is to have, go on meanwhile.
+//! as it likes; one that does not keep them, or whose index is damaged, gives an error for good. The TEE's other inboxes, and everything else
+//! that it is to have, go on meanwhile: a worker that is not brought heads gives no sign of life either.
 //!
 //! Guarantees: each delivery begins with the inbox after the one that the last began with, among those that do not wait, so that each of
-//! them is first in its turn, whatever the others hold; only the inbox that the node is busy with waits, twice as long as the last time,
+//! them is first in its turn, whatever the others hold; only the inbox that the node does not give waits, twice as long as the last time,
 //! and [`LONGEST`] at most; what is remembered is of inboxes that the TEE names. Node and TEE control what is told here. Does not: ask, or
 //! look at items, whose order within an inbox it cannot change.
 
@@ -15,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long an inbox waits when the node was busy with it for the first time.
+/// How long an inbox waits when the node did not give it for the first time.
 const FIRST: Duration = Duration::from_millis(50);
 /// How long it waits at most. A node that makes way is not kept from it for long: it goes no step on without being asked.
 const LONGEST: Duration = Duration::from_secs(1);
@@ -55,14 +56,14 @@ impl Turns {
         self.waiting.remove(&cluster);
     }
 
-    /// The node says by `error` that it is busy with an inbox, which waits from `now` on.
-    pub(crate) fn busy(&mut self, cluster: ClusterId, now: Instant, error: &ClientError) {
+    /// The node says by `error` that it does not give what it has of an inbox, which waits from `now` on.
+    pub(crate) fn withheld(&mut self, cluster: ClusterId, now: Instant, error: &ClientError) {
         let former = self.waiting.get(&cluster).map(|wait| wait.length);
         let length = former.map_or(FIRST, |former| former.saturating_mul(2).min(LONGEST));
         if length == LONGEST && former != Some(LONGEST) {
-            tracing::warn!(%cluster, %error, "the node is still busy with an inbox, which waits; everything else goes on");
+            tracing::warn!(%cluster, %error, "the node still gives no items of an inbox, which waits; everything else goes on");
         } else {
-            tracing::debug!(%cluster, ?length, %error, "the node is busy with an inbox, which waits; everything else goes on");
+            tracing::debug!(%cluster, ?length, %error, "the node gives no items of an inbox, which waits; everything else goes on");
         }
         // Where the clock ends it does not wait.
         let until = now.checked_add(length).unwrap_or(now);
@@ -113,14 +114,14 @@ mod tests {
         let error = ClientError::new(ErrorCode::Busy, "ask again");
         for expected in [50, 100, 200, 400, 800, 1_000, 1_000, 1_000] {
             assert!(order(&mut turns, &named, now).contains(&1));
-            turns.busy(ClusterId(1), now, &error);
+            turns.withheld(ClusterId(1), now, &error);
             now += Duration::from_millis(expected - 1);
             assert_eq!(order(&mut turns, &named, now), [2], "not before {expected} ms");
             now += Duration::from_millis(1);
         }
         assert!(order(&mut turns, &named, now).contains(&1));
         turns.given(ClusterId(1));
-        turns.busy(ClusterId(1), now, &error);
+        turns.withheld(ClusterId(1), now, &error);
         assert_eq!(turns.waiting.get(&ClusterId(1)).map(|wait| wait.length), Some(FIRST));
         // What the TEE does not name any more is forgotten.
         assert_eq!(order(&mut turns, &inboxes(&[2]), now), [2]);

@@ -312,17 +312,18 @@ async fn a_node_that_looks_for_old_items_is_asked_until_it_has_them_and_another_
     assert_eq!((error.code, asked.load(SeqCst), steps), (ErrorCode::Refused, 1, MOST_STEPS));
 }
 
-/// A node that holds the same items in every inbox, and is busy with one of them for so many questions.
+/// A node that holds the same items in every inbox, and gives an error for one of them for so many questions.
 struct BusyNode {
     node: MockNode,
     busy_with: ClusterId,
+    says: ErrorCode,
     left: AtomicUsize,
     asked: AtomicUsize,
 }
 
 impl BusyNode {
     fn new(node: MockNode, busy_with: ClusterId, questions: usize) -> Self {
-        Self { node, busy_with, left: AtomicUsize::new(questions), asked: AtomicUsize::new(0) }
+        Self { node, busy_with, says: ErrorCode::Busy, left: AtomicUsize::new(questions), asked: AtomicUsize::new(0) }
     }
 }
 
@@ -336,7 +337,7 @@ impl Node for BusyNode {
             self.asked.fetch_add(1, SeqCst);
             if self.left.load(SeqCst) > 0 {
                 self.left.fetch_sub(1, SeqCst);
-                return Err(ClientError::new(ErrorCode::Busy, "it looks for old items"));
+                return Err(ClientError::new(self.says, "it gives none of these"));
             }
         }
         self.node.items(cluster, from, limit).await
@@ -407,6 +408,33 @@ async fn other_inboxes_are_delivered_in_order_while_the_node_is_busy_with_one_fo
     // It had four turns, and waited twice as long after each.
     assert_eq!(node.asked.load(SeqCst), 4 * each);
     assert!(begun.elapsed() >= Duration::from_millis(50 + 100 + 200));
+}
+
+#[tokio::test]
+async fn an_inbox_that_the_node_does_not_keep_holds_up_nothing_else() {
+    let lacking = |says| BusyNode {
+        says,
+        ..BusyNode::new(MockNode::new(&[(3, 2), (5, 4), (6, 1)], 100, 9), CLUSTER, usize::MAX)
+    };
+    for says in [ErrorCode::NotFound, ErrorCode::Refused] {
+        let (node, mut tee) = (lacking(says), Taker::of(&[0, 1, 2]));
+        assert_eq!(tee.take(&node).await, [0, 2]);
+        let items = &node.node.items;
+        assert_eq!((tee.status.height, &tee.took[&ClusterId(0)], &tee.took[&ClusterId(2)]), (9, items, items));
+        assert_eq!(node.asked.load(SeqCst), 1, "such an answer is not asked for again at once");
+        let begun = Instant::now();
+        while node.asked.load(SeqCst) < 3 {
+            assert!(begun.elapsed() < Duration::from_secs(60), "it is not come back to");
+            tee.take(&node).await;
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert!(!tee.took.contains_key(&CLUSTER));
+    }
+    for says in [ErrorCode::Unreachable, ErrorCode::Unverified] {
+        let (node, mut tee) = (lacking(says), Taker::of(&[0, 1, 2]));
+        let error = super::assemble(&node, &tee.status, &mut tee.turns).await.err().unwrap();
+        assert_eq!(error.code, says, "with such a node nothing goes on");
+    }
 }
 
 #[tokio::test]
