@@ -358,6 +358,19 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn whoever_ends_what_he_sends_before_an_answer_has_hung_up() {
+        for after in ["", "GET / HTTP/1.1\r\nhost: x\r\n\r\n"] {
+            let (address, _end, _serving) = started(SMALL).await;
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(&[NEVER, after.as_bytes()].concat()).await.unwrap();
+            stream.shutdown().await.unwrap();
+            let mut answer = Vec::new();
+            let _ = timeout(SOON / 2, stream.read_to_end(&mut answer)).await.unwrap();
+            assert!(answer.is_empty(), "{}", String::from_utf8_lossy(&answer));
+        }
+    }
+
+    #[tokio::test]
     async fn whoever_sends_ever_more_before_an_answer_is_cut_off() {
         let (address, _end, _serving) = started(SMALL).await;
         let mut stream = TcpStream::connect(address).await.unwrap();

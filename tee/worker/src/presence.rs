@@ -4,7 +4,9 @@
 //! hung up: a delivery with one byte after it kept its place until its time was over. Here the same socket is read beside it.
 //! Guarantees: a peer that hangs up is noticed whatever it sent before, and one that sends ever more is not read for ever.
 //! Does not: keep what it reads. Whoever sends more than a request, and goes on before the answer, loses that, and its connection ends with the
-//! answer; what came together with the request is the next request, as ever. The peer controls what it sends and when.
+//! answer; what came together with the request is the next request, as ever, unless it loses more. Nor tell whoever ends only what he sends,
+//! and would still read, from one that hangs up: both look the same, and neither gets an answer, as from the HTTP beneath alone. The peer
+//! controls what it sends and when.
 
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use std::{
@@ -44,7 +46,7 @@ pub(crate) struct Peer(Arc<OwnedReadHalf>);
 
 impl Peer {
     /// Waits until the peer has hung up, or has sent more than [`MAX_AHEAD`] bytes. `ahead` counts what it sent meanwhile, which is lost.
-    /// Not while a request's body is still to be read.
+    /// Not while a request's body is still to be read; a body that nobody wanted counts with the rest.
     pub(crate) async fn gone(&self, ahead: &mut usize) {
         let mut chunk = [0; 1_024];
         while *ahead <= MAX_AHEAD {
