@@ -157,6 +157,8 @@ pub(crate) async fn serve(listener: TcpListener, mail: Arc<Mail>, beside: Router
     let (mut strangers, mut named, mut connections) = (Open::default(), Open::default(), JoinSet::new());
     loop {
         tokio::select! {
+            // In this order: whoever left is counted no more before somebody new comes, and nobody makes room in vain.
+            biased;
             Some(ended) = connections.join_next_with_id() => {
                 let id = match &ended {
                     Ok((id, ())) => *id,
