@@ -59,8 +59,13 @@ impl Node for Chain {
     async fn items(&self, cluster: ClusterId, from: u64, limit: u32) -> Result<(u64, Vec<Vec<u8>>), ClientError> {
         match self.inbox_items_at_once(cluster, from, limit).await {
             Ok(answer) => Ok((answer.count, answer.items)),
-            // A cluster without an item has no inbox yet.
-            Err(error) if error.code == ErrorCode::NotFound && from == 0 => Ok((0, Vec::new())),
+            // A cluster without an item has no inbox yet. A node that does not keep the items of one that has gives an error of the same code.
+            Err(error) if error.code == ErrorCode::NotFound && from == 0 => {
+                match self.storage_raw(&storage::inbox_head_key(cluster), None).await? {
+                    None => Ok((0, Vec::new())),
+                    Some(_) => Err(error),
+                }
+            }
             Err(error) => Err(error),
         }
     }

@@ -266,15 +266,20 @@ fn cuts_at_the_limits_but_never_inside_a_block() {
     assert_eq!(cut(&fetched(&[(1, 2, 1)]), false, 9), Blocks { more: true, ..Blocks::default() });
 }
 
-/// A node that gives error `code` to so many questions for items before it has one, and how often it was asked.
+/// A node that gives error `code` to so many questions for items before it has one, and how often it was asked. The inbox has a head unless
+/// that error says that there is none.
 async fn refusing(refusals: usize, code: i32) -> (Chain, Arc<AtomicUsize>, ServerHandle) {
     let server = Server::builder().build((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let url = format!("ws://{}", server.local_addr().unwrap());
     let (asked, mut module) = (Arc::new(AtomicUsize::new(0)), RpcModule::new(()));
     let counted = asked.clone();
     let genesis = format!("0x{}", "09".repeat(32));
-    let given = phala_protocol::ids::to_hex(&item(0, 3, 10));
-    module.register_method("chain_getBlockHash", move |_, _, _| Ok::<_, ErrorObjectOwned>(genesis.clone())).unwrap();
+    let (given, head) = (phala_protocol::ids::to_hex(&item(0, 3, 10)), (code != 7005).then(|| "0x01".to_owned()));
+    for method in ["chain_getBlockHash", "chain_getFinalizedHead"] {
+        let genesis = genesis.clone();
+        module.register_method(method, move |_, _, _| Ok::<_, ErrorObjectOwned>(genesis.clone())).unwrap();
+    }
+    module.register_method("state_getStorage", move |_, _, _| Ok::<_, ErrorObjectOwned>(head.clone())).unwrap();
     module
         .register_method("phala_inboxItems", move |_, _, _| -> Result<Value, ErrorObjectOwned> {
             match counted.fetch_add(1, SeqCst) {
@@ -310,6 +315,17 @@ async fn a_node_that_looks_for_old_items_is_asked_until_it_has_them_and_another_
     steps = MOST_STEPS;
     let error = whole_blocks(&chain, CLUSTER, 0, 9, &mut steps).await.unwrap_err();
     assert_eq!((error.code, asked.load(SeqCst), steps), (ErrorCode::Refused, 1, MOST_STEPS));
+}
+
+#[tokio::test]
+async fn an_inbox_that_the_node_does_not_keep_is_told_from_one_that_a_cluster_has_not() {
+    let mut steps = MOST_STEPS;
+    let (chain, asked, _running) = refusing(9, 7005).await;
+    let blocks = whole_blocks(&chain, CLUSTER, 0, 9, &mut steps).await.unwrap();
+    assert_eq!((blocks, asked.load(SeqCst)), (Blocks::default(), 1));
+    let (chain, asked, _running) = refusing(9, 7003).await;
+    let error = whole_blocks(&chain, CLUSTER, 0, 9, &mut steps).await.unwrap_err();
+    assert_eq!((error.code, asked.load(SeqCst), steps), (ErrorCode::NotFound, 1, MOST_STEPS));
 }
 
 /// A node that holds the same items in every inbox, and gives an error for one of them for so many questions.
