@@ -28,45 +28,45 @@ pub trait WeightInfo {
 impl WeightInfo for () {
     fn submit_collateral() -> Weight {
         // Measured: simulated, in place of older; genuine, of TDX; genuine, of SGX.
-        Weight::from_parts(16_228_000_000, 5_936).saturating_add(ParityDbWeight::get().reads_writes(6, 3))
+        Weight::from_parts(17_164_000_000, 5_936).saturating_add(ParityDbWeight::get().reads_writes(6, 3))
     }
 
     fn register() -> Weight {
         // Measured: in place of two others.
-        Weight::from_parts(8_944_000_000, 13_790).saturating_add(ParityDbWeight::get().reads_writes(15, 8))
+        Weight::from_parts(8_938_000_000, 13_790).saturating_add(ParityDbWeight::get().reads_writes(15, 8))
     }
 
     fn govern() -> Weight {
         // Measured: allow_measurement; remove_measurement; set_advisories; set_committee.
-        Weight::from_parts(469_000_000, 5_085).saturating_add(ParityDbWeight::get().reads_writes(7, 5))
+        Weight::from_parts(474_000_000, 5_085).saturating_add(ParityDbWeight::get().reads_writes(7, 5))
     }
 
     fn bar() -> Weight {
         // Measured: revoke; suspend; lift; revoke_hardware; vote_to_suspend, the one that decides.
-        Weight::from_parts(208_000_000, 5_424).saturating_add(ParityDbWeight::get().reads_writes(8, 6))
+        Weight::from_parts(181_000_000, 5_424).saturating_add(ParityDbWeight::get().reads_writes(8, 6))
     }
 
     fn suspend_by_gatekeepers(signatures: u32) -> Weight {
         // Measured: 2 of 4; 1,000 of 1,000; 334 of 1,000.
-        Weight::from_parts(252_668_674, 4_504)
+        Weight::from_parts(161_498_996, 4_504)
             .saturating_add(ParityDbWeight::get().reads_writes(7, 5))
-            .saturating_add(Weight::from_parts(101_665_663, 145).saturating_mul(signatures.into()))
+            .saturating_add(Weight::from_parts(159_750_502, 145).saturating_mul(signatures.into()))
     }
 
     fn begin_bans() -> Weight {
         // Measured: a ban begins and a sunset passed.
-        Weight::from_parts(23_000_000, 0).saturating_add(ParityDbWeight::get().reads_writes(4, 3))
+        Weight::from_parts(55_000_000, 0).saturating_add(ParityDbWeight::get().reads_writes(4, 3))
     }
 
     fn watch_collateral() -> Weight {
         // Measured: collateral that ends soon.
-        Weight::from_parts(68_000_000, 1_319).saturating_add(ParityDbWeight::get().reads_writes(6, 2))
+        Weight::from_parts(79_000_000, 1_319).saturating_add(ParityDbWeight::get().reads_writes(6, 2))
     }
 
     fn record_root(seats: u32) -> Weight {
         // Measured: 4 seats; 1,000 seats; 100 seats.
-        Weight::from_parts(68_833_332, 10_924).saturating_add(ParityDbWeight::get().reads_writes(7, 2)).saturating_add(
-            Weight::from_parts(350_041_667, 1_256)
+        Weight::from_parts(0, 10_924).saturating_add(ParityDbWeight::get().reads_writes(7, 2)).saturating_add(
+            Weight::from_parts(412_347_390, 1_256)
                 .saturating_add(ParityDbWeight::get().reads_writes(5, 0))
                 .saturating_mul(seats.into()),
         )

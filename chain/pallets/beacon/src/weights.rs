@@ -44,34 +44,34 @@ pub trait WeightInfo {
 impl WeightInfo for () {
     fn look() -> Weight {
         // Measured: a partial that is there; a record that is not awaited.
-        Weight::from_parts(115_000_000, 15_761).saturating_add(ParityDbWeight::get().reads_writes(3, 0))
+        Weight::from_parts(168_000_000, 15_761).saturating_add(ParityDbWeight::get().reads_writes(3, 0))
     }
 
     fn hash(holders: u32) -> Weight {
         // Measured: 4 holders; 100 holders.
-        Weight::from_parts(67_333_332, 243)
+        Weight::from_parts(82_708_332, 243)
             .saturating_add(ParityDbWeight::get().reads_writes(1, 0))
-            .saturating_add(Weight::from_parts(416_667, 0).saturating_mul(holders.into()))
+            .saturating_add(Weight::from_parts(572_917, 0).saturating_mul(holders.into()))
     }
 
     fn publish_key(holders: u32) -> Weight {
         // Measured: 4 holders; 100 holders; 52 holders; 100 holders, a threshold of 2.
         Weight::from_parts(0, 0)
             .saturating_add(ParityDbWeight::get().reads_writes(1, 2))
-            .saturating_add(Weight::from_parts(412_541_667, 0).saturating_mul(holders.into()))
+            .saturating_add(Weight::from_parts(548_947_917, 0).saturating_mul(holders.into()))
     }
 
     fn partial() -> Weight {
         // Measured: the last but one of 100; one of another holder.
-        Weight::from_parts(1_275_000_000, 15_761).saturating_add(ParityDbWeight::get().reads_writes(3, 2))
+        Weight::from_parts(1_424_000_000, 15_761).saturating_add(ParityDbWeight::get().reads_writes(3, 2))
     }
 
     fn complete(threshold: u32, holders: u32) -> Weight {
         // Measured: 3 of 4; 67 of 100; 3 of 100; 35 of 52.
-        Weight::from_parts(1_222_802_082, 2_447)
+        Weight::from_parts(1_076_635_414, 2_447)
             .saturating_add(ParityDbWeight::get().reads_writes(5, 7))
-            .saturating_add(Weight::from_parts(1_162_343_750, 152).saturating_mul(threshold.into()))
-            .saturating_add(Weight::from_parts(310_541_667, 52).saturating_mul(holders.into()))
+            .saturating_add(Weight::from_parts(1_788_093_750, 152).saturating_mul(threshold.into()))
+            .saturating_add(Weight::from_parts(513_020_834, 52).saturating_mul(holders.into()))
     }
 
     fn idle() -> Weight {
@@ -80,7 +80,7 @@ impl WeightInfo for () {
 
     fn open() -> Weight {
         // Measured: after a period without a value.
-        Weight::from_parts(88_000_000, 6_746).saturating_add(ParityDbWeight::get().reads_writes(6, 3))
+        Weight::from_parts(169_000_000, 6_746).saturating_add(ParityDbWeight::get().reads_writes(6, 3))
     }
 }
 

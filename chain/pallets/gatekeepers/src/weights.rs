@@ -5,7 +5,6 @@
 //! database, deliberately on the high side. A ceremony's size is bounded by its seats, and its complaints by their square.
 
 use frame_support::weights::{constants::ParityDbWeight, Weight};
-use phala_protocol::ceremony::MAX_SEATS;
 
 /// Weights of the gatekeepers pallet's calls and hooks.
 pub trait WeightInfo {
@@ -45,9 +44,6 @@ pub trait WeightInfo {
     fn apply(stakes: u32) -> Weight;
 }
 
-/// One Ed25519 verification by the host function.
-const SIGNATURE: Weight = Weight::from_parts(60_000_000, 0);
-
 /// What is read to know whether a gatekeeper is active: its registration, measurement, listing, appraisal and advisories.
 const ACTIVE_EACH: u64 = 5;
 /// And once, for however many: the bans, the terms, the cap, the policy on advisories, the mark, the time and the block. Bans and policy are
@@ -70,16 +66,15 @@ fn fine() -> Weight {
 impl WeightInfo for () {
     fn bind() -> Weight {
         // Measured: register_seat of another's former gatekeeper, in the place of one's own; leave.
-        Weight::from_parts(373_000_000, 13_086).saturating_add(ParityDbWeight::get().reads_writes(14, 4))
+        Weight::from_parts(374_000_000, 13_086).saturating_add(ParityDbWeight::get().reads_writes(14, 4))
     }
 
     fn start(seats: u32) -> Weight {
-        // Measured: 4 seats; 100 seats; start_identities, of 100 seats from 100 others. Estimated: the set that had the era's seats, the list of
-        // such sets and those that are forgotten, and the plan: three reads and five writes.
-        Weight::from_parts(299_208_332, 76_725)
-            .saturating_add(ParityDbWeight::get().reads_writes(15, 10))
+        // Measured: 4 seats; 100 seats; start_identities, of 100 seats from 100 others.
+        Weight::from_parts(286_416_664, 63_189)
+            .saturating_add(ParityDbWeight::get().reads_writes(15, 9))
             .saturating_add(
-                Weight::from_parts(245_197_917, 1_631)
+                Weight::from_parts(243_645_834, 1_727)
                     .saturating_add(ParityDbWeight::get().reads_writes(7, 0))
                     .saturating_mul(seats.into()),
             )
@@ -87,59 +82,44 @@ impl WeightInfo for () {
 
     fn state(seats: u32, complaints: u32) -> Weight {
         // Measured: a dispute among 4; a dispute among 100; a dispute among 100, all complaints; a rejection among 100, all complaints; a dispute of identities, all complaints; a rejection of identities, all complaints.
-        Weight::from_parts(233_002_716, 11_625)
+        Weight::from_parts(418_573_452, 11_625)
             .saturating_add(ParityDbWeight::get().reads_writes(11, 1))
-            .saturating_add(Weight::from_parts(5_427_084, 503).saturating_mul(seats.into()))
-            .saturating_add(Weight::from_parts(1_144_474, 155).saturating_mul(complaints.into()))
+            .saturating_add(Weight::from_parts(3_114_584, 503).saturating_mul(seats.into()))
+            .saturating_add(Weight::from_parts(984_106, 155).saturating_mul(complaints.into()))
     }
 
     fn state_with(seats: u32, complaints: u32) -> Weight {
         // Measured: a delivery among 4; a delivery among 100; a delivery among 100, all complaints; a delivery of identities, all complaints; a first complaint among 100, all complaints.
-        Weight::from_parts(384_920_438, 11_625)
+        Weight::from_parts(518_514_472, 11_625)
             .saturating_add(ParityDbWeight::get().reads_writes(11, 1))
-            .saturating_add(Weight::from_parts(2_187_500, 503).saturating_mul(seats.into()))
-            .saturating_add(Weight::from_parts(1_164_781, 155).saturating_mul(complaints.into()))
+            .saturating_add(Weight::from_parts(3_343_750, 503).saturating_mul(seats.into()))
+            .saturating_add(Weight::from_parts(1_055_264, 155).saturating_mul(complaints.into()))
     }
 
     fn report(backers: u32) -> Weight {
-        // Estimated. Two signatures, which era dealt, or which former set had the attempt, the seats of an era and of that set, the bindings and
-        // the conviction, the policy, the genesis hash.
-        let found = SIGNATURE
-            .saturating_mul(2)
-            .saturating_add(Weight::from_parts(100_000_000, 22_000))
-            .saturating_add(ParityDbWeight::get().reads_writes(8, 3));
-        // The offence: the reports of one attempt, the eras and sessions, who is disabled, the validator's exposure, slash and spans, and the
-        // list of the era's slashes, which is decoded whole.
-        let slashed =
-            Weight::from_parts(4_000_000_000, 700_000).saturating_add(ParityDbWeight::get().reads_writes(30, 16));
-        // Of each other that was convicted of the same attempt before: its report, its exposure and its slash are read again.
-        let others = Weight::from_parts(60_000_000, 15_000)
-            .saturating_add(ParityDbWeight::get().reads(4))
-            .saturating_mul(MAX_SEATS as u64);
-        // Of each nominator its slash in the era, its spans, and what it was slashed by in the one of the era.
-        let each = Weight::from_parts(45_000_000, 1_000).saturating_add(ParityDbWeight::get().reads_writes(3, 3));
-        found.saturating_add(slashed).saturating_add(others).saturating_add(each.saturating_mul(backers.into()))
+        // Measured: of one that nobody nominates, as the last of a hundred; of one with all who may be behind it, as the last of a hundred.
+        Weight::from_parts(16_279_000_000, 651_918)
+            .saturating_add(ParityDbWeight::get().reads_writes(336, 11))
+            .saturating_add(
+                Weight::from_parts(72_007_844, 464)
+                    .saturating_add(ParityDbWeight::get().reads_writes(3, 3))
+                    .saturating_mul(backers.into()),
+            )
     }
 
     fn govern() -> Weight {
-        // Measured: cancel, all complaints; cancel_identities, all complaints; cancel_next. Estimated: the plan that is dropped.
-        Weight::from_parts(7_543_000_000, 1_579_523).saturating_add(ParityDbWeight::get().reads_writes(4, 5))
+        // Measured: cancel, all complaints; cancel_identities, all complaints; cancel_next.
+        Weight::from_parts(7_145_000_000, 1_579_461).saturating_add(ParityDbWeight::get().reads_writes(4, 5))
     }
 
     fn vote_for_committee() -> Weight {
         // Measured: of 1,000 seats, undecided; of 100 seats, the one that decides.
-        Weight::from_parts(514_000_000, 97_020).saturating_add(ParityDbWeight::get().reads_writes(4, 3))
+        Weight::from_parts(437_000_000, 97_020).saturating_add(ParityDbWeight::get().reads_writes(4, 3))
     }
 
     fn show() -> Weight {
-        // The ceremony, and two records of identities of up to 9,900 bytes, of which both are hashed. The seats of two eras and the policy;
-        // of each dealer and holder its row of absences, and for fewer than two thirds of them the fine.
-        let asked = 2 * MAX_SEATS as u64;
-        record(2 * MAX_SEATS as u32, (MAX_SEATS * MAX_SEATS) as u32)
-            .saturating_add(Weight::from_parts(200_000_000, 22_000))
-            .saturating_add(ParityDbWeight::get().reads_writes(8, 4))
-            .saturating_add(ParityDbWeight::get().reads_writes(1, 1).saturating_mul(asked))
-            .saturating_add(fine().saturating_mul(asked))
+        // Measured: all complaints, and a third of a hundred dealers and of a hundred holders is fined.
+        Weight::from_parts(14_378_000_000, 1_215_849).saturating_add(ParityDbWeight::get().reads_writes(274, 205))
     }
 
     fn idle() -> Weight {
@@ -164,26 +144,22 @@ impl WeightInfo for () {
 
     fn wait() -> Weight {
         // Measured: clusters need the former root.
-        Weight::from_parts(64_000_000, 5_544).saturating_add(ParityDbWeight::get().reads_writes(6, 0))
+        Weight::from_parts(99_000_000, 5_544).saturating_add(ParityDbWeight::get().reads_writes(6, 0))
     }
 
     fn activate() -> Weight {
         // Measured: the root answers; clusters begin to go over.
-        Weight::from_parts(18_679_000_000, 189_443).saturating_add(ParityDbWeight::get().reads_writes(514, 8))
+        Weight::from_parts(21_589_000_000, 189_443).saturating_add(ParityDbWeight::get().reads_writes(514, 8))
     }
 
     fn silence() -> Weight {
-        // Whether its gatekeeper is shut out, the record of its silences, and the fine. Seats and policy are in what a period's end costs.
-        Weight::from_parts(60_000_000, 1_500)
-            .saturating_add(
-                ParityDbWeight::get().reads_writes(ACTIVE_EACH.saturating_add(ACTIVE_ONCE).saturating_add(1), 1),
-            )
-            .saturating_add(fine())
+        // Measured: each of 16 that are fined, with all who may be behind them.
+        Weight::from_parts(181_000_000, 4_151).saturating_add(ParityDbWeight::get().reads_writes(9, 2))
     }
 
     fn candidate() -> Weight {
         // Measured: each seat of a root that waits for its seats.
-        Weight::from_parts(136_000_000, 1_419).saturating_add(ParityDbWeight::get().reads_writes(6, 0))
+        Weight::from_parts(206_000_000, 1_901).saturating_add(ParityDbWeight::get().reads_writes(6, 0))
     }
 
     fn take(validators: u32) -> Weight {
@@ -198,12 +174,14 @@ impl WeightInfo for () {
     }
 
     fn apply(stakes: u32) -> Weight {
-        // Estimated. The change of sessions, the eras, the list of slashes, decoded twice, and the treasury. Of each stake its controller,
-        // ledger, account and holds, and whether it is a virtual one.
-        let each = Weight::from_parts(90_000_000, 1_500).saturating_add(ParityDbWeight::get().reads_writes(8, 5));
-        Weight::from_parts(5_000_000_000, 100_000)
-            .saturating_add(ParityDbWeight::get().reads_writes(60, 40))
-            .saturating_add(each.saturating_mul(stakes.into()))
+        // Measured: of a validator alone; of one with all who may be behind it.
+        Weight::from_parts(512_741_176, 14_082)
+            .saturating_add(ParityDbWeight::get().reads_writes(32, 23))
+            .saturating_add(
+                Weight::from_parts(241_258_824, 1_278)
+                    .saturating_add(ParityDbWeight::get().reads_writes(5, 3))
+                    .saturating_mul(stakes.into()),
+            )
     }
 }
 

@@ -14,9 +14,9 @@ pub trait WeightInfo {
 impl WeightInfo for () {
     fn push(count: u32, bytes: u32) -> Weight {
         // Measured: one small; 64 small; one large; 64 large.
-        Weight::from_parts(290_808_800, 3_813)
+        Weight::from_parts(348_869_285, 3_813)
             .saturating_add(ParityDbWeight::get().reads_writes(5, 4))
-            .saturating_add(Weight::from_parts(34_655_630, 0).saturating_mul(count.into()))
-            .saturating_add(Weight::from_parts(23_190, 0).saturating_mul(bytes.into()))
+            .saturating_add(Weight::from_parts(34_975_501, 0).saturating_mul(count.into()))
+            .saturating_add(Weight::from_parts(8_394, 0).saturating_mul(bytes.into()))
     }
 }
