@@ -100,6 +100,8 @@ fn staging() -> serde_json::Value {
             validator_count: 4,
             minimum_validator_count: least,
             min_validator_bond: MIN_VALIDATOR_BOND,
+            // The places to nominate are few: whoever would take all of them puts as much at stake as as many validators.
+            min_nominator_bond: MIN_VALIDATOR_BOND,
             max_validator_count: Some(ElectionTargets::get()),
             max_nominator_count: Some(MAX_NOMINATORS),
             slash_reward_fraction: Perbill::from_percent(10),
@@ -181,6 +183,9 @@ pub fn verify_built() -> Result<(), String> {
         return Err(String::from(
             "staking.minValidatorBond is 0: seats for no stake could be taken, and fail, for nothing",
         ));
+    }
+    if pallet_staking::MinNominatorBond::<Runtime>::get() == 0 {
+        return Err(String::from("staking.minNominatorBond is 0: all places to nominate could be taken for nothing"));
     }
     let Some(validators) =
         pallet_staking::MaxValidatorsCount::<Runtime>::get().filter(|most| *most <= ElectionTargets::get())

@@ -73,6 +73,9 @@ fn a_genesis_outside_development_needs_authorities_enough_and_a_stake_of_each() 
     let mut for_nothing = genesis(4);
     for_nothing["staking"]["minValidatorBond"] = json!(0);
     assert!(refused(&for_nothing).contains("staking.minValidatorBond is 0"));
+    let mut for_nothing = genesis(4);
+    for_nothing["staking"]["minNominatorBond"] = json!(0);
+    assert!(refused(&for_nothing).contains("staking.minNominatorBond is 0"));
 }
 
 #[test]
