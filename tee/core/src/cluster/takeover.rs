@@ -4,8 +4,8 @@
 //! records and nothing of what waits. A state is taken over only where the own one cannot go on - its commands are of epochs whose keys
 //! nobody gives any more, the chain keeps their results no longer, or its file does not open - and only when its root is the one that the
 //! chain commits, in the final result of the open epoch or in the epoch's binding, and results since are kept to go on from it; it is
-//! written beside the own file, which it replaces as a whole at the very end. A crash before leaves the own file, and the taking begins
-//! anew. Relayers control which parts come, and when.
+//! written beside the own file, which it replaces as a whole at the very end: where that opens, only by a later state. A crash before leaves
+//! the own file, and the taking begins anew. Relayers control which parts come, and when.
 
 use super::{Around, Cluster, ClusterError};
 use crate::{
@@ -227,8 +227,11 @@ impl Cluster {
         if parts.len() > MOST_SNAPSHOT_PARTS {
             return Err(SnapshotFault::TooMany(parts.len()).into());
         }
-        for part in parts {
-            self.take_part(of, &part, around)?;
+        // A state that is no later than the own one helps nobody. Whoever has it, and is brought an earlier one, was told by a relayer that the
+        // chain keeps the next result no longer, and goes on when he is brought the right items.
+        let own = self.store.is_some().then_some(self.meta.head.count);
+        for part in parts.iter().filter(|part| own.is_none_or(|own| part.header.boundary.count > own)) {
+            self.take_part(of, part, around)?;
         }
         self.finish_taking(of, records, around)
     }
@@ -267,7 +270,7 @@ impl Cluster {
     }
 
     /// Whether the chain keeps nothing of the block of `items` any more, though they come next and are covered by a final result. Only the
-    /// relayer says which block that is: by a wrong one its replica waits for a snapshot as if it lacked its state, or for the right one.
+    /// relayer says which block that is: by a wrong one its replica waits for a later snapshot as if it lacked its state, or for the right one.
     pub(super) fn is_gone(
         &self,
         record: &ClusterRecord,

@@ -6,7 +6,8 @@
 use phala_sim::{majority::Loss, record::NEEDED_OF_MANY, run, Action, Scenario};
 use std::path::{Path, PathBuf};
 
-const RELAYER: [&str; 3] = ["relayer_drops_items", "relayer_reorders_and_duplicates", "relayer_withholds"];
+const RELAYER: [&str; 4] =
+    ["relayer_drops_items", "relayer_names_a_wrong_block", "relayer_reorders_and_duplicates", "relayer_withholds"];
 const FINALITY: [&str; 2] = ["relayer_forges_finality", "relayer_forks"];
 const REWOUND: [&str; 2] = ["disk_rewound", "disk_rewound_over_an_epoch"];
 const DISK: [&str; 2] = ["disk_full", "power_cuts"];
