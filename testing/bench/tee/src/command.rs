@@ -28,32 +28,31 @@ struct Plan {
     large: usize,
     /// Replies of before.
     replies: usize,
-    /// Boundaries: from one that writes the store's pages to the next; or as many, where none need write pages.
-    boundaries: Option<usize>,
+    /// So many boundaries or more, until one of them writes the store's pages.
+    least: usize,
+    /// No more than so many; with as many as at least, none need write pages.
+    most: usize,
     commands: usize,
     floor: Duration,
 }
 
 /// How many times as much as one that writes a list of its changes a boundary writes that writes pages.
 const PAGES: u64 = 8;
-/// Boundaries within which pages must have been written.
-const MOST: usize = 400;
-/// Boundaries of the engine alone.
-const PLAIN: usize = 100;
 
 pub fn run(quick: bool) -> Result<()> {
     let plan = if quick {
-        Plan { large: 10_000, replies: 10_000, boundaries: Some(2), commands: 100, floor: Duration::from_millis(50) }
+        Plan { large: 10_000, replies: 10_000, least: 2, most: 2, commands: 100, floor: Duration::from_millis(50) }
     } else {
         Plan {
             large: 1_000_000,
             replies: 1_000_000,
-            boundaries: None,
+            least: 100,
+            most: 500,
             commands: 1_000,
             floor: Duration::from_millis(250),
         }
     };
-    let plain = 1.0 / plain::measure(1_000, plan.boundaries.unwrap_or(PLAIN), plan.commands);
+    let plain = 1.0 / plain::measure(1_000, plan.least, plan.commands);
     let small = rate(1_000, 0, &plan);
     let Rate { commands: per_core, floor, n } = small;
     print("command.per_core", per_core, "commands/s", Some(floor), Some(per_core / floor), n);
@@ -90,44 +89,30 @@ const FLOOR_EVERY: usize = 10;
 fn rate(accounts: usize, replies: usize, plan: &Plan) -> Rate {
     let start = Instant::now();
     // As many senders as commands, where there are so many accounts: no two commands meet in a cache by having one sender.
-    let most = plan.boundaries.map_or(2 * MOST, |boundaries| boundaries + 1);
-    let mut scene = Scene::with_replies(1, accounts, most * plan.commands, replies);
+    let mut scene = Scene::with_replies(1, accounts, (plan.most + 1) * plan.commands, replies);
     let built = start.elapsed();
     let disk = scene.network.worker().machine.disk.clone();
-    let (mut before, mut list) = (0, u64::MAX);
-    // One boundary; whether it wrote pages.
-    let mut boundary = |scene: &mut Scene, costs: &mut Costs| {
-        let already = scene.written();
-        scene.boundary(plan.commands, costs);
-        let written = scene.written() - already;
-        list = list.min(written);
-        written > PAGES * list
-    };
     // The first boundary compiles the contract and warms caches.
-    loop {
-        let wrote = boundary(&mut scene, &mut Costs::new(disk.clone()));
-        before += 1;
-        if wrote || plan.boundaries.is_some() {
-            break;
-        }
-        assert!(before < MOST, "no pages were written in {before} boundaries");
-    }
+    scene.boundary(plan.commands, &mut Costs::new(disk.clone()));
     let mut costs = Costs::new(disk);
     let epoch = scene.network.chain.epoch();
-    let (mut floors, mut boundaries) = (Vec::new(), 0);
+    let (mut floors, mut boundaries, mut list) = (Vec::new(), 0, u64::MAX);
     loop {
         if boundaries % FLOOR_EVERY == 0 {
             floors.push(floor::measure(plan.commands, plan.floor));
         }
-        let wrote = boundary(&mut scene, &mut costs);
+        let before = scene.written();
+        scene.boundary(plan.commands, &mut costs);
         boundaries += 1;
-        if plan.boundaries.map_or(wrote, |wanted| boundaries == wanted) {
+        let written = scene.written() - before;
+        list = list.min(written);
+        if boundaries == plan.most || boundaries >= plan.least && written > PAGES * list {
             break;
         }
-        assert!(boundaries < MOST, "no pages were written in {boundaries} boundaries");
     }
+    assert!(plan.most == plan.least || boundaries < plan.most, "no pages were written in {boundaries} boundaries");
     floors.push(floor::measure(plan.commands, plan.floor));
-    scene.check((before + boundaries) * plan.commands);
+    scene.check((boundaries + 1) * plan.commands);
     let empty = scene.empty_block(EMPTY_BLOCKS);
     assert_eq!(scene.network.chain.epoch(), epoch, "the boundaries lie within one epoch");
     let finality = costs.finality(empty);
