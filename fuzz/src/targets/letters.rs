@@ -8,10 +8,15 @@ use crate::{assert_bounded, measured, Target, Verdict};
 use codec::Encode;
 use phala_protocol::{relay::Delivery, Hash, WorkerId};
 use phala_relayer::letterbox::{Letterbox, MAX_BODY_BYTES};
-use std::sync::LazyLock;
+use std::{
+    sync::LazyLock,
+    time::{Duration, Instant},
+};
 
 const CHAIN: Hash = [7; 32];
 const TEE: WorkerId = WorkerId([1; 32]);
+/// Less than it takes until a letter is carried again.
+const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// The body that carries one letter: the chain, whom it is for, the kind's index and the letter.
 fn body(kind: u8, letter: &impl Encode) -> Vec<u8> {
@@ -53,9 +58,13 @@ pub static LETTERS: Target = Target {
             return Verdict::refused(refusal(status));
         }
         assert_eq!(letterbox.receive(bytes), 204, "known");
-        let delivery = letterbox.take();
+        let (taken, delivery) = (Instant::now(), letterbox.take());
         assert_eq!(bodies(&delivery), [bytes], "another letter than came, or two of it");
-        assert_eq!((letterbox.receive(bytes), letterbox.take()), (204, Delivery::default()), "carried twice");
+        let again = (letterbox.receive(bytes), letterbox.take());
+        // What was carried some seconds ago is carried again, and a process that waits for a core may take as long.
+        if taken.elapsed() < AT_ONCE {
+            assert_eq!(again, (204, Delivery::default()), "carried twice");
+        }
         Verdict::accepted("x".repeat(usize::from(bytes[64])))
     },
     iterations: 3_000,
