@@ -131,8 +131,8 @@ pub fn preset_names() -> Vec<PresetId> {
 ///
 /// # Errors
 /// A sentence naming what is wrong with the genesis: timing out of range, no authorities, or, outside a development
-/// chain, a sudo key, a well-known key, fewer authorities than a root has seats, seats for no stake, or more validators or
-/// nominators than an election reads.
+/// chain, a sudo key, a well-known key, fewer authorities than a root has seats, seats or places to nominate for no
+/// stake, or more validators or nominators than an election reads.
 pub fn verify_built() -> Result<(), String> {
     let slot: u64 = network::SlotDuration::get();
     if slot < 500 || !slot.is_multiple_of(2) {
@@ -199,8 +199,8 @@ pub fn verify_built() -> Result<(), String> {
     let nominators = pallet_staking::MaxNominatorsCount::<Runtime>::get();
     if nominators.is_none_or(|most| most.saturating_add(validators) > heard) {
         return Err(format!(
-            "staking.maxNominatorCount is not set, or above {}: an election hears {heard} voters, validators among them, and of \
-             more not those who came first",
+            "staking.maxNominatorCount is not set, or above {0}: give {0} at most, for an election hears {heard} voters, validators \
+             among them, and with more anybody could take a nominator's place in it",
             heard.saturating_sub(validators)
         ));
     }

@@ -235,7 +235,7 @@ mod tests {
     #[tokio::test]
     async fn a_connection_is_used_again_and_not_when_its_worker_may_be_about_to_end_it() {
         let (url, count) = host().await;
-        let idle = Duration::from_secs(1);
+        let idle = Duration::from_secs(2);
         let endpoint = WorkerEndpoint::keeping(&url, idle).unwrap();
         for _ in 0..3 {
             endpoint.info().await.unwrap();
